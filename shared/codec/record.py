@@ -1,0 +1,231 @@
+"""The record format: how coded frames are laid out as bytes. docs/record-format.md draws it.
+
+Everything that stays the same along a stream stands once, in its header; a record adds 23 bytes to its payload.
+Parsing is total: any bytes give records or a ``RecordError``.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import google_crc32c
+
+from shared.camera_name import check_camera_name
+from shared.errors import ConfigError, RecordError
+
+MAGIC = b"ICMB"
+VERSION = 1
+CODEC_ID_BYTES = 32
+MAX_SIDE = 16_384
+MAX_PIXELS = 1 << 25
+"""Largest picture, in pixels: 33 million, an 8K frame."""
+MAX_PAYLOAD = (1 << 24) - 1
+MAX_SEQUENCE = (1 << 32) - 1
+MAX_DELTA_US = (1 << 48) - 1
+MAX_REFERENCE = 63
+RECORD_OVERHEAD = 23
+"""Bytes of a record beside its payload."""
+
+_HEADER_START = struct.Struct("<4sB32sB")
+_HEADER_END = struct.Struct("<QQHH")
+_RECORD_START = struct.Struct("<IIHBBHBI")
+_CRC = struct.Struct("<I")
+
+
+class Kind(enum.IntEnum):
+    """How a frame is coded."""
+
+    I = 0  # noqa: E741 - the field's own name
+    """Alone."""
+    P = 1
+    """Given the latents of an earlier frame."""
+
+
+@dataclass(frozen=True)
+class StreamHeader:
+    """What all records after it have in common.
+
+    Attributes:
+        codec_id: the bundle's digest, 32 bytes.
+        camera: its name; see ``shared.camera_name``.
+        epoch: the numbering that the sequences belong to, 0..2**64 - 1.
+        base_us: microseconds since 1970, UTC, that capture times count from.
+        width, height: size of every picture, in pixels.
+    """
+
+    codec_id: bytes
+    camera: str
+    epoch: int
+    base_us: int
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        """Raises RecordError: a field is outside its range."""
+        if len(self.codec_id) != CODEC_ID_BYTES:
+            raise RecordError(f"a codec id has {CODEC_ID_BYTES} bytes, not {len(self.codec_id)}")
+        try:
+            check_camera_name(self.camera)
+        except ConfigError as error:
+            raise RecordError(str(error)) from None
+        check_size(self.width, self.height)
+        for name, value in (("epoch", self.epoch), ("base_us", self.base_us)):
+            if not 0 <= value < 1 << 64:
+                raise RecordError(f"{name} {value} does not fit 64 bits")
+
+    def pack(self) -> bytes:
+        name = self.camera.encode()
+        start = _HEADER_START.pack(MAGIC, VERSION, self.codec_id, len(name))
+        body = start + name + _HEADER_END.pack(self.epoch, self.base_us, self.width, self.height)
+        return body + _CRC.pack(google_crc32c.value(body))
+
+    @staticmethod
+    def parse(data: bytes) -> tuple[StreamHeader, int]:
+        """Reads the header at the start of ``data``; returns it and its length in bytes.
+
+        Raises:
+            RecordError: there is no whole, undamaged header of this version.
+        """
+        if len(data) < _HEADER_START.size:
+            raise RecordError(f"a stream header has at least {_HEADER_START.size} bytes, here are {len(data)}")
+        magic, version, codec_id, name_length = _HEADER_START.unpack_from(data)
+        if magic != MAGIC:
+            raise RecordError(f"this is no ICM stream: it starts with {magic!r} instead of {MAGIC!r}")
+        if version != VERSION:
+            raise RecordError(f"the stream has format version {version}; this program reads version {VERSION}")
+        body_length = _HEADER_START.size + name_length + _HEADER_END.size
+        length = body_length + _CRC.size
+        if len(data) < length:
+            raise RecordError(f"the stream header is cut off after {len(data)} of {length} bytes")
+        (crc,) = _CRC.unpack_from(data, body_length)
+        if crc != google_crc32c.value(bytes(data[:body_length])):
+            raise RecordError("the stream header is damaged: its checksum does not fit")
+        try:
+            camera = bytes(data[_HEADER_START.size : body_length - _HEADER_END.size]).decode("ascii")
+        except UnicodeDecodeError:
+            raise RecordError("the stream header's camera name is not ASCII") from None
+        epoch, base_us, width, height = _HEADER_END.unpack_from(data, body_length - _HEADER_END.size)
+        return StreamHeader(codec_id, camera, epoch, base_us, width, height), length
+
+    def holds(self, capture_us: int, width: int, height: int) -> bool:
+        """Whether a frame of this time and size can follow under this header."""
+        return (width, height) == (self.width, self.height) and 0 <= capture_us - self.base_us <= MAX_DELTA_US
+
+
+@dataclass(frozen=True)
+class Record:
+    """One coded frame.
+
+    Attributes:
+        sequence: 1..2**32 - 1, position within the epoch.
+        capture_us: microseconds since 1970, UTC.
+        kind: I or P.
+        reference: for P, how many sequences back the reference lies, 1..63; for I, 0.
+        quality: 1/16 quality levels, 0..255.
+        digest: CRC32C of the integer latents; see ``shared.codec.latents``.
+        payload: the entropy-coded latents.
+    """
+
+    sequence: int
+    capture_us: int
+    kind: Kind
+    reference: int
+    quality: int
+    digest: int
+    payload: bytes
+
+    def pack(self, header: StreamHeader) -> bytes:
+        """The record's bytes in a stream with this header.
+
+        Raises:
+            RecordError: a field does not fit the format or the header.
+        """
+        delta = self.capture_us - header.base_us
+        for name, value, low, high in (
+            ("sequence", self.sequence, 1, MAX_SEQUENCE),
+            ("capture time since the header's base", delta, 0, MAX_DELTA_US),
+            ("reference", self.reference, int(self.kind == Kind.P), MAX_REFERENCE if self.kind == Kind.P else 0),
+            ("quality", self.quality, 0, 255),
+            ("payload length", len(self.payload), 0, MAX_PAYLOAD),
+        ):
+            if not low <= value <= high:
+                raise RecordError(f"the record's {name} is {value}; it must lie between {low} and {high}")
+        body = (
+            _RECORD_START.pack(
+                self.sequence,
+                delta & 0xFFFF_FFFF,
+                delta >> 32,
+                self.quality,
+                self.kind | self.reference << 2,
+                len(self.payload) & 0xFFFF,
+                len(self.payload) >> 16,
+                self.digest,
+            )
+            + self.payload
+        )
+        return body + _CRC.pack(google_crc32c.value(body))
+
+    @staticmethod
+    def parse(data: bytes | memoryview, header: StreamHeader) -> tuple[Record, int]:
+        """Reads the record at the start of ``data``; returns it and its length in bytes.
+
+        Raises:
+            RecordError: there is no whole, undamaged record.
+        """
+        if len(data) < RECORD_OVERHEAD:
+            raise RecordError(f"a record has at least {RECORD_OVERHEAD} bytes, here are {len(data)}")
+        sequence, low, high, quality, kinds, length_low, length_high, digest = _RECORD_START.unpack_from(data)
+        body_length = _RECORD_START.size + (length_low | length_high << 16)
+        length = body_length + _CRC.size
+        if len(data) < length:
+            raise RecordError(f"record {sequence} is cut off after {len(data)} of {length} bytes")
+        (crc,) = _CRC.unpack_from(data, body_length)
+        if crc != google_crc32c.value(bytes(data[:body_length])):
+            raise RecordError(f"record {sequence} is damaged: its checksum does not fit")
+        reference = kinds >> 2
+        if kinds & 3 not in (Kind.I, Kind.P) or (reference > 0) != (kinds & 3 == Kind.P) or sequence == 0:
+            raise RecordError(f"record {sequence} has an impossible kind, reference or sequence")
+        payload = bytes(data[_RECORD_START.size : body_length])
+        capture_us = header.base_us + (low | high << 32)
+        return Record(sequence, capture_us, Kind(kinds & 3), reference, quality, digest, payload), length
+
+    @staticmethod
+    def parse_whole(data: bytes, header: StreamHeader) -> Record:
+        """Reads ``data`` as exactly one record.
+
+        Raises:
+            RecordError: it is not.
+        """
+        record, length = Record.parse(data, header)
+        if length != len(data):
+            raise RecordError(f"{len(data) - length} bytes follow record {record.sequence} where none belong")
+        return record
+
+
+def parse_stream(data: bytes) -> tuple[StreamHeader, Iterator[Record]]:
+    """Reads a file's worth of bytes: one header, then records to the end.
+
+    Raises:
+        RecordError: the header is no header; the iterator raises it too, at the first bad record.
+    """
+    header, offset = StreamHeader.parse(data)
+
+    def records() -> Iterator[Record]:
+        view, position = memoryview(data), offset
+        while position < len(view):
+            record, length = Record.parse(view[position:], header)
+            position += length
+            yield record
+
+    return header, records()
+
+
+def check_size(width: int, height: int) -> None:
+    """Raises RecordError: no picture of this size can be coded."""
+    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE and width * height <= MAX_PIXELS):
+        raise RecordError(
+            f"a picture of {width}x{height} cannot be coded: sides go up to {MAX_SIDE}, pixels up to {MAX_PIXELS}"
+        )

@@ -1,0 +1,97 @@
+"""Every error the project raises on purpose.
+
+    IcmError
+    ├── ConfigError              a setting, a file of settings or a command's argument is wrong
+    ├── ListenError              an address cannot be listened on
+    ├── BundleError              a codec bundle is missing, damaged or not the one meant
+    │   └── CodecMismatchError   two parties hold different codecs
+    ├── RecordError              bytes are no record, or not one that this decoder can read
+    │   └── ReferenceMissingError    a P record leans on a frame that is not there
+    ├── ImageError               a picture cannot be read, or is too large
+    ├── SourceError              a camera or file gives no frames
+    ├── SpoolError               the edge's spool cannot keep a record
+    │   └── SpoolFullError       it is full, and its policy is to refuse
+    ├── UplinkError              the cloud cannot be reached, or refuses
+    ├── StorageError             the cloud's disk cannot take or give data
+    │   └── StorageFullError     it is full
+    ├── NotFoundError            a camera, frame or segment that is not there
+    ├── DetectorError            a detector cannot be loaded or fails
+    └── BusyError                try again later
+
+Each names what was wrong, where, and what to do about it. ``shared.rpc.status`` maps every one of them to a gRPC
+status; ``reason`` is its stable, machine-readable name there.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class IcmError(Exception):
+    """Base of all errors raised on purpose; ``str()`` of one is fit to be shown to a person."""
+
+    reason: ClassVar[str] = "INTERNAL"
+
+
+class ConfigError(IcmError):
+    reason = "CONFIG_INVALID"
+
+
+class ListenError(IcmError):
+    reason = "LISTEN_FAILED"
+
+
+class BundleError(IcmError):
+    reason = "BUNDLE_INVALID"
+
+
+class CodecMismatchError(BundleError):
+    reason = "CODEC_MISMATCH"
+
+
+class RecordError(IcmError):
+    reason = "RECORD_INVALID"
+
+
+class ReferenceMissingError(RecordError):
+    reason = "REFERENCE_MISSING"
+
+
+class ImageError(IcmError):
+    reason = "IMAGE_INVALID"
+
+
+class SourceError(IcmError):
+    reason = "SOURCE_FAILED"
+
+
+class SpoolError(IcmError):
+    reason = "SPOOL_FAILED"
+
+
+class SpoolFullError(SpoolError):
+    reason = "SPOOL_FULL"
+
+
+class UplinkError(IcmError):
+    reason = "UPLINK_FAILED"
+
+
+class StorageError(IcmError):
+    reason = "STORAGE_FAILED"
+
+
+class StorageFullError(StorageError):
+    reason = "STORAGE_FULL"
+
+
+class NotFoundError(IcmError):
+    reason = "NOT_FOUND"
+
+
+class DetectorError(IcmError):
+    reason = "DETECTOR_FAILED"
+
+
+class BusyError(IcmError):
+    reason = "BUSY"

@@ -1,0 +1,85 @@
+"""gRPC servers: options, health, and the rule about plaintext."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from shared.errors import ConfigError, ListenError
+
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+"""Largest message accepted; a raw 4096x4096 picture fits."""
+
+_OPTIONS = [
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    # Both ends must agree, or the server answers a client's pings with GOAWAY.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.max_ping_strikes", 0),
+]
+
+
+class Server:
+    """A grpc.aio server with the health service; add servicers to ``grpc``, then ``start``."""
+
+    def __init__(self, address: str, allow_plaintext: bool) -> None:
+        """Listens at ``host:port``; port 0 picks a free one.
+
+        Raises:
+            ConfigError: the address is not loopback and plaintext was not allowed.
+            ListenError: the address cannot be listened on.
+        """
+        check_plaintext(address, allow_plaintext)
+        self.grpc = grpc.aio.server(options=_OPTIONS)
+        self._health = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc)
+        try:
+            self.port: int = self.grpc.add_insecure_port(address)
+        except RuntimeError:
+            self.port = 0
+        if self.port == 0:
+            raise ListenError(f"cannot listen on {address}: is another process using the port?")
+
+    async def start(self) -> None:
+        await self.grpc.start()
+        await self.set_serving(True)
+
+    async def set_serving(self, serving: bool) -> None:
+        """What the health service answers for the server as a whole."""
+        kinds = health_pb2.HealthCheckResponse
+        await self._health.set("", kinds.SERVING if serving else kinds.NOT_SERVING)
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Says NOT_SERVING, lets calls finish for the grace period, then ends them."""
+        await self._health.enter_graceful_shutdown()
+        await self.grpc.stop(grace_seconds)
+
+
+def check_plaintext(address: str, allowed: bool) -> None:
+    """Refuses plaintext anywhere but on loopback unless it was allowed on purpose.
+
+    Raises:
+        ConfigError: the address is not loopback and plaintext was not allowed.
+    """
+    if allowed or is_loopback(address):
+        return
+    raise ConfigError(
+        f"refusing to speak plaintext on {address}: frames would cross the network unprotected;"
+        " use a loopback address, or set allow_plaintext to true on a network you trust"
+    )
+
+
+def is_loopback(address: str) -> bool:
+    """Whether ``host:port`` names this machine only."""
+    host = address.rpartition(":")[0].strip("[]")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,115 @@
+"""The entropy model while it is trained: float weights, but activations already on the integer network's grid.
+
+``HyperSynthesis`` rounds and clips every activation to the 8-bit grid that the exported integer network uses
+(straight-through gradients), so that quantising the weights afterwards costs almost no rate.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from shared import torchvision_ops
+
+torchvision_ops.declare()
+
+from compressai.entropy_models import EntropyBottleneck  # noqa: E402
+from compressai.ops import LowerBound  # noqa: E402
+
+from training.networks import NetworkConfig
+
+ACTIVATION_STEPS = 32
+"""Integer activation units per 1.0 of the float network."""
+ACTIVATION_MAX = 255
+MEAN_STEPS = 8
+"""Integer mean units per 1 of a latent."""
+HYPER_MAX = 63
+"""Hyper-latents are clipped to -HYPER_MAX..HYPER_MAX."""
+SCALE_COUNT = 64
+SCALE_MIN = 0.08
+SCALE_MAX = 256.0
+SCALE_LOG_STEP = math.log(SCALE_MAX / SCALE_MIN) / (SCALE_COUNT - 1)
+
+
+def round_ste(x: Tensor) -> Tensor:
+    """Rounds half up, as the integer network does; the gradient passes straight through."""
+    return x + (torch.floor(x + 0.5) - x).detach()
+
+
+def quantised_relu(x: Tensor) -> Tensor:
+    """ReLU on the 8-bit grid; gradients pass inside the range only."""
+    return round_ste(torch.clamp(x, 0, ACTIVATION_MAX / ACTIVATION_STEPS) * ACTIVATION_STEPS) / ACTIVATION_STEPS
+
+
+class HyperSynthesis(nn.Module):
+    """h_s: hyper-latents float32[B, N, h/4, w/4] (integers) and levels -> means and scale indexes, both [B, M, h, w].
+
+    The first and the last layer have one bias per quality level, so the hyper-latents need not spell the level out.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        hidden, levels = config.hyper_hidden, len(config.lambdas)
+        self.latents = config.latents
+        self.first = nn.Conv2d(config.hyper, hidden * 4, 3, padding=1, bias=False)
+        self.second = nn.Conv2d(hidden, hidden * 4, 3, padding=1)
+        self.third = nn.Conv2d(hidden, hidden * 2, 3, padding=1)
+        self.last = nn.Conv2d(hidden * 2, config.latents * 2, 1, bias=False)
+        self.first_bias = nn.Parameter(torch.full((levels, hidden * 4), 0.5))
+        self.last_bias = nn.Parameter(torch.zeros(levels, config.latents * 2))
+        with torch.no_grad():
+            self.first.weight.mul_(0.3)
+            self.last.weight.mul_(0.1)
+
+    def start_from(self, std: Tensor) -> None:
+        """Sets the scale biases from the latents' measured deviations, float32[levels, M]."""
+        index = (std.clamp_min(SCALE_MIN).log() - math.log(SCALE_MIN)) / SCALE_LOG_STEP
+        with torch.no_grad():
+            self.last_bias[:, self.latents :] = index / 8
+
+    def forward(self, hyper: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.first(hyper) + self.first_bias[levels][:, :, None, None]
+        x = F.pixel_shuffle(quantised_relu(x), 2)
+        x = F.pixel_shuffle(quantised_relu(self.second(x)), 2)
+        x = quantised_relu(self.third(x))
+        x = self.last(x) + self.last_bias[levels][:, :, None, None]
+        means, indexes = x.split(self.latents, 1)
+        return means, indexes * 8
+
+
+class LatentBits(nn.Module):
+    """Bits of each latent under a Gaussian of the given mean and scale index, integrated over its unit bin."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # These bounds let a gradient through when it would pull the value back inside.
+        self.index_bound = LowerBound(0.0)
+        self.likelihood_bound = LowerBound(1e-9)
+
+    def forward(self, latents: Tensor, means: Tensor, indexes: Tensor) -> Tensor:
+        """latents (integers, or integers plus uniform noise), means, indexes, all float32[B, M, h, w] -> bits of each."""
+        index = self.index_bound(indexes).clamp_max(SCALE_COUNT - 1)
+        inverse = torch.exp(-(math.log(SCALE_MIN) + index * SCALE_LOG_STEP)) * math.sqrt(0.5)
+        distance = (latents - means).abs()
+        upper = torch.erfc((distance - 0.5) * inverse)
+        lower = torch.erfc((distance + 0.5) * inverse)
+        return -torch.log2(self.likelihood_bound(0.5 * (upper - lower)))
+
+
+class HyperPrior(nn.Module):
+    """Static density of the hyper-latents, one per channel, the same at every level (Balle et al. 2018, appendix 6.1).
+
+    Only its gradient is used: at export, tables made from histograms replace it.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.density = EntropyBottleneck(channels, init_scale=4.0)
+
+    def forward(self, hyper: Tensor) -> Tensor:
+        """Bits of each hyper-latent under uniform noise: float32[B, N, h, w] -> the same shape."""
+        _, likelihood = self.density(hyper, training=True)
+        return -torch.log2(likelihood)
