@@ -1,0 +1,1 @@
+"""The whole pipeline on one machine, with a real clip: ``python -m deploy.demo``."""
