@@ -1,0 +1,58 @@
+# make demo    plays a clip through edge and cloud and shows what happens   (FRAMES=n ends it earlier)
+# make test    runs all tests                                               (PYTEST_ARGS='-k spool' chooses)
+# make check   style, types, contracts, and that the generated stubs fit the contracts
+# make bench   measures                                                     (BENCH='speed --help' chooses)
+# make proto   generates the stubs anew after a contract was changed
+# make clean   removes what runs left behind; the environment (.venv) and what was fetched (.cache) stay
+#
+# Each sets up .venv by itself and needs only Python 3.11 or newer and a package registry.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+# Debian's Prometheus, unpacked here and not installed, for the tests of alerts and dashboards.
+TOOLS := .cache/tools
+# protoc finds its plug-ins here, and the tests those tools.
+export PATH := $(CURDIR)/$(BIN):$(PATH):$(CURDIR)/$(TOOLS)/usr/bin
+
+.PHONY: demo test check bench proto clean assets tools
+
+demo: $(INSTALLED)
+	@$(BIN)/python -m deploy.demo
+
+test: $(INSTALLED) assets tools
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/buf lint
+	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && $(call generate,$$fresh) \
+	  && diff -r --exclude=__pycache__ proto/gen "$$fresh" \
+	  || { echo "proto/gen does not fit proto/icm: run 'make proto' and commit what it changes" >&2; exit 1; }
+
+bench: $(INSTALLED)
+	$(BIN)/icm-bench $(BENCH)
+
+proto: $(INSTALLED)
+	$(call generate,proto/gen)
+
+clean:
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-data dist
+	find . -name __pycache__ -not -path './$(BIN:/bin=)/*' -prune -exec rm -rf {} +
+
+generate = $(BIN)/python -m grpc_tools.protoc -Iproto --python_out=$(1) --grpc_python_out=$(1) \
+	--mypy_out=quiet:$(1) --mypy_grpc_out=quiet:$(1) proto/icm/v1/*.proto
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[edge,cloud,train,dev]'
+	@touch $@
+
+# Weights and clip for the tests that look at real frames. Without them those tests say what they miss.
+assets: $(INSTALLED)
+	@$(BIN)/python -m deploy.demo.assets --weights --clip >/dev/null || echo "going on without detector weights or clip" >&2
+
+tools:
+	@bash deploy/fetch-tools $(TOOLS)
