@@ -1,0 +1,133 @@
+"""``make demo``: a clip goes from a real edge to a real cloud, on this machine, before your eyes."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from deploy.demo import assets, comparison
+from deploy.demo.clip import cut, measure
+from deploy.demo.play import Outcome, Stage, play
+from deploy.demo.summary import Summary
+from shared.errors import ConfigError, IcmError
+
+MODELS = Path("models")
+"""Where the shipped codec bundles lie, seen from the checkout the demo is started in."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(argv)
+    try:
+        summary = _show(options)
+    except IcmError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; both services have ended", file=sys.stderr)
+        return 130
+    print(summary.text())
+    print(summary.json())
+    return 0
+
+
+def _show(options: argparse.Namespace) -> Summary:
+    bundle = options.bundle or _newest_bundle()
+    weights = options.weights or assets.fetch(assets.WEIGHTS, assets.CACHE, _say)
+    source = measure(options.clip or assets.fetch_clip(assets.CACHE, _say))
+    folder = options.data / time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime())
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise IcmError(f"cannot make the folder {folder}: {error.strerror}; choose another --data") from None
+    fps = options.fps or min(float(source.fps), float(os.cpu_count() or 1))
+    clip = cut(source, folder / f"{source.path.stem}.mkv", options.frames, fps)
+    _say(
+        f"playing {clip.frames} frames of {source.path.name} at {float(clip.fps):g} fps"
+        f" ({float(source.fps):g} in the clip; FPS=n chooses, the default is one per CPU core), {clip.seconds:.0f} s"
+    )
+    stage = Stage(clip, bundle, weights, folder, options.quality, options.device)
+    outcome = _run(stage)
+    _say("coding the same frames as JPEG and H.264 for comparison")
+    return Summary(
+        clip, bundle.name, options.quality, outcome.progress, outcome.watcher, comparison.encode(clip), stage.archive,
+        outcome.videos, stage.sheet, outcome.seconds,
+    )  # fmt: skip
+
+
+def _run(stage: Stage) -> Outcome:
+    async def until_told() -> Outcome:
+        # A plain kill must take the services along, as Ctrl-C does.
+        task = asyncio.current_task()
+        assert task is not None
+        with contextlib.suppress(NotImplementedError):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await play(stage)
+
+    try:
+        return asyncio.run(until_told())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+def _newest_bundle() -> Path:
+    """The bundle in ``models/`` whose name sorts last.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    found = sorted(path.parent for path in MODELS.glob("*/manifest.json"))
+    if not found:
+        raise ConfigError(
+            f"there is no codec bundle in {MODELS.resolve()}: start the demo in the checkout, or say --bundle"
+        )
+    return found[-1]
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"{text} is not greater than 0")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"{text} is not greater than 0")
+    return value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m deploy.demo", description=__doc__)
+    parser.add_argument(
+        "--frames",
+        type=_count,
+        default=os.environ.get("FRAMES") or None,
+        help="end after so many (default: the whole clip)",
+    )
+    parser.add_argument(
+        "--fps", type=_positive, default=os.environ.get("FPS") or None,
+        help="play so many of the clip's frames per second (default: one per CPU core, at most the clip's own)",
+    )  # fmt: skip
+    parser.add_argument("--clip", type=Path, help="a video file of your own (default: one that is fetched)")
+    parser.add_argument("--weights", type=Path, help="YOLO weights of your own (default: yolo26n.pt, fetched)")
+    parser.add_argument("--bundle", type=Path, help="folder of a codec bundle (default: the newest in models/)")
+    parser.add_argument("--quality", type=float, default=3.0, help="quality level (default: %(default)s)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(default: %(default)s)")
+    parser.add_argument("--data", type=Path, default=Path("demo-data"), help="(default: %(default)s)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
