@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any, NoReturn
+
 import grpc
 from google.protobuf import any_pb2
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
 from shared import errors
 
@@ -44,7 +46,7 @@ def code_of(error: errors.IcmError) -> grpc.StatusCode:
     return STATUS[type(error)]
 
 
-async def abort(context: grpc.aio.ServicerContext, error: errors.IcmError) -> None:
+async def abort(context: grpc.aio.ServicerContext[Any, Any], error: errors.IcmError) -> NoReturn:
     """Ends the call with the error's status."""
     context.set_trailing_metadata((("grpc-status-details-bin", status_of(error).SerializeToString()),))
     await context.abort(code_of(error), str(error))

@@ -1,0 +1,169 @@
+"""Wires an edge's stages together, starts and stops them; does nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import grpc
+from icm.v1 import camera_pb2_grpc
+
+from edge_service.camera import THREADS, Camera, Codec
+from edge_service.frame_api import FrameApi, SubmittedCamera
+from edge_service.health import Problems
+from edge_service.metrics import EdgeMetrics
+from edge_service.settings import CameraSettings, EdgeSettings
+from edge_service.sources import Source, SubmittedSource, make_source
+from edge_service.spool import Spool
+from edge_service.uplink import Uplink
+from shared.clock import Clock, SystemClock
+from shared.codec.bundle import Bundle
+from shared.codec.codec import Encoder
+from shared.errors import ConfigError
+from shared.rpc.channels import open_channel
+from shared.rpc.servers import Server
+from shared.telemetry import TelemetryServer
+
+_log = logging.getLogger(__name__)
+
+GRACE_SECONDS = 5.0
+"""How long submissions under way may take once the edge is told to stop."""
+
+
+def check(settings: EdgeSettings) -> tuple[Bundle, dict[str, Source]]:
+    """Finds everything that is wrong before anything starts; returns the codec and each camera's source.
+
+    Raises:
+        IcmError: something is wrong.
+    """
+    clock = SystemClock()
+    sources = {camera.name: make_source(camera.source, clock) for camera in settings.cameras}
+    for source in sources.values():
+        source.check()
+    bundle = Bundle.load(settings.bundle, settings.threads, settings.device)
+    for camera in settings.cameras:
+        if camera.quality > bundle.levels - 1:
+            raise ConfigError(
+                f"camera {camera.name}: quality {camera.quality:g} is out of range:"
+                f" bundle {bundle.name} has levels 0 to {bundle.levels - 1}"
+            )
+    # Networks load when first asked for; the cameras' threads would all ask at once.
+    _ = bundle.analysis, bundle.hyper_analysis
+    return bundle, sources
+
+
+class Edge:
+    """One edge process."""
+
+    def __init__(self, settings: EdgeSettings, bundle: Bundle, sources: dict[str, Source]) -> None:
+        self._settings, self._bundle, self._sources = settings, bundle, sources
+        self._clock: Clock = SystemClock()
+        self._stop = asyncio.Event()
+        self._problems = Problems()
+        self._metrics = EdgeMetrics(bundle.name)
+
+    def stop(self) -> None:
+        """Ends ``run`` soon; what is in the queues is spooled first."""
+        self._stop.set()
+
+    async def run(self) -> bool:
+        """Runs until stopped, or until every source has ended and the cloud has persisted every record.
+
+        Returns:
+            Whether every source gave all it had.
+
+        Raises:
+            IcmError: the edge cannot start.
+        """
+        settings, problems = self._settings, self._problems
+        async with AsyncExitStack() as stack:
+            spool = Spool(settings.spool.folder, settings.spool.max_bytes, settings.spool.max_age_seconds, self._clock)
+            stack.callback(spool.close)
+            self._metrics.watch_spool(lambda: spool.bytes, spool.oldest_seconds)
+            server = Server(settings.frame_api.address, settings.frame_api.allow_plaintext)
+            channel = open_channel(settings.cloud.address, settings.cloud.allow_plaintext)
+            stack.push_async_callback(channel.close)
+            telemetry = TelemetryServer(settings.metrics.address, self._metrics.registry, problems.lines)
+
+            # A camera that left the settings may have left records behind; they are delivered too.
+            names = {*self._sources, *spool.waiting_cameras()}
+            uplinks = {
+                name: Uplink(spool.camera(name), self._bundle.codec_id, channel, self._metrics, problems)
+                for name in names
+            }
+            sending = await stack.enter_async_context(_running(list(uplinks.values())))
+            cameras = [self._camera(camera, spool, uplinks[camera.name]) for camera in settings.cameras]
+            threads = stack.enter_context(ThreadPoolExecutor(THREADS * len(cameras), "camera"))
+            work = [asyncio.create_task(camera.run(threads)) for camera in cameras]
+            stack.push_async_callback(_stop_cameras, cameras, work)
+
+            self._serve_frames(server, uplinks, channel)
+            await server.start()
+            stack.push_async_callback(server.stop, GRACE_SECONDS)
+            telemetry.start()
+            stack.callback(telemetry.stop)
+            _log.info("listening grpc=%d metrics=%d", server.port, telemetry.port)
+            return await self._finished(work, sending, list(uplinks.values()))
+
+    def _camera(self, settings: CameraSettings, spool: Spool, uplink: Uplink) -> Camera:
+        return Camera(
+            settings,
+            self._sources[settings.name],
+            Codec(Encoder(self._bundle), self._bundle.codec_id),
+            spool.camera(settings.name),
+            self._metrics,
+            self._problems,
+            uplink.announce,
+        )
+
+    def _serve_frames(self, server: Server, uplinks: dict[str, Uplink], channel: grpc.aio.Channel) -> None:
+        submitted = {
+            name: SubmittedCamera(source, uplinks[name])
+            for name, source in self._sources.items()
+            if isinstance(source, SubmittedSource)
+        }
+        api = FrameApi(submitted, self._bundle.levels - 1, channel, self._clock)
+        camera_pb2_grpc.add_CameraServiceServicer_to_server(api, server.grpc)
+
+    async def _finished(
+        self, work: list[asyncio.Task[bool]], sending: list[asyncio.Task[None]], uplinks: list[Uplink]
+    ) -> bool:
+        """Waits for the end of all work or for ``stop``, whichever comes first."""
+
+        async def all_delivered() -> bool:
+            done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_EXCEPTION)
+            succeeded = [task.result() for task in done]
+            _log.info("every camera has ended; waiting for the cloud to persist what is in the spool")
+            await asyncio.gather(*(uplink.drained() for uplink in uplinks))
+            return all(succeeded)
+
+        delivered = asyncio.create_task(all_delivered())
+        stopped = asyncio.create_task(self._stop.wait())
+        try:
+            done, _ = await asyncio.wait((delivered, stopped, *sending), return_when=asyncio.FIRST_COMPLETED)
+            for task in done.intersection(sending):
+                task.result()
+            return delivered.result() if delivered.done() else True
+        finally:
+            stopped.cancel()
+            delivered.cancel()
+
+
+@asynccontextmanager
+async def _running(uplinks: list[Uplink]) -> AsyncIterator[list[asyncio.Task[None]]]:
+    tasks = [asyncio.create_task(uplink.run()) for uplink in uplinks]
+    try:
+        yield tasks
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _stop_cameras(cameras: list[Camera], work: list[asyncio.Task[bool]]) -> None:
+    for camera in cameras:
+        camera.stop()
+    await asyncio.gather(*work)

@@ -1,0 +1,69 @@
+"""One camera: its stages, and the two threads that drive them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from edge_service.encoding import EncodingStage, FrameEncoder
+from edge_service.frame_queue import FrameQueue
+from edge_service.health import Problems
+from edge_service.metrics import EdgeMetrics
+from edge_service.reading import Reader, Thinning
+from edge_service.settings import CameraSettings
+from edge_service.sources import Source, SubmittedSource
+from edge_service.spool import CameraSpool
+
+QUEUE_FRAMES = 2
+"""Pictures between source and encoder: a frame that waits longer is only later, and each takes megabytes."""
+THREADS = 2
+"""That a camera occupies in its executor."""
+
+
+@dataclass(frozen=True)
+class Codec:
+    """What a camera needs of the codec: its own encoder, and what the records are stamped with."""
+
+    encoder: FrameEncoder
+    codec_id: bytes
+
+
+class Camera:
+    """Source -> queue -> encoder -> spool."""
+
+    def __init__(
+        self,
+        settings: CameraSettings,
+        source: Source,
+        codec: Codec,
+        spool: CameraSpool,
+        metrics: EdgeMetrics,
+        problems: Problems,
+        announce: Callable[[], None],
+    ) -> None:
+        """Args: announce, called after each record that was spooled, from the encoder's thread."""
+        self._source = source
+        self._stop = threading.Event()
+        name = settings.name
+        queue = FrameQueue(QUEUE_FRAMES, source.live, lambda _: metrics.count_drop(name, "queue_full"))
+        self._reader = Reader(name, source, queue, Thinning(settings.max_fps), metrics, problems, self._stop)
+        self._encoding = EncodingStage(
+            codec.encoder, codec.codec_id, settings.quality, queue, spool, metrics, problems, announce, self._stop
+        )
+
+    async def run(self, threads: Executor) -> bool:
+        """Returns when the source has ended and all its frames are spooled; False if the source failed."""
+        loop = asyncio.get_running_loop()
+        await asyncio.gather(
+            loop.run_in_executor(threads, self._reader.run), loop.run_in_executor(threads, self._encoding.run)
+        )
+        return not self._reader.failed
+
+    def stop(self) -> None:
+        """Lets ``run`` end: no new frames, those in the queue are still spooled."""
+        self._stop.set()
+        if isinstance(self._source, SubmittedSource):
+            self._source.close()

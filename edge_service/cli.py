@@ -1,0 +1,88 @@
+"""``icm-edge``: run an edge, check its settings, explain them."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from edge_service.app import Edge, check
+from edge_service.settings import EdgeSettings
+from edge_service.sources import Source
+from shared.codec.bundle import Bundle
+from shared.errors import ConfigError, IcmError
+from shared.settings import explain_settings, load_settings
+from shared.telemetry import configure_logging
+
+EXIT_FAILED = 1
+EXIT_CONFIG = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit status: 0 done, 1 failed, 2 the settings are wrong."""
+    options = _parser().parse_args(arguments)
+    try:
+        if options.command == "config":
+            print(explain_settings(EdgeSettings))
+            return 0
+        settings = load_settings(EdgeSettings, options.config, _flags(options.set))
+        configure_logging(settings.log_level)
+        if options.command == "check":
+            check(settings)
+            print(f"{options.config or 'the settings'}: ok, {len(settings.cameras)} cameras")
+            return 0
+        return asyncio.run(_run(settings, *check(settings)))
+    except IcmError as error:
+        print(f"icm-edge: {error}", file=sys.stderr)
+        return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED
+
+
+async def _run(settings: EdgeSettings, bundle: Bundle, sources: dict[str, Source]) -> int:
+    edge = Edge(settings, bundle, sources)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, edge.stop)
+    return 0 if await edge.run() else EXIT_FAILED
+
+
+def _flags(assignments: list[str]) -> dict[str, Any]:
+    """``dotted.key=value`` pairs; values are YAML, so that lists and numbers can be written."""
+    flags = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not (key and equals):
+            raise ConfigError(f"--set {assignment!r} must look like dotted.key=value")
+        try:
+            flags[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {key}: the value is not valid YAML: {error}") from None
+    return flags
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="icm-edge", description="Codes cameras' pictures and delivers them to the cloud."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (
+        ("run", "run until the sources end or a signal comes"),
+        ("check", "check the settings, the files they name and the bundle"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--config", type=Path, help="YAML file of settings")
+        command.add_argument(
+            "--set", action="append", default=[], metavar="KEY=VALUE", help="overrides a setting, by its dotted name"
+        )
+    config = commands.add_parser("config", help="tell about the settings")
+    config.add_argument("--explain", action="store_true", required=True, help="print every setting with its meaning")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""CameraService: clients hand over pictures and learn what became of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import numpy as np
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+from icm.v1 import archive_pb2, archive_pb2_grpc, camera_pb2, camera_pb2_grpc, frame_pb2
+from numpy.typing import NDArray
+
+from edge_service.images import raw_image, read_image
+from edge_service.sources import Frame, Spooled, SubmittedSource
+from edge_service.uplink import Uplink
+from shared.clock import Clock
+from shared.errors import ConfigError, IcmError, ImageError, NotFoundError, UplinkError
+from shared.rpc.status import abort, code_of
+
+ANSWERS_AHEAD = 4
+"""Pictures of one stream that may be coded while an earlier one still waits for its detections."""
+
+
+@dataclass(frozen=True)
+class SubmittedCamera:
+    """A camera that clients submit to."""
+
+    source: SubmittedSource
+    uplink: Uplink
+
+
+class FrameApi(camera_pb2_grpc.CameraServiceServicer):
+    """Serves the cameras of source kind ``submitted``."""
+
+    def __init__(
+        self, cameras: Mapping[str, SubmittedCamera], highest_quality: float, cloud: grpc.aio.Channel, clock: Clock
+    ) -> None:
+        self._cameras, self._highest_quality, self._clock = cameras, highest_quality, clock
+        self._archive = archive_pb2_grpc.ArchiveServiceStub(cloud)
+
+    async def SubmitFrame(
+        self, request: camera_pb2.SubmitFrameRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> camera_pb2.SubmitFrameResponse:
+        try:
+            return await self._with_detections(request, await self._code(request))
+        except IcmError as error:
+            await abort(context, error)
+
+    async def SubmitFrames(
+        self,
+        request_iterator: AsyncIterable[camera_pb2.SubmitFramesRequest],
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> AsyncIterator[camera_pb2.SubmitFramesResponse]:
+        answers: asyncio.Queue[asyncio.Task[camera_pb2.SubmitFramesResponse] | None] = asyncio.Queue(ANSWERS_AHEAD)
+        begun: set[asyncio.Task[camera_pb2.SubmitFramesResponse]] = set()
+
+        async def code_all() -> None:
+            try:
+                async for request in request_iterator:
+                    coded = await self._code_or_error(request.submit)
+                    answer = asyncio.create_task(self._stream_answer(request.submit, coded))
+                    begun.add(answer)
+                    answer.add_done_callback(begun.discard)
+                    await answers.put(answer)
+            finally:
+                await answers.put(None)
+
+        reader = asyncio.create_task(code_all())
+        try:
+            while (answer := await answers.get()) is not None:
+                yield await answer
+            await reader
+        finally:
+            for task in (reader, *begun):
+                task.cancel()
+            await asyncio.gather(reader, *begun, return_exceptions=True)
+
+    async def _code_or_error(self, request: camera_pb2.SubmitFrameRequest) -> camera_pb2.SubmitFrameResponse | IcmError:
+        try:
+            return await self._code(request)
+        except IcmError as error:
+            return error
+
+    async def _stream_answer(
+        self, request: camera_pb2.SubmitFrameRequest, coded: camera_pb2.SubmitFrameResponse | IcmError
+    ) -> camera_pb2.SubmitFramesResponse:
+        if isinstance(coded, IcmError):
+            error = camera_pb2.SubmitError(code=code_of(coded).value[0], message=str(coded))
+            return camera_pb2.SubmitFramesResponse(error=error)
+        return camera_pb2.SubmitFramesResponse(submitted=await self._with_detections(request, coded))
+
+    async def _code(self, request: camera_pb2.SubmitFrameRequest) -> camera_pb2.SubmitFrameResponse:
+        """Checks a picture and brings it into the spool; the answer lacks the detections only."""
+        camera = self._cameras.get(request.camera)
+        if camera is None:
+            known = ", ".join(sorted(self._cameras)) or "none"
+            raise NotFoundError(
+                f"no camera {request.camera[:80]!r} takes submitted pictures; those that do: {known}"
+                " (source kind 'submitted' in the edge's settings)"
+            )
+        quality = self._quality(request)
+        capture_us = self._capture_us(request.frame)
+        _check_wait(request)
+        async with camera.source.turn():
+            image = await asyncio.to_thread(_picture, request.frame)
+            result: Future[Spooled] = Future()
+            camera.source.submit(Frame(image, capture_us, quality, result))
+            spooled = await asyncio.wrap_future(result)
+        return camera_pb2.SubmitFrameResponse(
+            frame=frame_pb2.FrameRef(camera=request.camera, epoch=spooled.epoch, sequence=spooled.sequence),
+            bytes=spooled.bytes,
+            bits_per_pixel=8 * spooled.bytes / (image.shape[0] * image.shape[1]),
+        )
+
+    async def _with_detections(
+        self, request: camera_pb2.SubmitFrameRequest, answer: camera_pb2.SubmitFrameResponse
+    ) -> camera_pb2.SubmitFrameResponse:
+        """Adds what the cloud found, if asked and in time."""
+        if request.HasField("wait_for_detections"):
+            wait = _seconds(request.wait_for_detections)
+            until = asyncio.get_running_loop().time() + wait
+            try:
+                async with asyncio.timeout(wait):
+                    await self._cameras[request.camera].uplink.persisted(answer.frame.sequence)
+                    found = await self._archive.GetDetections(
+                        archive_pb2.GetDetectionsRequest(frame=answer.frame),
+                        timeout=until - asyncio.get_running_loop().time(),
+                    )
+                answer.detections.CopyFrom(found.detections)
+            except (TimeoutError, UplinkError, grpc.aio.AioRpcError):
+                # The picture is safe in the spool; that is what the answer is about.
+                pass
+        return answer
+
+    def _quality(self, request: camera_pb2.SubmitFrameRequest) -> float | None:
+        if not request.HasField("quality"):
+            return None
+        if not 0 <= request.quality <= self._highest_quality:
+            raise ConfigError(
+                f"quality {request.quality:g} is out of range: levels go from 0 to {self._highest_quality:g}"
+            )
+        return request.quality
+
+    def _capture_us(self, frame: frame_pb2.Frame) -> int:
+        if not frame.HasField("capture_time"):
+            return self._clock.now_us()
+        time: Timestamp = frame.capture_time
+        if time.seconds < 0 or not 0 <= time.nanos < 1_000_000_000:
+            raise ConfigError("capture_time must lie after 1970 and have nanos of 0 to 999999999")
+        return time.seconds * 1_000_000 + time.nanos // 1000
+
+
+def _picture(frame: frame_pb2.Frame) -> NDArray[np.uint8]:
+    match frame.WhichOneof("image"):
+        case "encoded":
+            return read_image(frame.encoded)
+        case "raw":
+            return raw_image(frame.raw.width, frame.raw.height, frame.raw.rgb)
+        case _:
+            raise ImageError("the frame holds no image: set encoded (a JPEG or PNG file) or raw (RGB pixels)")
+
+
+def _check_wait(request: camera_pb2.SubmitFrameRequest) -> None:
+    if _seconds(request.wait_for_detections) < 0:
+        raise ConfigError("wait_for_detections must not be negative")
+
+
+def _seconds(duration: Duration) -> float:
+    return duration.seconds + duration.nanos / 1e9

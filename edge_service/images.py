@@ -1,0 +1,63 @@
+"""JPEG and PNG files to pixels. The bytes come from strangers: nothing is decoded before its size is known."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from shared.codec.record import check_size
+from shared.errors import ImageError, RecordError
+
+# Pillow's own bound is looser than ours and partly a mere warning; check_size takes its place.
+Image.MAX_IMAGE_PIXELS = None
+
+_WHAT_PILLOW_RAISES = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError, TypeError)
+
+
+def read_image(data: bytes) -> NDArray[np.uint8]:
+    """The picture in a whole JPEG or PNG file, as uint8[H, W, 3] RGB. Transparency is left out.
+
+    Raises:
+        ImageError: the bytes are no such file, are cut off or damaged, or the picture is too large.
+    """
+    try:
+        image = Image.open(BytesIO(data), formats=("JPEG", "PNG"))
+    except _WHAT_PILLOW_RAISES:
+        raise ImageError(f"these {len(data)} bytes are no JPEG or PNG file") from None
+    check_image_size(*image.size)
+    try:
+        if image.mode.startswith("I"):
+            # 16-bit grey: Pillow's own conversion would clip it to white.
+            grey = np.asarray(image).astype(np.int64) >> 8
+            return np.repeat(grey.clip(0, 255).astype(np.uint8)[:, :, np.newaxis], 3, axis=2)
+        return np.asarray(image.convert("RGB"))
+    except _WHAT_PILLOW_RAISES as error:
+        raise ImageError(f"the {image.format} file is cut off or damaged: {error}") from None
+
+
+def raw_image(width: int, height: int, rgb: bytes) -> NDArray[np.uint8]:
+    """Uncompressed pixels as uint8[H, W, 3].
+
+    Raises:
+        ImageError: the size is out of bounds, or the bytes are not exactly 3 * width * height.
+    """
+    check_image_size(width, height)
+    if len(rgb) != 3 * width * height:
+        raise ImageError(
+            f"a raw RGB picture of {width}x{height} has {3 * width * height} bytes, here are {len(rgb)};"
+            " rows follow each other without padding"
+        )
+    return np.frombuffer(rgb, np.uint8).reshape(height, width, 3)
+
+
+def check_image_size(width: int, height: int) -> None:
+    """Raises ImageError: no picture of this size can be coded."""
+    try:
+        check_size(width, height)
+    except RecordError as error:
+        raise ImageError(str(error)) from None

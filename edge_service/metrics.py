@@ -1,0 +1,63 @@
+"""What an edge counts and measures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import version
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+from shared.telemetry import STAGE_BUCKETS
+
+
+class EdgeMetrics:
+    """All metrics of one edge process.
+
+    Attributes:
+        frames: by camera and outcome: ``spooled``, ``thinned`` (left out for max_fps), ``dropped`` (see ``dropped``) or
+            ``refused`` (the client was told why).
+        encoded_bytes: bytes of whole records by camera and kind, ``I`` or ``P``.
+        stage_seconds: by camera and stage: ``encode``, ``spool``, ``uplink`` (sent to settled by the cloud).
+        dropped: frames and records lost, by camera and reason: ``queue_full`` (the encoder is too slow for a live
+            source), ``image`` (cannot be coded), ``shutdown`` (the spool had no room when the process ended),
+            ``rejected_damaged``, ``rejected_reference_missing``, ``rejected_unspecified`` (by the cloud).
+    """
+
+    def __init__(self, bundle: str) -> None:
+        """Args: bundle, its name, for ``icm_build_info``."""
+        registry = self.registry = CollectorRegistry()
+        self.frames = Counter(
+            "icm_edge_frames", "Frames by what became of them.", ["camera", "outcome"], registry=registry
+        )
+        self.encoded_bytes = Counter(
+            "icm_edge_encoded_bytes", "Bytes of whole records.", ["camera", "kind"], registry=registry
+        )
+        self.stage_seconds = Histogram(
+            "icm_edge_stage_seconds",
+            "Time in each stage.",
+            ["camera", "stage"],
+            buckets=STAGE_BUCKETS,
+            registry=registry,
+        )
+        self.dropped = Counter(
+            "icm_edge_dropped", "Frames and records lost, by reason.", ["camera", "reason"], registry=registry
+        )
+        self._spool_bytes = Gauge(
+            "icm_edge_spool_bytes", "Size of the records that wait in the spool.", registry=registry
+        )
+        self._spool_oldest = Gauge(
+            "icm_edge_spool_oldest_seconds", "How long the oldest record has waited in the spool.", registry=registry
+        )
+        build = Gauge("icm_build_info", "Always 1.", ["service", "version", "bundle"], registry=registry)
+        build.labels("edge", version("icm-bridge"), bundle).set(1)
+        ProcessCollector(registry=registry)
+
+    def watch_spool(self, size: Callable[[], float], oldest_seconds: Callable[[], float]) -> None:
+        """Asks for the spool's state whenever metrics are read."""
+        self._spool_bytes.set_function(size)
+        self._spool_oldest.set_function(oldest_seconds)
+
+    def count_drop(self, camera: str, reason: str) -> None:
+        """A frame is lost before it was spooled."""
+        self.frames.labels(camera, "dropped").inc()
+        self.dropped.labels(camera, reason).inc()

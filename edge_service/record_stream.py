@@ -1,0 +1,149 @@
+"""One StreamRecords call: Hello and Welcome, records under credit, acknowledgements."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, NoReturn
+
+import grpc
+from icm.v1 import ingest_pb2
+
+from edge_service.metrics import EdgeMetrics
+from edge_service.spool import CameraSpool
+from shared.codec.record import StreamHeader
+from shared.errors import UplinkError
+
+if TYPE_CHECKING:
+    Call = grpc.aio.StreamStreamCall[ingest_pb2.StreamRecordsRequest, ingest_pb2.StreamRecordsResponse]
+
+_log = logging.getLogger(__name__)
+
+WELCOME_SECONDS = 10.0
+"""Longest wait for the cloud's Welcome."""
+BATCH_BYTES = 1 << 20
+"""Records that share a message, in bytes; a single larger one travels alone."""
+
+_REJECTIONS = {
+    ingest_pb2.REJECT_REASON_DAMAGED: "rejected_damaged",
+    ingest_pb2.REJECT_REASON_REFERENCE_MISSING: "rejected_reference_missing",
+}
+
+
+class RecordStream:
+    """The edge's half of a call: ``greet`` first, then ``send`` and ``receive`` side by side."""
+
+    def __init__(
+        self,
+        call: Call,
+        spool: CameraSpool,
+        codec_id: bytes,
+        metrics: EdgeMetrics,
+        work: asyncio.Event,
+        settle: Callable[[int, int, UplinkError | None], Awaitable[None]],
+    ) -> None:
+        """Args:
+        codec_id: of all records that this stream may carry.
+        work: set when there are new records in the spool; set here too when credit comes back.
+        settle: told the first and last of sequences that the cloud has persisted, or rejected with an error.
+        """
+        self._call, self._spool, self._codec_id, self._metrics = call, spool, codec_id, metrics
+        self._work, self._settle = work, settle
+        self._credit = 0
+        self._last_sent = 0
+        self._in_flight: dict[int, float] = {}
+
+    async def greet(self) -> None:
+        """Says Hello and takes the Welcome.
+
+        Raises:
+            UplinkError: the answer is none that this edge can go on from.
+            grpc.aio.AioRpcError: the call failed.
+        """
+        spool = self._spool
+        last_persisted = await asyncio.to_thread(spool.last_persisted)
+        hello = ingest_pb2.Hello(
+            camera=spool.name, epoch=spool.epoch, codec_id=self._codec_id, last_persisted=last_persisted
+        )
+        try:
+            async with asyncio.timeout(WELCOME_SECONDS):
+                await self._write(ingest_pb2.StreamRecordsRequest(hello=hello))
+                answer = await self._read()
+        except TimeoutError:
+            raise UplinkError(f"the cloud did not answer Hello within {WELCOME_SECONDS:g} s") from None
+        if answer is None or answer.WhichOneof("message") != "welcome" or answer.welcome.credit == 0:
+            raise UplinkError("the cloud answered Hello with no Welcome: does it speak this version of the protocol?")
+        resume_after = answer.welcome.resume_after
+        if resume_after >= spool.next_sequence:
+            raise UplinkError(
+                f"the cloud holds records up to {resume_after} of epoch {spool.epoch}, but this spool made none after"
+                f" {spool.next_sequence - 1}: it was restored from a copy; move it away to start a new epoch"
+            )
+        self._credit, self._last_sent = answer.welcome.credit, resume_after
+        await self._settle(1, resume_after, None)
+
+    async def send(self) -> None:
+        """Sends what is in the spool and what comes into it. Returns when the next record needs another codec id."""
+        last_header = b""
+        while True:
+            # Cleared before looking, so that what comes while looking is not missed.
+            self._work.clear()
+            free = self._credit - len(self._in_flight)
+            batch = await asyncio.to_thread(self._spool.read, self._last_sent, free, BATCH_BYTES) if free else None
+            foreign = batch is not None and StreamHeader.parse(batch.header)[0].codec_id != self._codec_id
+            if foreign and not self._in_flight:
+                return
+            if batch is None or foreign:
+                await self._work.wait()
+                continue
+            message = ingest_pb2.RecordBatch(records=[record for _, record in batch.records])
+            if batch.header != last_header:
+                message.stream_header = last_header = batch.header
+            now = time.monotonic()
+            self._in_flight.update((sequence, now) for sequence, _ in batch.records)
+            self._last_sent = batch.records[-1][0]
+            await self._write(ingest_pb2.StreamRecordsRequest(batch=message))
+
+    async def receive(self) -> None:
+        """Takes acknowledgements until the cloud ends the stream."""
+        while (answer := await self._read()) is not None:
+            ack = answer.ack
+            if ack.state not in (ingest_pb2.ACK_STATE_PERSISTED, ingest_pb2.ACK_STATE_REJECTED):
+                continue
+            done = sorted(s for s in self._in_flight if ack.first_sequence <= s <= ack.last_sequence)
+            if not done:
+                continue
+            now = time.monotonic()
+            for sequence in done:
+                took = now - self._in_flight.pop(sequence)
+                self._metrics.stage_seconds.labels(self._spool.name, "uplink").observe(took)
+            error = self._rejection(ack, done) if ack.state == ingest_pb2.ACK_STATE_REJECTED else None
+            # What lies between the first and the last and was not in flight was settled before.
+            await self._settle(done[0], done[-1], error)
+            self._work.set()
+
+    def _rejection(self, ack: ingest_pb2.Ack, sequences: list[int]) -> UplinkError:
+        reason = _REJECTIONS.get(ack.reason, "rejected_unspecified")
+        self._metrics.dropped.labels(self._spool.name, reason).inc(len(sequences))
+        text = f"the cloud rejected records {sequences[0]} to {sequences[-1]} ({reason}): {ack.detail}"
+        _log.error("camera %s: %s", self._spool.name, text)
+        return UplinkError(text)
+
+    async def _write(self, request: ingest_pb2.StreamRecordsRequest) -> None:
+        try:
+            await self._call.write(request)
+        except asyncio.InvalidStateError:
+            await self._raise_status()
+
+    async def _read(self) -> ingest_pb2.StreamRecordsResponse | None:
+        answer = await self._call.read()
+        return answer if isinstance(answer, ingest_pb2.StreamRecordsResponse) else None
+
+    async def _raise_status(self) -> NoReturn:
+        """A write to a call that is over says nothing about why; the call's status does."""
+        call = self._call
+        raise grpc.aio.AioRpcError(
+            await call.code(), await call.initial_metadata(), await call.trailing_metadata(), await call.details()
+        )

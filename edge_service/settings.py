@@ -1,0 +1,177 @@
+"""What an edge can be told. One model; ``icm-edge config --explain`` prints it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from shared.camera_name import CameraName
+from shared.settings import ServiceSettings
+
+
+def _check_address(address: str) -> str:
+    host, colon, port = address.rpartition(":")
+    if not (host and colon and port.isdigit() and int(port) <= 65_535):
+        raise ValueError("an address is host:port with a port of 0 to 65535")
+    return address
+
+
+Address = Annotated[str, AfterValidator(_check_address)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FileSourceSettings(_Section):
+    """A video file."""
+
+    kind: Literal["file"]
+    path: Path = Field(description="The video file, in any format that FFmpeg reads.")
+    pace: Literal["real_time", "fast"] = Field(
+        default="real_time",
+        description="real_time: frames come at the clip's own speed; fast: as fast as they can be coded, each captured"
+        " the moment it is read.",
+    )
+    loop: bool = Field(default=False, description="Start over at the clip's end, for ever.")
+
+
+class FolderSourceSettings(_Section):
+    """A folder of pictures."""
+
+    kind: Literal["folder"]
+    path: Path = Field(description="A folder of .jpg, .jpeg and .png files, taken in order of their names.")
+    fps: float = Field(default=1.0, gt=0, le=240, description="Pictures per second.")
+
+
+class RtspSourceSettings(_Section):
+    """A network camera."""
+
+    kind: Literal["rtsp"]
+    url: str = Field(pattern="^rtsps?://", description="The camera's rtsp:// address, with user and password if any.")
+    timeout_seconds: float = Field(
+        default=8.0,
+        gt=0,
+        le=60,
+        description="Seconds without a picture, from the first attempt on or since the last one, after which the"
+        " connection is given up and made anew.",
+    )
+
+
+class UsbSourceSettings(_Section):
+    """A camera on this machine."""
+
+    kind: Literal["usb"]
+    device: str = Field(default="/dev/video0", description="The Video4Linux device.")
+
+
+class SubmittedSourceSettings(_Section):
+    """Pictures that clients submit through the frame API."""
+
+    kind: Literal["submitted"]
+
+
+SourceSettings = Annotated[
+    FileSourceSettings | FolderSourceSettings | RtspSourceSettings | UsbSourceSettings | SubmittedSourceSettings,
+    Field(discriminator="kind"),
+]
+
+
+class CameraSettings(_Section):
+    """One camera."""
+
+    name: CameraName = Field(
+        description="1 to 64 characters of a-z, 0-9, '-' and '_', starting with a letter or digit; unique."
+    )
+    quality: float = Field(
+        default=3.0,
+        ge=0,
+        description="Quality level, 0 (fewest bits) to the bundle's highest; fractions lie in between.",
+    )
+    max_fps: float | None = Field(
+        default=None,
+        gt=0,
+        le=240,
+        description="Frames per second at most; frames in between are left out. Unset: all frames.",
+    )
+    source: SourceSettings = Field(description="Where its pictures come from.")
+
+    @model_validator(mode="after")
+    def _check_max_fps(self) -> Self:
+        if self.max_fps is not None and self.source.kind == "submitted":
+            raise ValueError("max_fps cannot be set for submitted pictures: each of them is owed an answer")
+        return self
+
+
+class ConnectionSettings(_Section):
+    """Where the cloud is."""
+
+    address: Address = Field(default="127.0.0.1:7443", description="host:port of the cloud's ingest.")
+    allow_plaintext: bool = Field(
+        default=False, description="Speak plaintext to an address beyond this machine; for networks you trust only."
+    )
+
+
+class FrameApiSettings(_Section):
+    """Where clients submit pictures."""
+
+    address: Address = Field(
+        default="127.0.0.1:7444", description="host:port the frame API listens at; port 0 picks one."
+    )
+    allow_plaintext: bool = Field(
+        default=False, description="Listen in plaintext beyond this machine; for networks you trust only."
+    )
+
+
+class MetricsSettings(_Section):
+    """Where metrics and health are read."""
+
+    address: Address = Field(
+        default="127.0.0.1:9464", description="host:port of /metrics and /healthz; port 0 picks one."
+    )
+
+
+class SpoolSettings(_Section):
+    """Records that the cloud has not persisted yet."""
+
+    folder: Path = Field(default=Path("data/edge"), description="Where the spool lies; must survive restarts.")
+    max_bytes: int = Field(
+        default=10 << 30, gt=0, description="Records kept at most, in bytes; when full, cameras wait (policy block)."
+    )
+    max_age_seconds: float = Field(
+        default=7 * 86_400.0,
+        gt=0,
+        description="Age in seconds of the oldest record from which on the spool counts as full.",
+    )
+
+
+def _check_unique(cameras: Sequence[CameraSettings]) -> Sequence[CameraSettings]:
+    names = [camera.name for camera in cameras]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"camera names must be unique; more than one is called {', '.join(twice)}")
+    return cameras
+
+
+class EdgeSettings(ServiceSettings):
+    """All settings of ``icm-edge``."""
+
+    model_config = SettingsConfigDict(env_prefix="ICM_EDGE_")
+
+    bundle: Path = Field(description="Folder of the codec bundle; the cloud needs one with the same codec id.")
+    device: Literal["cpu", "cuda"] = Field(default="cpu", description="What the codec's networks run on.")
+    threads: int = Field(default=0, ge=0, description="CPU threads a network may use; 0 for one per core.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least that is logged."
+    )
+    cloud: ConnectionSettings = Field(default=ConnectionSettings(), description="Where the cloud is.")
+    frame_api: FrameApiSettings = Field(default=FrameApiSettings(), description="Where clients submit pictures.")
+    metrics: MetricsSettings = Field(default=MetricsSettings(), description="Where metrics and health are read.")
+    spool: SpoolSettings = Field(default=SpoolSettings(), description="Records that the cloud has not persisted yet.")
+    cameras: Annotated[list[CameraSettings], Field(min_length=1), AfterValidator(_check_unique)] = Field(
+        description="The cameras, one item each."
+    )

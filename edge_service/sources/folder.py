@@ -1,0 +1,54 @@
+"""A folder of pictures as a camera."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from edge_service.images import read_image
+from edge_service.sources.base import Frame
+from shared.clock import Clock
+from shared.errors import ConfigError, ImageError, SourceError
+
+_log = logging.getLogger(__name__)
+
+SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+class FolderSource:
+    """The JPEG and PNG files of a folder in order of their names, so many a second; then it ends."""
+
+    live = False
+
+    def __init__(self, path: Path, fps: float, clock: Clock) -> None:
+        self._path, self._fps, self._clock = path, fps, clock
+
+    def check(self) -> None:
+        """Raises ConfigError: there is no such folder. SourceError: it holds no pictures."""
+        if not self._path.is_dir():
+            raise ConfigError(f"there is no folder at {self._path}: check the camera's source.path")
+        if not self._files():
+            raise SourceError(f"the folder {self._path} holds no pictures ({', '.join(SUFFIXES)})")
+
+    def frames(self, stop: threading.Event) -> Iterator[Frame]:
+        """See ``Source.frames``. A file that is no picture is logged and left out."""
+        started_us, started = self._clock.now_us(), self._clock.monotonic()
+        for index, path in enumerate(self._files()):
+            due = index / self._fps
+            stop.wait(started + due - self._clock.monotonic())
+            if stop.is_set():
+                return
+            try:
+                image = read_image(path.read_bytes())
+            except (ImageError, OSError) as error:
+                _log.warning("left out %s: %s", path, error)
+                continue
+            yield Frame(image, started_us + round(due * 1e6))
+
+    def _files(self) -> list[Path]:
+        try:
+            return sorted(path for path in self._path.iterdir() if path.suffix.lower() in SUFFIXES)
+        except OSError as error:
+            raise SourceError(f"cannot list the folder {self._path}: {error.strerror}") from None

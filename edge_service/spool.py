@@ -1,0 +1,299 @@
+"""The spool: records on disk until the cloud has persisted them.
+
+One SQLite file per edge. It also keeps each camera's epoch and next sequence for ever: a sequence that was once used
+must never name another frame, whatever crashes, because the cloud keeps the first record that it gets by that name.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.clock import Clock
+from shared.errors import SpoolError, SpoolFullError
+
+FILE_NAME = "spool.sqlite"
+LOCK_NAME = "spool.lock"
+
+# A header holds for the records from its first sequence on, up to the next header's.
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS camera (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, epoch INTEGER NOT NULL, next_sequence INTEGER NOT NULL,
+    last_persisted INTEGER NOT NULL, bytes INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS header (
+    camera INTEGER NOT NULL, first_sequence INTEGER NOT NULL, content BLOB NOT NULL,
+    PRIMARY KEY (camera, first_sequence)
+);
+CREATE TABLE IF NOT EXISTS record (
+    camera INTEGER NOT NULL, sequence INTEGER NOT NULL, spooled_us INTEGER NOT NULL, content BLOB NOT NULL,
+    PRIMARY KEY (camera, sequence)
+);
+"""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some records in order of sequence, and the packed stream header that holds for all of them."""
+
+    header: bytes
+    records: list[tuple[int, bytes]]
+
+
+class Spool:
+    """The spool of one edge process. Thread-safe; every method may block on the disk."""
+
+    def __init__(self, folder: Path, max_bytes: int, max_age_seconds: float, clock: Clock) -> None:
+        """Opens the spool, or makes it.
+
+        Raises:
+            SpoolError: the folder cannot be used, another process uses it, or the file is damaged.
+        """
+        self.path = folder / FILE_NAME
+        self._max_bytes, self._max_age, self._clock = max_bytes, max_age_seconds, clock
+        self._lock = threading.Lock()
+        self._lock_file = _lock_folder(folder)
+        self._bytes: int
+        try:
+            with self._reporting():
+                # Appends must survive a power cut before they are sent. Deletions need not: a record that comes back
+                # is sent again, and the cloud knows it already.
+                self._durable = self._connect("FULL")
+                self._durable.executescript(_SCHEMA)
+                self._relaxed = self._connect("NORMAL")
+                (self._bytes,) = self._durable.execute("SELECT coalesce(sum(bytes), 0) FROM camera").fetchone()
+        except SpoolError:
+            os.close(self._lock_file)
+            raise
+
+    def close(self) -> None:
+        with self._lock:
+            self._durable.close()
+            self._relaxed.close()
+            os.close(self._lock_file)
+
+    def camera(self, name: str) -> CameraSpool:
+        """The part of one camera; made, with a new epoch, at the first call ever."""
+        with self._reading() as connection:
+            row = connection.execute("SELECT id, epoch, next_sequence FROM camera WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            epoch = self._clock.now_us()
+            with self._writing(self._durable) as connection:
+                cursor = connection.execute("INSERT INTO camera VALUES (NULL, ?, ?, 1, 0, 0)", (name, epoch))
+                row = (cursor.lastrowid, epoch, 1)
+        return CameraSpool(self, name, *row)
+
+    def waiting_cameras(self) -> list[str]:
+        """Names of the cameras with records that are not persisted yet."""
+        with self._reading() as connection:
+            return [name for (name,) in connection.execute("SELECT name FROM camera WHERE bytes > 0 ORDER BY name")]
+
+    @property
+    def bytes(self) -> int:
+        """Size of all records that wait."""
+        return self._bytes
+
+    def oldest_seconds(self) -> float:
+        """How long the oldest record has been waiting; 0 if there is none."""
+        with self._reading() as connection:
+            times = [
+                spooled_us
+                for (camera,) in connection.execute("SELECT id FROM camera WHERE bytes > 0").fetchall()
+                for (spooled_us,) in connection.execute(
+                    "SELECT spooled_us FROM record WHERE camera = ? ORDER BY sequence LIMIT 1", (camera,)
+                )
+            ]
+        return max(0.0, (self._clock.now_us() - min(times)) / 1e6) if times else 0.0
+
+    def check_room(self, size: int) -> None:
+        """Raises SpoolFullError: a record of this size finds no room."""
+        if self._bytes + size > self._max_bytes:
+            raise SpoolFullError(
+                f"the spool {self.path} is full: it holds {self._bytes} of {self._max_bytes} bytes;"
+                " it empties when the cloud takes the records (spool.max_bytes sets the bound)"
+            )
+        age = self.oldest_seconds()
+        if age > self._max_age:
+            raise SpoolFullError(
+                f"the spool {self.path} is full: its oldest record has waited {age:.0f} of at most"
+                f" {self._max_age:.0f} s; it empties when the cloud takes the records (spool.max_age_seconds"
+                " sets the bound)"
+            )
+
+    def _connect(self, synchronous: str) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        return connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._reporting():
+            yield self._relaxed
+
+    @contextmanager
+    def _writing(self, connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+        """A transaction: all of the block happens, or nothing."""
+        with self._lock, self._reporting():
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+                raise SpoolFullError(f"the disk that holds the spool {self.path} is full: make room on it") from None
+            if type(error) is sqlite3.DatabaseError:
+                raise SpoolError(
+                    f"the spool file {self.path} is damaged ({error}): move it away to start with an empty spool"
+                ) from None
+            raise SpoolError(f"cannot use the spool file {self.path}: {error}") from None
+
+
+class CameraSpool:
+    """One camera's records. One thread appends; any may read and delete.
+
+    Attributes:
+        epoch: the camera's numbering, made when the spool first saw the camera.
+        next_sequence: what the next record must be called.
+    """
+
+    def __init__(self, spool: Spool, name: str, row: int, epoch: int, next_sequence: int) -> None:
+        self._spool, self.name, self._row = spool, name, row
+        self.epoch = epoch
+        self.next_sequence = next_sequence
+
+    def append(self, sequence: int, header: bytes | None, record: bytes) -> None:
+        """Keeps a packed record; on return it survives a power cut.
+
+        Args:
+            sequence: must be ``next_sequence``.
+            header: the packed stream header that holds from this record on; None: the last one still does.
+
+        Raises:
+            SpoolFullError: there is no room; the sequence is not used up.
+            SpoolError: the disk failed; likewise.
+        """
+        if sequence != self.next_sequence:
+            raise ValueError(f"record {sequence} does not follow: the next is {self.next_sequence}")
+        spool = self._spool
+        spool.check_room(len(record))
+        with spool._writing(spool._durable) as connection:
+            if header is not None:
+                connection.execute("INSERT INTO header VALUES (?, ?, ?)", (self._row, sequence, header))
+            connection.execute(
+                "INSERT INTO record VALUES (?, ?, ?, ?)", (self._row, sequence, spool._clock.now_us(), record)
+            )
+            connection.execute(
+                "UPDATE camera SET next_sequence = ?, bytes = bytes + ? WHERE id = ?",
+                (sequence + 1, len(record), self._row),
+            )
+        # Only this thread writes next_sequence; the sum is shared and so counted under the lock.
+        self.next_sequence = sequence + 1
+        with spool._lock:
+            spool._bytes += len(record)
+
+    def read(self, after: int, max_records: int, max_bytes: int) -> Batch | None:
+        """The first records behind a sequence that share a header, at least one however large; None if none are left."""
+        with self._spool._reading() as connection:
+            first = connection.execute(
+                "SELECT sequence FROM record WHERE camera = ? AND sequence > ? ORDER BY sequence LIMIT 1",
+                (self._row, after),
+            ).fetchone()
+            if first is None:
+                return None
+            (header,) = connection.execute(
+                "SELECT content FROM header WHERE camera = ? AND first_sequence <= ?"
+                " ORDER BY first_sequence DESC LIMIT 1",
+                (self._row, *first),
+            ).fetchone()
+            rows = connection.execute(
+                "SELECT sequence, content FROM record WHERE camera = :camera AND sequence >= :first AND sequence <"
+                " coalesce((SELECT min(first_sequence) FROM header WHERE camera = :camera AND first_sequence > :first),"
+                " 1 << 62) ORDER BY sequence LIMIT :count",
+                {"camera": self._row, "first": first[0], "count": max_records},
+            )
+            records: list[tuple[int, bytes]] = []
+            size = 0
+            for sequence, content in rows:
+                size += len(content)
+                if records and size > max_bytes:
+                    break
+                records.append((sequence, content))
+            rows.close()
+            return Batch(header, records)
+
+    def holds(self, sequence: int) -> bool:
+        """Whether the record is still here."""
+        with self._spool._reading() as connection:
+            query = "SELECT 1 FROM record WHERE camera = ? AND sequence = ?"
+            return connection.execute(query, (self._row, sequence)).fetchone() is not None
+
+    def empty(self) -> bool:
+        """Whether no record waits."""
+        return self.read(0, 1, 0) is None
+
+    def last_persisted(self) -> int:
+        """Highest sequence that the cloud said to hold; 0 for none."""
+        with self._spool._reading() as connection:
+            (sequence,) = connection.execute("SELECT last_persisted FROM camera WHERE id = ?", (self._row,)).fetchone()
+            return int(sequence)
+
+    def persisted(self, first: int, last: int) -> None:
+        """The cloud holds these records: they may go."""
+        self._delete(first, last, last)
+
+    def rejected(self, first: int, last: int) -> None:
+        """The cloud will never take these records: they may go."""
+        self._delete(first, last, 0)
+
+    def _delete(self, first: int, last: int, persisted: int) -> None:
+        spool, span = self._spool, (self._row, first, last)
+        where = "WHERE camera = ? AND sequence BETWEEN ? AND ?"
+        with spool._writing(spool._relaxed) as connection:
+            (size,) = connection.execute(
+                f"SELECT coalesce(sum(length(content)), 0) FROM record {where}", span
+            ).fetchone()
+            connection.execute(f"DELETE FROM record {where}", span)
+            connection.execute(
+                "UPDATE camera SET bytes = bytes - ?, last_persisted = max(last_persisted, ?) WHERE id = ?",
+                (size, persisted, self._row),
+            )
+            # Headers that no record is left under; the newest stays, because more records may follow under it.
+            connection.execute(
+                "DELETE FROM header WHERE camera = :camera AND first_sequence < (SELECT max(first_sequence) FROM header"
+                " WHERE camera = :camera AND first_sequence <= coalesce((SELECT min(sequence) FROM record"
+                " WHERE camera = :camera), 1 << 62))",
+                {"camera": self._row},
+            )
+        with spool._lock:
+            spool._bytes -= size
+
+
+def _lock_folder(folder: Path) -> int:
+    """Keeps other processes out, who would use the same sequences twice. The kernel lets go when this process dies."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise SpoolError(f"cannot use the spool folder {folder}: {error.strerror}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise SpoolError(f"the spool folder {folder} is in use by another icm-edge: give each its own") from None
+    return descriptor

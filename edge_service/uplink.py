@@ -1,0 +1,131 @@
+"""The uplink: keeps one camera's record stream to the cloud open, and tells who waits for a record to be persisted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import grpc
+from icm.v1 import ingest_pb2_grpc
+
+from edge_service.backoff import Backoff
+from edge_service.health import Problems
+from edge_service.metrics import EdgeMetrics
+from edge_service.record_stream import RecordStream
+from edge_service.spool import CameraSpool
+from shared.codec.record import StreamHeader
+from shared.errors import SpoolError, UplinkError
+
+_log = logging.getLogger(__name__)
+
+FIRST_RETRY_SECONDS = 0.25
+MOST_RETRY_SECONDS = 15.0
+REFUSED_RETRY_SECONDS = 30.0
+"""After a refusal that only a person can lift, such as a codec that the cloud does not have."""
+
+
+class Uplink:
+    """Sends one camera's records for as long as ``run`` runs, over as many connections as that takes."""
+
+    def __init__(
+        self,
+        spool: CameraSpool,
+        codec_id: bytes,
+        channel: grpc.aio.Channel,
+        metrics: EdgeMetrics,
+        problems: Problems,
+        backoff: Backoff | None = None,
+    ) -> None:
+        """Args: codec_id, of the records that will be made; those that wait in the spool carry their own."""
+        self._spool, self._codec_id, self._metrics, self._problems = spool, codec_id, metrics, problems
+        self._stub = ingest_pb2_grpc.IngestServiceStub(channel)
+        self._backoff = backoff or Backoff(FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS)
+        self._loop = asyncio.get_running_loop()
+        self._work = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._waiters: dict[int, asyncio.Future[None]] = {}
+
+    def announce(self) -> None:
+        """There are new records in the spool. May be called from any thread."""
+        self._loop.call_soon_threadsafe(self._work.set)
+
+    async def drained(self) -> None:
+        """Returns once no record of the camera waits. One caller at a time."""
+        while not await asyncio.to_thread(self._spool.empty):
+            await self._settled.wait()
+            self._settled.clear()
+
+    async def persisted(self, sequence: int) -> None:
+        """Returns once the cloud has persisted this record, which was in the spool a moment ago.
+
+        Raises:
+            UplinkError: the cloud rejected it.
+        """
+        waiter = self._waiters.setdefault(sequence, self._loop.create_future())
+        try:
+            if await asyncio.to_thread(self._spool.holds, sequence):
+                await waiter
+        finally:
+            self._waiters.pop(sequence, None)
+
+    async def run(self) -> None:
+        """Connects, sends, and connects again; ends by being cancelled only."""
+        while True:
+            try:
+                await self._connection()
+                wait = self._backoff.next()
+            except UplinkError as error:
+                wait = REFUSED_RETRY_SECONDS
+                self._report(str(error))
+            except grpc.aio.AioRpcError as error:
+                refused = error.code() is grpc.StatusCode.FAILED_PRECONDITION
+                wait = REFUSED_RETRY_SECONDS if refused else self._backoff.next()
+                self._report(f"the cloud {'refuses' if refused else 'is away'}: {error.code().name}: {error.details()}")
+            except SpoolError as error:
+                wait = self._backoff.next()
+                self._report(str(error))
+            await asyncio.sleep(wait)
+
+    async def _connection(self) -> None:
+        """One stream, from Hello to its end. Returns when it must be opened anew with another codec id."""
+        codec_id = await asyncio.to_thread(self._next_codec_id)
+        call = self._stub.StreamRecords()
+        stream = RecordStream(call, self._spool, codec_id, self._metrics, self._work, self._settle)
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            await stream.greet()
+            self._backoff.reset()
+            if self._problems.clear(self._part):
+                _log.info("camera %s: the cloud takes records again", self._spool.name)
+            tasks = [asyncio.create_task(stream.receive()), asyncio.create_task(stream.send())]
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            # In this order, or grpc.aio leaks the call: end its users, wait for them, then end the call.
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            call.cancel()
+
+    def _next_codec_id(self) -> bytes:
+        """The codec of the next record; a spool may hold records from before a change of bundle."""
+        batch = self._spool.read(0, 1, 0)
+        return StreamHeader.parse(batch.header)[0].codec_id if batch else self._codec_id
+
+    async def _settle(self, first: int, last: int, error: UplinkError | None) -> None:
+        """The cloud is done with these records: it persisted them, or rejected them with this error."""
+        await asyncio.to_thread(self._spool.persisted if error is None else self._spool.rejected, first, last)
+        for sequence in [s for s in self._waiters if first <= s <= last]:
+            waiter = self._waiters.pop(sequence)
+            if not waiter.done():
+                waiter.set_result(None) if error is None else waiter.set_exception(error)
+        self._settled.set()
+
+    @property
+    def _part(self) -> str:
+        return f"uplink of {self._spool.name}"
+
+    def _report(self, text: str) -> None:
+        if self._problems.report(self._part, text):
+            _log.warning("camera %s: %s", self._spool.name, text)
