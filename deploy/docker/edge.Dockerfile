@@ -1,0 +1,44 @@
+# The edge: ONNX Runtime, no torch, no compiler, not root. From the repository's root:
+#   docker build -f deploy/docker/edge.Dockerfile -t icm-edge .
+ARG BASE=python:3.11-slim-bookworm
+
+FROM ${BASE} AS build
+# The extra to install: edge, or gpu for ONNX Runtime on CUDA.
+ARG EXTRA=edge
+# Another package index than pip's own.
+ARG PIP_INDEX_URL
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+WORKDIR /app
+RUN python -m venv .venv
+ENV PATH=/app/.venv/bin:$PATH
+# What the project needs changes seldom, the project often: two layers.
+COPY pyproject.toml constraints.txt README.md LICENSE /src/
+RUN cd /src && mkdir -p shared edge_service cloud_service training benchmarks proto/gen/icm \
+ && pip install -c constraints.txt ".[${EXTRA}]"
+COPY . /src
+RUN pip install --no-deps --force-reinstall /src
+
+FROM ${BASE} AS runtime
+RUN useradd --uid 10001 --create-home icm && install -d -o icm -g icm /data /assets
+COPY --from=build /app /app
+COPY models /app/models
+WORKDIR /app
+ENV PATH=/app/.venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 ICM_EDGE_SPOOL__FOLDER=/data
+USER 10001:10001
+VOLUME /data
+EXPOSE 7444 9464
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
+  CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:9464/healthz', timeout=4)"]
+ENTRYPOINT ["icm-edge"]
+CMD ["run", "--config", "/etc/icm/edge.yaml"]
+
+# Fetches a clip and detector weights, for the demo in docker-compose.yml.
+FROM runtime AS assets
+COPY deploy/__init__.py deploy/
+COPY deploy/demo deploy/demo
+VOLUME /assets
+HEALTHCHECK NONE
+ENTRYPOINT ["python", "-m", "deploy.demo.assets"]
+CMD ["--weights", "--clip", "--cache", "/assets"]
+
+FROM runtime AS edge
