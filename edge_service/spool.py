@@ -208,7 +208,7 @@ class CameraSpool:
             spool._bytes += len(record)
 
     def read(self, after: int, max_records: int, max_bytes: int) -> Batch | None:
-        """The first records behind a sequence that share a header, at least one however large; None if none are left."""
+        """The first records after a sequence that share a header, at least one however large; None if there is none."""
         with self._spool._reading() as connection:
             first = connection.execute(
                 "SELECT sequence FROM record WHERE camera = ? AND sequence > ? ORDER BY sequence LIMIT 1",

@@ -1,0 +1,141 @@
+"""A cloud for tests: a real gRPC server with a small, strict IngestService that holds an edge to the protocol."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import grpc
+from icm.v1 import archive_pb2, archive_pb2_grpc, frame_pb2, ingest_pb2, ingest_pb2_grpc
+
+from shared.codec.record import Record, StreamHeader
+from shared.errors import CodecMismatchError
+from shared.rpc.servers import Server
+from shared.rpc.status import abort
+
+Response = ingest_pb2.StreamRecordsResponse
+
+
+@dataclass
+class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServiceServicer):
+    """Keeps what it gets in memory. What tests may set, and what they may look at:
+
+    Attributes:
+        credit: what Welcome promises.
+        refuses: a codec id that is answered with FAILED_PRECONDITION.
+        rejects: sequences that are rejected as damaged.
+        breaks_after: ends a stream with UNAVAILABLE after so many records, without acknowledging the last batch.
+        acknowledges: while cleared, records are RECEIVED but not PERSISTED.
+        records: by camera and epoch, then sequence.
+        hellos: every Hello, in order.
+        batches: records in each message, in order.
+        most_in_flight: the most unacknowledged records there ever were on a stream.
+        changed: notified after every message.
+    """
+
+    credit: int = 8
+    refuses: bytes = b""
+    rejects: frozenset[int] = frozenset()
+    breaks_after: int | None = None
+    acknowledges: asyncio.Event = field(default_factory=asyncio.Event)
+    records: dict[tuple[str, int], dict[int, Record]] = field(default_factory=dict)
+    hellos: list[ingest_pb2.Hello] = field(default_factory=list)
+    batches: list[int] = field(default_factory=list)
+    most_in_flight: int = 0
+    duplicates: int = 0
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    def __post_init__(self) -> None:
+        self.acknowledges.set()
+
+    def of(self, camera: str) -> list[Record]:
+        """All records of a camera by epoch and sequence."""
+        return [
+            self.records[key][sequence] for key in sorted(self.records) if key[0] == camera for sequence in
+            sorted(self.records[key])
+        ]
+
+    async def until(self, camera: str, count: int) -> list[Record]:
+        """Waits until so many records of a camera are here."""
+        async with self.changed:
+            await self.changed.wait_for(lambda: len(self.of(camera)) >= count)
+        return self.of(camera)
+
+    async def until_hellos(self, count: int) -> None:
+        """Waits until so many streams were opened."""
+        async with self.changed:
+            await self.changed.wait_for(lambda: len(self.hellos) >= count)
+
+    async def StreamRecords(self, request_iterator, context):  # type: ignore[no-untyped-def]
+        hello = (await anext(request_iterator)).hello
+        self.hellos.append(hello)
+        await self._notify()
+        if hello.codec_id == self.refuses:
+            await abort(context, CodecMismatchError("this cloud has codec aa, the edge has codec bb: install bb"))
+        stored = self.records.setdefault((hello.camera, hello.epoch), {})
+        resume_after = max((n for n in stored if all(m in stored for m in range(min(stored), n + 1))), default=0)
+        yield Response(welcome=ingest_pb2.Welcome(resume_after=resume_after, credit=self.credit))
+        header: StreamHeader | None = None
+        got = 0
+        in_flight = 0
+        async for request in request_iterator:
+            batch = request.batch
+            if batch.stream_header:
+                header, _ = StreamHeader.parse(batch.stream_header)
+                assert header.codec_id == hello.codec_id
+            assert header is not None, "the first batch of a stream must carry a header"
+            new = [Record.parse_whole(data, header) for data in batch.records]
+            self.batches.append(len(new))
+            got += len(new)
+            in_flight += len(new)
+            self.most_in_flight = max(self.most_in_flight, in_flight)
+            for record in new:
+                if record.sequence not in self.rejects:
+                    self.duplicates += record.sequence in stored
+                    stored[record.sequence] = record
+            await self._notify()
+            if self.breaks_after is not None and got >= self.breaks_after:
+                self.breaks_after = None
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "broken on purpose")
+            yield _ack(ingest_pb2.ACK_STATE_RECEIVED, new[0].sequence, new[-1].sequence)
+            await self.acknowledges.wait()
+            for record in new:
+                rejected = record.sequence in self.rejects
+                yield _ack(
+                    ingest_pb2.ACK_STATE_REJECTED if rejected else ingest_pb2.ACK_STATE_PERSISTED,
+                    record.sequence,
+                    record.sequence,
+                )
+                in_flight -= 1
+
+    async def GetDetections(self, request, context):  # type: ignore[no-untyped-def]
+        person = frame_pb2.Detection(class_name="person", score=0.9, left=1, top=2, right=3, bottom=4)
+        found = frame_pb2.FrameDetections(frame=request.frame, model="made-up", detections=[person])
+        return archive_pb2.GetDetectionsResponse(detections=found)
+
+    async def _notify(self) -> None:
+        async with self.changed:
+            self.changed.notify_all()
+
+
+def _ack(state: ingest_pb2.AckState, first: int, last: int) -> Response:
+    reason = ingest_pb2.REJECT_REASON_DAMAGED if state == ingest_pb2.ACK_STATE_REJECTED else None
+    detail = "its checksum does not fit" if reason else ""
+    return Response(
+        ack=ingest_pb2.Ack(state=state, first_sequence=first, last_sequence=last, reason=reason, detail=detail)
+    )
+
+
+@asynccontextmanager
+async def serving(ingest: Ingest, port: int = 0) -> AsyncIterator[int]:
+    """Serves on loopback; gives the port."""
+    server = Server(f"127.0.0.1:{port}", allow_plaintext=False)
+    ingest_pb2_grpc.add_IngestServiceServicer_to_server(ingest, server.grpc)
+    archive_pb2_grpc.add_ArchiveServiceServicer_to_server(ingest, server.grpc)
+    await server.start()
+    try:
+        yield server.port
+    finally:
+        await server.stop(0)
