@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
@@ -58,21 +58,33 @@ def explain_settings(model: type[ServiceSettings]) -> str:
 
 def _explain(fields: dict[str, FieldInfo], prefix: str, lines: list[str]) -> None:
     for name, field in fields.items():
-        inner = _nested_model(field.annotation)
-        if inner is not None:
-            if field.description:
-                lines.append(f"{prefix}{name}: {field.description}")
-            repeated = "[]" if getattr(field.annotation, "__origin__", None) is list else ""
-            _explain(inner.model_fields, f"{prefix}{name}{repeated}.", lines)
+        models = _nested_models(field.annotation)
+        if not models:
+            default = field.get_default(call_default_factory=True) if not field.is_required() else PydanticUndefined
+            shown = "required" if default is PydanticUndefined else f"default {default!s}"
+            lines.append(f"{prefix}{name} ({shown}): {field.description}")
             continue
-        default = field.get_default(call_default_factory=True) if not field.is_required() else PydanticUndefined
-        shown = "required" if default is PydanticUndefined else f"default {default!s}"
-        lines.append(f"{prefix}{name} ({shown}): {field.description}")
+        if field.description:
+            lines.append(f"{prefix}{name}: {field.description}")
+        repeated = "[]" if get_origin(field.annotation) is list else ""
+        for model in models:
+            inner = dict(model.model_fields)
+            kind = inner.pop("kind", None)
+            if kind is not None:
+                # One of several shapes, told apart by its kind.
+                lines.append(f"{prefix}{name}{repeated}.kind = {get_args(kind.annotation)[0]}: {_first_line(model)}")
+            _explain(inner, f"{prefix}{name}{repeated}.", lines)
 
 
-def _nested_model(annotation: Any) -> Any:
-    candidates = [annotation, *getattr(annotation, "__args__", ())]
-    return next((c for c in candidates if hasattr(c, "model_fields")), None)
+def _nested_models(annotation: Any) -> list[type[BaseModel]]:
+    """The models that a field's value may be, or be a list of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _nested_models(argument)]
+
+
+def _first_line(model: type[BaseModel]) -> str:
+    return (model.__doc__ or "").strip().partition("\n")[0]
 
 
 def _read(path: Path) -> dict[str, Any]:
