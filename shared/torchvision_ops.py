@@ -7,7 +7,14 @@ import torchvision but use none of these operators on our paths, except non-maxi
 
 from __future__ import annotations
 
-_library: object = None
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_library: Any = None
 
 
 def declare() -> None:
@@ -23,12 +30,12 @@ def declare() -> None:
     if spec is None or spec.origin is None:
         return
     try:
-        torch.ops.load_library(str(next(_extension_files(spec.origin))))
+        torch.ops.load_library(str(next(_extension_files(spec.origin))))  # type: ignore[no-untyped-call]
         _library = True
         return
     except (StopIteration, OSError):
         pass
-    library = torch.library.Library("torchvision", "DEF")
+    library: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for name in ("nms", "qnms"):
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     library.define(
@@ -39,13 +46,11 @@ def declare() -> None:
     _library = library
 
 
-def _extension_files(origin: str):  # type: ignore[no-untyped-def]
-    from pathlib import Path
-
+def _extension_files(origin: str) -> Iterator[Path]:
     return Path(origin).parent.glob("_C*.so")
 
 
-def _nms(boxes, scores, iou_threshold):  # type: ignore[no-untyped-def]
+def _nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     """Greedy non-maximum suppression: boxes float[N, 4] as x1 y1 x2 y2, scores float[N] -> kept int64[K]."""
     import torch
 

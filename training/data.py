@@ -71,7 +71,11 @@ class Crops:
         photo = self.photos[self.random.integers(len(self.photos))]
         height, width = photo["height"], photo["width"]
         largest = min(height, width, 2 * self.size)
-        cut = self.size if largest <= self.size or self.random.random() < 0.5 else int(self.random.integers(self.size, largest + 1))
+        cut = (
+            self.size
+            if largest <= self.size or self.random.random() < 0.5
+            else int(self.random.integers(self.size, largest + 1))
+        )
         cut = min(cut, largest)
         view = self.pixels[photo["offset"] : photo["offset"] + height * width * 3].reshape(height, width, 3)
         top, left = int(self.random.integers(height - cut + 1)), int(self.random.integers(width - cut + 1))

@@ -9,15 +9,10 @@ from __future__ import annotations
 import math
 
 import torch
+from compressai.entropy_models import EntropyBottleneck
+from compressai.ops import LowerBound
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from shared import torchvision_ops
-
-torchvision_ops.declare()
-
-from compressai.entropy_models import EntropyBottleneck  # noqa: E402
-from compressai.ops import LowerBound  # noqa: E402
 
 from training.networks import NetworkConfig
 
@@ -90,7 +85,7 @@ class LatentBits(nn.Module):
         self.likelihood_bound = LowerBound(1e-9)
 
     def forward(self, latents: Tensor, means: Tensor, indexes: Tensor) -> Tensor:
-        """latents (integers, or integers plus uniform noise), means, indexes, all float32[B, M, h, w] -> bits of each."""
+        """latents (integers, or with uniform noise), means, indexes, each float32[B, M, h, w] -> bits of each."""
         index = self.index_bound(indexes).clamp_max(SCALE_COUNT - 1)
         inverse = torch.exp(-(math.log(SCALE_MIN) + index * SCALE_LOG_STEP)) * math.sqrt(0.5)
         distance = (latents - means).abs()

@@ -68,7 +68,8 @@ class BaseStage:
         torch.manual_seed(config.seed)
         self.codec = TrainableCodec(network).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = torch.optim.swa_utils.AveragedModel(
-            self.codec, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.average)
+            self.codec,
+            multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.average),  # type: ignore[no-untyped-call]
         )
         self.optimiser = torch.optim.Adam(self._groups())
         self.step = 0

@@ -1,0 +1,181 @@
+"""A codec bundle: a folder with the networks, the entropy model and a manifest that vouches for them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from shared.codec.entropy import EntropyModel
+from shared.codec.latents import QUALITY_STEPS
+from shared.codec.record import parse_stream
+from shared.codec.transforms import Analysis, HyperAnalysis, Synthesis
+from shared.errors import BundleError, IcmError, RecordError
+
+DEFAULT_BUNDLE = Path(__file__).parents[2] / "models" / "base-1"
+"""The bundle that ships with the project."""
+FORMAT = 1
+MANIFEST = "manifest.json"
+GOLDEN = "golden.icm"
+DECIDE_BITS = ("encoder.onnx", "hyper_encoder.onnx", "entropy.npz")
+"""The files that the codec id is the digest of."""
+
+
+class BundleFile(BaseModel):
+    """A file of the bundle as the manifest knows it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sha256: str
+    bytes: int
+
+
+class Manifest(BaseModel):
+    """manifest.json.
+
+    Attributes:
+        format: version of the bundle's layout.
+        name: of the bundle; its folder's name.
+        codec_id: hex digest of everything that decides the bits.
+        levels: how many quality levels there are.
+        files: every other file, by name.
+        training: where the weights came from, free form.
+        figures: what was measured, free form.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: Literal[1]
+    name: str
+    codec_id: str
+    levels: int
+    files: dict[str, BundleFile]
+    training: dict[str, Any]
+    figures: dict[str, Any]
+
+
+def codec_id_of(files: dict[str, BundleFile]) -> str:
+    """Digest of the files that decide the bits, in hex."""
+    listing = "".join(f"{name} {files[name].sha256}\n" for name in DECIDE_BITS)
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+class Bundle:
+    """A verified bundle with its networks loaded; shared by all cameras and safe to use from several threads.
+
+    Attributes:
+        name: the bundle's name.
+        codec_id: 32 bytes that name everything that decides the bits.
+        levels: how many quality levels there are, 0 the coarsest.
+        entropy: the integer entropy model.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, entropy: EntropyModel, gains: NDArray[np.float32]) -> None:
+        """Args: gains, float32[2, levels, M], logarithms of the gains and of their decoder-side counterparts."""
+        self.folder = folder
+        self.manifest = manifest
+        self.name = manifest.name
+        self.codec_id = bytes.fromhex(manifest.codec_id)
+        self.levels = manifest.levels
+        self.entropy = entropy
+        self._log_gains = gains
+        self._networks: dict[str, Any] = {}
+        self._threads, self._device = 0, "cpu"
+
+    @staticmethod
+    def load(folder: Path, threads: int = 0, device: str = "cpu") -> Bundle:
+        """Loads a bundle and checks every digest and that its golden records decode and encode to the same bytes.
+
+        The networks themselves load when first asked for: an edge never loads the synthesis, nor a cloud the analysis.
+
+        Args:
+            threads: CPU threads a network may use; 0 for one per core.
+            device: "cpu" or "cuda".
+
+        Raises:
+            BundleError: the bundle is missing, damaged, or does not reproduce its golden records.
+        """
+        manifest = _read_manifest(folder)
+        for name, file in manifest.files.items():
+            _verify(folder / name, file)
+        if set(DECIDE_BITS) - set(manifest.files) or codec_id_of(manifest.files) != manifest.codec_id:
+            raise BundleError(f"{folder / MANIFEST} does not match its own codec id {manifest.codec_id}")
+        with np.load(BytesIO((folder / "entropy.npz").read_bytes()), allow_pickle=False) as stored:
+            arrays = dict(stored)
+        gains = arrays.pop("log_gains")
+        bundle = Bundle(folder, manifest, EntropyModel.from_arrays(arrays), gains.astype(np.float32))
+        bundle._threads, bundle._device = threads, device
+        bundle._check_golden()
+        return bundle
+
+    @property
+    def analysis(self) -> Analysis:
+        """g_a, loaded on first use."""
+        network: Analysis = self._network("encoder.onnx", Analysis)
+        return network
+
+    @property
+    def hyper_analysis(self) -> HyperAnalysis:
+        """h_a, loaded on first use."""
+        network: HyperAnalysis = self._network("hyper_encoder.onnx", HyperAnalysis)
+        return network
+
+    @property
+    def synthesis(self) -> Synthesis:
+        """g_s, loaded on first use."""
+        network: Synthesis = self._network("decoder.onnx", Synthesis)
+        return network
+
+    def gains(self, quality: int) -> NDArray[np.float32]:
+        """What latents are multiplied by before rounding, float32[M]."""
+        return self._interpolated(0, quality)
+
+    def ungains(self, quality: int) -> NDArray[np.float32]:
+        """What integers are multiplied by after decoding, float32[M]."""
+        return self._interpolated(1, quality)
+
+    def _interpolated(self, which: int, quality: int) -> NDArray[np.float32]:
+        level, fraction = divmod(quality, QUALITY_STEPS)
+        low, high = self._log_gains[which, level], self._log_gains[which, min(level + 1, self.levels - 1)]
+        result: NDArray[np.float32] = np.exp(low + (high - low) * np.float32(fraction / QUALITY_STEPS))
+        return result
+
+    def _network(self, name: str, kind: type[Any]) -> Any:
+        if name not in self._networks:
+            self._networks[name] = kind(self.folder / name, self._threads, self._device)
+        return self._networks[name]
+
+    def _check_golden(self) -> None:
+        try:
+            header, records = parse_stream((self.folder / GOLDEN).read_bytes())
+            for record in records:
+                latents = self.entropy.decode(record.payload, record.quality, header.width, header.height)
+                if latents.digest() != record.digest or self.entropy.encode(latents) != record.payload:
+                    raise RecordError(f"golden record {record.sequence} does not reproduce on this machine")
+        except (IcmError, OSError) as error:
+            raise BundleError(f"bundle {self.folder} fails its self-test: {error}") from None
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    path = folder / MANIFEST
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise BundleError(f"there is no codec bundle at {folder}: cannot read {path.name}: {error.strerror}") from None
+    except (ValidationError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise BundleError(f"{path} is no manifest of bundle format {FORMAT}: {error}") from None
+
+
+def _verify(path: Path, file: BundleFile) -> None:
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise BundleError(f"the bundle's file {path} cannot be read: {error.strerror}") from None
+    if found != file.sha256:
+        raise BundleError(f"the bundle's file {path} is damaged: its sha256 is {found}, it should be {file.sha256}")

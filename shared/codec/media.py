@@ -1,0 +1,121 @@
+"""Pictures and videos as files: what the ``icm`` command reads and writes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from shared.codec.record import MAX_PIXELS, check_size
+from shared.errors import ImageError, RecordError
+
+PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
+VIDEOS = {".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".ts", ".y4m"}
+_MICROSECOND = Fraction(1, 1_000_000)
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """Any picture that Pillow reads, as uint8[H, W, 3] RGB; its size is checked before it is decoded.
+
+    Raises:
+        ImageError: the file is missing, no picture, damaged, or too large.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                check_size(*image.size)
+                return np.asarray(image.convert("RGB"))
+    except FileNotFoundError:
+        raise ImageError(f"there is no picture {path}") from None
+    except RecordError as error:
+        raise ImageError(f"{path}: {error}") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ImageError(f"{path} cannot be read as a picture of up to {MAX_PIXELS} pixels: {error}") from None
+
+
+def write_picture(path: Path, image: NDArray[np.uint8]) -> None:
+    """Writes uint8[H, W, 3] RGB in the format of the file's ending, all or nothing.
+
+    Raises:
+        ImageError: the ending names no format, or the file cannot be written.
+    """
+    if path.suffix.lower() not in PICTURES:
+        raise ImageError(f"cannot write {path}: name it .png (lossless) or .jpg")
+    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        Image.fromarray(image).save(temporary)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ImageError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+@contextmanager
+def open_video(path: Path) -> Iterator[tuple[int, Iterator[tuple[int, NDArray[np.uint8]]]]]:
+    """A video's frame count (0 if the container does not say) and its frames.
+
+    A frame is its time in microseconds from the first one, and uint8[H, W, 3] RGB.
+
+    Raises:
+        ImageError: the file is missing, or holds no video that can be decoded.
+    """
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise ImageError(f"{path} holds no video")
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            rate = float(stream.average_rate or 25)
+
+            def frames() -> Iterator[tuple[int, NDArray[np.uint8]]]:
+                start = None
+                for number, frame in enumerate(container.decode(stream)):
+                    time = frame.time if frame.time is not None else number / rate
+                    start = time if start is None else start
+                    yield round((time - start) * 1e6), np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+
+            yield stream.frames, frames()
+    except (av.FFmpegError, FileNotFoundError) as error:
+        raise ImageError(f"{path} cannot be read as a video: {error}") from None
+
+
+class LosslessVideo:
+    """Writes frames to a Matroska file as FFV1 in RGB, so that not a bit of them changes."""
+
+    def __init__(self, path: Path, width: int, height: int) -> None:
+        """Raises ImageError: the file cannot be written."""
+        self._path = path
+        self._temporary = path.with_name(f".{path.stem}.part.mkv")
+        try:
+            self._container = av.open(str(self._temporary), "w", format="matroska")
+        except (av.FFmpegError, OSError) as error:
+            raise ImageError(f"cannot write {path}: {error}") from None
+        self._stream = self._container.add_stream("ffv1", rate=25)
+        self._stream.width, self._stream.height = width, height
+        self._stream.pix_fmt = "bgr0"
+        self._stream.codec_context.time_base = _MICROSECOND
+
+    def write(self, time_us: int, image: NDArray[np.uint8]) -> None:
+        """Adds uint8[H, W, 3] RGB, shown from this many microseconds after the start."""
+        frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+        frame.pts, frame.time_base = time_us, _MICROSECOND
+        self._container.mux(self._stream.encode(frame))
+
+    def finish(self) -> None:
+        """Completes the file and gives it its name."""
+        self._container.mux(self._stream.encode(None))
+        self._container.close()
+        self._temporary.replace(self._path)
+
+    def abandon(self) -> None:
+        """Deletes what was written."""
+        self._container.close()
+        self._temporary.unlink(missing_ok=True)

@@ -1,0 +1,90 @@
+"""The float networks on ONNX Runtime: analysis, hyper-analysis and synthesis.
+
+Their results decide what is coded, never how it is decoded, so they may differ in the last bit between machines.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from shared.codec.latents import HYPER_MAX, LATENT_MAX, STRIDE
+from shared.errors import BundleError, ConfigError
+
+
+class Transform:
+    """One ONNX network; safe to call from several threads."""
+
+    def __init__(self, path: Path, threads: int, device: str) -> None:
+        """Loads the network.
+
+        Args:
+            threads: CPU threads of one call; 0 for one per core.
+            device: "cpu" or "cuda".
+
+        Raises:
+            ConfigError: ONNX Runtime here cannot use the device.
+            BundleError: the file holds no network that ONNX Runtime can run.
+        """
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # Idle threads that spin would take the cores from the other stages.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        providers = _providers(device)
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers)
+        except Exception as error:
+            raise BundleError(f"{path} cannot be loaded by ONNX Runtime: {error}") from None
+        self._inputs = [node.name for node in self._session.get_inputs()]
+
+    def __call__(self, *inputs: NDArray[np.generic]) -> NDArray[np.float32]:
+        (output,) = self._session.run(None, dict(zip(self._inputs, inputs, strict=True)))
+        result: NDArray[np.float32] = output
+        return result
+
+
+class Analysis(Transform):
+    """g_a with gains: a picture to latents, rounded."""
+
+    def latents(self, image: NDArray[np.uint8], gains: NDArray[np.float32]) -> NDArray[np.int16]:
+        """image uint8[H, W, 3] RGB, gains float32[M] -> int16[M, ceil(H/16), ceil(W/16)]."""
+        height, width = image.shape[:2]
+        if height % STRIDE or width % STRIDE:
+            image = np.pad(image, ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0)), mode="edge")
+        scaled = self(image[None], gains[None, :, None, None])[0]
+        rounded: NDArray[np.int16] = np.clip(np.rint(scaled), -LATENT_MAX, LATENT_MAX).astype(np.int16)
+        return rounded
+
+
+class HyperAnalysis(Transform):
+    """h_a: latents to hyper-latents, rounded."""
+
+    def hyper(self, latents: NDArray[np.int16]) -> NDArray[np.int8]:
+        """int16[M, h, w] -> int8[N, ceil(h/4), ceil(w/4)]."""
+        z = self(latents[None].astype(np.float32))[0]
+        rounded: NDArray[np.int8] = np.clip(np.rint(z), -HYPER_MAX, HYPER_MAX).astype(np.int8)
+        return rounded
+
+
+class Synthesis(Transform):
+    """g_s with inverse gains: latents to pictures."""
+
+    def pictures(self, latents: NDArray[np.int16], ungains: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """int16[B, M, h, w], float32[B, M] -> uint8[B, 16h, 16w, 3] RGB."""
+        image: NDArray[np.uint8] = self(latents.astype(np.float32), ungains[:, :, None, None])  # type: ignore[assignment]
+        return image
+
+
+def _providers(device: str) -> list[str]:
+    if device == "cpu":
+        return ["CPUExecutionProvider"]
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        raise ConfigError(
+            "device is cuda, but this ONNX Runtime has no CUDA: install the gpu extra, or set device: cpu"
+        )
+    return ["CUDAExecutionProvider", "CPUExecutionProvider"]
