@@ -53,8 +53,10 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
     def of(self, camera: str) -> list[Record]:
         """All records of a camera by epoch and sequence."""
         return [
-            self.records[key][sequence] for key in sorted(self.records) if key[0] == camera for sequence in
-            sorted(self.records[key])
+            self.records[key][sequence]
+            for key in sorted(self.records)
+            if key[0] == camera
+            for sequence in sorted(self.records[key])
         ]
 
     async def until(self, camera: str, count: int) -> list[Record]:

@@ -1,0 +1,62 @@
+"""Small real parts that several tests build on."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_service.spool import CameraSpool
+from shared.codec.codec import CodedFrame
+from shared.codec.record import Kind, Record, StreamHeader
+from shared.errors import ImageError
+
+CODEC_ID = bytes(range(32))
+OTHER_CODEC_ID = bytes(32)
+
+
+class PlainEncoder:
+    """Stands in for the codec where that is not the part under test: the payload tells the quality and a colour.
+
+    Attributes:
+        open: while cleared, ``encode`` waits.
+    """
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.open.set()
+
+    def encode(self, image: NDArray[np.uint8], quality: float) -> CodedFrame:
+        self.open.wait()
+        if image.shape[0] == 13:
+            raise ImageError("pictures with 13 rows cannot be coded")
+        return CodedFrame(Kind.I, 0, round(quality * 16), 0, image[0, 0].tobytes())
+
+
+def header_of(spool: CameraSpool, codec_id: bytes = CODEC_ID, width: int = 64) -> StreamHeader:
+    return StreamHeader(codec_id, spool.name, spool.epoch, 0, width, 48)
+
+
+def spool_records(spool: CameraSpool, count: int, codec_id: bytes = CODEC_ID, width: int = 64, size: int = 5) -> None:
+    """Appends records under a new header."""
+    header = header_of(spool, codec_id, width)
+    packed: bytes | None = header.pack()
+    for _ in range(count):
+        sequence = spool.next_sequence
+        record = Record(sequence, sequence, Kind.I, 0, 48, 0, bytes(size))
+        spool.append(sequence, packed, record.pack(header))
+        packed = None
+
+
+def write_clip(path: Path, frames: int, width: int = 64, height: int = 48, fps: int = 10) -> None:
+    """A clip whose frames get brighter and brighter."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for index in range(frames):
+            image = np.full((height, width, 3), 20 + index * 200 // frames, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
