@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -125,29 +125,38 @@ async def _follow(
 ) -> Progress:
     """Shows the progress until every frame was seen by the detector, here too."""
     table = Table(clip)
-    last, last_step = None, time.monotonic()
+    metrics, last, last_step = Metrics(""), None, time.monotonic()
     while True:
-        for service, _ in (edge, cloud):
-            service.check()
+        cloud[0].check()
+        delivered = edge[0].process.poll() == 0  # an edge ends when its sources have and the cloud has everything
+        if not delivered:
+            edge[0].check()
         if watching.done():
             raise IcmError(f"the cloud stopped telling detections: {watching.exception() or 'it ended the stream'}")
-        try:
-            scrapes = await asyncio.gather(
-                *(asyncio.to_thread(Metrics.scrape, ports.metrics) for _, ports in (edge, cloud))
-            )
-        except OSError:
-            await asyncio.sleep(_TICK_SECONDS)  # it is ending, and the next check says so; or busy
-            continue
-        now = Progress.read(*scrapes)
-        table.show(now)
-        if now.detected + now.dropped >= clip.frames:
-            return now
-        if now != last:
-            last, last_step = now, time.monotonic()
-        elif time.monotonic() - last_step > STALL_SECONDS:
+        # An edge that ends just now leaves what it said last.
+        metrics = await _scrape(edge[1]) or metrics
+        cloud_metrics = await _scrape(cloud[1])
+        if cloud_metrics is not None:
+            now = Progress.read(metrics, cloud_metrics)
+            if delivered:
+                now = replace(now, encoded=now.persisted, dropped=clip.frames - now.persisted, spool_bytes=0)
+            table.show(now)
+            if now.detected + now.dropped >= clip.frames:
+                return now
+            if now != last:
+                last, last_step = now, time.monotonic()
+        if time.monotonic() - last_step > STALL_SECONDS:
             tails = "\n".join(service.tail() for service, _ in (edge, cloud))
-            raise IcmError(f"nothing has moved for {STALL_SECONDS:.0f} s: {now}\n{tails}")
+            raise IcmError(f"nothing has moved for {STALL_SECONDS:.0f} s: {last}\n{tails}")
         await asyncio.sleep(_TICK_SECONDS)
+
+
+async def _scrape(ports: Ports) -> Metrics | None:
+    """The service's metrics, or None if it does not answer; whether it still lives is for others to see."""
+    try:
+        return await asyncio.to_thread(Metrics.scrape, ports.metrics)
+    except OSError:
+        return None
 
 
 async def _contact_sheet(
