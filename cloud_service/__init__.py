@@ -1,0 +1,1 @@
+"""The cloud: takes coded records in, keeps them, looks at them with a detector and renders them for people."""

@@ -14,6 +14,7 @@
     ├── UplinkError              the cloud cannot be reached, or refuses
     ├── StorageError             the cloud's disk cannot take or give data
     │   └── StorageFullError     it is full
+    ├── ProtocolError            a peer breaks the rules of a call
     ├── NotFoundError            a camera, frame or segment that is not there
     ├── DetectorError            a detector cannot be loaded or fails
     └── BusyError                try again later
@@ -83,6 +84,10 @@ class StorageError(IcmError):
 
 class StorageFullError(StorageError):
     reason = "STORAGE_FULL"
+
+
+class ProtocolError(IcmError):
+    reason = "PROTOCOL_VIOLATION"
 
 
 class NotFoundError(IcmError):

@@ -28,6 +28,7 @@ STATUS: dict[type[errors.IcmError], grpc.StatusCode] = {
     errors.UplinkError: grpc.StatusCode.UNAVAILABLE,
     errors.StorageError: grpc.StatusCode.UNAVAILABLE,
     errors.StorageFullError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.ProtocolError: grpc.StatusCode.FAILED_PRECONDITION,
     errors.NotFoundError: grpc.StatusCode.NOT_FOUND,
     errors.DetectorError: grpc.StatusCode.INTERNAL,
     errors.BusyError: grpc.StatusCode.RESOURCE_EXHAUSTED,

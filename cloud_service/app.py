@@ -1,0 +1,132 @@
+"""Wires the cloud's parts together; nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import threading
+from types import TracebackType
+
+from icm.v1.archive_pb2_grpc import add_ArchiveServiceServicer_to_server
+from icm.v1.ingest_pb2_grpc import add_IngestServiceServicer_to_server
+
+from cloud_service.archive.catalogue import VideoCatalogue
+from cloud_service.archive.storage import ArchiveStorage
+from cloud_service.archive.writer import ArchiveWriter
+from cloud_service.archive_api import ArchiveService
+from cloud_service.database import open_database
+from cloud_service.decoding import BatchDecoder
+from cloud_service.detection import Detector
+from cloud_service.engine import InProcessEngine
+from cloud_service.event_feed import EventFeed
+from cloud_service.events import EventStore
+from cloud_service.gauges import StorageGauges
+from cloud_service.health import Problems
+from cloud_service.ingest import IngestService
+from cloud_service.metrics import Metrics
+from cloud_service.pipeline import Pipeline
+from cloud_service.record_store import GroupCommit, RecordStore
+from cloud_service.record_store.index import SegmentIndex
+from cloud_service.settings import CloudSettings
+from shared.clock import SystemClock
+from shared.codec.bundle import Bundle
+from shared.rpc.servers import Server
+from shared.telemetry import TelemetryServer
+
+log = logging.getLogger(__name__)
+_GRACE_SECONDS = 2.0
+"""For calls under way when the server stops."""
+
+
+class App:
+    """The cloud service. ``start`` it inside a running event loop, and ``stop`` it there."""
+
+    def __init__(self, settings: CloudSettings, bundle: Bundle, detector: Detector | None) -> None:
+        """Opens everything but serves nothing yet.
+
+        Raises:
+            ConfigError: a setting cannot work.
+            ListenError: an address cannot be listened on.
+            StorageError: the store or the database cannot be opened.
+        """
+        self._drain_seconds = settings.drain_seconds
+        clock, problems = SystemClock(), Problems()
+        metrics = Metrics(bundle.name)
+        database = open_database(settings.database_url)
+        storage = ArchiveStorage(settings.archive_url)
+        store = RecordStore(settings.records_folder, SegmentIndex(database), settings.archive.segment_seconds, clock)
+        events, catalogue = EventStore(database), VideoCatalogue(database)
+        self._feed = EventFeed()
+        engine = InProcessEngine(
+            BatchDecoder(bundle),
+            detector,
+            ArchiveWriter(storage, settings.archive.thumbnail_width),
+            metrics.stage_seconds,
+        )
+        self._pipeline = Pipeline(store, engine, database, self._feed, problems, metrics, clock)
+        self._commit = GroupCommit(
+            store, settings.ingest.group_delay_seconds, metrics.stage_seconds.labels("persist"), self._pipeline.wake
+        )
+        self._ingest = IngestService(bundle, store, self._commit, settings.ingest.credit, problems, metrics, clock)
+        self._database = database
+        self._telemetry = TelemetryServer(settings.metrics.address, metrics.registry, problems.lines)
+        metrics.registry.register(StorageGauges(store, catalogue, self._pipeline.backlog_bytes))
+        self._server = Server(settings.ingest.address, settings.ingest.allow_plaintext)
+        add_IngestServiceServicer_to_server(self._ingest, self._server.grpc)
+        add_ArchiveServiceServicer_to_server(
+            ArchiveService(bundle, store, catalogue, events, self._feed), self._server.grpc
+        )
+
+    @property
+    def port(self) -> int:
+        """Of the gRPC server."""
+        return self._server.port
+
+    @property
+    def metrics_port(self) -> int:
+        """Of /metrics and /healthz."""
+        return self._telemetry.port
+
+    async def start(self) -> None:
+        self._commit.start()
+        self._pipeline.start()
+        self._telemetry.start()
+        await self._server.start()
+        log.info("listening grpc=%d metrics=%d", self.port, self.metrics_port)
+
+    async def stop(self) -> None:
+        """Takes no more records, acknowledges what came, lets detector and archive catch up for a while, and ends."""
+        await self._server.set_serving(False)
+        await self._ingest.drain()
+        await asyncio.to_thread(self._commit.stop)
+        await asyncio.to_thread(self._pipeline.stop, self._drain_seconds)
+        self._feed.close()
+        await self._server.stop(_GRACE_SECONDS)
+        await asyncio.to_thread(self._telemetry.stop)
+        self._database.dispose()
+
+
+async def run(app: App) -> int:
+    """Serves until SIGTERM or SIGINT, or until a part of the service breaks; returns the process's exit status."""
+    loop, ended, status = asyncio.get_running_loop(), asyncio.Event(), 0
+
+    def broken(args: threading.ExceptHookArgs) -> None:
+        nonlocal status
+        status = 1
+        log.critical("thread %s broke", args.thread and args.thread.name, exc_info=_exc_info(args))
+        loop.call_soon_threadsafe(ended.set)
+
+    threading.excepthook = broken
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    await app.start()
+    await ended.wait()
+    log.info("stopping")
+    await app.stop()
+    log.info("stopped")
+    return status
+
+
+def _exc_info(args: threading.ExceptHookArgs) -> tuple[type[BaseException], BaseException, TracebackType | None]:
+    return args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback

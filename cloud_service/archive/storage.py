@@ -1,0 +1,51 @@
+"""Where the archive's files lie: a local folder, or anything that fsspec has a file system for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import fsspec  # type: ignore[import-untyped]
+from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
+
+from cloud_service.durable import storage_error, write_file
+from shared.errors import ConfigError, StorageError
+
+
+class ArchiveStorage:
+    """Puts whole files below one root."""
+
+    def __init__(self, url: str) -> None:
+        """Args: url, a folder or an fsspec URL such as s3://bucket/prefix.
+
+        Raises:
+            ConfigError: there is no file system of that kind, or it does not take the URL.
+        """
+        self.url = url
+        try:
+            self._files, self._root = fsspec.core.url_to_fs(url)
+        except (ValueError, ImportError) as error:
+            raise ConfigError(
+                f"cannot use archive.url {url!r}: {error}; give a folder, or an fsspec URL whose driver is installed"
+            ) from None
+
+    def put(self, path: str, data: bytes) -> None:
+        """Writes a whole file, over one of the same path if there is any; readers see it entirely or not at all.
+
+        Args:
+            path: relative to the root, with slashes.
+
+        Raises:
+            StorageFullError: there is no space left.
+            StorageError: the file cannot be written.
+        """
+        whole = f"{self._root.rstrip('/')}/{path}"
+        try:
+            if isinstance(self._files, LocalFileSystem):
+                write_file(Path(whole), data)
+            else:
+                self._files.makedirs(whole.rpartition("/")[0], exist_ok=True)
+                self._files.pipe_file(whole, data)
+        except OSError as error:
+            raise storage_error(error, whole) from None
+        except Exception as error:  # remote file systems raise what their clients raise
+            raise StorageError(f"cannot write {whole}: {error}") from error

@@ -1,0 +1,169 @@
+"""ArchiveService: what is stored and what was seen, for other programs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from io import BytesIO
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+from icm.v1 import archive_pb2 as pb
+from icm.v1.archive_pb2_grpc import ArchiveServiceServicer
+from icm.v1.frame_pb2 import Detection, FrameDetections
+from PIL import Image
+
+from cloud_service.archive.catalogue import VideoCatalogue
+from cloud_service.archive.writer import VideoSegment
+from cloud_service.event_feed import EventFeed
+from cloud_service.events import EventStore, FrameEvent
+from cloud_service.frame_key import FrameKey
+from cloud_service.record_store import RecordStore
+from shared.codec.bundle import Bundle
+from shared.codec.codec import Decoder
+from shared.errors import CodecMismatchError, IcmError, NotFoundError
+from shared.rpc.status import abort
+
+_JPEG_QUALITY = 90
+_DECODES_AT_ONCE = 2
+_WAIT_SECONDS = 60.0
+"""How long GetDetections waits for a caller that set no deadline."""
+
+
+class ArchiveService(ArchiveServiceServicer):
+    """See archive.proto."""
+
+    def __init__(
+        self, bundle: Bundle, store: RecordStore, catalogue: VideoCatalogue, events: EventStore, feed: EventFeed
+    ) -> None:
+        self._bundle = bundle
+        self._store = store
+        self._catalogue = catalogue
+        self._events = events
+        self._feed = feed
+        self._decoding = asyncio.Semaphore(_DECODES_AT_ONCE)
+
+    async def ListCameras(self, request: pb.ListCamerasRequest, context: Any) -> pb.ListCamerasResponse:
+        """See archive.proto."""
+        return pb.ListCamerasResponse(
+            cameras=[
+                pb.Camera(
+                    name=camera.camera,
+                    records=camera.records,
+                    bytes=camera.bytes,
+                    first_capture=_timestamp(camera.first_capture_us),
+                    last_capture=_timestamp(camera.last_capture_us),
+                )
+                for camera in self._store.cameras()
+            ]
+        )
+
+    async def ListSegments(self, request: pb.ListSegmentsRequest, context: Any) -> pb.ListSegmentsResponse:
+        """See archive.proto."""
+        from_us = _microseconds(request, "from")
+        to_us = _microseconds(request, "to")
+        if request.camera not in self._store.names():
+            await abort(context, NotFoundError(f"there is no camera {request.camera!r}; ListCameras names them"))
+        videos = await asyncio.to_thread(self._catalogue.list, request.camera, from_us, to_us)
+        return pb.ListSegmentsResponse(segments=[_segment(video) for video in videos])
+
+    async def GetFrame(self, request: pb.GetFrameRequest, context: Any) -> pb.GetFrameResponse:
+        """See archive.proto."""
+        try:
+            async with self._decoding:
+                return await asyncio.to_thread(self._frame, FrameKey.from_message(request.frame), request.format)
+        except IcmError as error:
+            await abort(context, error)
+            raise
+
+    async def GetDetections(self, request: pb.GetDetectionsRequest, context: Any) -> pb.GetDetectionsResponse:
+        """See archive.proto."""
+        key = FrameKey.from_message(request.frame)
+        remaining = context.time_remaining()
+        with self._feed.subscribe(lambda event: event.key == key) as subscription:
+            # Subscribed first, so that an event made between the two is not missed.
+            event = await asyncio.to_thread(self._events.get, key)
+            if event is None:
+                try:
+                    async with asyncio.timeout(_WAIT_SECONDS if remaining is None else remaining):
+                        event = await subscription.next()
+                except TimeoutError:
+                    event = None
+        if event is None:
+            await abort(context, NotFoundError(f"no detector has looked at frame {key.sequence} of {key.camera!r} yet"))
+            raise AssertionError("abort always raises")
+        return pb.GetDetectionsResponse(detections=detections_message(event))
+
+    async def WatchDetections(
+        self, request: pb.WatchDetectionsRequest, context: Any
+    ) -> AsyncIterator[pb.WatchDetectionsResponse]:
+        """See archive.proto. A watcher that lags too far behind is ended with RESOURCE_EXHAUSTED, never sent gaps."""
+        with self._feed.subscribe(lambda event: request.camera in ("", event.key.camera)) as subscription:
+            # Headers tell the caller that the subscription stands.
+            await context.send_initial_metadata(())
+            try:
+                while (event := await subscription.next()) is not None:
+                    yield pb.WatchDetectionsResponse(detections=detections_message(event))
+            except IcmError as error:
+                await abort(context, error)
+
+    def _frame(self, key: FrameKey, image_format: int) -> pb.GetFrameResponse:
+        header, records = self._store.find(key.camera, key.epoch, key.sequence)
+        if header.codec_id != self._bundle.codec_id:
+            raise CodecMismatchError(
+                f"this frame was coded with codec {header.codec_id.hex()[:12]}; the cloud now runs bundle"
+                f" {self._bundle.name} ({self._bundle.codec_id.hex()[:12]})"
+            )
+        decoder = Decoder(self._bundle)
+        latents = [decoder.latents(record, header.width, header.height) for record in records]
+        picture = Image.fromarray(decoder.pictures(latents[-1:])[0])
+        buffer = BytesIO()
+        if image_format == pb.IMAGE_FORMAT_PNG:
+            picture.save(buffer, "PNG")
+        else:
+            picture.save(buffer, "JPEG", quality=_JPEG_QUALITY)
+        return pb.GetFrameResponse(image=buffer.getvalue(), capture_time=_timestamp(records[-1].capture_us))
+
+
+def detections_message(event: FrameEvent) -> FrameDetections:
+    """An event as the contracts put it."""
+    return FrameDetections(
+        frame=event.key.to_message(),
+        capture_time=_timestamp(event.capture_us),
+        model=event.model,
+        detections=[
+            Detection(
+                class_name=found.class_name,
+                score=found.score,
+                left=found.left,
+                top=found.top,
+                right=found.right,
+                bottom=found.bottom,
+            )
+            for found in event.detections
+        ],
+    )
+
+
+def _segment(video: VideoSegment) -> pb.Segment:
+    duration = Duration()
+    duration.FromMicroseconds(video.duration_us)
+    return pb.Segment(
+        start=_timestamp(video.start_us),
+        duration=duration,
+        frames=video.frames,
+        bytes=video.bytes,
+        path=video.path,
+        thumbnail_path=video.thumbnail_path,
+    )
+
+
+def _timestamp(microseconds: int) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromMicroseconds(microseconds)
+    return stamp
+
+
+def _microseconds(request: pb.ListSegmentsRequest, field: str) -> int | None:
+    return int(getattr(request, field).ToMicroseconds()) if request.HasField(field) else None  # type: ignore[arg-type]

@@ -1,0 +1,103 @@
+"""The command ``icm-cloud``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cloud_service.settings import CloudSettings
+from shared.errors import ConfigError, IcmError
+from shared.settings import explain_settings, load_settings
+from shared.telemetry import configure_logging
+
+CONFIG_STATUS = 2
+"""Exit status when settings, or what they name, cannot work."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.command(options)
+    except IcmError as error:
+        print(f"icm-cloud: {error}", file=sys.stderr)
+        return CONFIG_STATUS
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="icm-cloud", description="Takes coded records in, keeps and looks at them.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, command, text in (
+        ("run", _run, "serve until SIGTERM"),
+        ("check", _check, "load everything that the settings name, then exit"),
+    ):
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.add_argument("--config", type=Path, metavar="FILE", help="settings in YAML")
+        sub.add_argument(
+            "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, such as ingest.credit=32"
+        )
+        sub.set_defaults(command=command)
+    config = commands.add_parser("config", help="about the settings", description="about the settings")
+    config.add_argument("--explain", action="store_true", required=True, help="print every setting with its meaning")
+    config.set_defaults(command=_config)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    settings = _settings(options)
+    # Imported late: torch alone takes seconds, which `config` and a bad setting need not cost.
+    from cloud_service.app import App, run
+    from cloud_service.detection import load_detector
+    from shared.codec.bundle import Bundle
+
+    async def serve() -> int:
+        bundle = Bundle.load(settings.bundle, settings.threads, settings.device)
+        return await run(App(settings, bundle, load_detector(settings)))
+
+    return asyncio.run(serve())
+
+
+def _check(options: argparse.Namespace) -> int:
+    settings = _settings(options)
+    from cloud_service.archive.storage import ArchiveStorage
+    from cloud_service.detection import load_detector
+    from shared.codec.bundle import Bundle
+    from shared.rpc.servers import check_plaintext
+
+    check_plaintext(settings.ingest.address, settings.ingest.allow_plaintext)
+    bundle = Bundle.load(settings.bundle, settings.threads, settings.device)
+    detector = load_detector(settings)
+    ArchiveStorage(settings.archive_url)
+    print(f"ok: bundle {bundle.name}, detector {detector.model if detector else 'none'}")
+    return 0
+
+
+def _config(_options: argparse.Namespace) -> int:
+    print(explain_settings(CloudSettings))
+    return 0
+
+
+def _settings(options: argparse.Namespace) -> CloudSettings:
+    settings = load_settings(CloudSettings, options.config, _flags(options.set))
+    configure_logging(settings.log_level)
+    return settings
+
+
+def _flags(pairs: list[str]) -> dict[str, Any]:
+    flags = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not (name and equals):
+            raise ConfigError(f"--set takes KEY=VALUE, such as ingest.credit=32, not {pair!r}")
+        flags[name] = yaml.safe_load(value)
+    return flags
+
+
+if __name__ == "__main__":
+    sys.exit(main())

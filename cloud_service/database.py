@@ -1,0 +1,138 @@
+"""The database's tables, and how to open it. SQLite by default, any other database by URL.
+
+record_segments   what the record store's sealed segment files hold; the files are the truth
+frames            one row per frame that a detector looked at
+detections        what it found there
+video_segments    the MP4 files for people
+progress          how far each camera's records were detected and rendered
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import BigInteger, Engine, ForeignKey, Index, Integer, UniqueConstraint, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from shared.errors import ConfigError, StorageError
+
+# SQLite numbers rows by itself only where the key's type is INTEGER.
+RowId = BigInteger().with_variant(Integer, "sqlite")
+
+
+class Base(DeclarativeBase):
+    type_annotation_map = {int: BigInteger}  # noqa: RUF012 - SQLAlchemy's own way to say it
+
+
+class RecordSegmentRow(Base):
+    """A sealed segment; the fields are those of ``record_store.Segment``."""
+
+    __tablename__ = "record_segments"
+
+    camera: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    epoch: Mapped[int]
+    path: Mapped[str]
+    size: Mapped[int]
+    records: Mapped[int]
+    first_capture_us: Mapped[int]
+    last_capture_us: Mapped[int]
+    sequences: Mapped[str]
+
+
+class FrameRow(Base):
+    """A frame that a detector looked at; times in microseconds since 1970, UTC."""
+
+    __tablename__ = "frames"
+    __table_args__ = (
+        UniqueConstraint("camera", "epoch", "sequence", "model"),
+        Index("ix_frames_camera_capture", "camera", "capture_us"),
+    )
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    camera: Mapped[str]
+    epoch: Mapped[int]
+    sequence: Mapped[int]
+    capture_us: Mapped[int]
+    model: Mapped[str]
+    detections: Mapped[list[DetectionRow]] = relationship(
+        cascade="all, delete-orphan", order_by="DetectionRow.id", lazy="selectin"
+    )
+
+
+class DetectionRow(Base):
+    """One object found; the box in pixels."""
+
+    __tablename__ = "detections"
+    __table_args__ = (Index("ix_detections_class", "class_name", "frame_id"), Index("ix_detections_frame", "frame_id"))
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    frame_id: Mapped[int] = mapped_column(ForeignKey("frames.id", ondelete="CASCADE"))
+    class_name: Mapped[str]
+    score: Mapped[float]
+    left: Mapped[float]
+    top: Mapped[float]
+    right: Mapped[float]
+    bottom: Mapped[float]
+
+
+class VideoSegmentRow(Base):
+    """An MP4 file, rendered from the record segment of the same number."""
+
+    __tablename__ = "video_segments"
+    __table_args__ = (Index("ix_video_segments_start", "camera", "start_us"),)
+
+    camera: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    start_us: Mapped[int]
+    duration_us: Mapped[int]
+    frames: Mapped[int]
+    path: Mapped[str]
+    bytes: Mapped[int]
+    thumbnail_path: Mapped[str]
+    thumbnail_bytes: Mapped[int]
+
+
+class ProgressRow(Base):
+    """Where a camera's log is to be read on from."""
+
+    __tablename__ = "progress"
+
+    camera: Mapped[str] = mapped_column(primary_key=True)
+    detect_segment: Mapped[int]
+    detect_offset: Mapped[int]
+    archive_segment: Mapped[int]
+
+
+def open_database(url: str) -> Engine:
+    """Opens the database and creates the tables it lacks.
+
+    Raises:
+        ConfigError: the URL is none, or its driver is not installed.
+        StorageError: the database cannot be reached.
+    """
+    try:
+        parsed = make_url(url)
+        engine = create_engine(parsed)
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+        raise ConfigError(f"cannot use database {url!r}: {error}; write it as sqlite:////path/to/file.db") from None
+    if parsed.get_backend_name() == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+    try:
+        if parsed.get_backend_name() == "sqlite" and parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        Base.metadata.create_all(engine)
+    except (SQLAlchemyError, OSError) as error:
+        engine.dispose()
+        raise StorageError(f"cannot open database {parsed.render_as_string()}: {error}") from None
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=10000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()

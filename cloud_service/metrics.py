@@ -1,0 +1,61 @@
+"""The cloud's metrics, by the names that dashboards and alerts know."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from shared.telemetry import LATENCY_BUCKETS, STAGE_BUCKETS
+
+
+class Metrics:
+    """All of them, in a registry of their own.
+
+    ``records`` outcomes: persisted, duplicate, rejected (at the ingest), skipped (by the decoder).
+    ``stage_seconds`` stages: persist (a group), decode (a batch), detect (a batch), archive (a frame).
+    """
+
+    def __init__(self, codec: str) -> None:
+        """Args: codec, name of the bundle in use."""
+        self.registry = CollectorRegistry()
+        self.records = Counter(
+            "icm_cloud_records", "Records, by what became of them.", ["camera", "outcome"], registry=self.registry
+        )
+        self.received_bytes = Counter(
+            "icm_cloud_received_bytes",
+            "Bytes of the messages that brought records.",
+            ["camera"],
+            registry=self.registry,
+        )
+        self.stage_seconds = Histogram(
+            "icm_cloud_stage_seconds",
+            "Time that one step of a stage took.",
+            ["stage"],
+            buckets=STAGE_BUCKETS,
+            registry=self.registry,
+        )
+        self.capture_to_persisted = Histogram(
+            "icm_cloud_capture_to_persisted_seconds",
+            "From a frame's capture until its record was on the disk.",
+            ["camera"],
+            buckets=LATENCY_BUCKETS,
+            registry=self.registry,
+        )
+        self.capture_to_detected = Histogram(
+            "icm_cloud_capture_to_detected_seconds",
+            "From a frame's capture until its detections could be read.",
+            ["camera"],
+            buckets=LATENCY_BUCKETS,
+            registry=self.registry,
+        )
+        self.detections = Counter("icm_cloud_detections", "Objects found.", ["camera", "class"], registry=self.registry)
+        self.detector_failures = Counter(
+            "icm_cloud_detector_failures", "Frames that the detector failed on.", ["camera"], registry=self.registry
+        )
+        self.archive_failures = Counter(
+            "icm_archive_failures", "Video segments that could not be written.", ["camera"], registry=self.registry
+        )
+        Gauge(
+            "icm_build_info", "Always 1; what runs is in the labels.", ["version", "codec"], registry=self.registry
+        ).labels(version("icm-bridge"), codec).set(1)

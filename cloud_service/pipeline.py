@@ -1,0 +1,245 @@
+"""Takes every camera's persisted records through the engine, in order and each one once.
+
+The store itself is the queue: records are read back from its files (from the page cache, as a rule), so a slow detector
+neither blocks persistence nor makes memory grow, and a restart goes on at the cursors kept in the database. One reader
+per camera serves detector and archive alike. Where the two stand at different places - after a restart in the middle
+of a segment, or when the archive could not be written - a second one, ``catch-up``, renders from the first segment
+that is missing until it meets the first.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from sqlalchemy import Engine as Database
+from sqlalchemy.exc import SQLAlchemyError
+
+from cloud_service.archive.catalogue import VideoCatalogue
+from cloud_service.decoding import LaneId
+from cloud_service.engine import Engine, FrameResult, Result, Work
+from cloud_service.event_feed import EventFeed
+from cloud_service.events import EventStore, FrameEvent
+from cloud_service.frame_key import FrameKey
+from cloud_service.health import Problems
+from cloud_service.metrics import Metrics
+from cloud_service.progress import load_progress
+from cloud_service.record_store import Chunk, Position, RecordStore
+from shared.clock import Clock
+from shared.errors import DetectorError, NotFoundError, RecordError, StorageError
+
+log = logging.getLogger(__name__)
+RETRY_SECONDS = 5.0
+"""How long to wait before trying again what the disk or the database refused."""
+_LIVE, _CATCH_UP = "live", "catch-up"
+
+
+@dataclass
+class _Lane:
+    id: LaneId
+    position: Position
+    detect: bool
+    archive: bool
+    not_before: float = 0.0
+
+
+class Pipeline:
+    """The one thread that feeds the engine and writes down what comes out."""
+
+    def __init__(
+        self,
+        store: RecordStore,
+        engine: Engine,
+        database: Database,
+        feed: EventFeed,
+        problems: Problems,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._engine = engine
+        self._database = database
+        self._events = EventStore(database)
+        self._catalogue = VideoCatalogue(database)
+        self._feed = feed
+        self._problems = problems
+        self._metrics = metrics
+        self._clock = clock
+        self._live: dict[str, _Lane] = {}
+        self._catch_up: dict[str, _Lane] = {}
+        self._turn = 0
+        self._woken = threading.Event()
+        self._draining = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self) -> None:
+        """There may be more to read."""
+        self._woken.set()
+
+    def stop(self, drain_seconds: float) -> None:
+        """Goes on until everything readable is done or the time is up, then ends the videos under way."""
+        self._draining.set()
+        self._woken.set()
+        self._thread.join(drain_seconds)
+        self._stopping.set()
+        self._woken.set()
+        self._thread.join()
+        for video in self._engine.flush():
+            self._written(partial(self._catalogue.add_part, video))
+
+    def backlog_bytes(self) -> dict[str, int]:
+        """For each camera, the bytes of records that wait for the detector."""
+        return {camera: self._store.bytes_after(camera, lane.position) for camera, lane in list(self._live.items())}
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._woken.clear()
+            work = self._collect()
+            if work:
+                self._process(work)
+            elif self._draining.is_set():
+                return
+            else:
+                self._woken.wait(RETRY_SECONDS)
+
+    def _collect(self) -> list[tuple[_Lane, Work]]:
+        """At most a batch of records, from as many lanes as there are; every lane gets its turn."""
+        for camera in self._store.names():
+            if camera not in self._live:
+                self._open_camera(camera)
+        now = self._clock.monotonic()
+        lanes = [lane for lane in (*self._live.values(), *self._catch_up.values()) if lane.not_before <= now]
+        self._turn += 1
+        left = self._engine.batch
+        work = []
+        for index in range(len(lanes)):
+            lane = lanes[(self._turn + index) % len(lanes)]
+            share = -(-left // (len(lanes) - index))
+            chunk = self._read(lane, share) if share else None
+            if chunk is not None:
+                left -= len(chunk.records)
+                work.append((lane, Work(lane.id, chunk, lane.detect, lane.archive)))
+        return work
+
+    def _open_camera(self, camera: str) -> None:
+        try:
+            progress = load_progress(self._database, camera)
+        except SQLAlchemyError as error:
+            self._problems.report("database", str(error))
+            return
+        self._live[camera] = _Lane(LaneId(camera, _LIVE), progress.detect, detect=True, archive=True)
+        if progress.detect != Position(progress.archive, 0):
+            self._part(camera, progress.archive)
+
+    def _part(self, camera: str, segment: int) -> _Lane:
+        """Lets the archive of a camera be served from this segment on by a lane of its own."""
+        self._live[camera].archive = False
+        lane = _Lane(LaneId(camera, _CATCH_UP), Position(segment, 0), detect=False, archive=True)
+        self._catch_up[camera] = lane
+        return lane
+
+    def _join(self, camera: str) -> None:
+        """Ends the catch-up lane where it meets the live one."""
+        live, behind = self._live[camera], self._catch_up.get(camera)
+        if behind is not None and behind.position == live.position:
+            del self._catch_up[camera]
+            live.archive = True
+
+    def _read(self, lane: _Lane, limit: int) -> Chunk | None:
+        camera = lane.id.camera
+        until = self._live[camera].position if lane.id.purpose == _CATCH_UP else None
+        try:
+            return self._store.read(camera, lane.position, limit, until)
+        except (RecordError, NotFoundError) as error:
+            log.error("camera %s: skipping a segment: %s", camera, error)
+            self._metrics.records.labels(camera, "skipped").inc()
+            lane.position = Position(lane.position.segment + 1, 0)
+            self._join(camera)
+            self._woken.set()
+        except StorageError as error:
+            self._delay(lane, f"records of {camera}", error)
+        return None
+
+    def _process(self, work: Sequence[tuple[_Lane, Work]]) -> None:
+        results = self._engine.process([item for _, item in work])
+        events: list[FrameEvent] = []
+        detected: dict[str, Position] = {}
+        for (lane, item), result in zip(work, results, strict=True):
+            lane.position = item.chunk.next
+            if item.detect:
+                detected[lane.id.camera] = lane.position
+                events.extend(self._look_at(item.chunk, result.frames))
+        if detected and not self._written(lambda: self._events.commit(events, detected)):
+            return
+        self._announce(events)
+        for (lane, item), result in zip(work, results, strict=True):
+            self._problems.clear(f"records of {lane.id.camera}")
+            if item.archive and not self._archived(item.chunk, result):
+                return
+            self._join(lane.id.camera)
+
+    def _look_at(self, chunk: Chunk, frames: Sequence[FrameResult]) -> list[FrameEvent]:
+        camera = chunk.header.camera
+        if chunk.damage is not None:
+            log.error("camera %s: the rest of segment %s is lost: %s", camera, chunk.segment.path, chunk.damage)
+            self._metrics.records.labels(camera, "skipped").inc()
+        events = []
+        for frame in frames:
+            if frame.detections is not None:
+                self._problems.clear("detector")
+                key = FrameKey(camera, chunk.header.epoch, frame.record.sequence)
+                events.append(FrameEvent(key, frame.record.capture_us, self._engine.model, frame.detections))
+            elif isinstance(frame.problem, DetectorError):
+                self._metrics.detector_failures.labels(camera).inc()
+                if self._problems.report("detector", str(frame.problem)):
+                    log.error("frames go undetected: %s", frame.problem)
+            elif frame.problem is not None:
+                self._metrics.records.labels(camera, "skipped").inc()
+                log.error("camera %s: skipping record %d: %s", camera, frame.record.sequence, frame.problem)
+        return events
+
+    def _announce(self, events: Sequence[FrameEvent]) -> None:
+        now = self._clock.now_us()
+        for event in events:
+            camera = event.key.camera
+            self._metrics.capture_to_detected.labels(camera).observe(max(0, now - event.capture_us) / 1e6)
+            for found in event.detections:
+                self._metrics.detections.labels(camera, found.class_name).inc()
+        self._feed.publish(events)
+
+    def _archived(self, chunk: Chunk, result: Result) -> bool:
+        camera, number = chunk.header.camera, chunk.segment.number
+        if result.archive_error is not None:
+            self._metrics.archive_failures.labels(camera).inc()
+            self._delay(self._part(camera, number), f"archive of {camera}", result.archive_error)
+        elif chunk.ended:
+            if not self._written(lambda: self._catalogue.add_whole(camera, number, result.video)):
+                return False
+            self._problems.clear(f"archive of {camera}")
+        return True
+
+    def _delay(self, lane: _Lane, part: str, error: StorageError) -> None:
+        lane.not_before = self._clock.monotonic() + RETRY_SECONDS
+        if self._problems.report(part, str(error)):
+            log.error("%s: %s; trying again every %g s", part, error, RETRY_SECONDS)
+
+    def _written(self, write: Callable[[], None]) -> bool:
+        """Writes to the database, again and again until it takes it; False if the service stops before."""
+        while True:
+            try:
+                write()
+            except SQLAlchemyError as error:
+                if self._problems.report("database", str(error)):
+                    log.error("the database refuses, trying again every %g s: %s", RETRY_SECONDS, error)
+                if self._stopping.wait(RETRY_SECONDS):
+                    return False
+            else:
+                self._problems.clear("database")
+                return True

@@ -1,0 +1,125 @@
+"""Group commit: many streams' records share an fsync."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from prometheus_client import Histogram
+
+from cloud_service.record_store.store import RawRecord, RecordStore
+from shared.codec.record import StreamHeader
+from shared.errors import StorageError
+from shared.telemetry import timed
+
+log = logging.getLogger(__name__)
+_TICK_SECONDS = 0.5
+"""How often segments are looked at for their age when no records come."""
+
+
+@dataclass
+class _Pending:
+    header: StreamHeader
+    records: Sequence[RawRecord]
+    done: asyncio.Future[list[bool]]
+
+    def resolve(self, outcome: list[bool] | StorageError) -> None:
+        def set_result() -> None:
+            if self.done.cancelled():
+                return
+            if isinstance(outcome, StorageError):
+                self.done.set_exception(outcome)
+            else:
+                self.done.set_result(outcome)
+
+        self.done.get_loop().call_soon_threadsafe(set_result)
+
+
+class GroupCommit:
+    """The one thread that appends to a store. What waits in it is bounded by the streams' credit."""
+
+    def __init__(
+        self, store: RecordStore, delay_seconds: float, persist_seconds: Histogram, on_change: Callable[[], None]
+    ) -> None:
+        """Args:
+        delay_seconds: how long the first record of a group waits for others.
+        persist_seconds: observes each group's time on its way to the disk.
+        on_change: called, on the store's thread, when there is more to read.
+        """
+        self._store = store
+        self._delay = delay_seconds
+        self._persist_seconds = persist_seconds
+        self._on_change = on_change
+        self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="record-store", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Commits what waits, seals every segment, and ends."""
+        self._stopping.set()
+        self._queue.put(None)
+        self._thread.join()
+
+    async def append(self, header: StreamHeader, records: Sequence[RawRecord]) -> list[bool]:
+        """Returns when the records are on the disk; returns and raises what ``RecordStore.append`` does."""
+        done: asyncio.Future[list[bool]] = asyncio.get_running_loop().create_future()
+        self._queue.put(_Pending(header, records, done))
+        return await done
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            group = self._next_group()
+            if group:
+                self._commit(group)
+            if self._store.seal_aged() or group:
+                self._on_change()
+        if group := self._waiting():
+            self._commit(group)
+        self._store.close()
+        self._on_change()
+
+    def _next_group(self) -> list[_Pending]:
+        try:
+            first = self._queue.get(timeout=_TICK_SECONDS)
+        except queue.Empty:
+            return []
+        if first is None:
+            return []
+        self._stopping.wait(self._delay)
+        return [first, *self._waiting()]
+
+    def _waiting(self) -> list[_Pending]:
+        group: list[_Pending] = []
+        while True:
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                return group
+            if item is not None:
+                group.append(item)
+
+    def _commit(self, group: list[_Pending]) -> None:
+        with timed(self._persist_seconds):
+            ordered = sorted(group, key=lambda pending: pending.header.camera)
+            for header, run in groupby(ordered, key=lambda pending: pending.header):
+                self._commit_run(header, list(run))
+
+    def _commit_run(self, header: StreamHeader, run: list[_Pending]) -> None:
+        records = [raw for pending in run for raw in pending.records]
+        try:
+            outcomes = self._store.append(header, records)
+        except StorageError as error:
+            for pending in run:
+                pending.resolve(error)
+            return
+        taken = iter(outcomes)
+        for pending in run:
+            pending.resolve([next(taken) for _ in pending.records])

@@ -1,0 +1,134 @@
+"""What a cloud can be told. One model; ``icm-cloud config --explain`` prints it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_settings import SettingsConfigDict
+
+from shared.settings import ServiceSettings
+
+
+def _check_address(address: str) -> str:
+    host, colon, port = address.rpartition(":")
+    if not (host and colon and port.isdigit() and int(port) <= 65_535):
+        raise ValueError("an address is host:port with a port of 0 to 65535")
+    return address
+
+
+Address = Annotated[str, AfterValidator(_check_address)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class IngestSettings(_Section):
+    """Where edges send records, and clients read the archive."""
+
+    address: Address = Field(
+        default="127.0.0.1:7443",
+        description="host:port that edges and readers connect to; port 0 picks one.",
+    )
+    allow_plaintext: bool = Field(
+        default=False, description="Listen in plaintext beyond this machine; for networks you trust only."
+    )
+    credit: int = Field(default=64, ge=1, le=4096, description="Records per camera that may be unacknowledged at once.")
+    group_delay_seconds: float = Field(
+        default=0.02, ge=0, le=1, description="Seconds a record waits for others to share its fsync."
+    )
+
+
+class MetricsSettings(_Section):
+    """Where metrics and health are read."""
+
+    address: Address = Field(
+        default="127.0.0.1:9465", description="host:port of /metrics and /healthz; 0 picks a port."
+    )
+
+
+class StoreSettings(_Section):
+    """The canonical archive: the records."""
+
+    folder: Path = Field(default=Path("data/cloud"), description="Where records, and by default all else, are kept.")
+
+
+class YoloSettings(_Section):
+    """Ultralytics YOLO."""
+
+    kind: Literal["yolo"]
+    weights: Path = Field(default=Path(".cache/weights/yolo26n.pt"), description="A YOLO .pt file.")
+    confidence: float = Field(default=0.25, ge=0, le=1, description="Least score of a detection, 0 to 1.")
+    batch: int = Field(default=4, ge=1, le=64, description="Frames looked at together, at most.")
+    image_size: int = Field(
+        default=640, ge=32, le=4096, multiple_of=32, description="Longer side, in pixels, that frames are scaled to."
+    )
+
+
+class OnnxSettings(_Section):
+    """A YOLOX model on ONNX Runtime."""
+
+    kind: Literal["onnx"]
+    weights: Path = Field(description="A YOLOX .onnx file.")
+    confidence: float = Field(default=0.25, ge=0, le=1, description="Least score of a detection, 0 to 1.")
+
+
+class NoDetectorSettings(_Section):
+    """No detector: records are kept and rendered only."""
+
+    kind: Literal["none"]
+
+
+DetectorSettings = Annotated[YoloSettings | OnnxSettings | NoDetectorSettings, Field(discriminator="kind")]
+
+
+class ArchiveSettings(_Section):
+    """The archive for people."""
+
+    url: str | None = Field(
+        default=None,
+        description="A folder or fsspec URL for MP4 files and thumbnails. Unset: <store.folder>/archive.",
+    )
+    segment_seconds: float = Field(
+        default=10.0, gt=0, le=600, description="Length of a segment, of records and of video alike, in seconds."
+    )
+    thumbnail_width: int = Field(default=320, ge=16, le=4096, description="Longer side of a thumbnail, in pixels.")
+
+
+class CloudSettings(ServiceSettings):
+    """All settings of ``icm-cloud``."""
+
+    model_config = SettingsConfigDict(env_prefix="ICM_CLOUD_")
+
+    bundle: Path = Field(description="Folder of the codec bundle; edges need one with the same codec id.")
+    device: Literal["cpu", "cuda"] = Field(default="cpu", description="What the codec and the detector run on.")
+    threads: int = Field(default=0, ge=0, description="CPU threads a network may use; 0 for one per core.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least that is logged.")
+    drain_seconds: float = Field(
+        default=8.0,
+        ge=0,
+        le=600,
+        description="Seconds after a SIGTERM to detect and render what is stored already.",
+    )
+    ingest: IngestSettings = Field(default=IngestSettings(), description="Where edges send records, and clients read.")
+    metrics: MetricsSettings = Field(default=MetricsSettings(), description="Where metrics and health are read.")
+    store: StoreSettings = Field(default=StoreSettings(), description="The canonical archive: the records.")
+    database: str | None = Field(
+        default=None, description="SQLAlchemy URL of the database. Unset: SQLite in <store.folder>/cloud.db."
+    )
+    detector: DetectorSettings = Field(default=YoloSettings(kind="yolo"), description="What looks at the frames.")
+    archive: ArchiveSettings = Field(default=ArchiveSettings(), description="The archive for people.")
+
+    @property
+    def records_folder(self) -> Path:
+        return self.store.folder / "records"
+
+    @property
+    def database_url(self) -> str:
+        return self.database or f"sqlite:///{self.store.folder.absolute() / 'cloud.db'}"
+
+    @property
+    def archive_url(self) -> str:
+        return self.archive.url or str((self.store.folder / "archive").absolute())
