@@ -28,7 +28,7 @@ def read_image(data: bytes) -> NDArray[np.uint8]:
     try:
         image = Image.open(BytesIO(data), formats=("JPEG", "PNG"))
     except _WHAT_PILLOW_RAISES:
-        raise ImageError(f"these {len(data)} bytes are no JPEG or PNG file") from None
+        raise ImageError(f"these {len(data)} bytes are no JPEG or PNG file, or one cut off at its start") from None
     check_image_size(*image.size)
     try:
         if image.mode.startswith("I"):

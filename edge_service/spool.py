@@ -60,6 +60,7 @@ class Spool:
         self._lock = threading.Lock()
         self._lock_file = _lock_folder(folder)
         self._bytes: int
+        self._cameras: dict[str, CameraSpool] = {}
         try:
             with self._reporting():
                 # Appends must survive a power cut before they are sent. Deletions need not: a record that comes back
@@ -79,7 +80,12 @@ class Spool:
             os.close(self._lock_file)
 
     def camera(self, name: str) -> CameraSpool:
-        """The part of one camera; made, with a new epoch, at the first call ever."""
+        """The part of one camera; made, with a new epoch, at the first call ever.
+
+        Always the same object for the same name: encoder and uplink must agree on the next sequence.
+        """
+        if name in self._cameras:
+            return self._cameras[name]
         with self._reading() as connection:
             row = connection.execute("SELECT id, epoch, next_sequence FROM camera WHERE name = ?", (name,)).fetchone()
         if row is None:
@@ -87,7 +93,7 @@ class Spool:
             with self._writing(self._durable) as connection:
                 cursor = connection.execute("INSERT INTO camera VALUES (NULL, ?, ?, 1, 0, 0)", (name, epoch))
                 row = (cursor.lastrowid, epoch, 1)
-        return CameraSpool(self, name, *row)
+        return self._cameras.setdefault(name, CameraSpool(self, name, *row))
 
     def waiting_cameras(self) -> list[str]:
         """Names of the cameras with records that are not persisted yet."""

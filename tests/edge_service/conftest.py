@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from edge_service.health import Problems
 from edge_service.metrics import EdgeMetrics
 from edge_service.spool import Spool
 from shared.clock import ManualClock
-from tests.edge_service.parts import write_clip
+from tests.edge_service.parts import WatchedProblems, write_clip
 
 
 @pytest.fixture
@@ -18,8 +17,8 @@ def metrics() -> EdgeMetrics:
 
 
 @pytest.fixture
-def problems() -> Problems:
-    return Problems()
+def problems() -> WatchedProblems:
+    return WatchedProblems()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_service.health import Problems
 from edge_service.spool import CameraSpool
 from shared.codec.codec import CodedFrame
 from shared.codec.record import Kind, Record, StreamHeader
@@ -34,6 +36,24 @@ class PlainEncoder:
         if image.shape[0] == 13:
             raise ImageError("pictures with 13 rows cannot be coded")
         return CodedFrame(Kind.I, 0, round(quality * 16), 0, image[0, 0].tobytes())
+
+
+class WatchedProblems(Problems):
+    """Problems that a test can wait for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._reported = threading.Event()
+
+    def report(self, part: str, text: str) -> bool:
+        news = super().report(part, text)
+        self._reported.set()
+        return news
+
+    async def first(self) -> str:
+        """The first line, as soon as there is one."""
+        assert await asyncio.to_thread(self._reported.wait, 20)
+        return self.lines()[0]
 
 
 def header_of(spool: CameraSpool, codec_id: bytes = CODEC_ID, width: int = 64) -> StreamHeader:

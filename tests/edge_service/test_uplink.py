@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from edge_service.backoff import Backoff
+from edge_service.health import Problems
+from edge_service.metrics import EdgeMetrics
+from edge_service.spool import CameraSpool, Spool
+from edge_service.uplink import Uplink
+from shared.errors import UplinkError
+from shared.rpc.channels import open_channel
+from tests.edge_service.ingest_server import Ingest, serving
+from tests.edge_service.parts import CODEC_ID, OTHER_CODEC_ID, spool_records
+
+
+@pytest.fixture
+def gate(spool: Spool) -> CameraSpool:
+    return spool.camera("gate")
+
+
+@pytest.fixture
+def sending(metrics: EdgeMetrics, problems: Problems) -> Callable[..., object]:
+    @asynccontextmanager
+    async def run(spool: CameraSpool, port: int) -> AsyncIterator[Uplink]:
+        channel = open_channel(f"127.0.0.1:{port}", allow_plaintext=False)
+        uplink = Uplink(spool, CODEC_ID, channel, metrics, problems, Backoff(0.01, 0.05))
+        task = asyncio.create_task(uplink.run())
+        try:
+            async with asyncio.timeout(20):
+                yield uplink
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await channel.close()
+
+    return run
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+async def test_delivers_what_waits_and_what_comes_later_and_forgets_it_once_persisted(gate, sending) -> None:
+    spool_records(gate, 3)
+    ingest = Ingest()
+    async with serving(ingest) as port, sending(gate, port) as uplink:
+        await uplink.drained()
+        assert gate.empty()
+        spool_records(gate, 2)
+        uplink.announce()
+        await uplink.drained()
+    assert [record.sequence for record in ingest.of("gate")] == [1, 2, 3, 4, 5]
+    assert [hello.epoch for hello in ingest.hellos] == [gate.epoch]
+    assert gate.last_persisted() == 5
+
+
+async def test_records_that_wait_share_a_message(gate, sending) -> None:
+    spool_records(gate, 6)
+    ingest = Ingest(credit=8)
+    async with serving(ingest) as port, sending(gate, port) as uplink:
+        await uplink.drained()
+    assert ingest.batches == [6]
+
+
+async def test_a_message_stays_far_below_the_largest_that_the_cloud_takes(gate, sending) -> None:
+    spool_records(gate, 5, size=150_000)
+    ingest = Ingest(credit=8)
+    gate._spool._max_bytes = 1 << 30
+    spool_records(gate, 5, size=600_000)
+    async with serving(ingest) as port, sending(gate, port) as uplink:
+        await uplink.drained()
+    assert len(ingest.of("gate")) == 10
+    assert ingest.batches == [5, 1, 1, 1, 1, 1]
+
+
+async def test_never_has_more_in_flight_than_its_credit(gate, sending) -> None:
+    spool_records(gate, 50)
+    ingest = Ingest(credit=4)
+    async with serving(ingest) as port, sending(gate, port) as uplink:
+        await uplink.drained()
+    assert ingest.most_in_flight == 4
+    assert len(ingest.of("gate")) == 50
+
+
+async def test_received_is_not_persisted(gate, sending) -> None:
+    spool_records(gate, 3)
+    ingest = Ingest(credit=3)
+    ingest.acknowledges.clear()
+    async with serving(ingest) as port, sending(gate, port) as uplink:
+        await ingest.until("gate", 3)
+        assert not gate.empty()
+        ingest.acknowledges.set()
+        await uplink.drained()
+
+
+async def test_a_broken_stream_is_opened_again_and_goes_on_where_the_cloud_says(gate, sending, problems) -> None:
+    spool_records(gate, 20)
+    ingest = Ingest(credit=5, breaks_after=10)
+    async with serving(ingest) as port, sending(gate, port) as uplink:
+        await uplink.drained()
+    assert [record.sequence for record in ingest.of("gate")] == list(range(1, 21))
+    assert len(ingest.hellos) == 2
+    assert ingest.duplicates == 0
+    assert problems.lines() == []
+
+
+async def test_a_cloud_that_comes_late_is_a_problem_until_then(gate, sending, problems) -> None:
+    spool_records(gate, 2)
+    port = free_port()
+    async with sending(gate, port) as uplink:
+        text = await problems.first()
+        assert text.startswith("uplink of gate: the cloud is away: UNAVAILABLE")
+        async with serving(Ingest(), port):
+            await uplink.drained()
+            assert problems.lines() == []
+
+
+async def test_a_cloud_that_starts_anew_with_an_empty_store_gets_what_still_waits(gate, sending) -> None:
+    spool_records(gate, 4)
+    port = free_port()
+    first, second = Ingest(), Ingest()
+    async with sending(gate, port) as uplink:
+        async with serving(first, port):
+            await uplink.drained()
+        spool_records(gate, 3)
+        uplink.announce()
+        async with serving(second, port):
+            await uplink.drained()
+    assert [record.sequence for record in second.of("gate")] == [5, 6, 7]
+    assert second.hellos[0].last_persisted == 4
+
+
+async def test_a_rejected_record_is_counted_with_its_reason_and_not_sent_again(gate, sending, sample) -> None:
+    spool_records(gate, 5)
+    ingest = Ingest(rejects=frozenset({3}))
+    async with serving(ingest) as port, sending(gate, port) as uplink:
+        await uplink.drained()
+    assert [record.sequence for record in ingest.of("gate")] == [1, 2, 4, 5]
+    assert sample("icm_edge_dropped_total", camera="gate", reason="rejected_damaged") == 1
+    assert sum(ingest.batches) == 5
+
+
+async def test_who_waits_for_a_record_hears_that_it_is_persisted_or_why_it_was_rejected(gate, sending) -> None:
+    spool_records(gate, 2)
+    ingest = Ingest(rejects=frozenset({2}))
+    ingest.acknowledges.clear()
+    async with serving(ingest) as port, sending(gate, port) as uplink:
+        waiting = [asyncio.create_task(uplink.persisted(sequence)) for sequence in (1, 2)]
+        await ingest.until("gate", 1)
+        ingest.acknowledges.set()
+        await waiting[0]
+        with pytest.raises(UplinkError, match="its checksum does not fit"):
+            await waiting[1]
+        await uplink.persisted(1)
+
+
+async def test_a_refusal_is_told_in_the_clouds_words(gate, sending, problems) -> None:
+    ingest = Ingest(refuses=CODEC_ID)
+    async with serving(ingest) as port, sending(gate, port):
+        await ingest.until_hellos(1)
+        text = await problems.first()
+        assert text == (
+            "uplink of gate: the cloud refuses: FAILED_PRECONDITION:"
+            " this cloud has codec aa, the edge has codec bb: install bb"
+        )
+
+
+async def test_records_of_an_earlier_bundle_go_first_on_a_stream_of_their_own(gate, sending) -> None:
+    spool_records(gate, 3, codec_id=OTHER_CODEC_ID)
+    spool_records(gate, 3)
+    ingest = Ingest(credit=2)
+    async with serving(ingest) as port, sending(gate, port) as uplink:
+        await uplink.drained()
+    assert [hello.codec_id for hello in ingest.hellos] == [OTHER_CODEC_ID, CODEC_ID]
+    assert [record.sequence for record in ingest.of("gate")] == [1, 2, 3, 4, 5, 6]
+
+
+async def test_a_cloud_that_knows_more_than_the_spool_is_a_problem(gate, sending, problems) -> None:
+    spool_records(gate, 2)
+    ingest = Ingest()
+    header_and_records = gate.read(0, 10, 1000)
+    assert header_and_records is not None
+    async with serving(ingest) as port:
+        ingest.records["gate", gate.epoch] = {sequence: None for sequence in range(1, 8)}  # type: ignore[dict-item]
+        async with sending(gate, port):
+            text = await problems.first()
+            assert "holds records up to 7" in text
+            assert "restored from a copy" in text
+    assert not gate.empty()
+
+
+async def test_two_cameras_share_a_channel(spool, metrics, problems) -> None:
+    cameras = [spool.camera(name) for name in ("gate", "yard")]
+    for camera in cameras:
+        spool_records(camera, 10)
+    ingest = Ingest(credit=3)
+    async with serving(ingest) as port:
+        channel = open_channel(f"127.0.0.1:{port}", allow_plaintext=False)
+        uplinks = [Uplink(camera, CODEC_ID, channel, metrics, problems) for camera in cameras]
+        tasks = [asyncio.create_task(uplink.run()) for uplink in uplinks]
+        async with asyncio.timeout(20):
+            await asyncio.gather(*(uplink.drained() for uplink in uplinks))
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await channel.close()
+    assert len(ingest.of("gate")) == len(ingest.of("yard")) == 10
