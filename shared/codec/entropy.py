@@ -40,7 +40,7 @@ class EntropyModel:
         """Raises BundleError: the arrays are not a whole entropy model."""
         try:
             tables = [
-                Tables(stored[f"{name}_frequencies"], stored[f"{name}_lengths"], stored[f"{name}_lowest"])
+                Tables(*(stored[f"{name}_{part}"] for part in ("frequencies", "lengths", "lowest", "certain")))
                 for name in ("latent", "hyper")
             ]
             model = EntropyModel(IntegerNetwork.from_arrays(stored), *tables)
@@ -57,6 +57,7 @@ class EntropyModel:
             stored[f"{name}_frequencies"] = tables.frequencies
             stored[f"{name}_lengths"] = tables.lengths
             stored[f"{name}_lowest"] = tables.lowest.astype(np.int16)
+            stored[f"{name}_certain"] = tables.certain
         return stored
 
     def level(self, quality: int) -> int:

@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from shared.errors import BundleError
 
 TOTAL = 1 << 24
-CERTAIN = TOTAL - (1 << 10)
-"""From this frequency on, a symbol counts as certain and is not coded at all."""
 
 
 class Tables:
@@ -27,8 +25,20 @@ class Tables:
     The last symbol of each is the escape, for values outside the run.
     """
 
-    def __init__(self, frequencies: NDArray[np.uint32], lengths: NDArray[np.uint16], lowest: NDArray[np.int16]) -> None:
-        """Args: frequencies uint32, all tables end to end; lengths, of each; lowest, the value of its first symbol.
+    def __init__(
+        self,
+        frequencies: NDArray[np.uint32],
+        lengths: NDArray[np.uint16],
+        lowest: NDArray[np.int16],
+        certain: NDArray[np.bool_],
+    ) -> None:
+        """Checks the tables and makes their models.
+
+        Args:
+            frequencies: uint32, all tables end to end.
+            lengths: of each table, its escape included.
+            lowest: the value of each table's first symbol.
+            certain: tables whose most frequent symbol is taken for granted and not coded at all.
 
         Raises:
             BundleError: a table is empty, holds a 0, or does not sum to 2**24.
@@ -46,7 +56,7 @@ class Tables:
         ]
         self.escapes = lengths.astype(np.int32) - 1
         peaks = np.array([int(part.argmax()) for part in parts], np.int32)
-        self.certain = np.array([int(part.max()) >= CERTAIN for part in parts]) & (peaks != self.escapes)
+        self.certain = certain.astype(bool)
         self.certain_values = peaks + self.lowest
 
     def __len__(self) -> int:

@@ -23,7 +23,7 @@ from shared.codec.integer_network import (
     IntegerNetwork,
 )
 from shared.codec.latents import HYPER_MAX, QUALITY_STEPS, Latents
-from shared.codec.tables import Tables, normalised
+from shared.codec.tables import TOTAL, Tables, normalised
 from training.entropy_model import ACTIVATION_STEPS, SCALE_LOG_STEP, SCALE_MIN, HyperSynthesis
 from training.model import TrainableCodec
 
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 LARGEST_SHIFT = 14
 TABLE_REACH = 400
 """No table runs further than this from its mean; rarer values are escaped."""
+CERTAIN = TOTAL - (1 << 13)
+"""From this frequency on, a table's symbol is taken for granted: a surprise costs the encoder 11 bits or the change."""
 PRIOR_WEIGHT = 200.0
 """How many observations the Gaussian shape of a table is worth beside the histogram."""
 
@@ -128,7 +130,8 @@ def latent_tables(histograms: Histograms) -> Tables:
             frequencies.append(normalised(weights))
             lengths.append(len(weights))
             lowest.append(-reach)
-    return _tables(frequencies, lengths, lowest)
+    certain = np.array([table[:-1].max() >= CERTAIN for table in frequencies])
+    return _tables(frequencies, lengths, lowest, certain)
 
 
 def hyper_tables(histograms: Histograms) -> Tables:
@@ -141,11 +144,13 @@ def hyper_tables(histograms: Histograms) -> Tables:
             frequencies.append(normalised(np.append(weights, 1e-3)))
             lengths.append(len(weights) + 1)
             lowest.append(-HYPER_MAX)
-    return _tables(frequencies, lengths, lowest)
+    return _tables(frequencies, lengths, lowest, np.zeros(len(lengths), bool))
 
 
-def _tables(frequencies: list[NDArray[np.uint32]], lengths: list[int], lowest: list[int]) -> Tables:
-    return Tables(np.concatenate(frequencies), np.array(lengths, np.uint16), np.array(lowest, np.int16))
+def _tables(
+    frequencies: list[NDArray[np.uint32]], lengths: list[int], lowest: list[int], certain: NDArray[np.bool_]
+) -> Tables:
+    return Tables(np.concatenate(frequencies), np.array(lengths, np.uint16), np.array(lowest, np.int16), certain)
 
 
 @torch.no_grad()
