@@ -1,0 +1,25 @@
+"""The ``icm-bench`` command: one subcommand a benchmark, each in a module of its own."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+BENCHMARKS = {
+    "rate-accuracy": "bits per pixel against detection on labelled photos",
+    "speed": "what coding a frame costs, part by part",
+    "cost": "memory, install size and throughput of the services",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the benchmark named first with the arguments that follow it."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] not in BENCHMARKS:
+        listing = "\n".join(f"  {name:15} {meaning}" for name, meaning in BENCHMARKS.items())
+        print(f"usage: icm-bench BENCHMARK [options]\n{listing}", file=sys.stderr)
+        return 0 if given and given[0] in ("-h", "--help") else 2
+    module = importlib.import_module(f"benchmarks.{given[0].replace('-', '_')}")
+    result: int = module.main(given[1:])
+    return result

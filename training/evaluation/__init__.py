@@ -1,0 +1,1 @@
+"""What a codec's pictures are worth to a detector and to a person."""
