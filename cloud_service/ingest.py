@@ -43,7 +43,6 @@ from shared.rpc.status import abort
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0
-"""How long to wait before trying again what the disk refused."""
 MAX_EPOCH = (1 << 63) - 1
 _MAX_BASE_US = 253_000_000_000_000_000
 """Late in the year 9987: what follows within a stream still has a date that calendars know."""
@@ -61,7 +60,12 @@ class IngestService(IngestServiceServicer):
         problems: Problems,
         metrics: Metrics,
         clock: Clock,
+        retry_seconds: float = RETRY_SECONDS,
     ) -> None:
+        """Args:
+        credit: records per camera that may be unacknowledged at any time.
+        retry_seconds: how long to wait before trying again what the disk refused.
+        """
         self.bundle = bundle
         self.store = store
         self.commit = commit
@@ -69,6 +73,7 @@ class IngestService(IngestServiceServicer):
         self.problems = problems
         self.metrics = metrics
         self.clock = clock
+        self.retry_seconds = retry_seconds
         self._sessions: dict[str, _Session] = {}
 
     async def StreamRecords(
@@ -267,10 +272,10 @@ class _Session:
                 outcomes = await self._service.commit.append(header, records)
             except StorageError as error:
                 if problems.report("record store", str(error)):
-                    log.error("not acknowledging, trying again every %g s: %s", RETRY_SECONDS, error)
+                    log.error("not acknowledging, trying again every %g s: %s", self._service.retry_seconds, error)
                 if self._input_over.is_set():
                     raise
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(self._service.retry_seconds)
             else:
                 if problems.clear("record store"):
                     log.info("the record store takes records again")

@@ -46,7 +46,7 @@ class YoloDetector:
             DetectorError: the weights are missing or no YOLO model.
         """
         check_weights(
-            weights, "run `make demo` once, which fetches yolo26n.pt into .cache/weights, or take any .pt file from"
+            weights, "run `python -m deploy.demo.assets --weights` in a checkout of the project, or take a .pt file from"
             " github.com/ultralytics/assets/releases"
         )  # fmt: skip
         config_folder.mkdir(parents=True, exist_ok=True)

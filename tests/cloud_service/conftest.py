@@ -1,0 +1,35 @@
+"""What the cloud's tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import Engine
+
+from cloud_service.database import open_database
+from shared.codec.bundle import Bundle
+from shared.codec.codec import CodedFrame, Encoder
+from tests.cloud_service.parts import HEIGHT, WIDTH
+
+
+@pytest.fixture(scope="session")
+def loaded(bundle: Path) -> Bundle:
+    """The shipped bundle, loaded."""
+    return Bundle.load(bundle, threads=1)
+
+
+@pytest.fixture(scope="session")
+def coded(loaded: Bundle) -> list[CodedFrame]:
+    """Two small frames: a bright one and a dark one."""
+    encoder = Encoder(loaded)
+    return [encoder.encode(np.full((HEIGHT, WIDTH, 3), level, np.uint8), 5) for level in (220, 30)]
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Engine]:
+    engine = open_database(f"sqlite:///{tmp_path / 'cloud.db'}")
+    yield engine
+    engine.dispose()

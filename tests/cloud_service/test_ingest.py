@@ -1,0 +1,291 @@
+"""The ingest, on a real server: what a client may rely on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+from icm.v1.ingest_pb2 import (
+    ACK_STATE_PERSISTED,
+    ACK_STATE_RECEIVED,
+    ACK_STATE_REJECTED,
+    REJECT_REASON_DAMAGED,
+    REJECT_REASON_REFERENCE_MISSING,
+    StreamRecordsRequest,
+)
+from icm.v1.ingest_pb2_grpc import IngestServiceStub, add_IngestServiceServicer_to_server
+from sqlalchemy import Engine
+
+from cloud_service.health import Problems
+from cloud_service.ingest import IngestService
+from cloud_service.metrics import Metrics
+from cloud_service.record_store import GroupCommit, RecordStore
+from shared.clock import SystemClock
+from shared.codec.bundle import Bundle
+from shared.codec.record import Kind, Record, StreamHeader
+from shared.rpc.channels import open_channel
+from shared.rpc.servers import Server
+from shared.rpc.status import reason_of
+from tests.cloud_service.parts import EPOCH, START_US, coded_header, header, open_store, raw, record
+from tests.cloud_service.uplink import Uplink
+
+CREDIT = 8
+
+
+class WatchedProblems(Problems):
+    """Tells when there is one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reported = asyncio.Event()
+
+    def report(self, part: str, text: str) -> bool:
+        self.reported.set()
+        return super().report(part, text)
+
+
+class Cloud:
+    """A real ingest with a real store on a real port."""
+
+    def __init__(self, bundle: Bundle, store: RecordStore) -> None:
+        self.store, self.problems, self.metrics = store, WatchedProblems(), Metrics("test")
+        self.commit = GroupCommit(store, 0.0, self.metrics.stage_seconds.labels("persist"), lambda: None)
+        self.service = IngestService(
+            bundle, store, self.commit, CREDIT, self.problems, self.metrics, SystemClock(), retry_seconds=0.01
+        )
+        self.server = Server("127.0.0.1:0", allow_plaintext=False)
+        add_IngestServiceServicer_to_server(self.service, self.server.grpc)
+        self.channel = open_channel(f"127.0.0.1:{self.server.port}", allow_plaintext=False)
+
+    def uplink(self) -> Uplink:
+        return Uplink(self.channel)
+
+    def count(self, outcome: str) -> float:
+        labels = {"camera": "gate", "outcome": outcome}
+        return self.metrics.registry.get_sample_value("icm_cloud_records_total", labels) or 0.0
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Cloud]:
+        self.commit.start()
+        await self.server.start()
+        yield self
+        await self.channel.close()
+        await self.server.stop(0)
+        await asyncio.to_thread(self.commit.stop)
+
+
+@pytest.fixture
+async def cloud(loaded: Bundle, tmp_path: Path, database: Engine) -> AsyncIterator[Cloud]:
+    async with Cloud(loaded, open_store(tmp_path / "records", database)).running() as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def of(loaded: Bundle) -> StreamHeader:
+    return coded_header(loaded)
+
+
+async def test_records_are_received_then_persisted_and_neighbours_share_an_answer(
+    cloud: Cloud, of: StreamHeader
+) -> None:
+    uplink = cloud.uplink()
+    welcome = await uplink.hello(of)
+    assert (welcome.resume_after, welcome.credit) == (0, CREDIT)
+    await uplink.send(of, [record(n) for n in (1, 2, 3, 5)], of)
+    await uplink.until(5)
+    assert uplink.ranges(ACK_STATE_RECEIVED) == [(1, 3), (5, 5)]
+    assert uplink.ranges(ACK_STATE_PERSISTED) == [(1, 3), (5, 5)]
+    assert all(cloud.store.holds("gate", EPOCH, n) for n in (1, 2, 3, 5))
+    assert cloud.count("persisted") == 4
+
+
+async def test_a_returning_edge_is_told_where_to_go_on(cloud: Cloud, of: StreamHeader) -> None:
+    first = cloud.uplink()
+    await first.hello(of)
+    await first.send(of, [record(n) for n in range(1, 5)], of)
+    await first.until(4)
+    await first.close()
+    assert (await cloud.uplink().hello(of, last_persisted=2)).resume_after == 4
+
+
+async def test_a_record_sent_twice_is_persisted_once_and_acknowledged_twice(cloud: Cloud, of: StreamHeader) -> None:
+    uplink = cloud.uplink()
+    await uplink.hello(of)
+    for header_bytes in (of, None):
+        await uplink.send(header_bytes, [record(1)], of)
+        await uplink.until(1)
+    assert uplink.ranges(ACK_STATE_PERSISTED) == [(1, 1), (1, 1)]
+    assert cloud.store.cameras()[0].records == 1
+    assert (cloud.count("persisted"), cloud.count("duplicate")) == (1, 1)
+
+
+async def test_a_damaged_record_is_rejected_by_its_number_and_the_stream_lives_on(
+    cloud: Cloud, of: StreamHeader
+) -> None:
+    uplink = cloud.uplink()
+    await uplink.hello(of)
+    damaged = bytearray(record(2).pack(of))
+    damaged[-1] ^= 0xFF
+    await uplink.send(of, [record(1), bytes(damaged), record(3)], of)
+    await uplink.until(3)
+    (rejection,) = (ack for ack in uplink.acks if ack.state == ACK_STATE_REJECTED)
+    assert (rejection.first_sequence, rejection.last_sequence, rejection.reason) == (2, 2, REJECT_REASON_DAMAGED)
+    assert "checksum" in rejection.detail
+    assert uplink.ranges(ACK_STATE_PERSISTED) == [(1, 1), (3, 3)]
+
+
+@pytest.mark.parametrize("garbage", [b"", b"\xff" * 3, b"\xff" * 300])
+async def test_bytes_that_are_no_record_take_the_number_that_was_due(
+    cloud: Cloud, of: StreamHeader, garbage: bytes
+) -> None:
+    uplink = cloud.uplink()
+    await uplink.hello(of, last_persisted=6)
+    await uplink.send(of, [garbage], of)
+    assert (await uplink.until(7)).state == ACK_STATE_REJECTED
+
+
+async def test_a_record_whose_reference_is_not_here_is_rejected_until_it_is(cloud: Cloud, of: StreamHeader) -> None:
+    uplink = cloud.uplink()
+    await uplink.hello(of)
+    leaning = Record(3, START_US, Kind.P, 2, 48, 1, b"")
+    await uplink.send(of, [leaning], of)
+    rejection = await uplink.until(3)
+    assert rejection.reason == REJECT_REASON_REFERENCE_MISSING
+    await uplink.send(None, [record(1), leaning], of)
+    assert (await uplink.until(3)).state == ACK_STATE_PERSISTED
+
+
+async def test_acknowledged_records_give_their_credit_back(cloud: Cloud, of: StreamHeader) -> None:
+    uplink = cloud.uplink()
+    await uplink.hello(of)
+    for first in range(1, 4 * CREDIT, CREDIT):
+        await uplink.send(of, [record(n) for n in range(first, first + CREDIT)], of)
+        await uplink.until(first + CREDIT - 1)
+    assert cloud.store.cameras()[0].records == 4 * CREDIT
+
+
+async def test_more_than_the_credit_ends_the_stream_with_the_reason(cloud: Cloud, of: StreamHeader) -> None:
+    uplink = cloud.uplink()
+    await uplink.hello(of)
+    await uplink.send(of, [record(n) for n in range(1, CREDIT + 2)], of)
+    error = await uplink.failure()
+    assert (error.code(), reason_of(error)) == (grpc.StatusCode.FAILED_PRECONDITION, "PROTOCOL_VIOLATION")
+    assert f"the credit is {CREDIT}" in (error.details() or "")
+
+
+async def test_an_edge_with_another_codec_is_told_which_bundle_the_cloud_has(cloud: Cloud, loaded: Bundle) -> None:
+    uplink = cloud.uplink()
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await uplink.hello(header(codec_id=bytes(32)))
+    assert refusal.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    assert reason_of(refusal.value) == "CODEC_MISMATCH"
+    assert loaded.name in (refusal.value.details() or "")
+
+
+async def test_a_camera_name_that_could_be_a_path_is_refused(cloud: Cloud, loaded: Bundle) -> None:
+    call = IngestServiceStub(cloud.channel).StreamRecords()
+    hello = {"camera": "../../etc", "epoch": 1, "codec_id": loaded.codec_id}
+    await call.write(StreamRecordsRequest(hello=hello))  # type: ignore[arg-type]
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await call.read()
+    assert refusal.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize("epoch", [0, 1 << 63])
+async def test_an_epoch_that_no_database_holds_is_refused(cloud: Cloud, loaded: Bundle, epoch: int) -> None:
+    with pytest.raises(grpc.aio.AioRpcError, match="epoch"):
+        await cloud.uplink().hello(coded_header(loaded, epoch=epoch))
+
+
+async def test_records_before_any_stream_header_end_the_stream(cloud: Cloud, of: StreamHeader) -> None:
+    uplink = cloud.uplink()
+    await uplink.hello(of)
+    await uplink.send(None, [record(1)], of)
+    assert "stream header" in ((await uplink.failure()).details() or "")
+
+
+async def test_a_header_of_another_camera_ends_the_stream(cloud: Cloud, of: StreamHeader, loaded: Bundle) -> None:
+    uplink = cloud.uplink()
+    await uplink.hello(of)
+    await uplink.send(coded_header(loaded, "yard"), [], of)
+    assert reason_of(await uplink.failure()) == "PROTOCOL_VIOLATION"
+
+
+async def test_a_base_time_that_no_calendar_knows_ends_the_stream(cloud: Cloud, of: StreamHeader) -> None:
+    uplink = cloud.uplink()
+    await uplink.hello(of)
+    beyond = StreamHeader(of.codec_id, of.camera, of.epoch, (1 << 64) - 1, of.width, of.height)
+    await uplink.send(beyond, [], beyond)
+    assert reason_of(await uplink.failure()) == "RECORD_INVALID"
+
+
+async def test_a_stream_that_does_not_say_hello_first_is_ended(cloud: Cloud, of: StreamHeader) -> None:
+    uplink = cloud.uplink()
+    await uplink.send(of, [record(1)], of)
+    assert "Hello" in ((await uplink.failure()).details() or "")
+
+
+async def test_a_newer_stream_of_a_camera_ends_the_older(cloud: Cloud, of: StreamHeader) -> None:
+    older, newer = cloud.uplink(), cloud.uplink()
+    await older.hello(of)
+    await newer.hello(of)
+    assert reason_of(await older.failure()) == "BUSY"
+    await newer.send(of, [record(1)], of)
+    assert (await newer.until(1)).state == ACK_STATE_PERSISTED
+
+
+async def test_a_stopping_cloud_acknowledges_what_came_and_ends_the_stream_in_order(
+    cloud: Cloud, of: StreamHeader
+) -> None:
+    uplink = cloud.uplink()
+    await uplink.hello(of)
+    await uplink.send(of, [record(1)], of)
+    await uplink.until(1)
+    await cloud.service.drain()
+    assert await uplink.call.read() is grpc.aio.EOF
+    assert await uplink.call.code() == grpc.StatusCode.OK
+
+
+@pytest.fixture
+def refusing_disk(tmp_path: Path) -> Path:
+    """A folder in which nothing can be made until the file in the way is removed."""
+    records = tmp_path / "records"
+    records.mkdir()
+    (records / "gate").write_text("in the way")
+    return records / "gate"
+
+
+async def test_a_disk_that_refuses_stops_acknowledging_and_is_a_health_problem_until_it_takes_records_again(
+    loaded: Bundle, database: Engine, refusing_disk: Path, of: StreamHeader
+) -> None:
+    async with Cloud(loaded, open_store(refusing_disk.parent, database)).running() as cloud:
+        uplink = cloud.uplink()
+        await uplink.hello(of)
+        await uplink.send(of, [record(1)], of)
+        await cloud.problems.reported.wait()
+        assert str(refusing_disk) in cloud.problems.lines()[0]
+        await asyncio.to_thread(refusing_disk.unlink)
+        assert (await uplink.until(1)).state == ACK_STATE_PERSISTED
+        assert uplink.ranges(ACK_STATE_PERSISTED) == [(1, 1)]
+        assert cloud.problems.lines() == []
+
+
+async def test_a_group_of_streams_is_committed_together_and_each_told_its_own(
+    loaded: Bundle, tmp_path: Path, database: Engine
+) -> None:
+    store, metrics = open_store(tmp_path, database), Metrics("test")
+    commit = GroupCommit(store, 0.0, metrics.stage_seconds.labels("persist"), lambda: None)
+    gate, yard = header("gate"), header("yard")
+    store.append(gate, raw([record(1)], gate))
+    waiting = [
+        asyncio.create_task(commit.append(of, raw([record(n) for n in numbers], of)))
+        for of, numbers in ((gate, (1, 2)), (yard, (1,)), (gate, (2, 3)))
+    ]
+    await asyncio.sleep(0)
+    commit.start()
+    assert await asyncio.gather(*waiting) == [[False, True], [True], [False, True]]
+    await asyncio.to_thread(commit.stop)
