@@ -1,0 +1,270 @@
+"""The walls of the house: what may import what, what a file may hold, and that errors are told and mapped."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from shared import errors
+from shared.rpc import status
+
+ROOT = Path(__file__).parent.parent
+MAX_LINES = 400
+
+# Which of the project's own packages each may import; `icm` are the generated stubs.
+MAY_IMPORT = {
+    "shared": {"icm"},
+    "edge_service": {"icm", "shared"},
+    "cloud_service": {"icm", "shared"},
+    "training": {"icm", "shared"},
+    "deploy": {"icm", "shared"},
+    "benchmarks": {"icm", "shared", "edge_service", "cloud_service", "training", "deploy"},
+}
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), str(path))
+
+
+@cache
+def tracked() -> list[Path]:
+    """Files that git knows or would add, so that a new file is held to the rules before it is committed."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT, capture_output=True, check=True, text=True,
+    )  # fmt: skip
+    return [path for name in sorted(listed.stdout.split("\0")) if name and (path := ROOT / name).is_file()]
+
+
+def sources(package: str) -> list[Path]:
+    return [path for path in tracked() if path.suffix == ".py" and path.is_relative_to(ROOT / package)]
+
+
+def imports(path: Path, at_start_only: bool = False) -> Iterator[str]:
+    """Dotted names that a file imports; with ``at_start_only`` none of those inside functions or for types alone."""
+    tree = parsed(path)
+    for node in _at_start(tree.body) if at_start_only else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(path, node)
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _at_start(body: list[ast.stmt]) -> Iterator[ast.AST]:
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        yield node
+        for block in ("body", "orelse", "finalbody"):
+            yield from _at_start(getattr(node, block, []))
+        for handler in getattr(node, "handlers", []):
+            yield from _at_start(handler.body)
+
+
+def _absolute(path: Path, node: ast.ImportFrom) -> str:
+    if not node.level:
+        return node.module or ""
+    package = path.relative_to(ROOT).parts[: -node.level]
+    return ".".join([*package, *([node.module] if node.module else [])])
+
+
+def top_levels(path: Path) -> set[str]:
+    return {name.partition(".")[0] for name in imports(path)}
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_packages_import_only_what_the_design_lets_them(package: str) -> None:
+    forbidden = set(MAY_IMPORT) - MAY_IMPORT[package] - {package}
+    breaches = [
+        f"{path.relative_to(ROOT)}: {name}" for path in sources(package) for name in top_levels(path) & forbidden
+    ]
+    assert not breaches
+
+
+def test_training_takes_nothing_of_shared_but_the_codec_and_what_it_raises() -> None:
+    allowed = ("shared.codec", "shared.errors", "shared.torchvision_ops")
+    breaches = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in sources("training")
+        for name in imports(path)
+        if name.startswith("shared.") and not name.startswith(allowed)
+    ]
+    assert not breaches
+
+
+def test_every_package_folder_is_named_in_the_rules() -> None:
+    folders = {path.relative_to(ROOT).parts[0] for path in tracked() if path.name == "__init__.py"}
+    assert folders - {"proto", "tests"} <= set(MAY_IMPORT)
+
+
+def edge_closure() -> set[Path]:
+    """Every file of the project that icm-edge loads by starting, followed from its command."""
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for package in MAY_IMPORT
+        for path in sources(package)
+    }
+    found: set[Path] = set()
+    todo = ["edge_service.cli", *(name for name in modules if name.startswith("edge_service"))]
+    while todo:
+        name = todo.pop()
+        parts = name.split(".")
+        for depth in range(1, len(parts) + 1):
+            path = modules.get(".".join(parts[:depth]))
+            if path and path not in found:
+                found.add(path)
+                todo.extend(imports(path, at_start_only=True))
+    return found
+
+
+def test_nothing_that_the_edge_loads_imports_what_its_install_does_not_hold() -> None:
+    held = distributions_of("edge")
+    missing = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in edge_closure()
+        for name in {dotted.partition(".")[0] for dotted in imports(path, at_start_only=True)}
+        if not is_ours(name) and not distributions(name) & held
+    }
+    assert len(edge_closure()) > 10
+    assert not missing
+
+
+def test_the_edge_and_its_codec_run_where_torch_cannot_be_imported() -> None:
+    script = (
+        "import sys\n"
+        "for name in ('torch', 'torchvision', 'ultralytics', 'cloud_service', 'training'): sys.modules[name] = None\n"
+        "import edge_service.cli, shared.codec.bundle, shared.codec.codec\n"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize(
+    ("packages", "extra"),
+    [
+        (("edge_service", "shared"), "edge"),
+        (("cloud_service",), "cloud"),
+        (("training", "benchmarks", "deploy", "tests"), "train dev cloud"),
+    ],
+)
+def test_every_package_that_is_imported_is_declared(packages: tuple[str, ...], extra: str) -> None:
+    declared = set().union(*(distributions_of(name) for name in extra.split()))
+    # torchvision is left to ultralytics, which brings the one that fits it; that file copes with its absence.
+    undeclared = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for package in packages
+        for path in sources(package)
+        if path.name != "torchvision_ops.py"
+        for name in top_levels(path)
+        if not is_ours(name) and not distributions(name) & declared
+    }
+    assert not undeclared
+
+
+def is_ours(name: str) -> bool:
+    return name in MAY_IMPORT or name in {"icm", "tests", "conftest"} or name in sys.stdlib_module_names
+
+
+@cache
+def shipped() -> Mapping[str, list[str]]:
+    return packages_distributions()
+
+
+def distributions(module: str) -> set[str]:
+    """The distributions that ship a module of this name."""
+    return {normal(name) for name in shipped().get(module, [])}
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@cache
+def distributions_of(extra: str) -> set[str]:
+    """What our install with this extra asks for by name, without what those ask for in turn."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked: set[str] = set()
+    for line in project["dependencies"] + project["optional-dependencies"][extra]:
+        requirement = Requirement(line)
+        if requirement.name == project["name"]:
+            asked |= set().union(*(distributions_of(inner) for inner in requirement.extras))
+        else:
+            asked.add(normal(requirement.name))
+    return asked
+
+
+def test_no_file_is_longer_than_a_reader_likes() -> None:
+    long = [
+        f"{path.relative_to(ROOT)}: {lines} lines"
+        for path in tracked()
+        if path.suffix == ".py" and not path.is_relative_to(ROOT / "proto/gen")
+        if (lines := len(path.read_text().splitlines())) > MAX_LINES
+    ]
+    assert not long
+
+
+def test_no_file_names_a_folder_of_the_machine_it_was_written_on() -> None:
+    # Spelled apart so that this file passes its own test.
+    homes = re.compile(
+        "|".join(("/wo" r"rk/", "/op" r"t/", "/ro" r"ot/", "/ho" r"me/(?!icm\b)", "/Us" r"ers/")).encode()
+    )
+    named = [
+        f"{path.relative_to(ROOT)}:{number}: {line[:100].decode(errors='replace')}"
+        for path in tracked()
+        if b"\0" not in (content := path.read_bytes())[:8192]
+        for number, line in enumerate(content.splitlines(), 1)
+        if homes.search(line)
+    ]
+    assert not named
+
+
+def error_classes(base: type[errors.IcmError] = errors.IcmError) -> list[type[errors.IcmError]]:
+    return [base, *(inner for cls in base.__subclasses__() for inner in error_classes(cls))]
+
+
+def ours() -> list[type[errors.IcmError]]:
+    return [cls for cls in error_classes() if cls.__module__ == errors.__name__]
+
+
+def test_errors_are_raised_from_the_tree_and_defined_nowhere_else() -> None:
+    defined = [
+        f"{path.relative_to(ROOT)}: {node.name}"
+        for package in MAY_IMPORT
+        for path in sources(package)
+        if path != ROOT / "shared/errors.py"
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.ClassDef)
+        and any(ast.unparse(base).endswith(("Error", "Exception")) for base in node.bases)
+    ]
+    assert not defined
+
+
+def test_the_error_tree_in_the_docstring_is_the_tree() -> None:
+    told: dict[str, str] = {}
+    branch: list[str] = []
+    for line in (errors.__doc__ or "").splitlines():
+        if drawn := re.match(r"^    ((?:[│ ]   )*)(?:[├└]── )?(\w+Error)\b", line):
+            depth = len(drawn[1]) // 4 + ("──" in line)
+            branch[depth:] = [drawn[2]]
+            told[drawn[2]] = branch[depth - 1] if depth else "Exception"
+    assert told == {cls.__name__: cls.__bases__[0].__name__ for cls in ours()}
+
+
+def test_every_error_has_a_status_and_a_reason_of_its_own() -> None:
+    assert set(status.STATUS) == set(ours())
+    reasons = [cls.reason for cls in ours()]
+    assert len(set(reasons)) == len(reasons)
