@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deploy.demo import assets, comparison
-from deploy.demo.clip import cut, measure
-from deploy.demo.play import Outcome, Stage, play
+from deploy.demo.clip import Clip, cut, measure
+from deploy.demo.play import Outcome, Stage, newest_bundle, play
 from deploy.demo.summary import Summary
-from shared.errors import ConfigError, IcmError
+from shared.errors import IcmError
 
-MODELS = Path("models")
-"""Where the shipped codec bundles lie, seen from the checkout the demo is started in."""
+FPS_PER_CORE = 0.5
+"""What a CPU core can encode, decode, look at and render in a second: half a frame of 768x576, as measured."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _show(options: argparse.Namespace) -> Summary:
-    bundle = options.bundle or _newest_bundle()
+    bundle = options.bundle or newest_bundle()
     weights = options.weights or assets.fetch(assets.WEIGHTS, assets.CACHE, _say)
     source = measure(options.clip or assets.fetch_clip(assets.CACHE, _say))
     folder = options.data / time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime())
@@ -46,11 +46,11 @@ def _show(options: argparse.Namespace) -> Summary:
         folder.mkdir(parents=True)
     except OSError as error:
         raise IcmError(f"cannot make the folder {folder}: {error.strerror}; choose another --data") from None
-    fps = options.fps or min(float(source.fps), float(os.cpu_count() or 1))
+    fps = options.fps or default_fps(source, options.frames, os.cpu_count() or 1)
     clip = cut(source, folder / f"{source.path.stem}.mkv", options.frames, fps)
     _say(
-        f"playing {clip.frames} frames of {source.path.name} at {float(clip.fps):g} fps"
-        f" ({float(source.fps):g} in the clip; FPS=n chooses, the default is one per CPU core), {clip.seconds:.0f} s"
+        f"playing {clip.frames} frames of {clip.title} in real time, {float(clip.fps):g} of its {float(source.fps):g}"
+        f" frames per second (FPS=n chooses), which takes {clip.seconds:.0f} s; all files go to {folder}"
     )
     stage = Stage(clip, bundle, weights, folder, options.quality, options.device)
     outcome = _run(stage)
@@ -59,6 +59,11 @@ def _show(options: argparse.Namespace) -> Summary:
         clip, bundle.name, options.quality, outcome.progress, outcome.watcher, comparison.encode(clip), stage.archive,
         outcome.videos, stage.sheet, outcome.seconds,
     )  # fmt: skip
+
+
+def default_fps(clip: Clip, frames: int | None, cores: int) -> float:
+    """Frames per second that a machine of so many cores keeps up with; more only to find enough frames in the clip."""
+    return min(float(clip.fps), max(cores * FPS_PER_CORE, (frames or 0) / clip.seconds))
 
 
 def _run(stage: Stage) -> Outcome:
@@ -74,20 +79,6 @@ def _run(stage: Stage) -> Outcome:
         return asyncio.run(until_told())
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
-
-
-def _newest_bundle() -> Path:
-    """The bundle in ``models/`` whose name sorts last.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    found = sorted(path.parent for path in MODELS.glob("*/manifest.json"))
-    if not found:
-        raise ConfigError(
-            f"there is no codec bundle in {MODELS.resolve()}: start the demo in the checkout, or say --bundle"
-        )
-    return found[-1]
 
 
 def _say(text: str) -> None:
@@ -118,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--fps", type=_positive, default=os.environ.get("FPS") or None,
-        help="play so many of the clip's frames per second (default: one per CPU core, at most the clip's own)",
+        help="play so many of the clip's frames per second (default: one for two CPU cores)",
     )  # fmt: skip
     parser.add_argument("--clip", type=Path, help="a video file of your own (default: one that is fetched)")
     parser.add_argument("--weights", type=Path, help="YOLO weights of your own (default: yolo26n.pt, fetched)")

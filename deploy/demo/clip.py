@@ -19,12 +19,14 @@ class Clip:
     """A video file and what is in it.
 
     Attributes:
+        title: name of the video that its frames are from.
         fps: frames per second.
         width, height: in pixels.
         pixel_format: as FFmpeg names it, such as "yuv420p".
     """
 
     path: Path
+    title: str
     frames: int
     fps: Fraction
     width: int
@@ -57,7 +59,7 @@ def measure(path: Path) -> Clip:
         raise SourceError(f"cannot play {path}: {error}; choose another clip") from None
     if not frames or not fps or pixel_format is None:
         raise SourceError(f"{path} holds no frames, or does not say how many a second; choose another clip")
-    return Clip(path, frames, fps, stream.width, stream.height, pixel_format)
+    return Clip(path, path.name, frames, fps, stream.width, stream.height, pixel_format)
 
 
 def cut(clip: Clip, target: Path, frames: int | None, fps: float | None) -> Clip:

@@ -93,7 +93,7 @@ class Table:
             self._row("cloud: stored", "persisted", kbits, f"{now.spool_bytes / 1000:.1f} kB", _pair(now.to_persisted)),
             self._row("cloud: seen", "detected", "", f"{now.persisted - now.detected} frames", _pair(now.to_detected)),
         ]
-        title = f"{clip.path.name}, {clip.width}x{clip.height}, {float(clip.fps):g} fps, {clip.frames} frames"
+        title = f"{clip.title}, {clip.width}x{clip.height}, {float(clip.fps):g} fps, {clip.frames} frames"
         found = ", ".join(f"{name} {count}" for name, count in list(now.detections.items())[:6])
         return [
             f"  {title}   {moment:.0f} s of {clip.seconds:.0f} s",

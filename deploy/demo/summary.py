@@ -44,7 +44,7 @@ class Summary:
         return {
             "frames": self.progress.detected,
             "dropped": self.progress.dropped,
-            "clip": self.clip.path.name,
+            "clip": self.clip.title,
             "width": self.clip.width,
             "height": self.clip.height,
             "fps": float(self.clip.fps),
@@ -89,7 +89,7 @@ class Summary:
         return "\n".join(
             [
                 "",
-                f"{self.progress.detected} frames of {clip.path.name} ({clip.width}x{clip.height}, {float(clip.fps):g}"
+                f"{self.progress.detected} frames of {clip.title} ({clip.width}x{clip.height}, {float(clip.fps):g}"
                 f" fps) went through in {self.seconds:.1f} s; {self.progress.dropped} were dropped.",
                 "",
                 "Bitrate of these very frames",

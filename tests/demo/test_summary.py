@@ -34,7 +34,7 @@ icm_cloud_capture_to_detected_seconds_count{camera="demo"} 17
 icm_cloud_detections_total{camera="demo",class="dog"} 2
 icm_cloud_detections_total{camera="demo",class="person"} 30
 """
-CLIP = Clip(Path("clips/square.avi"), 20, Fraction(10), 640, 480, "yuv420p")
+CLIP = Clip(Path("clips/cut.mkv"), "square.avi", 20, Fraction(10), 640, 480, "yuv420p")
 
 
 @pytest.fixture
