@@ -117,11 +117,14 @@ class RecordStream:
                 continue
             now = time.monotonic()
             for sequence in done:
-                took = now - self._in_flight.pop(sequence)
+                took = now - self._in_flight[sequence]
                 self._metrics.stage_seconds.labels(self._spool.name, "uplink").observe(took)
             error = self._rejection(ack, done) if ack.state == ingest_pb2.ACK_STATE_REJECTED else None
             # What lies between the first and the last and was not in flight was settled before.
             await self._settle(done[0], done[-1], error)
+            # Only now: the sender may end the stream as soon as nothing is in flight.
+            for sequence in done:
+                del self._in_flight[sequence]
             self._work.set()
 
     def _rejection(self, ack: ingest_pb2.Ack, sequences: list[int]) -> UplinkError:

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge_service.sources import capture
+from edge_service.sources.device import DeviceSource
+from edge_service.sources.rtsp import rtsp_source, without_password
+from edge_service.sources.usb import usb_source
+from shared.clock import SystemClock
+from shared.errors import SourceError
+
+CLOCK = SystemClock()
+
+
+@pytest.fixture
+def blackhole() -> Iterator[str]:
+    """An address that accepts connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+def children() -> set[str]:
+    return set(Path(f"/proc/{os.getpid()}/task/{threading.get_native_id()}/children").read_text().split())
+
+
+def test_pictures_come_through_the_child_process_as_rgb(clip: Path) -> None:
+    frames = DeviceSource(str(clip), "the clip", None, {}, 20.0, CLOCK).frames(threading.Event())
+    first = next(frames)
+    assert first.image.shape == (48, 64, 3)
+    assert abs(first.capture_us - CLOCK.now_us()) < 60_000_000
+    levels = [float(first.image.mean()), *(float(frame.image.mean()) for frame in itertools.islice(frames, 9))]
+    assert levels == sorted(levels)
+    assert levels[0] < levels[-1]
+    with pytest.raises(SourceError, match="no picture from the clip: it closed the stream"):
+        next(frames)
+
+
+def test_a_refused_connection_is_told_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(SourceError, match=rf"no picture from rtsp://127.0.0.1:{port}/: .*refused"):
+        next(rtsp_source(f"rtsp://127.0.0.1:{port}/", 30.0, CLOCK).frames(threading.Event()))
+
+
+def test_a_camera_that_accepts_and_never_answers_is_given_up_and_its_process_killed(blackhole: str) -> None:
+    before = children()
+    source = rtsp_source(f"rtsp://viewer:secret@{blackhole}/", 1.0, CLOCK)
+    with pytest.raises(SourceError, match=r"no picture from rtsp://viewer:\*\*\*@127.* within 1 s"):
+        next(source.frames(threading.Event()))
+    assert children() == before
+
+
+def test_a_stop_is_obeyed_while_a_camera_hangs(blackhole: str) -> None:
+    stop = threading.Event()
+    threading.Timer(0.3, stop.set).start()
+    started = time.monotonic()
+    assert list(rtsp_source(f"rtsp://{blackhole}/", 60.0, CLOCK).frames(stop)) == []
+    assert time.monotonic() - started < 50
+
+
+def test_an_absent_usb_camera_is_named() -> None:
+    with pytest.raises(SourceError, match="no picture from /dev/video99: No such file"):
+        next(usb_source("/dev/video99", CLOCK).frames(threading.Event()))
+
+
+def test_the_child_dies_with_its_parent_even_while_a_camera_hangs(blackhole: str) -> None:
+    child = subprocess.Popen([sys.executable, "-P", capture.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with child:
+        assert child.stdin is not None
+        order = b'{"url": "rtsp://%s/", "format": "rtsp", "options": {"rtsp_transport": "tcp"}}\n' % blackhole.encode()
+        child.stdin.write(order)
+        # A killed parent's pipes close without a word.
+        child.stdin.close()
+        assert child.wait(20) == 0
+
+
+def test_passwords_are_never_shown() -> None:
+    assert without_password("rtsp://me:pw@cam:554/live?x=1") == "rtsp://me:***@cam:554/live?x=1"
+    assert without_password("rtsp://cam/live") == "rtsp://cam/live"

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import itertools
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_service.sources.file import FileSource
+from shared.clock import ManualClock, SystemClock
+from shared.errors import ConfigError, SourceError
+
+
+def test_gives_every_frame_in_order_as_fast_as_asked(clip: Path, clock: ManualClock) -> None:
+    frames = list(FileSource(clip, False, False, clock).frames(threading.Event()))
+    assert [frame.image.shape for frame in frames] == [(48, 64, 3)] * 10
+    assert all(frame.image.dtype == np.uint8 for frame in frames)
+    brightness = [float(frame.image.mean()) for frame in frames]
+    assert brightness == sorted(brightness)
+    assert {frame.capture_us for frame in frames} == {clock.now_us()}
+
+
+class PacedClock(ManualClock):
+    """Its spans pass by themselves, so that waiting for one that is over takes no time."""
+
+    def monotonic(self) -> float:
+        self.advance(3600)
+        return super().monotonic()
+
+
+def test_in_real_time_capture_times_follow_the_clips_own_time_line(clip: Path) -> None:
+    frames = list(FileSource(clip, True, False, PacedClock()).frames(threading.Event()))
+    assert [frame.capture_us - frames[0].capture_us for frame in frames] == [100_000 * i for i in range(10)]
+
+
+def test_in_real_time_frames_wait_until_they_are_due(clip: Path) -> None:
+    clock = SystemClock()
+    started_us = clock.now_us()
+    for index, _ in enumerate(FileSource(clip, True, False, clock).frames(threading.Event())):
+        assert clock.now_us() - started_us >= index * 100_000 - 5_000
+        if index == 3:
+            break
+
+
+def test_a_loop_goes_on_where_the_last_lap_ended(clip: Path) -> None:
+    frames = itertools.islice(FileSource(clip, True, True, PacedClock()).frames(threading.Event()), 25)
+    times = [frame.capture_us for frame in frames]
+    assert [time - times[0] for time in times] == [100_000 * i for i in range(25)]
+
+
+def test_ends_when_stopped_even_while_it_waits(clip: Path) -> None:
+    stop = threading.Event()
+    frames = FileSource(clip, True, True, SystemClock()).frames(stop)
+    next(frames)
+    stop.set()
+    assert list(frames) == []
+
+
+def test_a_missing_clip_is_named(tmp_path: Path, clock: ManualClock) -> None:
+    with pytest.raises(ConfigError, match=f"no video file at {tmp_path}/none.mp4"):
+        FileSource(tmp_path / "none.mp4", True, False, clock).check()
+
+
+def test_a_file_that_is_no_video_is_named(tmp_path: Path, clock: ManualClock) -> None:
+    path = tmp_path / "notes.mp4"
+    path.write_text("no video at all")
+    with pytest.raises(SourceError, match=f"cannot read the video file {path}"):
+        FileSource(path, True, False, clock).check()
+
+
+def test_a_damaged_file_gives_what_it_has_or_says_where_it_is_damaged(
+    clip: Path, tmp_path: Path, clock: ManualClock
+) -> None:
+    data = bytearray(clip.read_bytes())
+    start = data.index(b"mdat") + 4
+    data[start : start + 3000] = b"\xff" * len(data[start : start + 3000])
+    path = tmp_path / "damaged.mp4"
+    path.write_bytes(data)
+    with pytest.raises(SourceError, match=f"{path}"):
+        list(FileSource(path, False, False, clock).frames(threading.Event()))
