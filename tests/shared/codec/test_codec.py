@@ -1,0 +1,96 @@
+"""Encoder and decoder together, on the shipped bundle."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from shared.codec.bundle import Bundle
+from shared.codec.codec import Decoder, Encoder
+from shared.codec.record import Kind
+from shared.errors import ConfigError, ImageError, RecordError, ReferenceMissingError
+
+
+def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    error = np.square(a.astype(float) - b).mean()
+    return float(10 * np.log10(255**2 / error))
+
+
+def test_a_picture_comes_back_in_its_size_and_alike(codec: Bundle, scene: NDArray[np.uint8]) -> None:
+    record = Encoder(codec).encode(scene, 5).record(1, 0)
+    decoded = Decoder(codec).decode(record, 150, 100)
+    assert decoded.shape == scene.shape
+    assert decoded.dtype == np.uint8
+    assert psnr(decoded, scene) > 24
+
+
+def test_a_higher_level_costs_more_bits_and_comes_closer(codec: Bundle, scene: NDArray[np.uint8]) -> None:
+    encoder, decoder = Encoder(codec), Decoder(codec)
+    records = [encoder.encode(scene, level).record(1, 0) for level in range(codec.levels)]
+    lengths = [len(record.payload) for record in records]
+    assert lengths == sorted(lengths)
+    closeness = [psnr(decoder.decode(record, 150, 100), scene) for record in records]
+    assert closeness[-1] > closeness[3] > closeness[0]
+
+
+def test_a_level_in_between_lies_in_between(codec: Bundle, scene: NDArray[np.uint8]) -> None:
+    low, middle, high = (len(Encoder(codec).encode(scene, quality).payload) for quality in (3, 3.5, 4))
+    assert low < middle < high
+
+
+def test_the_same_picture_gives_the_same_bytes(codec: Bundle, scene: NDArray[np.uint8]) -> None:
+    assert Encoder(codec).encode(scene, 3) == Encoder(codec).encode(scene, 3)
+
+
+def test_channels_keep_their_colour(codec: Bundle) -> None:
+    for channel in range(3):
+        image = np.full((64, 64, 3), 40, np.uint8)
+        image[:, :, channel] = 200
+        decoded = Decoder(codec).decode(Encoder(codec).encode(image, 6).record(1, 0), 64, 64)
+        assert decoded.mean((0, 1)).argmax() == channel
+
+
+@pytest.mark.parametrize("size", [(1, 1), (15, 17), (16, 16), (3, 200)])
+def test_any_size_can_be_coded(codec: Bundle, size: tuple[int, int]) -> None:
+    image = np.full((*size, 3), 128, np.uint8)
+    decoded = Decoder(codec).decode(Encoder(codec).encode(image, 4).record(1, 0), size[1], size[0])
+    assert decoded.shape == image.shape
+
+
+def test_a_batch_gives_what_single_pictures_give(codec: Bundle, scene: NDArray[np.uint8]) -> None:
+    encoder, decoder = Encoder(codec), Decoder(codec)
+    images = [scene, scene[::-1].copy(), scene[:64, :64].copy(), scene[:, ::-1].copy()]
+    latents = [
+        decoder.latents(encoder.encode(image, quality).record(1, 0), image.shape[1], image.shape[0])
+        for image, quality in zip(images, (0, 3, 5, 7), strict=True)
+    ]
+    together = decoder.pictures(latents)
+    for picture, alone in zip(together, latents, strict=True):
+        difference = picture.astype(int) - decoder.pictures([alone])[0]
+        assert np.abs(difference).max() <= 1
+
+
+def test_a_record_whose_latents_are_not_the_promised_ones_is_refused(codec: Bundle, scene: NDArray[np.uint8]) -> None:
+    record = Encoder(codec).encode(scene, 3).record(4, 0)
+    with pytest.raises(RecordError, match="record 4 decodes to latents with digest"):
+        Decoder(codec).latents(replace(record, digest=record.digest ^ 1), 150, 100)
+
+
+def test_a_p_record_without_its_reference_says_which_is_missing(codec: Bundle, scene: NDArray[np.uint8]) -> None:
+    record = replace(Encoder(codec).encode(scene, 3).record(9, 0), kind=Kind.P, reference=2)
+    with pytest.raises(ReferenceMissingError, match="leans on record 7"):
+        Decoder(codec).latents(record, 150, 100)
+
+
+def test_a_level_that_the_bundle_lacks_is_refused(codec: Bundle, scene: NDArray[np.uint8]) -> None:
+    with pytest.raises(ConfigError, match="levels 0 to 7"):
+        Encoder(codec).encode(scene, 7.5)
+
+
+@pytest.mark.parametrize("shape", [(10, 10), (10, 10, 4), (10, 20_000, 3), (0, 10, 3)])
+def test_what_is_no_picture_is_refused(codec: Bundle, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ImageError):
+        Encoder(codec).encode(np.zeros(shape, np.uint8), 3)

@@ -1,0 +1,78 @@
+"""The entropy coder: lossless for any latents, silent about none of the damage."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.codec.bundle import Bundle
+from shared.codec.latents import HYPER_MAX, LATENT_MAX, Latents, hyper_size, latent_size
+from shared.errors import RecordError
+
+sizes = st.tuples(st.integers(1, 120), st.integers(1, 120))
+
+
+@st.composite
+def any_latents(draw: st.DrawFn) -> Latents:
+    """Latents that no picture would give: wild values, hyper-latents that fit nothing."""
+    width, height = draw(sizes)
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    spread = draw(st.sampled_from([0, 1, 20, 3000, LATENT_MAX]))
+    values = random.integers(-spread, spread + 1, (192, *latent_size(width, height)))
+    values *= random.random(values.shape) < draw(st.sampled_from([0.01, 0.3, 1.0]))
+    reach = draw(st.sampled_from([0, 3, HYPER_MAX]))
+    hyper = random.integers(-reach, reach + 1, (64, *hyper_size(width, height)))
+    return Latents(values.astype(np.int16), hyper.astype(np.int8), draw(st.integers(0, 7 * 16)), width, height)
+
+
+@settings(max_examples=40, deadline=None)
+@given(any_latents())
+def test_any_latents_come_back_exactly(codec: Bundle, latents: Latents) -> None:
+    payload = codec.entropy.encode(latents)
+    decoded = codec.entropy.decode(payload, latents.quality, latents.width, latents.height)
+    assert (decoded.values == latents.values).all()
+    assert (decoded.hyper == latents.hyper).all()
+    assert decoded.digest() == latents.digest()
+
+
+@settings(max_examples=20, deadline=None)
+@given(any_latents())
+def test_snapped_latents_are_what_their_payload_decodes_to(codec: Bundle, latents: Latents) -> None:
+    snapped, payload = codec.entropy.encode_snapped(latents)
+    decoded = codec.entropy.decode(payload, latents.quality, latents.width, latents.height)
+    assert decoded.digest() == snapped.digest()
+    assert len(payload) <= len(codec.entropy.encode(latents))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(max_size=400), st.integers(0, 255), sizes)
+def test_any_bytes_as_a_payload_give_latents_or_a_record_error(
+    codec: Bundle, payload: bytes, quality: int, size: tuple[int, int]
+) -> None:
+    try:
+        latents = codec.entropy.decode(payload, quality, *size)
+    except RecordError:
+        return
+    assert latents.values.shape == (192, *latent_size(*size))
+
+
+def test_a_quality_above_the_best_level_is_named(codec: Bundle) -> None:
+    with pytest.raises(RecordError, match="best level is 7"):
+        codec.entropy.decode(b"", 113, 64, 64)
+
+
+@pytest.mark.parametrize(("quality", "level"), [(0, 0), (7, 0), (8, 1), (16, 1), (112, 7)])
+def test_a_quality_between_levels_uses_the_nearest_levels_tables(codec: Bundle, quality: int, level: int) -> None:
+    assert codec.entropy.level(quality) == level
+
+
+def test_the_digest_depends_on_every_latent(codec: Bundle) -> None:
+    zeros = Latents(np.zeros((192, 1, 1), np.int16), np.zeros((64, 1, 1), np.int8), 0, 16, 16)
+    seen = {zeros.digest()}
+    for channel in range(192):
+        values = zeros.values.copy()
+        values[channel] = 1
+        seen.add(Latents(values, zeros.hyper, 0, 16, 16).digest())
+    assert len(seen) == 193

@@ -1,0 +1,120 @@
+"""The ``icm`` command as a person uses it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from shared.codec.bundle import Bundle
+from shared.codec.cli import main
+from shared.codec.codec import Decoder
+from shared.codec.record import parse_stream
+
+
+@pytest.fixture
+def picture(tmp_path: Path, scene: NDArray[np.uint8]) -> Path:
+    path = tmp_path / "in.png"
+    Image.fromarray(scene).save(path)
+    return path
+
+
+def icm(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+def test_a_picture_goes_to_a_file_and_back(tmp_path: Path, picture: Path, bundle: Path) -> None:
+    coded, decoded = tmp_path / "out.icm", tmp_path / "out.png"
+    assert icm("encode", picture, coded, "--quality", 5, "--bundle", bundle) == 0
+    assert icm("decode", coded, decoded, "--bundle", bundle) == 0
+    assert coded.stat().st_size < picture.stat().st_size
+    before, after = (np.asarray(Image.open(path), float) for path in (picture, decoded))
+    assert np.abs(before - after).mean() < 12
+
+
+def test_info_tells_what_a_file_holds(
+    tmp_path: Path, picture: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coded = tmp_path / "out.icm"
+    icm("encode", picture, coded, "--quality", 2.5, "--bundle", bundle)
+    capsys.readouterr()
+    assert icm("info", coded, "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["width"], facts["height"], facts["records"], facts["quality"]) == (150, 100, 1, [2.5])
+    assert facts["bytes"] == coded.stat().st_size
+    assert facts["bits_per_pixel"] == pytest.approx(8 * facts["bytes"] / 15_000, rel=1e-3)
+
+
+def test_a_folder_goes_to_a_folder_and_back(tmp_path: Path, bundle: Path, scene: NDArray[np.uint8]) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "b.jpg"):
+        Image.fromarray(scene).save(tmp_path / "in" / name)
+    assert icm("encode", tmp_path / "in", tmp_path / "coded", "--bundle", bundle) == 0
+    assert icm("decode", tmp_path / "coded", tmp_path / "back", "--bundle", bundle) == 0
+    assert sorted(p.name for p in (tmp_path / "back").iterdir()) == ["a.png", "b.png"]
+
+
+def test_a_video_becomes_a_stream_and_a_lossless_video(tmp_path: Path, small_clip: Path, bundle: Path) -> None:
+    coded, decoded = tmp_path / "clip.icm", tmp_path / "clip.mkv"
+    assert icm("encode", small_clip, coded, "--quality", 1, "--bundle", bundle) == 0
+    assert icm("decode", coded, decoded, "--bundle", bundle) == 0
+    header, records = parse_stream(coded.read_bytes())
+    decoder = Decoder(Bundle.load(bundle))
+    expected = [decoder.decode(record, header.width, header.height) for record in records]
+    with av.open(str(decoded)) as container:
+        frames = [(frame.time, frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
+    assert len(frames) == len(expected) == 30
+    assert all((a == b).all() for (_, a), b in zip(frames, expected, strict=True))
+    assert [time for time, _ in frames] == pytest.approx([number / 10 for number in range(30)], abs=0.002)
+
+
+@pytest.mark.parametrize("arguments", [("decode", "out.icm", "x.png"), ("info", "out.icm")])
+def test_a_damaged_file_is_one_line_and_exit_code_2(
+    tmp_path: Path, picture: Path, bundle: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    coded = tmp_path / "out.icm"
+    icm("encode", picture, coded, "--bundle", bundle)
+    coded.write_bytes(coded.read_bytes()[:-3])
+    capsys.readouterr()
+    command, *files = arguments
+    extra = ("--bundle", bundle) if command == "decode" else ()
+    assert icm(command, *(tmp_path / file for file in files), *extra) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"icm: {coded}: record 1 is cut off")
+    assert error.count("\n") == 1
+    assert not (tmp_path / "x.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [("none.png", None, "there is no picture"), ("text.png", b"not a picture", "cannot be read as a picture")],
+)
+def test_what_is_no_picture_is_named(
+    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes | None, message: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    assert icm("encode", tmp_path / name, tmp_path / "out.icm", "--bundle", bundle) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.icm"))
+
+
+def test_a_file_of_another_codec_names_both(
+    tmp_path: Path, picture: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coded = tmp_path / "out.icm"
+    icm("encode", picture, coded, "--bundle", bundle)
+    header, records = parse_stream(coded.read_bytes())
+    other = replace(header, codec_id=bytes(32))
+    coded.write_bytes(other.pack() + b"".join(record.pack(other) for record in records))
+    assert icm("decode", coded, tmp_path / "x.png", "--bundle", bundle) == 2
+    error = capsys.readouterr().err
+    assert "0000000000000000" in error
+    assert header.codec_id.hex()[:16] in error
+    assert "--bundle" in error
