@@ -40,9 +40,9 @@ RUN useradd --uid 10001 --create-home icm && install -d -o icm -g icm /data /ass
 COPY --from=build /app /app
 COPY models /app/models
 WORKDIR /app
-# Ultralytics and Matplotlib want a folder of their own to write to; nothing in it is worth keeping.
+# ONNX Runtime would send usage data to its maker; Matplotlib wants a folder to write to that nobody needs to keep.
 ENV PATH=/app/.venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 ICM_CLOUD_STORE__FOLDER=/data \
-    YOLO_CONFIG_DIR=/tmp/ultralytics YOLO_OFFLINE=true MPLCONFIGDIR=/tmp/matplotlib
+    ORT_DISABLE_TELEMETRY=1 MPLCONFIGDIR=/tmp/matplotlib
 USER 10001:10001
 VOLUME /data
 EXPOSE 7443 9465

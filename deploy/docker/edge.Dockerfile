@@ -23,7 +23,8 @@ RUN useradd --uid 10001 --create-home icm && install -d -o icm -g icm /data /ass
 COPY --from=build /app /app
 COPY models /app/models
 WORKDIR /app
-ENV PATH=/app/.venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 ICM_EDGE_SPOOL__FOLDER=/data
+# ONNX Runtime would send usage data to its maker.
+ENV PATH=/app/.venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 ICM_EDGE_SPOOL__FOLDER=/data ORT_DISABLE_TELEMETRY=1
 USER 10001:10001
 VOLUME /data
 EXPOSE 7444 9464
