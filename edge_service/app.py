@@ -125,7 +125,7 @@ class Edge:
             for name, source in self._sources.items()
             if isinstance(source, SubmittedSource)
         }
-        api = FrameApi(submitted, self._bundle.levels - 1, channel, self._clock)
+        api = FrameApi(submitted, self._bundle.levels - 1, channel, self._metrics, self._clock)
         camera_pb2_grpc.add_CameraServiceServicer_to_server(api, server.grpc)
 
     async def _finished(

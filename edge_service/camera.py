@@ -48,7 +48,7 @@ class Camera:
         self._source = source
         self._stop = threading.Event()
         name = settings.name
-        queue = FrameQueue(QUEUE_FRAMES, source.live, lambda _: metrics.count_drop(name, "queue_full"))
+        queue = self._queue = FrameQueue(QUEUE_FRAMES, source.live, lambda _: metrics.count_drop(name, "queue_full"))
         self._reader = Reader(name, source, queue, Thinning(settings.max_fps), metrics, problems, self._stop)
         self._encoding = EncodingStage(
             codec.encoder, codec.codec_id, settings.quality, queue, spool, metrics, problems, announce, self._stop
@@ -57,9 +57,13 @@ class Camera:
     async def run(self, threads: Executor) -> bool:
         """Returns when the source has ended and all its frames are spooled; False if the source failed."""
         loop = asyncio.get_running_loop()
-        await asyncio.gather(
-            loop.run_in_executor(threads, self._reader.run), loop.run_in_executor(threads, self._encoding.run)
-        )
+        stages = [loop.run_in_executor(threads, stage.run) for stage in (self._reader, self._encoding)]
+        try:
+            await asyncio.gather(*stages)
+        finally:
+            # If one stage broke, the other must not wait for it for ever.
+            self._stop.set()
+            self._queue.close()
         return not self._reader.failed
 
     def stop(self) -> None:

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         configure_logging(settings.log_level)
         if options.command == "check":
             check(settings)
-            print(f"{options.config or 'the settings'}: ok, {len(settings.cameras)} cameras")
+            print(f"{options.config or 'the settings'}: ok")
             return 0
         return asyncio.run(_run(settings, *check(settings)))
     except IcmError as error:

@@ -94,7 +94,6 @@ class EncodingStage:
         try:
             result = self._keep(frame, self._encode(frame))
         except IcmError as error:
-            self._metrics.frames.labels(self._spool.name, "refused").inc()
             frame.result.set_exception(error)
         else:
             frame.result.set_result(result)

@@ -16,6 +16,7 @@ from icm.v1 import archive_pb2, archive_pb2_grpc, camera_pb2, camera_pb2_grpc, f
 from numpy.typing import NDArray
 
 from edge_service.images import raw_image, read_image
+from edge_service.metrics import EdgeMetrics
 from edge_service.sources import Frame, Spooled, SubmittedSource
 from edge_service.uplink import Uplink
 from shared.clock import Clock
@@ -24,6 +25,9 @@ from shared.rpc.status import abort, code_of
 
 ANSWERS_AHEAD = 4
 """Pictures of one stream that may be coded while an earlier one still waits for its detections."""
+
+MOST_WAIT_SECONDS = 600
+"""Longest that a client may wait for detections."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +42,15 @@ class FrameApi(camera_pb2_grpc.CameraServiceServicer):
     """Serves the cameras of source kind ``submitted``."""
 
     def __init__(
-        self, cameras: Mapping[str, SubmittedCamera], highest_quality: float, cloud: grpc.aio.Channel, clock: Clock
+        self,
+        cameras: Mapping[str, SubmittedCamera],
+        highest_quality: float,
+        cloud: grpc.aio.Channel,
+        metrics: EdgeMetrics,
+        clock: Clock,
     ) -> None:
-        self._cameras, self._highest_quality, self._clock = cameras, highest_quality, clock
+        """Args: cameras, by name; cloud, whose archive is asked for detections."""
+        self._cameras, self._highest_quality, self._metrics, self._clock = cameras, highest_quality, metrics, clock
         self._archive = archive_pb2_grpc.ArchiveServiceStub(cloud)
 
     async def SubmitFrame(
@@ -103,13 +113,22 @@ class FrameApi(camera_pb2_grpc.CameraServiceServicer):
                 f"no camera {request.camera[:80]!r} takes submitted pictures; those that do: {known}"
                 " (source kind 'submitted' in the edge's settings)"
             )
+        try:
+            return await self._spool(request, camera.source)
+        except IcmError:
+            self._metrics.frames.labels(request.camera, "refused").inc()
+            raise
+
+    async def _spool(
+        self, request: camera_pb2.SubmitFrameRequest, source: SubmittedSource
+    ) -> camera_pb2.SubmitFrameResponse:
         quality = self._quality(request)
         capture_us = self._capture_us(request.frame)
         _check_wait(request)
-        async with camera.source.turn():
+        async with source.turn():
             image = await asyncio.to_thread(_picture, request.frame)
             result: Future[Spooled] = Future()
-            camera.source.submit(Frame(image, capture_us, quality, result))
+            source.submit(Frame(image, capture_us, quality, result))
             spooled = await asyncio.wrap_future(result)
         return camera_pb2.SubmitFrameResponse(
             frame=frame_pb2.FrameRef(camera=request.camera, epoch=spooled.epoch, sequence=spooled.sequence),
@@ -166,8 +185,8 @@ def _picture(frame: frame_pb2.Frame) -> NDArray[np.uint8]:
 
 
 def _check_wait(request: camera_pb2.SubmitFrameRequest) -> None:
-    if _seconds(request.wait_for_detections) < 0:
-        raise ConfigError("wait_for_detections must not be negative")
+    if not 0 <= _seconds(request.wait_for_detections) <= MOST_WAIT_SECONDS:
+        raise ConfigError(f"wait_for_detections must lie between 0 and {MOST_WAIT_SECONDS} s")
 
 
 def _seconds(duration: Duration) -> float:

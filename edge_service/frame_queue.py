@@ -22,13 +22,15 @@ class FrameQueue:
         self._closed = False
 
     def put(self, frame: Frame) -> None:
-        """Adds a frame; waits while the queue is full unless the newest wins."""
+        """Adds a frame; waits while the queue is full unless the newest wins. Once closed, frames are not taken."""
         oldest: Frame | None = None
         with self._changed:
             if not self._newest_wins:
-                self._changed.wait_for(lambda: len(self._frames) < self._capacity)
+                self._changed.wait_for(lambda: len(self._frames) < self._capacity or self._closed)
             elif len(self._frames) == self._capacity:
                 oldest = self._frames.popleft()
+            if self._closed:
+                return
             self._frames.append(frame)
             self._changed.notify_all()
         if oldest is not None:
@@ -45,7 +47,7 @@ class FrameQueue:
             return frame
 
     def close(self) -> None:
-        """No more frames will be put; those inside can still be taken."""
+        """No more frames are taken; those inside can still be taken."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

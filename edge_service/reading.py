@@ -71,7 +71,7 @@ class Reader:
                         self._report(str(error))
                         return
                     wait = self._backoff.next()
-                    self._report(f"{error} Trying again.")
+                    self._report(f"{error}; trying again")
                     self._stop.wait(wait)
                 else:
                     return

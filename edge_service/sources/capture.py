@@ -40,10 +40,16 @@ def main() -> None:
 def _capture(url: str, format: str | None, options: dict[str, str], out: BinaryIO) -> None:
     to_rgb = VideoReformatter()
     with av.open(url, format=format, options=options) as container:
-        for frame in container.decode(video=0):
+        for packet in container.demux(video=0):
             now_us = time.time_ns() // 1000
-            picture = to_rgb.reformat(frame, format="rgb24").to_ndarray()
-            _write(out, MESSAGE.pack(FRAME, frame.width, frame.height, now_us, picture.nbytes), picture.data)
+            try:
+                frames = packet.decode()
+            except av.error.InvalidDataError:
+                # Usual right after joining a running stream; if no good packet follows, the parent's patience ends.
+                continue
+            for frame in frames:
+                picture = to_rgb.reformat(frame, format="rgb24").to_ndarray()
+                _write(out, MESSAGE.pack(FRAME, frame.width, frame.height, now_us, picture.nbytes), picture.data)
 
 
 def _write(out: BinaryIO, head: bytes, body: bytes | memoryview) -> None:

@@ -19,7 +19,7 @@ def config(tmp_path: Path) -> Path:
 
 def test_check_is_silent_about_nothing_and_says_ok(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--config", str(config)]) == 0
-    assert capsys.readouterr().out == f"{config}: ok, 1 cameras\n"
+    assert capsys.readouterr().out == f"{config}: ok\n"
 
 
 def test_check_finds_what_run_would_fail_on(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

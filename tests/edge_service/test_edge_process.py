@@ -192,7 +192,7 @@ async def test_a_dead_camera_is_a_problem_of_its_own_and_the_others_go_on(tmp_pa
     ]
     async with serving(ingest) as port, edge(tmp_path, port, cameras) as process:
         await process.listening()
-        await process.line("camera dead: no picture from rtsp://127.0.0.1:1/: Connection refused Trying again")
+        await process.line("camera dead: no picture from rtsp://127.0.0.1:1/: Connection refused; trying again")
         await ingest.until("gate", 3)
         status, text = await process.get("/healthz")
         assert status == 503

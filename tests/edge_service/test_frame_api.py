@@ -73,7 +73,7 @@ async def edge_on(spool: Spool, metrics, problems, clock: ManualClock) -> AsyncI
         threads = ThreadPoolExecutor(2)
         running = asyncio.create_task(camera.run(threads))
         server = Server("127.0.0.1:0", allow_plaintext=False)
-        api = FrameApi({"door": SubmittedCamera(source, uplink)}, 7, cloud, clock)
+        api = FrameApi({"door": SubmittedCamera(source, uplink)}, 7, cloud, metrics, clock)
         camera_pb2_grpc.add_CameraServiceServicer_to_server(api, server.grpc)
         await server.start()
         channel = open_channel(f"127.0.0.1:{server.port}", allow_plaintext=False)
@@ -176,13 +176,14 @@ async def test_capture_time_and_quality_are_the_clients_or_else_the_edges(edge: 
 
 
 @pytest.mark.parametrize("name", BAD_FRAMES)
-async def test_a_bad_frame_is_an_invalid_argument(edge: Edge, name: str) -> None:
+async def test_a_bad_frame_is_an_invalid_argument(edge: Edge, name: str, sample) -> None:
     frame, text = BAD_FRAMES[name]
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await edge.stub.SubmitFrame(Submit(camera="door", frame=frame))
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert text in (caught.value.details() or "")
     assert edge.records() == []
+    assert sample("icm_edge_frames_total", camera="door", outcome="refused") == 1
 
 
 @pytest.mark.parametrize("quality", [-0.5, 7.5, float("nan")])

@@ -41,3 +41,13 @@ def test_any_other_source_waits_and_loses_nothing() -> None:
     thread.join()
     assert got == list(range(50))
     assert lost == []
+
+
+def test_a_closed_queue_takes_nothing_and_holds_nobody_up() -> None:
+    queue = FrameQueue(1, False, lambda frame: None)
+    queue.put(frame(1))
+    thread = threading.Thread(target=queue.put, args=(frame(2),))
+    thread.start()
+    queue.close()
+    thread.join()
+    assert [queue.get(), queue.get()][1] is None

@@ -53,7 +53,7 @@ def test_a_live_source_that_fails_is_tried_again(metrics, problems) -> None:
     reader, frames = read(ScriptedSource(True, [2, 0, 0, 3]), metrics, problems)
     assert frames == [1, 2, 3, 4, 5]
     assert not reader.failed
-    assert problems.lines() == ["camera gate: the cable is out Trying again."]
+    assert problems.lines() == ["camera gate: the cable is out; trying again"]
 
 
 @pytest.mark.usefixtures("quick_retries")
