@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import itertools
+import threading
+
+import pytest
+
+from edge_service import reading
+from edge_service.frame_queue import FrameQueue
+from edge_service.reading import Reader, Thinning
+from edge_service.sources.rtsp import rtsp_source
+from shared.clock import SystemClock
+from shared.errors import SourceError
+from tests.edge_service.sources.rtsp_server import RtspServer
+
+CLOCK = SystemClock()
+
+
+def test_pictures_come_from_a_network_camera_in_order_of_time() -> None:
+    with RtspServer() as camera:
+        frames = rtsp_source(camera.url, 20.0, CLOCK).frames(threading.Event())
+        some = list(itertools.islice(frames, 10))
+        frames.close()
+    assert {frame.image.shape for frame in some} == {(48, 64, 3)}
+    times = [frame.capture_us for frame in some]
+    assert times == sorted(times)
+
+
+def test_a_camera_that_goes_away_while_it_streams_is_an_error() -> None:
+    with RtspServer() as camera:
+        frames = rtsp_source(camera.url, 20.0, CLOCK).frames(threading.Event())
+        next(frames)
+    with pytest.raises(SourceError, match=f"no picture from {camera.url}"):
+        for _ in frames:
+            pass
+
+
+async def test_a_camera_that_comes_back_is_read_again(metrics, problems, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "FIRST_RETRY_SECONDS", 0.05)
+    queue, stop = FrameQueue(2, True, lambda frame: None), threading.Event()
+    with RtspServer() as camera:
+        source = rtsp_source(camera.url, 20.0, CLOCK)
+        reader = Reader("gate", source, queue, Thinning(None), metrics, problems, stop)
+        thread = threading.Thread(target=reader.run)
+        thread.start()
+        assert queue.get() is not None
+    text = await problems.first()
+    assert text.startswith(f"camera gate: no picture from {camera.url}")
+    while queue._frames:
+        queue.get()
+    with RtspServer(camera.port):
+        assert queue.get() is not None
+        assert problems.lines() == []
+        stop.set()
+        thread.join()
