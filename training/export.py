@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,17 @@ from training.stages import quantise
 
 log = logging.getLogger(__name__)
 
-COUNTED_CROPS = 160
-COUNTED_SIZE = 256
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """Settings of the export.
+
+    Attributes:
+        crops, crop: how many pictures, and of which side in pixels, the tables are counted on, each at every level.
+    """
+
+    crops: int = 160
+    crop: int = 256
 
 
 class _Encoder(nn.Module):
@@ -60,28 +70,31 @@ def load_codec(checkpoint: Path) -> tuple[TrainableCodec, dict[str, Any]]:
     """
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     saved = {name: tuple(value) if isinstance(value, list) else value for name, value in state["network"].items()}
-    config = NetworkConfig(**saved)
+    config = NetworkConfig(**saved)  # type: ignore[arg-type]
     codec = TrainableCodec(config)
     average = {k.removeprefix("module."): v for k, v in state["average"].items() if k.startswith("module.")}
     codec.load_state_dict(average)
     return codec.eval(), {"step": state["step"], "config": state["config"], "network": state["network"]}
 
 
-def export_bundle(checkpoint: Path, shard: Path, folder: Path, figures: dict[str, Any]) -> Manifest:
+def export_bundle(
+    checkpoint: Path, config: ExportConfig, shard: Path, folder: Path, figures: dict[str, Any]
+) -> Manifest:
     """Writes a whole bundle.
 
     Args:
+        checkpoint: of the base stage.
         shard: photos to take the tables' statistics from, the training set.
         figures: measured values to keep in the manifest.
     """
     codec, provenance = load_codec(checkpoint)
     folder.mkdir(parents=True, exist_ok=True)
     export_networks(codec, folder)
-    crops = Crops(shard, COUNTED_SIZE, 1, seed=77)
+    crops = Crops(shard, config.crop, 1, seed=77)
     network = quantise.integer_network(codec.hyper_synthesis)
-    histograms = quantise.count(codec, network, [crops.crop() for _ in range(COUNTED_CROPS)])
+    histograms = quantise.count(codec, network, [crops.crop() for _ in range(config.crops)])
     entropy = EntropyModel(network, quantise.latent_tables(histograms), quantise.hyper_tables(histograms))
-    loss = quantise.rate_loss(codec, entropy, [crops.crop() for _ in range(16)])
+    loss = quantise.rate_loss(codec, entropy, [crops.crop() for _ in range(min(16, config.crops))])
     log.info("the integer entropy model takes %+.2f %% bytes against the float one", 100 * loss)
     gains = torch.stack((codec.gains.log_gain, codec.gains.log_ungain)).detach().numpy()
     np.savez_compressed(folder / "entropy.npz", log_gains=gains.astype(np.float32), **entropy.arrays())

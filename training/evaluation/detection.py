@@ -57,7 +57,7 @@ def load_photos(folder: Path) -> list[LabelledPhoto]:
 def yolo(weights: Path) -> Detect:
     """An Ultralytics detector, frozen as it is."""
     torchvision_ops.declare()
-    from ultralytics import YOLO
+    from ultralytics import YOLO  # type: ignore[attr-defined]
 
     model: Any = YOLO(str(weights))
 

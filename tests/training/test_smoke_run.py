@@ -1,0 +1,89 @@
+"""From photos to a bundle on a small scale: pack, train, stop, go on, export, and the codec works."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from shared.codec.bundle import Bundle
+from shared.codec.codec import Decoder, Encoder
+from training.cli import main
+
+SMOKE = Path(__file__).parents[2] / "training/configs/smoke.yaml"
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    row, column = np.mgrid[0:280, 0:300]
+    for number in range(4):
+        planes = [row * (number + 1) // 3, column, 40 * number + (row // 20 + column // 20) % 2 * 60]
+        Image.fromarray(np.stack(planes, -1).clip(0, 255).astype(np.uint8)).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the base stage was stopped at half of its steps and run again to the end."""
+    folder = tmp_path_factory.mktemp("training")
+    settings = yaml.safe_load(SMOKE.read_text())
+    settings["base"] |= {"steps": 10, "save_every": 5}
+    half = folder / "half.yaml"
+    half.write_text(yaml.safe_dump(settings))
+    settings["base"]["steps"] = 20
+    whole = folder / "whole.yaml"
+    whole.write_text(yaml.safe_dump(settings))
+    assert main(["pack", "--photos", str(photos), "--folder", str(folder)]) == 0
+    assert main(["base", "--config", str(half), "--folder", str(folder)]) == 0
+    assert main(["base", "--config", str(whole), "--folder", str(folder)]) == 0
+    return folder
+
+
+def test_a_run_that_was_stopped_goes_on_from_its_checkpoint(trained: Path) -> None:
+    assert torch.load(trained / "base.pt", weights_only=True)["step"] == 20
+
+
+def test_an_exported_bundle_loads_and_codes(trained: Path) -> None:
+    folder = trained / "bundle"
+    arguments = ["--folder", str(trained), "--bundle", str(folder), "--config", str(SMOKE)]
+    assert main(["export", *arguments]) == 0
+    bundle = Bundle.load(folder)
+    image = np.full((70, 90, 3), 120, np.uint8)
+    decoded = Decoder(bundle).decode(Encoder(bundle).encode(image, 7).record(1, 0), 90, 70)
+    assert np.abs(decoded.astype(int) - 120).mean() < 10
+    assert json.loads((folder / "manifest.json").read_text())["training"]["step"] == 20
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("base: {stepz: 3}", "no setting stepz"),
+        ("sage: 1", "may stand at the top"),
+        ("base: {batch: 7}", "multiple of the number of lambdas"),
+    ],
+)
+def test_a_config_that_means_nothing_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, message: str
+) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(content)
+    assert main(["base", "--config", str(path), "--folder", str(tmp_path)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_training_without_a_shard_says_how_to_make_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["base", "--config", str(SMOKE), "--folder", str(tmp_path)]) == 2
+    assert "icm-train pack" in capsys.readouterr().err
+
+
+def test_packing_without_photos_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pack", "--photos", str(tmp_path), "--folder", str(tmp_path / "out")]) == 2
+    assert "no photo" in capsys.readouterr().err
