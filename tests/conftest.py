@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from deploy.demo.assets import PEDESTRIANS, WEIGHTS
+from shared.codec.bundle import DEFAULT_BUNDLE
 from tests.clips import CLIP_FRAMES, first_frames, pan_over_photo, write_clip
 
 ROOT = Path(__file__).parents[1]
@@ -16,9 +17,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="session")
 def bundle() -> Path:
     """Folder of the shipped codec bundle."""
-    found = sorted(path.parent for path in (ROOT / "models").glob("*/manifest.json"))
-    assert found, "models/ must hold a codec bundle"
-    return found[-1]
+    return DEFAULT_BUNDLE
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from deploy.demo import assets, comparison
 from deploy.demo.clip import Clip, cut, measure
-from deploy.demo.play import Outcome, Stage, newest_bundle, play
+from deploy.demo.play import Outcome, Stage, play
 from deploy.demo.summary import Summary
+from shared.codec.bundle import DEFAULT_BUNDLE
 from shared.errors import IcmError
 
 FPS_PER_CORE = 0.5
@@ -38,7 +39,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _show(options: argparse.Namespace) -> Summary:
-    bundle = options.bundle or newest_bundle()
     weights = options.weights or assets.fetch(assets.WEIGHTS, assets.CACHE, _say)
     source = measure(options.clip or assets.fetch_clip(assets.CACHE, _say))
     folder = options.data / time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime())
@@ -52,12 +52,12 @@ def _show(options: argparse.Namespace) -> Summary:
         f"playing {clip.frames} frames of {clip.title} in real time, {float(clip.fps):g} of its {float(source.fps):g}"
         f" frames per second (FPS=n chooses), which takes {clip.seconds:.0f} s; all files go to {folder}"
     )
-    stage = Stage(clip, bundle, weights, folder, options.quality, options.device)
+    stage = Stage(clip, options.bundle, weights, folder, options.quality, options.device)
     outcome = _run(stage)
     _say("coding the same frames as JPEG and H.264 for comparison")
     return Summary(
-        clip, bundle.name, options.quality, outcome.progress, outcome.watcher, comparison.encode(clip), stage.archive,
-        outcome.videos, stage.sheet, outcome.seconds,
+        clip, options.bundle.name, options.quality, outcome.progress, outcome.watcher, comparison.encode(clip),
+        stage.archive, outcome.videos, stage.sheet, outcome.seconds,
     )  # fmt: skip
 
 
@@ -113,7 +113,9 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--clip", type=Path, help="a video file of your own (default: one that is fetched)")
     parser.add_argument("--weights", type=Path, help="YOLO weights of your own (default: yolo26n.pt, fetched)")
-    parser.add_argument("--bundle", type=Path, help="folder of a codec bundle (default: the newest in models/)")
+    parser.add_argument(
+        "--bundle", type=Path, default=DEFAULT_BUNDLE, help="folder of a codec bundle (default: %(default)s)"
+    )
     parser.add_argument("--quality", type=float, default=3.0, help="quality level (default: %(default)s)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(default: %(default)s)")
     parser.add_argument("--data", type=Path, default=Path("demo-data"), help="(default: %(default)s)")

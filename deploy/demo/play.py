@@ -18,7 +18,7 @@ from deploy.demo.processes import Ports, Service
 from deploy.demo.progress import CAMERA, Progress, Table
 from deploy.demo.sheet import Tile, draw
 from deploy.demo.watching import Watcher
-from shared.errors import ConfigError, IcmError
+from shared.errors import IcmError
 from shared.rpc.channels import open_channel
 
 STALL_SECONDS = 120.0
@@ -26,9 +26,6 @@ STALL_SECONDS = 120.0
 _TICK_SECONDS = 0.5
 _SHEET_TILES = 6
 _ANY_PORT = "127.0.0.1:0"
-
-MODELS = Path("models")
-"""Where the shipped codec bundles lie, seen from the checkout that the demo is started in."""
 
 
 @dataclass(frozen=True)
@@ -90,20 +87,6 @@ class Outcome:
     watcher: Watcher
     seconds: float
     videos: list[Path]
-
-
-def newest_bundle() -> Path:
-    """The bundle in ``models/`` whose name sorts last.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    found = sorted(path.parent for path in MODELS.glob("*/manifest.json"))
-    if not found:
-        raise ConfigError(
-            f"there is no codec bundle in {MODELS.resolve()}: start the demo in the checkout, or say --bundle"
-        )
-    return found[-1]
 
 
 async def play(stage: Stage) -> Outcome:
