@@ -70,13 +70,13 @@ class App:
         )
         self._ingest = IngestService(bundle, store, self._commit, settings.ingest.credit, problems, metrics, clock)
         self._database = database
-        self._telemetry = TelemetryServer(settings.metrics.address, metrics.registry, problems.lines)
-        metrics.registry.register(StorageGauges(store, catalogue, self._pipeline.backlog_bytes))
         self._server = Server(settings.ingest.address, settings.ingest.allow_plaintext)
         add_IngestServiceServicer_to_server(self._ingest, self._server.grpc)
         add_ArchiveServiceServicer_to_server(
             ArchiveService(bundle, store, catalogue, events, self._feed), self._server.grpc
         )
+        metrics.registry.register(StorageGauges(store, catalogue, self._pipeline.backlog_bytes))
+        self._telemetry = TelemetryServer(settings.metrics.address, metrics.registry, problems.lines)
 
     @property
     def port(self) -> int:

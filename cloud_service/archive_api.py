@@ -80,13 +80,14 @@ class ArchiveService(ArchiveServiceServicer):
     async def GetDetections(self, request: pb.GetDetectionsRequest, context: Any) -> pb.GetDetectionsResponse:
         """See archive.proto."""
         key = FrameKey.from_message(request.frame)
-        remaining = context.time_remaining()
+        # A caller's own deadline ends the call by itself.
+        patience = _WAIT_SECONDS if context.time_remaining() is None else None
         with self._feed.subscribe(lambda event: event.key == key) as subscription:
             # Subscribed first, so that an event made between the two is not missed.
             event = await asyncio.to_thread(self._events.get, key)
             if event is None:
                 try:
-                    async with asyncio.timeout(_WAIT_SECONDS if remaining is None else remaining):
+                    async with asyncio.timeout(patience):
                         event = await subscription.next()
                 except TimeoutError:
                     event = None

@@ -104,6 +104,8 @@ class Pipeline:
             work = self._collect()
             if work:
                 self._process(work)
+            elif self._woken.is_set():
+                continue
             elif self._draining.is_set():
                 return
             else:

@@ -46,9 +46,10 @@ class YoloDetector:
             DetectorError: the weights are missing or no YOLO model.
         """
         check_weights(
-            weights, "run `python -m deploy.demo.assets --weights` in a checkout of the project, or take a .pt file from"
-            " github.com/ultralytics/assets/releases"
-        )  # fmt: skip
+            weights,
+            "run `python -m deploy.demo.assets --weights` in a checkout of the project, or take a .pt file from"
+            " github.com/ultralytics/assets/releases",
+        )
         config_folder.mkdir(parents=True, exist_ok=True)
         os.environ.update(_ENVIRONMENT, YOLO_CONFIG_DIR=str(config_folder))
         torchvision_ops.declare()

@@ -1,0 +1,101 @@
+"""The archive's files: where they lie and what the catalogue says of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+from sqlalchemy import Engine
+
+from cloud_service.archive.catalogue import VideoCatalogue
+from cloud_service.archive.storage import ArchiveStorage
+from cloud_service.archive.writer import ArchiveWriter, VideoSegment
+from cloud_service.progress import load_progress
+from cloud_service.record_store import Segment
+from shared.errors import ConfigError, StorageError
+
+START_US = 1_790_000_000_250_000
+
+
+def render(root: Path | str, frames: int = 3, number: int = 1) -> VideoSegment:
+    writer = ArchiveWriter(ArchiveStorage(str(root)), thumbnail_width=64)
+    segment = Segment("gate", number, 7, "", 0)
+    for index in range(frames):
+        writer.add(segment, np.full((96, 128, 3), 100, np.uint8), START_US + index * 500_000)
+    video = writer.finish("gate")
+    assert video is not None
+    return video
+
+
+def test_a_video_and_its_thumbnail_lie_by_camera_day_and_hour(tmp_path: Path) -> None:
+    video = render(tmp_path)
+    assert video.path == "gate/2026-09-21/14/20260921T141320250000Z-000001.mp4"
+    assert video.thumbnail_path == "gate/2026-09-21/14/20260921T141320250000Z-000001.jpg"
+    assert {path.name for path in (tmp_path / video.path).parent.iterdir()} == {
+        Path(video.path).name,
+        Path(video.thumbnail_path).name,
+    }
+    with Image.open(tmp_path / video.thumbnail_path) as thumbnail:
+        assert thumbnail.size == (64, 48)
+
+
+def test_the_catalogue_entry_tells_the_truth_about_the_files(tmp_path: Path) -> None:
+    video = render(tmp_path, frames=4)
+    assert video.bytes == (tmp_path / video.path).stat().st_size
+    assert video.thumbnail_bytes == (tmp_path / video.thumbnail_path).stat().st_size
+    with av.open(str(tmp_path / video.path)) as container:
+        assert len(list(container.decode(video=0))) == video.frames == 4
+        assert container.duration == pytest.approx(video.duration_us, abs=1000)
+
+
+def test_any_file_system_that_fsspec_knows_will_do() -> None:
+    video = render("memory://videos")
+    files = ArchiveStorage("memory://videos")._files
+    assert files.size(f"/videos/{video.path}") == video.bytes
+
+
+def test_a_file_system_that_nobody_knows_is_refused_at_the_start() -> None:
+    with pytest.raises(ConfigError, match="nosuch"):
+        ArchiveStorage("nosuch://bucket")
+
+
+def test_a_folder_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "gate").write_text("in the way")
+    with pytest.raises(StorageError, match="gate"):
+        render(tmp_path)
+
+
+def test_a_camera_without_a_picture_has_nothing_to_finish(tmp_path: Path) -> None:
+    assert ArchiveWriter(ArchiveStorage(str(tmp_path)), 64).finish("gate") is None
+
+
+def video_at(number: int, start_us: int, frames: int = 1) -> VideoSegment:
+    return VideoSegment("gate", number, start_us, 1_000_000, frames, f"{number}.mp4", 10, f"{number}.jpg", 1)
+
+
+def test_videos_are_listed_by_the_time_they_show(database: Engine) -> None:
+    catalogue = VideoCatalogue(database)
+    for number in (3, 1, 2):
+        catalogue.add_whole("gate", number, video_at(number, number * 1_000_000))
+
+    def numbers(from_us: int | None, to_us: int | None) -> list[int]:
+        return [video.number for video in catalogue.list("gate", from_us, to_us)]
+
+    assert numbers(None, None) == [1, 2, 3]
+    assert numbers(3_000_001, None) == [3]
+    assert numbers(3_000_000, None) == [2, 3]
+    assert numbers(None, 2_000_000) == [1]
+    assert catalogue.list("yard", None, None) == []
+
+
+def test_a_part_is_replaced_by_the_whole_and_only_that_counts_as_progress(database: Engine) -> None:
+    catalogue = VideoCatalogue(database)
+    catalogue.add_part(video_at(4, 0, frames=2))
+    assert load_progress(database, "gate").archive == 0
+    catalogue.add_whole("gate", 4, video_at(4, 0, frames=9))
+    assert load_progress(database, "gate").archive == 5
+    assert [video.frames for video in catalogue.list("gate", None, None)] == [9]
+    assert catalogue.bytes_by_camera() == {"gate": (10, 1)}

@@ -1,0 +1,60 @@
+"""A whole cloud inside the test's own process, on ports that the system picks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+from icm.v1.archive_pb2_grpc import ArchiveServiceStub
+
+from cloud_service.app import App
+from cloud_service.detection import Detector
+from cloud_service.settings import CloudSettings
+from shared.codec.bundle import Bundle
+from shared.codec.record import Record, StreamHeader
+from shared.rpc.channels import open_channel
+from shared.settings import load_settings
+from tests.cloud_service.uplink import Uplink
+
+
+class RunningCloud:
+    """The app and a channel to it."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.channel: grpc.aio.Channel = open_channel(f"127.0.0.1:{app.port}", allow_plaintext=False)
+        self.archive = ArchiveServiceStub(self.channel)
+
+    async def deliver(self, header: StreamHeader, records: list[Record]) -> None:
+        """Sends records and waits until they are persisted."""
+        uplink = Uplink(self.channel)
+        await uplink.hello(header)
+        await uplink.send(header, records, header)
+        await uplink.until(records[-1].sequence)
+        await uplink.close()
+
+
+def app_in(folder: Path, bundle: Bundle, detector: Detector | None, **flags: str) -> App:
+    """An app that keeps everything in a folder; its ports are the system's choice unless the flags say otherwise."""
+    defaults = {
+        "bundle": str(bundle.folder),
+        "ingest.address": "127.0.0.1:0",
+        "metrics.address": "127.0.0.1:0",
+        "store.folder": str(folder),
+        "archive.segment_seconds": 1.0,
+        "detector.kind": "none",
+    }
+    return App(load_settings(CloudSettings, None, defaults | flags), bundle, detector)
+
+
+@asynccontextmanager
+async def running_cloud(folder: Path, bundle: Bundle, detector: Detector | None) -> AsyncIterator[RunningCloud]:
+    cloud = RunningCloud(app_in(folder, bundle, detector))
+    await cloud.app.start()
+    try:
+        yield cloud
+    finally:
+        await cloud.channel.close()
+        await cloud.app.stop()

@@ -1,0 +1,112 @@
+"""Settings and the command line: what is wrong is said in one line, and nothing starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cloud_service.cli import CONFIG_STATUS, main
+from cloud_service.settings import CloudSettings, OnnxSettings, YoloSettings
+from shared.errors import ConfigError
+from shared.settings import load_settings
+
+
+def load(**flags: object) -> CloudSettings:
+    return load_settings(CloudSettings, None, {"bundle": "b"} | {k.replace("__", "."): v for k, v in flags.items()})
+
+
+def test_a_bundle_is_all_that_must_be_set() -> None:
+    settings = load()
+    assert settings.ingest.credit == 64
+    assert isinstance(settings.detector, YoloSettings)
+    assert settings.records_folder == Path("data/cloud/records")
+    assert settings.archive_url == str(Path("data/cloud/archive").absolute())
+    assert settings.database_url == f"sqlite:///{Path('data/cloud/cloud.db').absolute()}"
+
+
+def test_the_detector_is_chosen_by_its_kind() -> None:
+    settings = load(detector={"kind": "onnx", "weights": "yolox.onnx"})
+    assert settings.detector == OnnxSettings(kind="onnx", weights=Path("yolox.onnx"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        ({"ingest__credits": 3}, "ingest.credits: unknown setting"),
+        ({"ingest__credit": 0}, "ingest.credit"),
+        ({"ingest__address": "nowhere"}, "ingest.address"),
+        ({"ingest__address": "127.0.0.1:70000"}, "ingest.address"),
+        ({"detector__kind": "guess"}, "detector"),
+        ({"detector": {"kind": "onnx"}}, "weights: required"),
+        ({"detector": {"kind": "none", "weights": "w.pt"}}, "weights: unknown setting"),
+        ({"archive__segment_seconds": 0}, "archive.segment_seconds"),
+        ({"device": "tpu"}, "device"),
+    ],
+)
+def test_a_wrong_setting_is_named(flags: dict[str, object], named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        load(**flags)
+
+
+def run(tmp_path: Path, *arguments: str, **settings: object) -> int:
+    config = tmp_path / "cloud.yaml"
+    config.write_text(yaml.safe_dump(settings))
+    return main([*arguments[:1], "--config", str(config), *arguments[1:]])
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_wrong_settings_end_the_command_with_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    assert run(tmp_path, command, bundle="b", colour="red") == CONFIG_STATUS
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "colour: unknown setting" in error
+
+
+def test_a_missing_bundle_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, "check", bundle=str(tmp_path / "nowhere")) == CONFIG_STATUS
+    assert str(tmp_path / "nowhere") in capsys.readouterr().err
+
+
+def test_missing_weights_are_named_and_how_to_get_them_is_said(
+    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = str(tmp_path / "nowhere.pt")
+    status = run(tmp_path, "check", bundle=str(bundle), detector={"kind": "yolo", "weights": weights})
+    assert status == CONFIG_STATUS
+    error = capsys.readouterr().err
+    assert weights in error
+    assert "detector.weights" in error
+    assert "github.com/ultralytics/assets" in error
+
+
+def test_plaintext_beyond_this_machine_is_refused(
+    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("check", "--set", "ingest.address=0.0.0.0:7443", "--set", "detector.kind=none")
+    assert run(tmp_path, *arguments, bundle=str(bundle)) == CONFIG_STATUS
+    assert "allow_plaintext" in capsys.readouterr().err
+    assert run(tmp_path, *arguments, "--set", "ingest.allow_plaintext=true", bundle=str(bundle)) == 0
+
+
+def test_a_flag_that_sets_nothing_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, "check", "--set", "ingest.credit", bundle="b") == CONFIG_STATUS
+    assert "KEY=VALUE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("url", ["nonsense", "nosuch://host/db"])
+def test_a_database_that_cannot_be_is_refused(tmp_path: Path, url: str) -> None:
+    from cloud_service.database import open_database
+
+    with pytest.raises(ConfigError, match="database"):
+        open_database(url)
+
+
+def test_explain_names_every_setting_of_every_detector(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "--explain"]) == 0
+    text = capsys.readouterr().out
+    for name in ("bundle", "ingest.credit", "detector.image_size", "archive.segment_seconds", "drain_seconds"):
+        assert f"{name} (" in text
