@@ -15,7 +15,6 @@ import torch
 import yaml
 
 from shared.errors import ConfigError, IcmError
-from shared.telemetry import configure_logging
 from training.data import pack
 from training.export import ExportConfig, export_bundle
 from training.networks import NetworkConfig
@@ -66,7 +65,7 @@ def _section(kind: Any, values: dict[str, Any], path: Path, name: str) -> Any:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; 0 on success, 2 with one line on stderr when something was wrong."""
     options = _parser().parse_args(arguments)
-    configure_logging("info")
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("onnx_ir").setLevel(logging.WARNING)
     logging.getLogger("onnxscript").setLevel(logging.WARNING)
     if options.threads:
