@@ -19,7 +19,7 @@ from shared.errors import SpoolError, UplinkError
 _log = logging.getLogger(__name__)
 
 FIRST_RETRY_SECONDS = 0.25
-MOST_RETRY_SECONDS = 15.0
+MOST_RETRY_SECONDS = 5.0
 REFUSED_RETRY_SECONDS = 30.0
 """After a refusal that only a person can lift, such as a codec that the cloud does not have."""
 

@@ -144,6 +144,16 @@ async def test_metrics_and_health_speak_the_names_of_the_design(tmp_path: Path, 
         assert health.status == health_pb2.HealthCheckResponse.SERVING
 
 
+async def test_a_cloud_that_breaks_off_and_one_that_restarts_get_every_record_once(tmp_path: Path, clip: Path) -> None:
+    ingest = Ingest(breaks_after=3)
+    async with serving(ingest) as port, edge(tmp_path, port, [{"name": "gate", "source": file(clip, loop=True)}]):
+        await ingest.until("gate", 8)
+        await ingest.until_hellos(2)
+        records = await ingest.until("gate", len(ingest.of("gate")) + 3)
+    assert [record.sequence for record in records] == list(range(1, len(records) + 1))
+    assert ingest.duplicates == 0
+
+
 async def test_sigterm_keeps_in_the_spool_what_the_cloud_has_not_and_the_next_start_sends_it(
     tmp_path: Path, clip: Path
 ) -> None:

@@ -101,6 +101,11 @@ def test_cameras_have_their_own_sequences(spool: Spool) -> None:
     assert spool.waiting_cameras() == ["yard"]
 
 
+def test_everyone_who_asks_for_a_camera_sees_the_same_next_sequence(spool: Spool) -> None:
+    spool_records(spool.camera("gate"), 3)
+    assert spool.camera("gate").next_sequence == 4
+
+
 def test_only_persisted_records_raise_last_persisted(spool: Spool) -> None:
     gate = spool.camera("gate")
     spool_records(gate, 6)
