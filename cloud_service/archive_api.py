@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from io import BytesIO
 from typing import Any
 
@@ -13,6 +15,7 @@ from icm.v1 import archive_pb2 as pb
 from icm.v1.archive_pb2_grpc import ArchiveServiceServicer
 from icm.v1.frame_pb2 import Detection, FrameDetections
 from PIL import Image
+from sqlalchemy.exc import SQLAlchemyError
 
 from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.archive.writer import VideoSegment
@@ -22,9 +25,10 @@ from cloud_service.frame_key import FrameKey
 from cloud_service.record_store import RecordStore
 from shared.codec.bundle import Bundle
 from shared.codec.codec import Decoder
-from shared.errors import CodecMismatchError, IcmError, NotFoundError
+from shared.errors import CodecMismatchError, IcmError, NotFoundError, StorageError
 from shared.rpc.status import abort
 
+log = logging.getLogger(__name__)
 _JPEG_QUALITY = 90
 _DECODES_AT_ONCE = 2
 _WAIT_SECONDS = 60.0
@@ -63,37 +67,33 @@ class ArchiveService(ArchiveServiceServicer):
         """See archive.proto."""
         from_us = _microseconds(request, "from")
         to_us = _microseconds(request, "to")
-        if request.camera not in self._store.names():
-            await abort(context, NotFoundError(f"there is no camera {request.camera!r}; ListCameras names them"))
-        videos = await asyncio.to_thread(self._catalogue.list, request.camera, from_us, to_us)
+        async with _errors_answered(context):
+            if request.camera not in self._store.names():
+                raise NotFoundError(f"there is no camera {request.camera!r}; ListCameras names them")
+            videos = await asyncio.to_thread(self._catalogue.list, request.camera, from_us, to_us)
         return pb.ListSegmentsResponse(segments=[_segment(video) for video in videos])
 
     async def GetFrame(self, request: pb.GetFrameRequest, context: Any) -> pb.GetFrameResponse:
         """See archive.proto."""
-        try:
-            async with self._decoding:
-                return await asyncio.to_thread(self._frame, FrameKey.from_message(request.frame), request.format)
-        except IcmError as error:
-            await abort(context, error)
-            raise
+        async with _errors_answered(context), self._decoding:
+            answer = await asyncio.to_thread(self._frame, FrameKey.from_message(request.frame), request.format)
+        return answer
 
     async def GetDetections(self, request: pb.GetDetectionsRequest, context: Any) -> pb.GetDetectionsResponse:
         """See archive.proto."""
         key = FrameKey.from_message(request.frame)
         # A caller's own deadline ends the call by itself.
         patience = _WAIT_SECONDS if context.time_remaining() is None else None
-        with self._feed.subscribe(lambda event: event.key == key) as subscription:
-            # Subscribed first, so that an event made between the two is not missed.
-            event = await asyncio.to_thread(self._events.get, key)
+        async with _errors_answered(context):
+            with self._feed.subscribe(lambda event: event.key == key) as subscription:
+                # Subscribed first, so that an event made between the two is not missed.
+                event = await asyncio.to_thread(self._events.get, key)
+                if event is None:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(patience):
+                            event = await subscription.next()
             if event is None:
-                try:
-                    async with asyncio.timeout(patience):
-                        event = await subscription.next()
-                except TimeoutError:
-                    event = None
-        if event is None:
-            await abort(context, NotFoundError(f"no detector has looked at frame {key.sequence} of {key.camera!r} yet"))
-            raise AssertionError("abort always raises")
+                raise NotFoundError(f"no detector has looked at frame {key.sequence} of {key.camera!r} yet")
         return pb.GetDetectionsResponse(detections=detections_message(event))
 
     async def WatchDetections(
@@ -103,11 +103,9 @@ class ArchiveService(ArchiveServiceServicer):
         with self._feed.subscribe(lambda event: request.camera in ("", event.key.camera)) as subscription:
             # Headers tell the caller that the subscription stands.
             await context.send_initial_metadata(())
-            try:
+            async with _errors_answered(context):
                 while (event := await subscription.next()) is not None:
                     yield pb.WatchDetectionsResponse(detections=detections_message(event))
-            except IcmError as error:
-                await abort(context, error)
 
     def _frame(self, key: FrameKey, image_format: int) -> pb.GetFrameResponse:
         header, records = self._store.find(key.camera, key.epoch, key.sequence)
@@ -125,6 +123,18 @@ class ArchiveService(ArchiveServiceServicer):
         else:
             picture.save(buffer, "JPEG", quality=_JPEG_QUALITY)
         return pb.GetFrameResponse(image=buffer.getvalue(), capture_time=_timestamp(records[-1].capture_us))
+
+
+@asynccontextmanager
+async def _errors_answered(context: Any) -> AsyncIterator[None]:
+    """Ends the call with the status of what the block raises."""
+    try:
+        yield
+    except IcmError as error:
+        await abort(context, error)
+    except SQLAlchemyError as error:
+        log.error("the database does not answer: %s", error)
+        await abort(context, StorageError("the cloud's database does not answer; its log says why"))
 
 
 def detections_message(event: FrameEvent) -> FrameDetections:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from icm.v1.ingest_pb2 import (
     ACK_STATE_PERSISTED,
@@ -75,6 +75,7 @@ class IngestService(IngestServiceServicer):
         self.clock = clock
         self.retry_seconds = retry_seconds
         self._sessions: dict[str, _Session] = {}
+        self._draining = False
 
     async def StreamRecords(
         self, request_iterator: AsyncIterator[StreamRecordsRequest], context: Any
@@ -94,12 +95,15 @@ class IngestService(IngestServiceServicer):
 
     async def drain(self) -> None:
         """Takes no more records; returns when the streams have acknowledged what they sent and ended."""
+        self._draining = True
         sessions = list(self._sessions.values())
         for session in sessions:
             session.end_input()
         await asyncio.gather(*(session.ended.wait() for session in sessions))
 
     def _enter(self, session: _Session) -> None:
+        if self._draining:
+            raise BusyError("this cloud is stopping; connect again later")
         older = self._sessions.get(session.camera)
         if older is not None:
             older.fail(BusyError(f"a newer stream of camera {session.camera!r} took over; is its name used twice?"))
@@ -108,6 +112,13 @@ class IngestService(IngestServiceServicer):
     def _leave(self, session: _Session) -> None:
         if self._sessions.get(session.camera) is session:
             del self._sessions[session.camera]
+
+
+class _Answer(NamedTuple):
+    """An acknowledgement, and how many records need no further one after it."""
+
+    ack: Ack
+    settles: int
 
 
 class _Session:
@@ -134,7 +145,7 @@ class _Session:
         self._changed = asyncio.Event()
         self._input_over = asyncio.Event()
         self.ended = asyncio.Event()
-        self._outgoing: asyncio.Queue[StreamRecordsResponse | Exception | None] = asyncio.Queue()
+        self._outgoing: asyncio.Queue[_Answer | Exception | None] = asyncio.Queue()
         self._receiving: asyncio.Task[None] | None = None
 
     async def run(self, requests: AsyncIterator[StreamRecordsRequest]) -> AsyncIterator[StreamRecordsResponse]:
@@ -147,7 +158,9 @@ class _Session:
             while (item := await self._outgoing.get()) is not None:
                 if isinstance(item, Exception):
                     raise item
-                yield item
+                # Credit comes back as answers leave, so that a client that reads none cannot pile them up here.
+                self._unacknowledged -= item.settles
+                yield StreamRecordsResponse(ack=item.ack)
         finally:
             for task in (self._receiving, persisting):
                 task.cancel()
@@ -240,7 +253,6 @@ class _Session:
         self._service.metrics.records.labels(self.camera, "rejected").inc()
         missing = isinstance(error, ReferenceMissingError)
         reason = REJECT_REASON_REFERENCE_MISSING if missing else REJECT_REASON_DAMAGED
-        self._unacknowledged -= 1
         self._last_sequence = max(self._last_sequence, sequence)
         self._send(
             Ack(
@@ -249,7 +261,8 @@ class _Session:
                 last_sequence=sequence,
                 reason=reason,
                 detail=str(error),
-            )
+            ),
+            settles=1,
         )
 
     async def _persist(self) -> None:
@@ -290,12 +303,13 @@ class _Session:
             metrics.records.labels(self.camera, "persisted" if new else "duplicate").inc()
             if new:
                 metrics.capture_to_persisted.labels(self.camera).observe(max(0, now - record.capture_us) / 1e6)
-        self._unacknowledged -= len(records)
+        settled = len(records)
         for first, last in persisted:
-            self._send(Ack(state=ACK_STATE_PERSISTED, first_sequence=first, last_sequence=last))
+            self._send(Ack(state=ACK_STATE_PERSISTED, first_sequence=first, last_sequence=last), settles=settled)
+            settled = 0
 
-    def _send(self, ack: Ack) -> None:
-        self._outgoing.put_nowait(StreamRecordsResponse(ack=ack))
+    def _send(self, ack: Ack, settles: int = 0) -> None:
+        self._outgoing.put_nowait(_Answer(ack, settles))
 
 
 async def _hello(requests: AsyncIterator[StreamRecordsRequest]) -> Hello:

@@ -248,6 +248,8 @@ async def test_a_stopping_cloud_acknowledges_what_came_and_ends_the_stream_in_or
     await cloud.service.drain()
     assert await uplink.call.read() is grpc.aio.EOF
     assert await uplink.call.code() == grpc.StatusCode.OK
+    with pytest.raises(grpc.aio.AioRpcError, match="stopping"):
+        await cloud.uplink().hello(of)
 
 
 @pytest.fixture
