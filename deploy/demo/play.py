@@ -133,9 +133,9 @@ async def _follow(
             edge[0].check()
         if watching.done():
             raise IcmError(f"the cloud stopped telling detections: {watching.exception() or 'it ended the stream'}")
-        # An edge that ends just now leaves what it said last.
-        metrics = await _scrape(edge[1]) or metrics
+        # The cloud first, so that no frame is seen there before it was sent. An edge that just ended said its last.
         cloud_metrics = await _scrape(cloud[1])
+        metrics = await _scrape(edge[1]) or metrics
         if cloud_metrics is not None:
             now = Progress.read(metrics, cloud_metrics)
             if delivered:

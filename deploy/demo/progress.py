@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections import deque
@@ -73,7 +74,9 @@ class Table:
         while len(self._history) > 2 and moment - self._history[0][0] > _WINDOW_SECONDS:
             self._history.popleft()
         if self._terminal:
-            lines = self.lines(now, moment)
+            # A line that wraps would take two, and the way back up would be wrong.
+            width = shutil.get_terminal_size().columns - 1
+            lines = [line[:width] for line in self.lines(now, moment)]
             # Back to the table's first line, then over it; each line is cleared to its end.
             up = f"\x1b[{self._height}F" if self._height else ""
             self._output.write(up + "".join(f"{line}\x1b[K\n" for line in lines))

@@ -101,7 +101,7 @@ class Summary:
                 "Detections",
                 *found,
                 "",
-                f"Archive        {self.archive}: {len(self.videos)} segments of H.264 in MP4, and thumbnails",
+                f"Archive        {self.archive}: {len(self.videos)} MP4 (H.264) with thumbnails",
                 *([f"Play           ffplay {self.videos[0]}   (or any other player)"] if self.videos else []),
                 f"Contact sheet  {self.sheet}",
                 "",

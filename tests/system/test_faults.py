@@ -44,6 +44,26 @@ async def test_a_cloud_that_is_killed_in_the_middle_loses_nothing_and_stores_not
     assert sequences(machine.folder, "gate") == ALL_FRAMES
 
 
+async def test_an_edge_that_is_killed_in_the_middle_goes_on_with_its_numbering_and_loses_no_record(
+    machine: Machine, small_clip: Path
+) -> None:
+    cloud, ports = await machine.cloud()
+    edge, _ = await machine.edge(ports.grpc, file_camera("gate", small_clip, pace="real_time"))
+
+    async def some_persisted() -> bool:
+        return (await scrape(ports)).total("icm_cloud_records_total", outcome="persisted") >= CLIP_FRAMES // 3
+
+    await until(some_persisted, cloud)
+    edge.kill()
+    # The file camera starts its clip anew, and its frames are new frames.
+    edge, _ = await machine.edge(ports.grpc, file_camera("gate", small_clip))
+    assert await edge.ended() == 0, edge.tail()
+    assert await cloud.stop() == 0
+    found = sequences(machine.folder, "gate")
+    assert found == list(range(1, len(found) + 1))
+    assert len(found) >= CLIP_FRAMES // 3 + CLIP_FRAMES
+
+
 @pytest.mark.parametrize("how", ["told to end", "killed"])
 async def test_an_edge_delivers_after_its_restart_what_it_spooled_while_the_cloud_was_away(
     machine: Machine, small_clip: Path, how: str
