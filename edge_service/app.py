@@ -90,6 +90,8 @@ class Edge:
 
             # A camera that left the settings may have left records behind; they are delivered too.
             names = {*self._sources, *spool.waiting_cameras()}
+            for name in names:
+                self._metrics.add_camera(name)
             uplinks = {
                 name: Uplink(spool.camera(name), self._bundle.codec_id, channel, self._metrics, problems)
                 for name in names

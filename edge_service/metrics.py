@@ -7,20 +7,33 @@ from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
+from shared.codec.record import Kind
 from shared.telemetry import STAGE_BUCKETS
+
+OUTCOMES = ("spooled", "thinned", "dropped", "refused")
+"""Of a frame; thinned: left out for max_fps, dropped: see ``DROP_REASONS``, refused: the client was told why."""
+STAGES = ("encode", "spool", "uplink")
+"""uplink: from sent to settled by the cloud."""
+DROP_REASONS = (
+    "queue_full",
+    "image",
+    "shutdown",
+    "rejected_damaged",
+    "rejected_reference_missing",
+    "rejected_unspecified",
+)
+"""queue_full: the encoder is too slow for a live source; image: cannot be coded; shutdown: the spool had no room when
+the process ended; rejected_*: by the cloud, after the frame was spooled."""
 
 
 class EdgeMetrics:
     """All metrics of one edge process.
 
     Attributes:
-        frames: by camera and outcome: ``spooled``, ``thinned`` (left out for max_fps), ``dropped`` (see ``dropped``) or
-            ``refused`` (the client was told why).
+        frames: by camera and one of ``OUTCOMES``.
         encoded_bytes: bytes of whole records by camera and kind, ``I`` or ``P``.
-        stage_seconds: by camera and stage: ``encode``, ``spool``, ``uplink`` (sent to settled by the cloud).
-        dropped: frames and records lost, by camera and reason: ``queue_full`` (the encoder is too slow for a live
-            source), ``image`` (cannot be coded), ``shutdown`` (the spool had no room when the process ended),
-            ``rejected_damaged``, ``rejected_reference_missing``, ``rejected_unspecified`` (by the cloud).
+        stage_seconds: by camera and one of ``STAGES``.
+        dropped: frames and records lost, by camera and one of ``DROP_REASONS``.
     """
 
     def __init__(self, bundle: str) -> None:
@@ -51,6 +64,17 @@ class EdgeMetrics:
         build = Gauge("icm_build_info", "Always 1.", ["service", "version", "bundle"], registry=registry)
         build.labels("edge", version("icm-bridge"), bundle).set(1)
         ProcessCollector(registry=registry)
+
+    def add_camera(self, camera: str) -> None:
+        """Shows a camera's series from the start, at zero: a counter that appears with its first drop has no rate."""
+        for outcome in OUTCOMES:
+            self.frames.labels(camera, outcome)
+        for kind in Kind:
+            self.encoded_bytes.labels(camera, kind.name)
+        for stage in STAGES:
+            self.stage_seconds.labels(camera, stage)
+        for reason in DROP_REASONS:
+            self.dropped.labels(camera, reason)
 
     def watch_spool(self, size: Callable[[], float], oldest_seconds: Callable[[], float]) -> None:
         """Asks for the spool's state whenever metrics are read."""

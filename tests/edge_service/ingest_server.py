@@ -61,13 +61,13 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
 
     async def until(self, camera: str, count: int) -> list[Record]:
         """Waits until so many records of a camera are here."""
-        async with asyncio.timeout(20), self.changed:
+        async with asyncio.timeout(60), self.changed:
             await self.changed.wait_for(lambda: len(self.of(camera)) >= count)
         return self.of(camera)
 
     async def until_hellos(self, count: int) -> None:
         """Waits until so many streams were opened."""
-        async with asyncio.timeout(20), self.changed:
+        async with asyncio.timeout(60), self.changed:
             await self.changed.wait_for(lambda: len(self.hellos) >= count)
 
     async def StreamRecords(self, request_iterator, context):  # type: ignore[no-untyped-def]
