@@ -78,7 +78,9 @@ class FrameApi(camera_pb2_grpc.CameraServiceServicer):
                     answer.add_done_callback(begun.discard)
                     await answers.put(answer)
             finally:
-                await answers.put(None)
+                # Once cancelled, nobody takes answers any more, and a full queue would hold this up for ever.
+                if not reader.cancelling():
+                    await answers.put(None)
 
         reader = asyncio.create_task(code_all())
         try:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import IO
 
 import numpy as np
@@ -43,14 +44,17 @@ class DeviceSource:
 
     def frames(self, stop: threading.Event) -> Iterator[Frame]:
         """See ``Source.frames``; never ends by itself but with an error."""
-        child = subprocess.Popen(
-            [sys.executable, "-P", capture.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
-        )
+        command = [sys.executable, "-P", capture.__file__]
+        try:
+            child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        except OSError as error:
+            raise SourceError(f"cannot start a process to read {self._shown}: {error.strerror}") from None
         assert child.stdin is not None
         assert child.stdout is not None
         try:
             # The order goes by pipe: a command line, which anyone may list, would show the password.
-            child.stdin.write(self._order)
+            with suppress(BrokenPipeError):
+                child.stdin.write(self._order)
             yield from self._receive(child.stdout, stop)
         finally:
             child.kill()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import threading
 import zlib
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from icm.v1 import camera_pb2, camera_pb2_grpc, frame_pb2
 from PIL import Image
 
 from edge_service.camera import Camera, Codec
-from edge_service.frame_api import FrameApi, SubmittedCamera
+from edge_service.frame_api import ANSWERS_AHEAD, FrameApi, SubmittedCamera
 from edge_service.settings import CameraSettings, SubmittedSourceSettings
 from edge_service.sources import SubmittedSource
 from edge_service.sources.submitted import MOST_WAITING
@@ -255,6 +256,19 @@ async def test_more_submissions_than_may_wait_are_told_to_come_back(edge: Edge) 
     assert sorted(r.frame.sequence for r in results if not isinstance(r, BaseException)) == list(
         range(1, len(calls) - len(refused) + 1)
     )
+
+
+async def test_a_stream_whose_client_goes_away_leaves_nothing_behind(edge: Edge) -> None:
+    wait = Submit(camera="door", frame=Frame(raw=raw(4, 4)), wait_for_detections=Duration(seconds=500))
+    call = edge.stub.SubmitFrames(camera_pb2.SubmitFramesRequest(submit=wait) for _ in range(50))
+    # Its answers wait for detections that never come, and so the stream's queue is full.
+    await edge.ingest.until("door", 1)
+    while edge.spool.next_sequence <= ANSWERS_AHEAD + 1:
+        await asyncio.to_thread(threading.Event().wait, 0.01)
+    (reader,) = [task for task in asyncio.all_tasks() if "code_all" in repr(task.get_coro())]
+    call.cancel()
+    done, _ = await asyncio.wait([reader], timeout=20)
+    assert done
 
 
 async def test_a_client_that_goes_away_leaves_the_camera_working(edge: Edge) -> None:
