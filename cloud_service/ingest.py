@@ -43,6 +43,7 @@ from shared.rpc.status import abort
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0
+DRAIN_SECONDS = 3.0
 MAX_EPOCH = (1 << 63) - 1
 _MAX_BASE_US = 253_000_000_000_000_000
 """Late in the year 9987: what follows within a stream still has a date that calendars know."""
@@ -94,12 +95,17 @@ class IngestService(IngestServiceServicer):
             await abort(context, error)
 
     async def drain(self) -> None:
-        """Takes no more records; returns when the streams have acknowledged what they sent and ended."""
+        """Takes no more records; returns when the streams have acknowledged what came and ended.
+
+        A client that reads no answers holds this up for ``DRAIN_SECONDS`` only.
+        """
         self._draining = True
         sessions = list(self._sessions.values())
         for session in sessions:
             session.end_input()
-        await asyncio.gather(*(session.ended.wait() for session in sessions))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await asyncio.gather(*(session.ended.wait() for session in sessions))
 
     def _enter(self, session: _Session) -> None:
         if self._draining:

@@ -26,7 +26,7 @@ from ultralytics.utils import AUTOINSTALL, ONLINE, USER_CONFIG_DIR
 photo = Path(ultralytics.__file__).parent / "assets" / "bus.jpg"
 image = np.asarray(Image.open(photo).convert("RGB"))
 first, second = detector.detect([image, image[:, ::-1]])
-own = detector._model.predict(photo, conf=0.4, imgsz=640, verbose=False)[0].boxes
+own = ultralytics.YOLO(weights).predict(photo, conf=0.4, imgsz=640, verbose=False)[0].boxes
 print(json.dumps({
     "model": detector.model,
     "classes": sorted(found.class_name for found in first),
