@@ -17,8 +17,11 @@ import yaml
 from shared.errors import ConfigError, IcmError
 from training.data import pack
 from training.export import ExportConfig, export_bundle
+from training.masks import coco_labels, segmenter, write_masks, yolo_labels
 from training.networks import NetworkConfig
-from training.stages.base import BaseConfig, BaseStage
+from training.stages import base, object_region
+from training.stages.object_region import ObjectRegionConfig
+from training.stages.trainer import TrainerConfig
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +33,8 @@ class TrainingConfig:
     """A training run's YAML file."""
 
     network: NetworkConfig
-    base: BaseConfig
+    base: TrainerConfig
+    object: ObjectRegionConfig
     export: ExportConfig
 
 
@@ -48,11 +52,17 @@ def load_config(path: Path) -> TrainingConfig:
     if not isinstance(content, dict) or set(content) - sections:
         raise ConfigError(f"{path}: only {', '.join(sorted(sections))} may stand at the top")
     network = _section(NetworkConfig, content.get("network", {}), path, "network")
-    base = _section(BaseConfig, content.get("base", {}), path, "base")
-    if base.batch % len(network.lambdas) or base.crop % 64:
-        raise ConfigError(f"{path}: base.batch must be a multiple of the number of lambdas, base.crop one of 64")
+    stages = {
+        name: _section(kind, content.get(name, {}), path, name)
+        for name, kind in (("base", TrainerConfig), ("object", ObjectRegionConfig))
+    }
+    for name, stage in stages.items():
+        if stage.batch % len(network.lambdas) or stage.crop % 64:
+            raise ConfigError(
+                f"{path}: {name}.batch must be a multiple of the number of lambdas, {name}.crop one of 64"
+            )
     export = _section(ExportConfig, content.get("export", {}), path, "export")
-    return TrainingConfig(network, base, export)
+    return TrainingConfig(network, stages["base"], stages["object"], export)
 
 
 def _section(kind: Any, values: dict[str, Any], path: Path, name: str) -> Any:
@@ -84,13 +94,21 @@ def _parser() -> argparse.ArgumentParser:
     packing = commands.add_parser("pack", help="photos below the folders to one shard of pixels")
     packing.add_argument("--photos", type=Path, nargs="+", required=True)
     packing.set_defaults(run=lambda options: pack(options.photos, options.folder / SHARD))
-    base = commands.add_parser("base", help="train with rate + lambda * MSE, or go on from the last checkpoint")
-    base.set_defaults(run=_base)
+    masking = commands.add_parser("masks", help="object masks of the shard's photos, from labels or by a model")
+    masking.add_argument("--weights", type=Path, required=True, help="a segmentation model, for photos without labels")
+    masking.add_argument("--yolo-labels", type=Path, help="folder of YOLO segmentation labels")
+    masking.add_argument("--coco-labels", type=Path, help="COCO instances JSON")
+    masking.set_defaults(run=_masks)
+    basing = commands.add_parser("base", help="train with rate + lambda * MSE, or go on from the last checkpoint")
+    basing.set_defaults(run=_base)
+    objects = commands.add_parser("object", help="object-region learning, from the base stage's checkpoint on")
+    objects.set_defaults(run=_object)
     export = commands.add_parser("export", help="a checkpoint to a bundle")
+    export.add_argument("--stage", choices=(base.NAME, object_region.NAME), default=base.NAME)
     export.add_argument("--bundle", type=Path, required=True, help="the folder to write, such as models/base-1")
     export.add_argument("--figures", type=Path, help="JSON of measured figures to keep in the manifest")
     export.set_defaults(run=_export)
-    for command in (packing, base, export):
+    for command in (packing, masking, basing, objects, export):
         command.add_argument("--folder", type=Path, default=Path(".cache/training"), help="shard, checkpoints and logs")
         command.add_argument("--config", type=Path, default=Path("training/configs/base.yaml"))
         command.add_argument("--threads", type=int, default=0, help="CPU threads; default one per core")
@@ -99,13 +117,25 @@ def _parser() -> argparse.ArgumentParser:
 
 def _base(options: argparse.Namespace) -> None:
     config = load_config(options.config)
-    BaseStage(config.network, config.base, _shard(options.folder), options.folder).run()
+    base.train(config.network, config.base, _shard(options.folder), options.folder)
+
+
+def _object(options: argparse.Namespace) -> None:
+    config = load_config(options.config)
+    start = _checkpoint(options.folder, base.NAME)
+    object_region.train(config.network, config.object, _shard(options.folder), options.folder, start)
+
+
+def _masks(options: argparse.Namespace) -> None:
+    labels = coco_labels(options.coco_labels) if options.coco_labels else {}
+    labels |= yolo_labels(options.yolo_labels) if options.yolo_labels else {}
+    write_masks(_shard(options.folder), segmenter(options.weights), labels)
 
 
 def _export(options: argparse.Namespace) -> None:
     figures = json.loads(options.figures.read_text()) if options.figures else {}
     config, shard = load_config(options.config).export, _shard(options.folder)
-    manifest = export_bundle(options.folder / "base.pt", config, shard, options.bundle, figures)
+    manifest = export_bundle(_checkpoint(options.folder, options.stage), config, shard, options.bundle, figures)
     log.info("wrote %s, codec %s", options.bundle, manifest.codec_id[:16])
 
 
@@ -114,3 +144,10 @@ def _shard(folder: Path) -> Path:
     if not shard.exists():
         raise ConfigError(f"there is no shard {shard}: make it with icm-train pack --photos FOLDER --folder {folder}")
     return shard
+
+
+def _checkpoint(folder: Path, stage: str) -> Path:
+    checkpoint = folder / f"{stage}.pt"
+    if not checkpoint.exists():
+        raise ConfigError(f"there is no checkpoint {checkpoint}: run icm-train {stage} --folder {folder} first")
+    return checkpoint

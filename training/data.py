@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
+
+from training.masks import mask_file, read_masks, unpack
 
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
@@ -49,38 +52,54 @@ def pack(folders: list[Path], shard: Path, smallest: int = 256, largest: int = 1
     shard.with_suffix(".json").write_text(json.dumps(index))
 
 
+class Batch(NamedTuple):
+    """Crops: images [B, 3, size, size] and, where the shard has masks, masks [B, size, size]."""
+
+    image: Tensor
+    mask: Tensor | None
+
+
 class Crops:
-    """An endless supply of random crops from a shard made by ``pack``.
+    """An endless supply of random crops from a shard made by ``pack``, with its masks if it has any.
 
     A crop is cut at the photo's own scale or, half of the time, at a scale of 0.5 to 1, and mirrored half of the time.
     """
 
     def __init__(self, shard: Path, size: int, batch: int, seed: int) -> None:
-        self.photos = [p for p in json.loads(shard.with_suffix(".json").read_text())]
+        self.photos: list[dict[str, Any]] = json.loads(shard.with_suffix(".json").read_text())
         self.pixels = np.memmap(shard, dtype=np.uint8, mode="r")
+        self.masks = read_masks(shard, self.photos) if mask_file(shard).exists() else None
         self.size, self.batch = size, batch
         self.random = np.random.default_rng(seed)
 
-    def __iter__(self) -> Iterator[Tensor]:
-        """Yields uint8[batch, 3, size, size]."""
+    def __iter__(self) -> Iterator[Batch]:
+        """Yields batches of uint8 images and bool masks."""
         while True:
-            yield torch.stack([self.crop() for _ in range(self.batch)])
+            crops = [self.crop() for _ in range(self.batch)]
+            masks = [crop.mask for crop in crops if crop.mask is not None]
+            yield Batch(torch.stack([crop.image for crop in crops]), torch.stack(masks) if masks else None)
 
-    def crop(self) -> Tensor:
-        """One crop, uint8[3, size, size]."""
-        photo = self.photos[self.random.integers(len(self.photos))]
+    def crop(self) -> Batch:
+        """One crop without the batch dimension: uint8[3, size, size], bool[size, size]."""
+        number = int(self.random.integers(len(self.photos)))
+        photo = self.photos[number]
         height, width = photo["height"], photo["width"]
         largest = min(height, width, 2 * self.size)
-        cut = (
-            self.size
-            if largest <= self.size or self.random.random() < 0.5
-            else int(self.random.integers(self.size, largest + 1))
-        )
-        cut = min(cut, largest)
-        view = self.pixels[photo["offset"] : photo["offset"] + height * width * 3].reshape(height, width, 3)
+        whole_scale = largest <= self.size or self.random.random() < 0.5
+        cut = min(largest, self.size if whole_scale else int(self.random.integers(self.size, largest + 1)))
         top, left = int(self.random.integers(height - cut + 1)), int(self.random.integers(width - cut + 1))
-        patch = torch.from_numpy(view[top : top + cut, left : left + cut].copy()).permute(2, 0, 1)
+        window = slice(top, top + cut), slice(left, left + cut)
+        pixels = self.pixels[photo["offset"] : photo["offset"] + height * width * 3].reshape(height, width, 3)
+        image = torch.from_numpy(pixels[window].copy()).permute(2, 0, 1)
+        mask = None
+        if self.masks is not None:
+            mask = torch.from_numpy(unpack(self.masks[number], height, width)[window].copy())
         if cut != self.size:
-            scaled = F.interpolate(patch[None].float(), (self.size, self.size), mode="bilinear", antialias=True)
-            patch = scaled[0].round().clamp(0, 255).to(torch.uint8)
-        return patch.flip(-1) if self.random.random() < 0.5 else patch
+            image = self._resized(image.float(), "bilinear").round().clamp(0, 255).to(torch.uint8)
+            mask = mask if mask is None else self._resized(mask[None].float(), "nearest")[0] > 0
+        if self.random.random() < 0.5:
+            image, mask = image.flip(-1), mask if mask is None else mask.flip(-1)
+        return Batch(image, mask)
+
+    def _resized(self, planes: Tensor, mode: str) -> Tensor:
+        return F.interpolate(planes[None], (self.size, self.size), mode=mode, antialias=mode == "bilinear")[0]

@@ -14,6 +14,7 @@ from PIL import Image
 from shared.codec.bundle import Bundle
 from shared.codec.codec import Decoder, Encoder
 from training.cli import main
+from training.masks import write_masks
 
 SMOKE = Path(__file__).parents[2] / "training/configs/smoke.yaml"
 
@@ -60,6 +61,27 @@ def test_an_exported_bundle_loads_and_codes(trained: Path) -> None:
     decoded = Decoder(bundle).decode(Encoder(bundle).encode(image, 7).record(1, 0), 90, 70)
     assert np.abs(decoded.astype(int) - 120).mean() < 10
     assert json.loads((folder / "manifest.json").read_text())["training"]["step"] == 20
+
+
+def test_object_region_learning_goes_on_from_the_base_stage(trained: Path, tmp_path: Path) -> None:
+    half = np.zeros((280, 300), bool)
+    half[:, 150:] = True
+    write_masks(trained / "photos.u8", lambda image: half, {})
+    config = tmp_path / "object.yaml"
+    settings = yaml.safe_load(SMOKE.read_text())
+    settings["object"] = {"steps": 5, "crop": 128, "save_every": 5, "background": 0.0}
+    config.write_text(yaml.safe_dump(settings))
+    assert main(["object", "--config", str(config), "--folder", str(trained)]) == 0
+    assert torch.load(trained / "object.pt", weights_only=True)["step"] == 5
+
+
+def test_object_region_learning_without_masks_says_how_to_make_them(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["pack", "--photos", str(photos), "--folder", str(tmp_path)])
+    (tmp_path / "base.pt").touch()
+    assert main(["object", "--config", str(SMOKE), "--folder", str(tmp_path)]) == 2
+    assert "icm-train masks" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

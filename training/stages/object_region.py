@@ -1,0 +1,55 @@
+"""Stage 2: object-region learning. The distortion counts inside object masks, so the codec learns which regions matter.
+
+Nothing but masks says what an object is, and they are gone once training is: no region map goes into the codec, and no
+detector is part of the loss (Shindo et al. 2023).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from shared.errors import ConfigError
+from training.data import Batch
+from training.losses import AreaMode, object_mse
+from training.masks import mask_file
+from training.model import CodecOutput
+from training.networks import NetworkConfig
+from training.stages.trainer import CodecTrainer, TrainerConfig
+
+NAME = "object"
+
+
+@dataclass(frozen=True)
+class ObjectRegionConfig(TrainerConfig):
+    """Settings of the stage, beside those of every stage.
+
+    Attributes:
+        background: weight of the distortion outside all masks, 0..1.
+        area: whether the mean is taken over all pixels or over the weights; see ``object_mse``.
+        distortion_scale: factor on the distortion, which is smaller than the base stage's where objects are few; it
+            keeps the levels' rates where they were.
+    """
+
+    background: float = 0.05
+    area: AreaMode = "pixel"
+    distortion_scale: float = 3.0
+
+
+def train(network: NetworkConfig, config: ObjectRegionConfig, shard: Path, folder: Path, start: Path) -> None:
+    """Goes on from the base stage's checkpoint ``start``, or from this stage's own.
+
+    Raises:
+        ConfigError: the shard has no masks.
+    """
+    if not mask_file(shard).exists():
+        raise ConfigError(f"{shard} has no masks beside it: make them with icm-train masks")
+
+    def distortion(output: CodecOutput, batch: Batch) -> Tensor:
+        assert batch.mask is not None
+        error = object_mse(output.image, batch.image, batch.mask, config.background, config.area)
+        return config.distortion_scale * error
+
+    CodecTrainer(NAME, network, config, shard, folder, distortion).run(start)
