@@ -2,9 +2,10 @@
 
 The store itself is the queue: records are read back from its files (from the page cache, as a rule), so a slow detector
 neither blocks persistence nor makes memory grow, and a restart goes on at the cursors kept in the database. One reader
-per camera serves detector and archive alike. Where the two stand at different places - after a restart in the middle
-of a segment, or when the archive could not be written - a second one, ``catch-up``, renders from the first segment
-that is missing until it meets the first.
+per camera, ``live``, serves detector and archive alike. After a restart it begins with the segment that it was in, as
+only a segment's start stands by itself: what was detected before is decoded and rendered, not detected again. Where
+the archive could not be written, a second reader, ``catch-up``, renders from the missing segment on until it meets the
+first.
 """
 
 from __future__ import annotations
@@ -39,11 +40,17 @@ _LIVE, _CATCH_UP = "live", "catch-up"
 
 @dataclass
 class _Lane:
+    """One reader. It detects from ``detect_from`` on, or nothing if that is None."""
+
     id: LaneId
     position: Position
-    detect: bool
+    detect_from: Position | None
     archive: bool
     not_before: float = 0.0
+
+    @property
+    def detects(self) -> bool:
+        return self.detect_from is not None and self.position >= self.detect_from
 
 
 class Pipeline:
@@ -127,7 +134,7 @@ class Pipeline:
             chunk = self._read(lane, share) if share else None
             if chunk is not None:
                 left -= len(chunk.records)
-                work.append((lane, Work(lane.id, chunk, lane.detect, lane.archive)))
+                work.append((lane, Work(lane.id, chunk, lane.detects, lane.archive)))
         return work
 
     def _open_camera(self, camera: str) -> None:
@@ -136,14 +143,15 @@ class Pipeline:
         except SQLAlchemyError as error:
             self._problems.report("database", str(error))
             return
-        self._live[camera] = _Lane(LaneId(camera, _LIVE), progress.detect, detect=True, archive=True)
-        if progress.detect != Position(progress.archive, 0):
+        start = Position(progress.detect.segment, 0)
+        self._live[camera] = _Lane(LaneId(camera, _LIVE), start, progress.detect, archive=True)
+        if progress.archive < start.segment:
             self._part(camera, progress.archive)
 
     def _part(self, camera: str, segment: int) -> _Lane:
         """Lets the archive of a camera be served from this segment on by a lane of its own."""
         self._live[camera].archive = False
-        lane = _Lane(LaneId(camera, _CATCH_UP), Position(segment, 0), detect=False, archive=True)
+        lane = _Lane(LaneId(camera, _CATCH_UP), Position(segment, 0), None, archive=True)
         self._catch_up[camera] = lane
         return lane
 
@@ -156,9 +164,15 @@ class Pipeline:
 
     def _read(self, lane: _Lane, limit: int) -> Chunk | None:
         camera = lane.id.camera
-        until = self._live[camera].position if lane.id.purpose == _CATCH_UP else None
         try:
-            return self._store.read(camera, lane.position, limit, until)
+            if lane.detect_from is None:
+                return self._store.read(camera, lane.position, limit, until=self._live[camera].position)
+            if not lane.detects:
+                again = self._store.read(camera, lane.position, limit, until=lane.detect_from)
+                if again is not None:
+                    return again
+                lane.position = lane.detect_from  # that segment's file is gone
+            return self._store.read(camera, lane.position, limit)
         except (RecordError, NotFoundError) as error:
             log.error("camera %s: skipping a segment: %s", camera, error)
             self._metrics.records.labels(camera, "skipped").inc()
@@ -175,8 +189,9 @@ class Pipeline:
         detected: dict[str, Position] = {}
         for (lane, item), result in zip(work, results, strict=True):
             lane.position = item.chunk.next
-            if item.detect:
+            if lane.detects:
                 detected[lane.id.camera] = lane.position
+            if item.detect:
                 events.extend(self._look_at(item.chunk, result.frames))
         if detected and not self._written(lambda: self._events.commit(events, detected)):
             return

@@ -181,6 +181,17 @@ def test_a_segment_whose_file_is_gone_is_skipped(reader: Reader) -> None:
     assert reader.seen() == [11, 12]
 
 
+def test_a_restart_gets_over_the_loss_of_the_segment_it_was_in(reader: Reader) -> None:
+    reader.append(reader.records(14))
+    reader.work_off()
+    reader.store.close()
+    next((reader.folder / "records").rglob("*-000002.icm")).unlink()
+    reader.start()
+    reader.append(reader.records(3, first=15))
+    reader.work_off()
+    assert reader.seen() == list(range(1, 18))
+
+
 def test_an_archive_that_cannot_be_written_catches_up_once_it_can(reader: Reader) -> None:
     obstacle = reader.folder / "archive"
     obstacle.write_text("in the way")
