@@ -23,7 +23,7 @@ import yaml
 from deploy.demo.processes import Ports, Service
 from tests.deploy.dashboard import DASHBOARD, queries
 from tests.deploy.tools import PROMETHEUS, tool
-from tests.system.conftest import PATIENCE_SECONDS, Machine, file_camera
+from tests.system.machine import PATIENCE_SECONDS, Machine, file_camera
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,8 @@ def scraping(**ports: int) -> str:
     return yaml.safe_dump(configuration)
 
 
-@pytest.mark.parametrize(("title", "query"), queries())
-async def test_every_panel_shows_data(prometheus: Prometheus, title: str, query: str) -> None:
+@pytest.mark.parametrize("query", [pytest.param(query, id=title) for title, query in queries()])
+async def test_every_panel_shows_data(prometheus: Prometheus, query: str) -> None:
     """Prometheus answers a query that it cannot parse with status 400, which urllib raises at once."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         while not await asyncio.to_thread(prometheus.values, query):
