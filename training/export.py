@@ -12,12 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from shared.codec.bundle import GOLDEN, MANIFEST, BundleFile, Manifest, codec_id_of
+from shared.codec.bundle import DECIDE_BITS, GOLDEN, MANIFEST, BundleFile, Manifest, codec_id_of
 from shared.codec.codec import CodedFrame
 from shared.codec.entropy import EntropyModel
+from shared.codec.integer_network import IntegerNetwork
 from shared.codec.latents import QUALITY_STEPS, Latents
 from shared.codec.record import Kind, StreamHeader
 from training.data import Crops
+from training.integer_network import build_graph
 from training.model import TrainableCodec
 from training.networks import NetworkConfig
 from training.stages import quantise
@@ -91,14 +93,17 @@ def export_bundle(
     folder.mkdir(parents=True, exist_ok=True)
     export_networks(codec, folder)
     crops = Crops(shard, config.crop, 1, seed=77)
-    network = quantise.integer_network(codec.hyper_synthesis)
+    graph = build_graph(quantise.integer_layers(codec.hyper_synthesis)).SerializeToString()
+    (folder / "hyper_decoder.onnx").write_bytes(graph)
+    network = IntegerNetwork(graph, 0)
     histograms = quantise.count(codec, network, [crops.crop().image for _ in range(config.crops)])
-    entropy = EntropyModel(network, quantise.latent_tables(histograms), quantise.hyper_tables(histograms))
+    tables = quantise.latent_tables(histograms), quantise.hyper_tables(histograms)
+    entropy = EntropyModel(network, *tables, len(codec.config.lambdas), codec.config.latents)
     loss = quantise.rate_loss(codec, entropy, [crops.crop().image for _ in range(min(16, config.crops))])
     log.info("the integer entropy model takes %+.2f %% bytes against the float one", 100 * loss)
     gains = torch.stack((codec.gains.log_gain, codec.gains.log_ungain)).detach().numpy()
     np.savez_compressed(folder / "entropy.npz", log_gains=gains.astype(np.float32), **entropy.arrays())
-    names = ["encoder.onnx", "hyper_encoder.onnx", "decoder.onnx", "entropy.npz"]
+    names = [*DECIDE_BITS, "decoder.onnx"]
     files = {name: _described(folder / name) for name in names}
     codec_id = codec_id_of(files)
     (folder / GOLDEN).write_bytes(_golden(codec, entropy, bytes.fromhex(codec_id)))
@@ -107,7 +112,7 @@ def export_bundle(
         format=1,
         name=folder.name,
         codec_id=codec_id,
-        levels=entropy.network.levels,
+        levels=entropy.levels,
         files=files,
         training=provenance | {"integer_rate_loss": round(loss, 5)},
         figures=figures,
@@ -143,7 +148,7 @@ def _golden(codec: TrainableCodec, entropy: EntropyModel, codec_id: bytes) -> by
     header = StreamHeader(codec_id, "golden", 1, 0, 150, 90)
     padded = np.pad(pattern, ((0, -90 % 16), (0, -150 % 16), (0, 0)), mode="edge")
     stream = header.pack()
-    for level in range(entropy.network.levels):
+    for level in range(entropy.levels):
         y, z = codec.integers(torch.from_numpy(padded).permute(2, 0, 1)[None].float() / 255, level)
         latents = Latents(y[0].numpy().astype(np.int16), z[0].numpy().astype(np.int8), level * QUALITY_STEPS, 150, 90)
         coded = CodedFrame(Kind.I, 0, latents.quality, latents.digest(), entropy.encode(latents))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shared.codec.entropy import EntropyModel
+from shared.codec.integer_network import IntegerNetwork
 from shared.codec.latents import QUALITY_STEPS
 from shared.codec.record import parse_stream
 from shared.codec.transforms import Analysis, HyperAnalysis, Synthesis
@@ -23,7 +24,7 @@ DEFAULT_BUNDLE = Path(__file__).parents[2] / "models" / "base-1"
 FORMAT = 1
 MANIFEST = "manifest.json"
 GOLDEN = "golden.icm"
-DECIDE_BITS = ("encoder.onnx", "hyper_encoder.onnx", "entropy.npz")
+DECIDE_BITS = ("encoder.onnx", "hyper_encoder.onnx", "hyper_decoder.onnx", "entropy.npz")
 """The files that the codec id is the digest of."""
 
 
@@ -109,7 +110,9 @@ class Bundle:
         with np.load(BytesIO((folder / "entropy.npz").read_bytes()), allow_pickle=False) as stored:
             arrays = dict(stored)
         gains = arrays.pop("log_gains")
-        bundle = Bundle(folder, manifest, EntropyModel.from_arrays(arrays), gains.astype(np.float32))
+        network = IntegerNetwork(folder / "hyper_decoder.onnx", threads)
+        entropy = EntropyModel.from_arrays(network, arrays, *gains.shape[1:])
+        bundle = Bundle(folder, manifest, entropy, gains.astype(np.float32))
         bundle._threads, bundle._device = threads, device
         bundle._check_golden()
         return bundle

@@ -16,7 +16,7 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.codec.integer_network import MEAN_STEPS, IntegerNetwork
+from shared.codec.integer_network import MEAN_STEPS, SCALE_COUNT, IntegerNetwork
 from shared.codec.latents import HYPER_MAX, LATENT_MAX, QUALITY_STEPS, Latents, hyper_size, latent_size
 from shared.codec.tables import TOTAL, Tables
 from shared.errors import BundleError, RecordError
@@ -28,31 +28,44 @@ _BIT_LENGTHS = 17
 class EntropyModel:
     """The integer network with its tables: everything about a codec that both ends must agree on."""
 
-    def __init__(self, network: IntegerNetwork, latent_tables: Tables, hyper_tables: Tables) -> None:
-        """Args: latent_tables, one per scale index and eighth of a mean; hyper_tables, one per level and channel."""
+    def __init__(
+        self, network: IntegerNetwork, latent_tables: Tables, hyper_tables: Tables, levels: int, latent_channels: int
+    ) -> None:
+        """Args:
+        latent_tables: one per scale index and eighth of a mean.
+        hyper_tables: one per level and channel.
+        levels: how many quality levels there are.
+        latent_channels: M.
+
+        Raises:
+            BundleError: the tables are not as many as they should be.
+        """
         self.network = network
         self.latent_tables = latent_tables
         self.hyper_tables = hyper_tables
-        self.hyper_channels = network.layers[0].weights.shape[1]
+        self.levels, self.latent_channels = levels, latent_channels
+        self.hyper_channels, odd = divmod(len(hyper_tables), levels)
+        if odd or len(latent_tables) != SCALE_COUNT * MEAN_STEPS:
+            counts = f"{len(latent_tables)} latent and {len(hyper_tables)} hyper-latent"
+            raise BundleError(f"{counts} frequency tables do not fit a codec of {levels} levels")
 
     @staticmethod
-    def from_arrays(stored: Mapping[str, NDArray[Any]]) -> EntropyModel:
-        """Raises BundleError: the arrays are not a whole entropy model."""
+    def from_arrays(
+        network: IntegerNetwork, stored: Mapping[str, NDArray[Any]], levels: int, latent_channels: int
+    ) -> EntropyModel:
+        """Raises BundleError: the arrays do not hold all tables."""
         try:
-            tables = [
+            latent_tables, hyper_tables = (
                 Tables(*(stored[f"{name}_{part}"] for part in ("frequencies", "lengths", "lowest", "certain")))
                 for name in ("latent", "hyper")
-            ]
-            model = EntropyModel(IntegerNetwork.from_arrays(stored), *tables)
+            )
         except KeyError as error:
             raise BundleError(f"the entropy model lacks the array {error.args[0]!r}") from None
-        if len(model.hyper_tables) != model.network.levels * model.hyper_channels:
-            raise BundleError("the entropy model's hyper-latent tables do not fit its network")
-        return model
+        return EntropyModel(network, latent_tables, hyper_tables, levels, latent_channels)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """The model as arrays to store."""
-        stored = self.network.arrays()
+        """The tables as arrays to store."""
+        stored: dict[str, NDArray[Any]] = {}
         for name, tables in (("latent", self.latent_tables), ("hyper", self.hyper_tables)):
             stored[f"{name}_frequencies"] = tables.frequencies
             stored[f"{name}_lengths"] = tables.lengths
@@ -62,7 +75,7 @@ class EntropyModel:
 
     def level(self, quality: int) -> int:
         """The level whose biases and tables hold at this quality, the nearest one."""
-        return min((quality + QUALITY_STEPS // 2) // QUALITY_STEPS, self.network.levels - 1)
+        return min((quality + QUALITY_STEPS // 2) // QUALITY_STEPS, self.levels - 1)
 
     def predict(self, hyper: NDArray[np.int8], quality: int, rows: int, columns: int) -> _Prediction:
         """What the hyper-latents say about latents of rows x columns."""
@@ -110,10 +123,8 @@ class EntropyModel:
         """
         if len(payload) % 4:
             raise RecordError(f"the payload has {len(payload)} bytes, not a multiple of 4")
-        if quality > (self.network.levels - 1) * QUALITY_STEPS:
-            raise RecordError(
-                f"the record has quality {quality}/16; this codec's best level is {self.network.levels - 1}"
-            )
+        if quality > (self.levels - 1) * QUALITY_STEPS:
+            raise RecordError(f"the record has quality {quality}/16; this codec's best level is {self.levels - 1}")
         try:
             coder = constriction.stream.stack.AnsCoder(np.frombuffer(payload, "<u4").astype(np.uint32))
         except ValueError as error:
@@ -129,7 +140,7 @@ class EntropyModel:
         _pop_surprises(coder, values)
         if not coder.is_empty() or np.abs(values).max() > LATENT_MAX:
             raise RecordError("the payload is damaged: it does not end where its latents do")
-        shape = (self.network.latents, rows, columns)
+        shape = (self.latent_channels, rows, columns)
         return Latents(values.astype(np.int16).reshape(shape), hyper, quality, width, height)
 
     def _hyper_tables(self, quality: int, positions: int) -> NDArray[np.int32]:

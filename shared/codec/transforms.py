@@ -18,8 +18,8 @@ from shared.errors import BundleError, ConfigError
 class Transform:
     """One ONNX network; safe to call from several threads."""
 
-    def __init__(self, path: Path, threads: int, device: str) -> None:
-        """Loads the network.
+    def __init__(self, model: Path | bytes, threads: int, device: str) -> None:
+        """Loads the network from a file or its bytes.
 
         Args:
             threads: CPU threads of one call; 0 for one per core.
@@ -37,9 +37,11 @@ class Transform:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         providers = _providers(device)
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers)
+            source = model if isinstance(model, bytes) else str(model)
+            self._session = onnxruntime.InferenceSession(source, options, providers)
         except Exception as error:
-            raise BundleError(f"{path} cannot be loaded by ONNX Runtime: {error}") from None
+            name = "the network" if isinstance(model, bytes) else model
+            raise BundleError(f"{name} cannot be loaded by ONNX Runtime: {error}") from None
         self._inputs = [node.name for node in self._session.get_inputs()]
 
     def __call__(self, *inputs: NDArray[np.generic]) -> NDArray[np.float32]:

@@ -14,17 +14,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from shared.codec.entropy import EntropyModel
-from shared.codec.integer_network import (
-    ACTIVATION_MAX,
-    EXACT_LIMIT,
-    MEAN_STEPS,
-    SCALE_COUNT,
-    IntegerLayer,
-    IntegerNetwork,
-)
+from shared.codec.integer_network import ACTIVATION_MAX, MEAN_STEPS, SCALE_COUNT, IntegerNetwork
 from shared.codec.latents import HYPER_MAX, QUALITY_STEPS, Latents
 from shared.codec.tables import TOTAL, Tables, normalised
 from training.entropy_model import ACTIVATION_STEPS, SCALE_LOG_STEP, SCALE_MIN, HyperSynthesis
+from training.integer_network import EXACT_LIMIT, IntegerLayer
 from training.model import TrainableCodec
 
 log = logging.getLogger(__name__)
@@ -38,7 +32,7 @@ PRIOR_WEIGHT = 200.0
 """How many observations the Gaussian shape of a table is worth beside the histogram."""
 
 
-def integer_network(float_network: HyperSynthesis) -> IntegerNetwork:
+def integer_layers(float_network: HyperSynthesis) -> list[IntegerLayer]:
     """Scales each output channel's weights by the largest power of two that keeps all partial sums exact."""
     levels = float_network.first_bias.shape[0]
     latents = float_network.latents
@@ -59,7 +53,7 @@ def integer_network(float_network: HyperSynthesis) -> IntegerNetwork:
     for weight, bias, scale_in, scale_out, upsample, clip in plain:
         layers.append(_integer_layer(weight, bias, scale_in, scale_out, largest_input, upsample, clip))
         largest_input = ACTIVATION_MAX
-    return IntegerNetwork(layers)
+    return layers
 
 
 def _integer_layer(
@@ -70,13 +64,13 @@ def _integer_layer(
     biases = (bias.detach().double() * out).numpy()
     reach = np.abs(weights).sum((1, 2, 3)) * largest + np.abs(biases).max(0) + 0.5
     # Rounding may add half a unit to each weight.
-    spare = EXACT_LIMIT - 0.5 * largest * weights[0].size - 2
+    spare = EXACT_LIMIT - 0.5 * largest * weights[0].size - 4
     shifts = np.clip(np.floor(np.log2(spare / reach)), 0, LARGEST_SHIFT)
     factor = np.exp2(shifts)
     return IntegerLayer(
-        np.round(weights * factor[:, None, None, None]).astype(np.float32),
-        np.round(biases * factor).astype(np.float32),
-        np.exp2(-shifts).astype(np.float32),
+        np.round(weights * factor[:, None, None, None]).astype(np.int32),
+        np.round(biases * factor).astype(np.int32),
+        shifts.astype(np.uint8),
         upsample,
         clip,
     )
@@ -99,9 +93,10 @@ class Histograms:
 def count(codec: TrainableCodec, network: IntegerNetwork, images: Iterable[Tensor]) -> Histograms:
     """Codes uint8[3, H, W] pictures (sides multiples of 64) at every level and counts the symbols."""
     latents = np.zeros((SCALE_COUNT * MEAN_STEPS, 2 * TABLE_REACH + 1), np.int64)
-    hyper = np.zeros((network.levels, codec.config.hyper, 2 * HYPER_MAX + 1), np.int64)
+    levels = len(codec.config.lambdas)
+    hyper = np.zeros((levels, codec.config.hyper, 2 * HYPER_MAX + 1), np.int64)
     for image in tqdm(list(images), desc="counting", unit="photo"):
-        for level in range(network.levels):
+        for level in range(levels):
             y, z = codec.integers(image[None].float() / 255, level)
             hyper_values = z[0].numpy().astype(np.int8)
             means, indexes = network(hyper_values, level)
@@ -159,7 +154,7 @@ def rate_loss(codec: TrainableCodec, entropy: EntropyModel, images: Iterable[Ten
     integer = floating = 0.0
     for image in images:
         height, width = image.shape[1:]
-        for level in range(entropy.network.levels):
+        for level in range(entropy.levels):
             y, z = codec.integers(image[None].float() / 255, level)
             means, indexes = codec.hyper_synthesis(z, torch.tensor([level]))
             floating += float(codec.latent_bits(y, means, indexes).sum() + codec.hyper_prior(z).sum()) / 8
