@@ -268,3 +268,23 @@ def test_every_error_has_a_status_and_a_reason_of_its_own() -> None:
     assert set(status.STATUS) == set(ours())
     reasons = [cls.reason for cls in ours()]
     assert len(set(reasons)) == len(reasons)
+
+
+def test_every_declared_package_is_pinned_to_one_version() -> None:
+    pinned = re.findall(r"^([\w.-]+)==\S+$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set().union(*(distributions_of(extra) for extra in extras)) <= {normal(name) for name in pinned}
+
+
+@pytest.mark.parametrize("extra", ["edge", "gpu", "cloud", "cloud-gpu", "train"])
+def test_no_install_brings_two_builds_of_the_onnx_runtime_and_the_edge_none_of_torch(extra: str) -> None:
+    asked = distributions_of(extra)
+    assert len(asked & {"onnxruntime", "onnxruntime-gpu"}) == 1
+    assert ("torch" in asked) == (extra not in {"edge", "gpu"})
+
+
+def test_every_declared_package_is_explained_and_no_other() -> None:
+    rows = [line.split("|")[1] for line in (ROOT / "docs/dependencies.md").read_text().splitlines() if line[:1] == "|"]
+    told = {normal(name) for row in rows for name in re.findall(r"`([\w.-]+)`", row)}
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert told | {"reader"} == set().union(*(distributions_of(extra) for extra in extras)) | set(extras)
