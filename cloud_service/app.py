@@ -22,7 +22,6 @@ from cloud_service.engine import InProcessEngine
 from cloud_service.event_feed import EventFeed
 from cloud_service.events import EventStore
 from cloud_service.gauges import StorageGauges
-from cloud_service.health import Problems
 from cloud_service.ingest import IngestService
 from cloud_service.metrics import Metrics
 from cloud_service.pipeline import Pipeline
@@ -31,6 +30,7 @@ from cloud_service.record_store.index import SegmentIndex
 from cloud_service.settings import CloudSettings
 from shared.clock import SystemClock
 from shared.codec.bundle import Bundle
+from shared.health import Problems
 from shared.rpc.servers import Server
 from shared.telemetry import TelemetryServer
 

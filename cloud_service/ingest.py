@@ -23,7 +23,6 @@ from icm.v1.ingest_pb2 import (
 )
 from icm.v1.ingest_pb2_grpc import IngestServiceServicer
 
-from cloud_service.health import Problems
 from cloud_service.metrics import Metrics
 from cloud_service.record_store import GroupCommit, RawRecord, RecordStore, SequenceSet
 from shared.camera_name import check_camera_name
@@ -39,6 +38,7 @@ from shared.errors import (
     ReferenceMissingError,
     StorageError,
 )
+from shared.health import Problems
 from shared.rpc.status import abort
 
 log = logging.getLogger(__name__)

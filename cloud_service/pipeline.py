@@ -25,12 +25,12 @@ from cloud_service.engine import Engine, FrameResult, Result, Work
 from cloud_service.event_feed import EventFeed
 from cloud_service.events import EventStore, FrameEvent
 from cloud_service.frame_key import FrameKey
-from cloud_service.health import Problems
 from cloud_service.metrics import Metrics
 from cloud_service.progress import load_progress
 from cloud_service.record_store import Chunk, Position, RecordStore
 from shared.clock import Clock
 from shared.errors import DetectorError, NotFoundError, RecordError, StorageError
+from shared.health import Problems
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 5.0

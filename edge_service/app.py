@@ -13,7 +13,6 @@ from icm.v1 import camera_pb2_grpc
 
 from edge_service.camera import THREADS, Camera, Codec
 from edge_service.frame_api import FrameApi, SubmittedCamera
-from edge_service.health import Problems
 from edge_service.metrics import EdgeMetrics
 from edge_service.settings import CameraSettings, EdgeSettings
 from edge_service.sources import Source, SubmittedSource, make_source
@@ -23,6 +22,7 @@ from shared.clock import Clock, SystemClock
 from shared.codec.bundle import Bundle
 from shared.codec.codec import Encoder
 from shared.errors import ConfigError
+from shared.health import Problems
 from shared.rpc.channels import open_channel
 from shared.rpc.servers import Server
 from shared.telemetry import TelemetryServer

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from edge_service.encoding import EncodingStage, FrameEncoder
 from edge_service.frame_queue import FrameQueue
-from edge_service.health import Problems
 from edge_service.metrics import EdgeMetrics
 from edge_service.reading import Reader, Thinning
 from edge_service.settings import CameraSettings
 from edge_service.sources import Source, SubmittedSource
 from edge_service.spool import CameraSpool
+from shared.health import Problems
 
 QUEUE_FRAMES = 2
 """Pictures between source and encoder: a frame that waits longer is only later, and each takes megabytes."""

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_service.frame_queue import FrameQueue
-from edge_service.health import Problems
 from edge_service.metrics import EdgeMetrics
 from edge_service.sources import Frame, Spooled
 from edge_service.spool import CameraSpool
 from shared.codec.codec import CodedFrame
 from shared.codec.record import StreamHeader
 from shared.errors import IcmError, SpoolError
+from shared.health import Problems
 from shared.telemetry import timed
 
 _log = logging.getLogger(__name__)

@@ -7,10 +7,10 @@ import threading
 
 from edge_service.backoff import Backoff
 from edge_service.frame_queue import FrameQueue
-from edge_service.health import Problems
 from edge_service.metrics import EdgeMetrics
 from edge_service.sources import Frame, Source
 from shared.errors import SourceError
+from shared.health import Problems
 
 _log = logging.getLogger(__name__)
 

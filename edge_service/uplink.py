@@ -9,12 +9,12 @@ import grpc
 from icm.v1 import ingest_pb2_grpc
 
 from edge_service.backoff import Backoff
-from edge_service.health import Problems
 from edge_service.metrics import EdgeMetrics
 from edge_service.record_stream import RecordStream
 from edge_service.spool import CameraSpool
 from shared.codec.record import StreamHeader
 from shared.errors import SpoolError, UplinkError
+from shared.health import Problems
 
 _log = logging.getLogger(__name__)
 

@@ -20,13 +20,13 @@ from icm.v1.ingest_pb2 import (
 from icm.v1.ingest_pb2_grpc import IngestServiceStub, add_IngestServiceServicer_to_server
 from sqlalchemy import Engine
 
-from cloud_service.health import Problems
 from cloud_service.ingest import IngestService
 from cloud_service.metrics import Metrics
 from cloud_service.record_store import GroupCommit, RecordStore
 from shared.clock import SystemClock
 from shared.codec.bundle import Bundle
 from shared.codec.record import Kind, Record, StreamHeader
+from shared.health import Problems
 from shared.rpc.channels import open_channel
 from shared.rpc.servers import Server
 from shared.rpc.status import reason_of

@@ -16,7 +16,6 @@ from cloud_service.decoding import BatchDecoder
 from cloud_service.engine import InProcessEngine
 from cloud_service.event_feed import EventFeed
 from cloud_service.events import EventStore
-from cloud_service.health import Problems
 from cloud_service.metrics import Metrics
 from cloud_service.pipeline import RETRY_SECONDS, Pipeline
 from cloud_service.record_store import RecordStore
@@ -24,6 +23,7 @@ from shared.clock import ManualClock
 from shared.codec.bundle import Bundle
 from shared.codec.codec import CodedFrame
 from shared.codec.record import Record
+from shared.health import Problems
 from tests.cloud_service.parts import (
     EPOCH,
     BrightnessDetector,

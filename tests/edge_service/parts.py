@@ -10,11 +10,11 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_service.health import Problems
 from edge_service.spool import CameraSpool
 from shared.codec.codec import CodedFrame
 from shared.codec.record import Kind, Record, StreamHeader
 from shared.errors import ImageError
+from shared.health import Problems
 
 CODEC_ID = bytes(range(32))
 OTHER_CODEC_ID = bytes(32)

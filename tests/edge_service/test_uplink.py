@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 import pytest
 
 from edge_service.backoff import Backoff
-from edge_service.health import Problems
 from edge_service.metrics import EdgeMetrics
 from edge_service.spool import CameraSpool, Spool
 from edge_service.uplink import Uplink
 from shared.errors import UplinkError
+from shared.health import Problems
 from shared.rpc.channels import open_channel
 from tests.edge_service.ingest_server import Ingest, serving
 from tests.edge_service.parts import CODEC_ID, OTHER_CODEC_ID, spool_records

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from edge_service.health import Problems
+from shared.health import Problems
 
 
 def test_a_problem_is_news_once_and_so_is_its_end() -> None:
