@@ -212,14 +212,16 @@ def _push_surprises(coder: Any, positions: NDArray[np.int64], differences: NDArr
 def _pop_surprises(coder: Any, values: NDArray[np.int32]) -> None:
     count = _pop_number(coder) << 16
     count |= _pop_number(coder)
+    last = -1
     for _ in range(count):
-        if coder.is_empty():
-            raise RecordError("the payload is damaged: it ends early")
         position = _pop_number(coder) << 16
         position |= _pop_number(coder)
-        if position >= len(values):
-            raise RecordError("the payload is damaged: a position is out of range")
-        values[position] += _pop_integer(coder)
+        difference = _pop_integer(coder)
+        # A spent coder can go on giving zeros for ever: only rising positions and true differences cost bits for sure.
+        if not (last < position < len(values) and difference):
+            raise RecordError("the payload is damaged: it lists a surprise that is none")
+        values[position] += difference
+        last = position
 
 
 def _push_integer(coder: Any, value: int) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import constriction
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.codec import entropy
 from shared.codec.bundle import Bundle
 from shared.codec.latents import HYPER_MAX, LATENT_MAX, Latents, hyper_size, latent_size
 from shared.errors import RecordError
@@ -56,6 +58,23 @@ def test_any_bytes_as_a_payload_give_latents_or_a_record_error(
     except RecordError:
         return
     assert latents.values.shape == (192, *latent_size(*size))
+
+
+@pytest.mark.parametrize("left", [1, 1000, 1 << 22])
+def test_a_payload_that_claims_four_billion_surprises_is_refused_at_once(codec: Bundle, left: int) -> None:
+    """A spent coder gives zeros without end; counting on it to run dry would hang the decoder for hours."""
+    coder = constriction.stream.stack.AnsCoder(np.array([left], np.uint32))
+    for half in (0xFFFF, 0xFFFF):
+        entropy._push_number(coder, half)
+    model, quality, size = codec.entropy, 48, (64, 64)
+    hyper = np.zeros((model.hyper_channels, *hyper_size(*size)), np.int8)
+    expected = model.predict(hyper, quality, *latent_size(*size))
+    entropy._push_symbols(coder, np.zeros(len(expected.order), np.int32), expected.order_tables, model.latent_tables)
+    tables = model._hyper_tables(quality, hyper[0].size)
+    entropy._push_symbols(coder, hyper.ravel().astype(np.int32), tables, model.hyper_tables)
+    payload = coder.get_compressed().astype("<u4").tobytes()
+    with pytest.raises(RecordError, match="surprise"):
+        model.decode(payload, quality, *size)
 
 
 def test_a_quality_above_the_best_level_is_named(codec: Bundle) -> None:
