@@ -80,7 +80,10 @@ class Edge:
         """
         settings, problems = self._settings, self._problems
         async with AsyncExitStack() as stack:
-            spool = Spool(settings.spool.folder, settings.spool.max_bytes, settings.spool.max_age_seconds, self._clock)
+            kept = settings.spool
+            spool = Spool(
+                kept.folder, kept.max_bytes, kept.max_age_seconds, self._clock, kept.policy, self._metrics.count_lost
+            )
             stack.callback(spool.close)
             self._metrics.watch_spool(lambda: spool.bytes, spool.oldest_seconds)
             server = Server(settings.frame_api.address, settings.frame_api.allow_plaintext)

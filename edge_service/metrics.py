@@ -18,12 +18,17 @@ DROP_REASONS = (
     "queue_full",
     "image",
     "shutdown",
+    "spool_full",
+    "spool_aged",
+    "spool_damaged",
     "rejected_damaged",
     "rejected_reference_missing",
     "rejected_unspecified",
 )
 """queue_full: the encoder is too slow for a live source; image: cannot be coded; shutdown: the spool had no room when
-the process ended; rejected_*: by the cloud, after the frame was spooled."""
+the process ended; spool_full, spool_aged: the oldest records went so that newer ones find room (policy drop_oldest; one
+that was already on its way may have arrived); spool_damaged: could not be read from a damaged spool, counted at most;
+rejected_*: by the cloud, after the frame was spooled."""
 
 
 class EdgeMetrics:
@@ -85,3 +90,7 @@ class EdgeMetrics:
         """A frame is lost before it was spooled."""
         self.frames.labels(camera, "dropped").inc()
         self.dropped.labels(camera, reason).inc()
+
+    def count_lost(self, camera: str, reason: str, count: int) -> None:
+        """Records are lost after they were spooled."""
+        self.dropped.labels(camera, reason).inc(count)

@@ -139,13 +139,16 @@ class SpoolSettings(_Section):
     """Records that the cloud has not persisted yet."""
 
     folder: Path = Field(default=Path("data/edge"), description="Where the spool lies; must survive restarts.")
-    max_bytes: int = Field(
-        default=10 << 30, gt=0, description="Records kept at most, in bytes; when full, cameras wait (policy block)."
-    )
+    max_bytes: int = Field(default=10 << 30, gt=0, description="Records kept at most, in bytes.")
     max_age_seconds: float = Field(
         default=7 * 86_400.0,
         gt=0,
         description="Age in seconds of the oldest record from which on the spool counts as full.",
+    )
+    policy: Literal["block", "drop_oldest"] = Field(
+        default="block",
+        description="When full: block lets cameras wait, drop_oldest lets the oldest records go, each counted. A full"
+        " disk always makes them wait.",
     )
 
 

@@ -10,32 +10,25 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, NamedTuple
 
+from edge_service.spool_repair import SCHEMA, repair
 from shared.clock import Clock
 from shared.errors import SpoolError, SpoolFullError
 
 FILE_NAME = "spool.sqlite"
 LOCK_NAME = "spool.lock"
 
-# A header holds for the records from its first sequence on, up to the next header's.
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS camera (
-    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, epoch INTEGER NOT NULL, next_sequence INTEGER NOT NULL,
-    last_persisted INTEGER NOT NULL, bytes INTEGER NOT NULL
-);
-CREATE TABLE IF NOT EXISTS header (
-    camera INTEGER NOT NULL, first_sequence INTEGER NOT NULL, content BLOB NOT NULL,
-    PRIMARY KEY (camera, first_sequence)
-);
-CREATE TABLE IF NOT EXISTS record (
-    camera INTEGER NOT NULL, sequence INTEGER NOT NULL, spooled_us INTEGER NOT NULL, content BLOB NOT NULL,
-    PRIMARY KEY (camera, sequence)
-);
-"""
+Policy = Literal["block", "drop_oldest"]
+"""What a full spool does with a new record: refuse it, so that cameras wait, or let the oldest records go for it."""
+
+OnDrop = Callable[[str, str, int], None]
+"""Told camera, reason (``spool_full``, ``spool_aged`` or ``spool_damaged``) and number of records that are lost."""
 
 
 @dataclass(frozen=True)
@@ -46,29 +39,53 @@ class Batch:
     records: list[tuple[int, bytes]]
 
 
+class _Waiting(NamedTuple):
+    """A record that waits, and whose it is."""
+
+    spooled_us: int
+    camera: int
+    name: str
+    sequence: int
+    size: int
+
+
 class Spool:
     """The spool of one edge process. Thread-safe; every method may block on the disk."""
 
-    def __init__(self, folder: Path, max_bytes: int, max_age_seconds: float, clock: Clock) -> None:
-        """Opens the spool, or makes it.
+    def __init__(
+        self,
+        folder: Path,
+        max_bytes: int,
+        max_age_seconds: float,
+        clock: Clock,
+        policy: Policy = "block",
+        on_drop: OnDrop = lambda camera, reason, count: None,
+    ) -> None:
+        """Opens the spool, or makes it. A damaged file is set aside, and what can be read of it goes on.
 
         Raises:
-            SpoolError: the folder cannot be used, another process uses it, or the file is damaged.
+            SpoolError: the folder cannot be used, or another process uses it.
         """
         self.path = folder / FILE_NAME
         self._max_bytes, self._max_age, self._clock = max_bytes, max_age_seconds, clock
+        self._policy, self._on_drop = policy, on_drop
         self._lock = threading.Lock()
         self._lock_file = _lock_folder(folder)
         self._bytes: int
         self._cameras: dict[str, CameraSpool] = {}
         try:
             with self._reporting():
+                for camera, count in repair(self.path).items():
+                    on_drop(camera, "spool_damaged", count)
                 # Appends must survive a power cut before they are sent. Deletions need not: a record that comes back
                 # is sent again, and the cloud knows it already.
                 self._durable = self._connect("FULL")
-                self._durable.executescript(_SCHEMA)
+                self._durable.executescript(SCHEMA)
                 self._relaxed = self._connect("NORMAL")
                 (self._bytes,) = self._durable.execute("SELECT coalesce(sum(bytes), 0) FROM camera").fetchone()
+        except OSError as error:
+            os.close(self._lock_file)
+            raise SpoolError(f"cannot repair the spool file {self.path}: {error.strerror}") from None
         except SpoolError:
             os.close(self._lock_file)
             raise
@@ -108,29 +125,55 @@ class Spool:
     def oldest_seconds(self) -> float:
         """How long the oldest record has been waiting; 0 if there is none."""
         with self._reading() as connection:
-            times = [
-                spooled_us
-                for (camera,) in connection.execute("SELECT id FROM camera WHERE bytes > 0").fetchall()
-                for (spooled_us,) in connection.execute(
-                    "SELECT spooled_us FROM record WHERE camera = ? ORDER BY sequence LIMIT 1", (camera,)
-                )
-            ]
-        return max(0.0, (self._clock.now_us() - min(times)) / 1e6) if times else 0.0
+            return self._age(self._oldest(connection))
 
-    def check_room(self, size: int) -> None:
-        """Raises SpoolFullError: a record of this size finds no room."""
-        if self._bytes + size > self._max_bytes:
-            raise SpoolFullError(
-                f"the spool {self.path} is full: it holds {self._bytes} of {self._max_bytes} bytes;"
-                " it empties when the cloud takes the records (spool.max_bytes sets the bound)"
+    def _make_room(self, connection: sqlite3.Connection, size: int) -> list[tuple[str, _Waiting]]:
+        """Inside a transaction: lets records go, if the policy allows it, until one of this size finds room.
+
+        Returns:
+            The records that went, each with the reason.
+
+        Raises:
+            SpoolFullError: there is no room.
+        """
+        gone: list[tuple[str, _Waiting]] = []
+        held = self._bytes
+        while True:
+            oldest = self._oldest(connection)
+            if held + size > self._max_bytes:
+                reason, state = "spool_full", f"it holds {held} of {self._max_bytes} bytes"
+                bound = "spool.max_bytes"
+            elif self._age(oldest) > self._max_age:
+                reason, bound = "spool_aged", "spool.max_age_seconds"
+                state = f"its oldest record has waited {self._age(oldest):.0f} of at most {self._max_age:.0f} s"
+            else:
+                return gone
+            if self._policy == "block" or oldest is None:
+                raise SpoolFullError(
+                    f"the spool {self.path} is full: {state}; it empties when the cloud takes the records"
+                    f" ({bound} sets the bound)"
+                )
+            held -= _delete(connection, oldest.camera, oldest.sequence, oldest.sequence)
+            gone.append((reason, oldest))
+
+    def _tell(self, gone: list[tuple[str, _Waiting]]) -> None:
+        for (name, reason), count in Counter((record.name, reason) for reason, record in gone).items():
+            self._on_drop(name, reason, count)
+
+    def _oldest(self, connection: sqlite3.Connection) -> _Waiting | None:
+        """The record that was spooled first. Within a camera that is the one with the lowest sequence."""
+        firsts = [
+            _Waiting(spooled_us, camera, name, sequence, size)
+            for camera, name in connection.execute("SELECT id, name FROM camera WHERE bytes > 0").fetchall()
+            for spooled_us, sequence, size in connection.execute(
+                "SELECT spooled_us, sequence, length(content) FROM record WHERE camera = ? ORDER BY sequence LIMIT 1",
+                (camera,),
             )
-        age = self.oldest_seconds()
-        if age > self._max_age:
-            raise SpoolFullError(
-                f"the spool {self.path} is full: its oldest record has waited {age:.0f} of at most"
-                f" {self._max_age:.0f} s; it empties when the cloud takes the records (spool.max_age_seconds"
-                " sets the bound)"
-            )
+        ]
+        return min(firsts, default=None)
+
+    def _age(self, record: _Waiting | None) -> float:
+        return max(0.0, (self._clock.now_us() - record.spooled_us) / 1e6) if record is not None else 0.0
 
     def _connect(self, synchronous: str) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
@@ -165,7 +208,7 @@ class Spool:
                 raise SpoolFullError(f"the disk that holds the spool {self.path} is full: make room on it") from None
             if type(error) is sqlite3.DatabaseError:
                 raise SpoolError(
-                    f"the spool file {self.path} is damaged ({error}): move it away to start with an empty spool"
+                    f"the spool file {self.path} is damaged ({error}): restart icm-edge, which saves what it can"
                 ) from None
             raise SpoolError(f"cannot use the spool file {self.path}: {error}") from None
 
@@ -191,14 +234,14 @@ class CameraSpool:
             header: the packed stream header that holds from this record on; None: the last one still does.
 
         Raises:
-            SpoolFullError: there is no room; the sequence is not used up.
+            SpoolFullError: there is no room, and the policy makes none; the sequence is not used up.
             SpoolError: the disk failed; likewise.
         """
         if sequence != self.next_sequence:
             raise ValueError(f"record {sequence} does not follow: the next is {self.next_sequence}")
         spool = self._spool
-        spool.check_room(len(record))
         with spool._writing(spool._durable) as connection:
+            gone = spool._make_room(connection, len(record))
             if header is not None:
                 connection.execute("INSERT INTO header VALUES (?, ?, ?)", (self._row, sequence, header))
             connection.execute(
@@ -211,7 +254,8 @@ class CameraSpool:
         # Only this thread writes next_sequence; the sum is shared and so counted under the lock.
         self.next_sequence = sequence + 1
         with spool._lock:
-            spool._bytes += len(record)
+            spool._bytes += len(record) - sum(dropped.size for _, dropped in gone)
+        spool._tell(gone)
 
     def read(self, after: int, max_records: int, max_bytes: int) -> Batch | None:
         """The first records after a sequence that share a header, at least one however large; None if there is none."""
@@ -254,9 +298,13 @@ class CameraSpool:
         return self.read(0, 1, 0) is None
 
     def last_persisted(self) -> int:
-        """Highest sequence that the cloud said to hold; 0 for none."""
+        """Highest persisted sequence that no record waits below; 0 for none."""
         with self._spool._reading() as connection:
-            (sequence,) = connection.execute("SELECT last_persisted FROM camera WHERE id = ?", (self._row,)).fetchone()
+            (sequence,) = connection.execute(
+                "SELECT min(last_persisted, coalesce((SELECT min(sequence) - 1 FROM record WHERE camera = id),"
+                " last_persisted)) FROM camera WHERE id = ?",
+                (self._row,),
+            ).fetchone()
             return int(sequence)
 
     def persisted(self, first: int, last: int) -> None:
@@ -268,26 +316,30 @@ class CameraSpool:
         self._delete(first, last, 0)
 
     def _delete(self, first: int, last: int, persisted: int) -> None:
-        spool, span = self._spool, (self._row, first, last)
-        where = "WHERE camera = ? AND sequence BETWEEN ? AND ?"
+        spool = self._spool
         with spool._writing(spool._relaxed) as connection:
-            (size,) = connection.execute(
-                f"SELECT coalesce(sum(length(content)), 0) FROM record {where}", span
-            ).fetchone()
-            connection.execute(f"DELETE FROM record {where}", span)
+            size = _delete(connection, self._row, first, last)
             connection.execute(
-                "UPDATE camera SET bytes = bytes - ?, last_persisted = max(last_persisted, ?) WHERE id = ?",
-                (size, persisted, self._row),
-            )
-            # Headers that no record is left under; the newest stays, because more records may follow under it.
-            connection.execute(
-                "DELETE FROM header WHERE camera = :camera AND first_sequence < (SELECT max(first_sequence) FROM header"
-                " WHERE camera = :camera AND first_sequence <= coalesce((SELECT min(sequence) FROM record"
-                " WHERE camera = :camera), 1 << 62))",
-                {"camera": self._row},
+                "UPDATE camera SET last_persisted = max(last_persisted, ?) WHERE id = ?", (persisted, self._row)
             )
         with spool._lock:
             spool._bytes -= size
+
+
+def _delete(connection: sqlite3.Connection, camera: int, first: int, last: int) -> int:
+    """Lets the records ``first`` to ``last`` go; returns how many bytes they had."""
+    span, where = (camera, first, last), "WHERE camera = ? AND sequence BETWEEN ? AND ?"
+    (size,) = connection.execute(f"SELECT coalesce(sum(length(content)), 0) FROM record {where}", span).fetchone()
+    connection.execute(f"DELETE FROM record {where}", span)
+    connection.execute("UPDATE camera SET bytes = bytes - ? WHERE id = ?", (size, camera))
+    # Headers that no record is left under; the newest stays, because more records may follow under it.
+    connection.execute(
+        "DELETE FROM header WHERE camera = :camera AND first_sequence < (SELECT max(first_sequence) FROM header"
+        " WHERE camera = :camera AND first_sequence <= coalesce((SELECT min(sequence) FROM record"
+        " WHERE camera = :camera), 1 << 62))",
+        {"camera": camera},
+    )
+    return int(size)
 
 
 def _lock_folder(folder: Path) -> int:

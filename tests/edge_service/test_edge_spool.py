@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_service.spool import FILE_NAME, Spool
+from edge_service.spool import Spool
 from shared.clock import ManualClock
 from shared.codec.record import StreamHeader
 from shared.errors import SpoolError, SpoolFullError
@@ -115,6 +115,17 @@ def test_only_persisted_records_raise_last_persisted(spool: Spool) -> None:
     assert sequences(spool) == [6]
 
 
+def test_last_persisted_never_speaks_for_a_record_that_still_waits(spool: Spool) -> None:
+    gate = spool.camera("gate")
+    spool_records(gate, 6)
+    gate.persisted(4, 6)
+    assert gate.last_persisted() == 0
+    gate.persisted(1, 2)
+    assert gate.last_persisted() == 2
+    gate.persisted(3, 3)
+    assert gate.last_persisted() == 6
+
+
 def test_refuses_a_sequence_out_of_turn(spool: Spool) -> None:
     gate = spool.camera("gate")
     with pytest.raises(ValueError, match="the next is 1"):
@@ -165,12 +176,6 @@ def test_a_full_disk_is_told_apart_and_uses_up_no_sequence(spool: Spool) -> None
 def test_a_second_process_is_kept_out(spool: Spool, clock: ManualClock) -> None:
     with pytest.raises(SpoolError, match="in use by another icm-edge"):
         Spool(spool.path.parent, 1, 1.0, clock)
-
-
-def test_a_damaged_file_is_named(tmp_path: Path, clock: ManualClock) -> None:
-    (tmp_path / FILE_NAME).write_bytes(b"this is no database at all" * 100)
-    with pytest.raises(SpoolError, match=f"{FILE_NAME} is damaged"):
-        Spool(tmp_path, 1, 1.0, clock)
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, clock: ManualClock) -> None:
