@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -13,6 +13,9 @@ from shared.codec.bundle import Bundle
 from shared.codec.latents import QUALITY_STEPS, Latents
 from shared.codec.record import Kind, Record, check_size
 from shared.errors import ConfigError, ImageError, RecordError, ReferenceMissingError
+
+PIXELS_AT_ONCE = 1 << 22
+"""Of all pictures in one call of the synthesis, which takes about 200 bytes of memory for each."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +93,10 @@ class Decoder:
         return latents
 
     def pictures(self, latents: Sequence[Latents]) -> list[NDArray[np.uint8]]:
-        """Pictures of several frames, uint8[H, W, 3] RGB each; neighbours of one size share a call of the network."""
+        """Pictures of several frames, uint8[H, W, 3] RGB each; each of ``batches`` takes one call of the network."""
         pictures: list[NDArray[np.uint8]] = []
-        for (width, height), group in groupby(latents, key=lambda item: (item.width, item.height)):
-            frames = list(group)
+        for frames in batches(latents):
+            width, height = frames[0].width, frames[0].height
             values = np.stack([frame.values for frame in frames])
             ungains = np.stack([self._bundle.ungains(frame.quality) for frame in frames])
             pictures.extend(p[:height, :width] for p in self._bundle.synthesis.pictures(values, ungains))
@@ -102,6 +105,15 @@ class Decoder:
     def decode(self, record: Record, width: int, height: int) -> NDArray[np.uint8]:
         """The picture of a record, uint8[height, width, 3] RGB; raises as ``latents`` does."""
         return self.pictures([self.latents(record, width, height)])[0]
+
+
+def batches(latents: Sequence[Latents]) -> Iterator[list[Latents]]:
+    """The frames in their order, neighbours of one size together as long as they have few enough pixels."""
+    for (width, height), group in groupby(latents, key=lambda item: (item.width, item.height)):
+        frames = list(group)
+        count = max(1, PIXELS_AT_ONCE // (width * height))
+        for start in range(0, len(frames), count):
+            yield frames[start : start + count]
 
 
 def quality_units(bundle: Bundle, quality: float) -> int:

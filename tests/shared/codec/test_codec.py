@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from shared.codec.bundle import Bundle
-from shared.codec.codec import Decoder, Encoder
+from shared.codec.codec import Decoder, Encoder, batches
+from shared.codec.latents import Latents
 from shared.codec.record import Kind
 from shared.errors import ConfigError, ImageError, RecordError, ReferenceMissingError
 
@@ -94,3 +95,12 @@ def test_a_level_that_the_bundle_lacks_is_refused(codec: Bundle, scene: NDArray[
 def test_what_is_no_picture_is_refused(codec: Bundle, shape: tuple[int, ...]) -> None:
     with pytest.raises(ImageError):
         Encoder(codec).encode(np.zeros(shape, np.uint8), 3)
+
+
+def test_large_pictures_do_not_share_a_call_so_that_memory_stays_bounded() -> None:
+    def latents(width: int, height: int) -> Latents:
+        return Latents(np.zeros((1, 1, 1), np.int16), np.zeros((1, 1, 1), np.int8), 0, width, height)
+
+    small, hd, eight_k = latents(640, 384), latents(1920, 1080), latents(7680, 4320)
+    found = batches([small] * 4 + [hd] * 3 + [eight_k] * 2 + [small])
+    assert [len(frames) for frames in found] == [4, 2, 1, 1, 1, 1]
