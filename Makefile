@@ -1,7 +1,7 @@
 # make demo    plays a clip through edge and cloud and shows what happens   (FRAMES=n ends it earlier)
 # make test    runs all tests                                               (PYTEST_ARGS='-k spool' chooses)
 # make check   style, types, contracts, and that the generated stubs fit the contracts
-# make bench   measures                                                     (BENCH='speed --help' chooses)
+# make bench   measures speed and cost                                      (BENCH='rate-accuracy ...' chooses)
 # make proto   generates the stubs anew after a contract was changed
 # make clean   removes what runs left behind; the environment (.venv) and what was fetched (.cache) stay
 #
@@ -33,7 +33,12 @@ check: $(INSTALLED)
 	  || { echo "proto/gen does not fit proto/icm: run 'make proto' and commit what it changes" >&2; exit 1; }
 
 bench: $(INSTALLED)
+ifdef BENCH
 	$(BIN)/icm-bench $(BENCH)
+else
+	$(BIN)/icm-bench speed
+	$(BIN)/icm-bench cost
+endif
 
 proto: $(INSTALLED)
 	$(call generate,proto/gen)
