@@ -17,6 +17,7 @@ from icm.v1.frame_pb2 import Detection, FrameDetections
 from PIL import Image
 from sqlalchemy.exc import SQLAlchemyError
 
+from cloud_service.access import ANYBODY, Access
 from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.archive.writer import VideoSegment
 from cloud_service.event_feed import EventFeed
@@ -39,17 +40,26 @@ class ArchiveService(ArchiveServiceServicer):
     """See archive.proto."""
 
     def __init__(
-        self, bundle: Bundle, store: RecordStore, catalogue: VideoCatalogue, events: EventStore, feed: EventFeed
+        self,
+        bundle: Bundle,
+        store: RecordStore,
+        catalogue: VideoCatalogue,
+        events: EventStore,
+        feed: EventFeed,
+        access: Access = ANYBODY,
     ) -> None:
+        """Args: access, who may read which camera."""
         self._bundle = bundle
         self._store = store
         self._catalogue = catalogue
         self._events = events
         self._feed = feed
+        self._access = access
         self._decoding = asyncio.Semaphore(_DECODES_AT_ONCE)
 
     async def ListCameras(self, request: pb.ListCamerasRequest, context: Any) -> pb.ListCamerasResponse:
-        """See archive.proto."""
+        """See archive.proto. A caller that may not read a camera does not see it here."""
+        caller = self._access.caller(context)
         return pb.ListCamerasResponse(
             cameras=[
                 pb.Camera(
@@ -60,6 +70,7 @@ class ArchiveService(ArchiveServiceServicer):
                     last_capture=_timestamp(camera.last_capture_us),
                 )
                 for camera in self._store.cameras()
+                if caller.reads(camera.camera)
             ]
         )
 
@@ -68,6 +79,7 @@ class ArchiveService(ArchiveServiceServicer):
         from_us = _microseconds(request, "from")
         to_us = _microseconds(request, "to")
         async with _errors_answered(context):
+            self._access.caller(context).check_reads(request.camera)
             if request.camera not in self._store.names():
                 raise NotFoundError(f"there is no camera {request.camera!r}; ListCameras names them")
             videos = await asyncio.to_thread(self._catalogue.list, request.camera, from_us, to_us)
@@ -76,6 +88,7 @@ class ArchiveService(ArchiveServiceServicer):
     async def GetFrame(self, request: pb.GetFrameRequest, context: Any) -> pb.GetFrameResponse:
         """See archive.proto."""
         async with _errors_answered(context), self._decoding:
+            self._access.caller(context).check_reads(request.frame.camera)
             answer = await asyncio.to_thread(self._frame, FrameKey.from_message(request.frame), request.format)
         return answer
 
@@ -85,6 +98,7 @@ class ArchiveService(ArchiveServiceServicer):
         # A caller's own deadline ends the call by itself.
         patience = _WAIT_SECONDS if context.time_remaining() is None else None
         async with _errors_answered(context):
+            self._access.caller(context).check_reads(request.frame.camera)
             with self._feed.subscribe(lambda event: event.key == key) as subscription:
                 # Subscribed first, so that an event made between the two is not missed.
                 event = await asyncio.to_thread(self._events.get, key)
@@ -100,10 +114,11 @@ class ArchiveService(ArchiveServiceServicer):
         self, request: pb.WatchDetectionsRequest, context: Any
     ) -> AsyncIterator[pb.WatchDetectionsResponse]:
         """See archive.proto. A watcher that lags too far behind is ended with RESOURCE_EXHAUSTED, never sent gaps."""
-        with self._feed.subscribe(lambda event: request.camera in ("", event.key.camera)) as subscription:
-            # Headers tell the caller that the subscription stands.
-            await context.send_initial_metadata(())
-            async with _errors_answered(context):
+        async with _errors_answered(context):
+            self._access.caller(context).check_reads(request.camera)
+            with self._feed.subscribe(lambda event: request.camera in ("", event.key.camera)) as subscription:
+                # Headers tell the caller that the subscription stands.
+                await context.send_initial_metadata(())
                 while (event := await subscription.next()) is not None:
                     yield pb.WatchDetectionsResponse(detections=detections_message(event))
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from cloud_service.certificates.cli import add_commands
 from cloud_service.settings import CloudSettings
 from shared.errors import ConfigError, IcmError
 from shared.settings import explain_settings, load_settings
@@ -43,6 +44,8 @@ def _parser() -> argparse.ArgumentParser:
             "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, such as ingest.credit=32"
         )
         sub.set_defaults(command=command)
+    certs = commands.add_parser("certs", help="certificates for mutual TLS", description="certificates for mutual TLS")
+    add_commands(certs)
     config = commands.add_parser("config", help="about the settings", description="about the settings")
     config.add_argument("--explain", action="store_true", required=True, help="print every setting with its meaning")
     config.set_defaults(command=_config)
@@ -65,12 +68,19 @@ def _run(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     settings = _settings(options)
+    from cloud_service.access import certificate_access
     from cloud_service.archive.storage import ArchiveStorage
     from cloud_service.detection import load_detector
+    from shared.clock import SystemClock
     from shared.codec.bundle import Bundle
     from shared.rpc.servers import check_plaintext
+    from shared.rpc.tls import check_tls
 
-    check_plaintext(settings.ingest.address, settings.ingest.allow_plaintext)
+    if settings.ingest.tls:
+        check_tls(settings.ingest.tls)
+        certificate_access(settings.ingest.tls, SystemClock())
+    else:
+        check_plaintext(settings.ingest.address, settings.ingest.allow_plaintext)
     bundle = Bundle.load(settings.bundle, settings.threads, settings.device)
     detector = load_detector(settings)
     ArchiveStorage(settings.archive_url)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_settings import SettingsConfigDict
 
+from shared.rpc.tls import MutualTlsSettings
 from shared.settings import ServiceSettings
 
 
@@ -25,6 +26,27 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class IngestTlsSettings(MutualTlsSettings):
+    """Mutual TLS: callers need a certificate of the authority, which names what they may do."""
+
+    revoked: Path | None = Field(
+        default=None,
+        description="PEM file of the authority's lists of revoked certificates. Unset: none was revoked.",
+    )
+
+
+class LimitSettings(_Section):
+    """What one client may ask for: the holder of a certificate, or in plaintext an address."""
+
+    streams: int = Field(default=512, ge=1, description="Calls that may run at once; every camera is one.")
+    bytes_per_second: int = Field(
+        default=32 << 20, ge=1 << 10, description="Bytes taken in a second; what comes faster waits with its sender."
+    )
+    message_bytes: int = Field(
+        default=20 << 20, ge=1 << 20, le=1 << 30, description="Bytes of the largest message that is taken."
+    )
+
+
 class IngestSettings(_Section):
     """Where edges send records, and clients read the archive."""
 
@@ -35,7 +57,20 @@ class IngestSettings(_Section):
     allow_plaintext: bool = Field(
         default=False, description="Listen in plaintext beyond this machine; for networks you trust only."
     )
+    tls: IngestTlsSettings | None = Field(default=None, description="Mutual TLS. Unset: plaintext.")
+    limits: LimitSettings = Field(default=LimitSettings(), description="What one client may ask for.")
     credit: int = Field(default=64, ge=1, le=4096, description="Records per camera that may be unacknowledged at once.")
+    credit_bytes: int = Field(
+        default=8 << 20,
+        ge=1 << 16,
+        description="Bytes of records per camera that may be unacknowledged at once; a larger one may come alone.",
+    )
+    pending_bytes: int = Field(
+        default=256 << 20,
+        ge=1 << 20,
+        description="Bytes of records of all cameras that may wait to be persisted; edges that bring more are told to"
+        " come back later.",
+    )
     group_delay_seconds: float = Field(
         default=0.02, ge=0, le=1, description="Seconds a record waits for others to share its fsync."
     )

@@ -15,8 +15,11 @@
     ├── StorageError             the cloud's disk cannot take or give data
     │   └── StorageFullError     it is full
     ├── ProtocolError            a peer breaks the rules of a call
+    ├── CameraTakenError         two edges send the same camera
     ├── NotFoundError            a camera, frame or segment that is not there
     ├── DetectorError            a detector cannot be loaded or fails
+    ├── UnauthenticatedError     a caller does not show who it is, or with what no longer counts
+    ├── PermissionDeniedError    a caller is known, and may not do this
     └── BusyError                try again later
 
 Each names what was wrong, where, and what to do about it. ``shared.rpc.status`` maps every one of them to a gRPC
@@ -90,6 +93,10 @@ class ProtocolError(IcmError):
     reason = "PROTOCOL_VIOLATION"
 
 
+class CameraTakenError(IcmError):
+    reason = "CAMERA_TAKEN"
+
+
 class NotFoundError(IcmError):
     reason = "NOT_FOUND"
 
@@ -98,5 +105,19 @@ class DetectorError(IcmError):
     reason = "DETECTOR_FAILED"
 
 
+class UnauthenticatedError(IcmError):
+    reason = "UNAUTHENTICATED"
+
+
+class PermissionDeniedError(IcmError):
+    reason = "PERMISSION_DENIED"
+
+
 class BusyError(IcmError):
+    """Attributes: retry_seconds, how long to stay away."""
+
     reason = "BUSY"
+
+    def __init__(self, text: str, retry_seconds: float = 1.0) -> None:
+        super().__init__(text)
+        self.retry_seconds = retry_seconds

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import grpc
 
+from shared.rpc.reloading_channel import ReloadingChannel
 from shared.rpc.servers import MAX_MESSAGE_BYTES, check_plaintext
+from shared.rpc.tls import MutualTlsSettings, watched_channel_credentials
 
 _OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -16,11 +18,13 @@ _OPTIONS = [
 ]
 
 
-def open_channel(address: str, allow_plaintext: bool) -> grpc.aio.Channel:
-    """A channel to ``host:port``; it connects by itself, again and again.
+def open_channel(address: str, allow_plaintext: bool, tls: MutualTlsSettings | None = None) -> grpc.aio.Channel:
+    """A channel to ``host:port``; it connects by itself, again and again. Without ``tls`` it speaks plaintext.
 
     Raises:
-        ConfigError: the address is not loopback and plaintext was not allowed.
+        ConfigError: the address is not loopback and plaintext was not allowed, or the TLS files cannot be used.
     """
+    if tls is not None:
+        return ReloadingChannel(address, watched_channel_credentials(tls), _OPTIONS)
     check_plaintext(address, allow_plaintext)
     return grpc.aio.insecure_channel(address, options=_OPTIONS)

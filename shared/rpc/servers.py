@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from shared.errors import ConfigError, ListenError
+from shared.rpc.call_guard import CallGuard
+from shared.rpc.tls import TlsSettings, server_credentials
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 """Largest message accepted; a raw 4096x4096 picture fits."""
 
 _OPTIONS = [
     ("grpc.so_reuseport", 0),
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     # Both ends must agree, or the server answers a client's pings with GOAWAY.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -27,19 +29,36 @@ _OPTIONS = [
 class Server:
     """A grpc.aio server with the health service; add servicers to ``grpc``, then ``start``."""
 
-    def __init__(self, address: str, allow_plaintext: bool) -> None:
+    def __init__(
+        self,
+        address: str,
+        allow_plaintext: bool,
+        tls: TlsSettings | None = None,
+        guards: Sequence[CallGuard] = (),
+        message_bytes: int = MAX_MESSAGE_BYTES,
+    ) -> None:
         """Listens at ``host:port``; port 0 picks a free one.
 
+        Args:
+            tls: who the server is; None for plaintext.
+            guards: what watches its calls, the first one outermost.
+            message_bytes: largest message it accepts.
+
         Raises:
-            ConfigError: the address is not loopback and plaintext was not allowed.
+            ConfigError: plaintext away from loopback was not allowed, or the TLS files cannot be used.
             ListenError: the address cannot be listened on.
         """
-        check_plaintext(address, allow_plaintext)
-        self.grpc = grpc.aio.server(options=_OPTIONS)
+        if tls is None:
+            check_plaintext(address, allow_plaintext)
+        credentials = server_credentials(tls) if tls else None
+        options = [*_OPTIONS, ("grpc.max_receive_message_length", message_bytes)]
+        self.grpc = grpc.aio.server(options=options, interceptors=guards)
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc)
         try:
-            self.port: int = self.grpc.add_insecure_port(address)
+            self.port: int = (
+                self.grpc.add_secure_port(address, credentials) if credentials else self.grpc.add_insecure_port(address)
+            )
         except RuntimeError:
             self.port = 0
         if self.port == 0:
@@ -70,7 +89,7 @@ def check_plaintext(address: str, allowed: bool) -> None:
         return
     raise ConfigError(
         f"refusing to speak plaintext on {address}: frames would cross the network unprotected;"
-        " use a loopback address, or set allow_plaintext to true on a network you trust"
+        " set tls, use a loopback address, or set allow_plaintext to true on a network you trust"
     )
 
 

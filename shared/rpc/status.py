@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import grpc
 from google.protobuf import any_pb2
+from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
 from shared import errors
@@ -29,17 +31,26 @@ STATUS: dict[type[errors.IcmError], grpc.StatusCode] = {
     errors.StorageError: grpc.StatusCode.UNAVAILABLE,
     errors.StorageFullError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.ProtocolError: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.CameraTakenError: grpc.StatusCode.FAILED_PRECONDITION,
     errors.NotFoundError: grpc.StatusCode.NOT_FOUND,
     errors.DetectorError: grpc.StatusCode.INTERNAL,
+    errors.UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
+    errors.PermissionDeniedError: grpc.StatusCode.PERMISSION_DENIED,
     errors.BusyError: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 
 
 def status_of(error: errors.IcmError) -> status_pb2.Status:
-    """The error as a rich status: code, text, and an ErrorInfo with its reason."""
-    detail = any_pb2.Any()
-    detail.Pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN))
-    return status_pb2.Status(code=code_of(error).value[0], message=str(error), details=[detail])
+    """The error as a rich status: code, text, an ErrorInfo with its reason, and when to retry for a BusyError."""
+    details = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)]
+    if isinstance(error, errors.BusyError):
+        delay = Duration()
+        delay.FromMilliseconds(round(error.retry_seconds * 1000))
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    packed = [any_pb2.Any() for _ in details]
+    for message, detail in zip(packed, details, strict=True):
+        message.Pack(detail)
+    return status_pb2.Status(code=code_of(error).value[0], message=str(error), details=packed)
 
 
 def code_of(error: errors.IcmError) -> grpc.StatusCode:
@@ -55,11 +66,23 @@ async def abort(context: grpc.aio.ServicerContext[Any, Any], error: errors.IcmEr
 
 def reason_of(error: grpc.aio.AioRpcError) -> str | None:
     """The ErrorInfo reason that one of our servers attached to a failed call, or None."""
+    info = error_details_pb2.ErrorInfo()
+    for detail in _details(error):
+        if detail.Unpack(info) and info.domain == DOMAIN:
+            return str(info.reason)
+    return None
+
+
+def retry_seconds_of(error: grpc.aio.AioRpcError) -> float:
+    """How long the server of a failed call asked to stay away; 0 if it did not."""
+    retry = error_details_pb2.RetryInfo()
+    for detail in _details(error):
+        if detail.Unpack(retry):
+            return max(0.0, retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9)
+    return 0.0
+
+
+def _details(error: grpc.aio.AioRpcError) -> Iterator[any_pb2.Any]:
     for key, value in error.trailing_metadata() or ():
         if key == "grpc-status-details-bin":
-            status = status_pb2.Status.FromString(value)
-            for detail in status.details:
-                info = error_details_pb2.ErrorInfo()
-                if detail.Unpack(info) and info.domain == DOMAIN:
-                    return str(info.reason)
-    return None
+            yield from status_pb2.Status.FromString(value).details

@@ -1,0 +1,121 @@
+"""Who calls the cloud, and what they may do there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import lru_cache
+from typing import Any, Protocol
+
+from cryptography import x509
+from google.protobuf.message import Message
+
+from cloud_service.certificates.grants import Grants, common_name, grants_of
+from cloud_service.certificates.revocation import RevocationLists
+from cloud_service.settings import IngestTlsSettings
+from shared.clock import Clock
+from shared.errors import UnauthenticatedError
+from shared.rpc.call_guard import CallGuard
+
+
+class Caller(Protocol):
+    """What one may do."""
+
+    def check_delivers(self, camera: str) -> None:
+        """Raises: PermissionDeniedError, not this camera's records."""
+
+    def check_reads(self, camera: str) -> None:
+        """Raises: PermissionDeniedError, not this camera, or with the empty name, not all of them."""
+
+    def reads(self, camera: str) -> bool:
+        """Whether the caller may read the camera."""
+
+
+class Access(Protocol):
+    """Tells a call's caller."""
+
+    def caller(self, context: Any) -> Caller:
+        """Args: context, of the call."""
+
+
+class Anybody:
+    """On a listener without TLS nobody is known, and everything is allowed to all who reach it."""
+
+    def caller(self, context: Any) -> Caller:
+        return self
+
+    def check_delivers(self, camera: str) -> None:
+        pass
+
+    def check_reads(self, camera: str) -> None:
+        pass
+
+    def reads(self, camera: str) -> bool:
+        return True
+
+
+ANYBODY = Anybody()
+
+
+class CertificateAccess(CallGuard):
+    """Callers by their client certificates, which TLS has verified at the handshake.
+
+    As a guard of the server it ends calls whose certificate was revoked or ran out since, at their next message.
+    """
+
+    def __init__(self, revocations: RevocationLists | None, clock: Clock) -> None:
+        self._revocations, self._clock = revocations, clock
+
+    def caller(self, context: Any) -> Grants:
+        """See ``Access``."""
+        return grants_of(_certificate(context))
+
+    @asynccontextmanager
+    async def watch(self, context: Any) -> AsyncIterator[_Watch]:
+        """See ``CallGuard``. Raises: UnauthenticatedError, the certificate does not count any more."""
+        watch = _Watch(self, _certificate(context))
+        self.check(watch.certificate)
+        yield watch
+
+    def check(self, certificate: x509.Certificate) -> None:
+        """Raises: UnauthenticatedError, the certificate does not count any more."""
+        told = f"the certificate {certificate.serial_number:x} of {common_name(certificate)}"
+        if self._revocations and self._revocations.revoked(certificate):
+            raise UnauthenticatedError(f"{told} was revoked; ask whoever runs the cloud for a new one")
+        if certificate.not_valid_after_utc.timestamp() < self._clock.now_us() / 1e6:
+            raise UnauthenticatedError(f"{told} has run out; ask whoever runs the cloud for a new one")
+
+
+def certificate_access(tls: IngestTlsSettings | None, clock: Clock) -> CertificateAccess | None:
+    """As the settings say; None without TLS.
+
+    Raises:
+        ConfigError: the lists of revoked certificates cannot be used.
+    """
+    if tls is None:
+        return None
+    return CertificateAccess(RevocationLists(tls.revoked, tls.authority) if tls.revoked else None, clock)
+
+
+class _Watch:
+    """Of one call."""
+
+    def __init__(self, access: CertificateAccess, certificate: x509.Certificate) -> None:
+        self._access, self.certificate = access, certificate
+
+    async def received(self, message: Message) -> None:
+        self._access.check(self.certificate)
+
+    async def sending(self) -> None:
+        self._access.check(self.certificate)
+
+
+def _certificate(context: Any) -> x509.Certificate:
+    for pem in context.auth_context().get("x509_pem_cert", ()):
+        return _parsed(bytes(pem))
+    raise UnauthenticatedError("this server asks for a client certificate; `icm-cloud certs issue` makes one")
+
+
+@lru_cache(maxsize=1024)
+def _parsed(pem: bytes) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(pem)

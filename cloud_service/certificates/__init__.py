@@ -1,0 +1,1 @@
+"""Certificates of edges and readers: an authority of one's own, what its certificates say, and which were revoked."""
