@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from shared.codec.media import to_rgb
 from shared.codec.record import check_size
 from shared.errors import ImageError, RecordError
 
@@ -28,11 +29,7 @@ def read_image(data: bytes) -> NDArray[np.uint8]:
         raise ImageError(f"these {len(data)} bytes are no JPEG or PNG file, or one cut off at its start") from None
     check_image_size(*image.size)
     try:
-        if image.mode.startswith("I"):
-            # 16-bit grey: Pillow's own conversion would clip it to white.
-            grey = np.asarray(image).astype(np.int64) >> 8
-            return np.repeat(grey.clip(0, 255).astype(np.uint8)[:, :, np.newaxis], 3, axis=2)
-        return np.asarray(image.convert("RGB"))
+        return to_rgb(image)
     except Exception as error:
         raise ImageError(f"the {image.format} file is cut off or damaged: {error}") from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     encode = commands.add_parser("encode", help="a picture, a folder of pictures or a video to .icm")
     encode.add_argument("--quality", type=float, default=3.0, help="level, 0 (fewest bits) to 7; default 3")
     encode.set_defaults(run=_encode)
-    decode = commands.add_parser("decode", help=".icm to a picture, a folder of .icm to pictures, or a stream to .mkv")
+    decode = commands.add_parser("decode", help=".icm to a picture, a stream to .mkv, or a folder of either")
     decode.set_defaults(run=_decode)
     for command in (encode, decode):
         command.add_argument("input", type=Path)
@@ -109,20 +110,25 @@ def _decode(options: argparse.Namespace) -> None:
         paths = sorted(p for p in source.iterdir() if p.suffix.lower() == SUFFIX)
         if not paths:
             raise RecordError(f"the folder {source} holds no {SUFFIX} files")
+        stems = Counter(_stem(path) for path in paths)
         for path in _progress(paths, "decoding", "file"):
-            _decode_file(bundle, path, options.output / f"{_stem(path)}.png")
+            # Of cat.jpg.icm and cat.png.icm, one would overwrite the other.
+            name = _stem(path) if stems[_stem(path)] == 1 else path.stem
+            _decode_file(bundle, path, options.output / f"{name}.png", options.output / f"{name}.mkv")
     else:
-        _decode_file(bundle, source, options.output)
+        _decode_file(bundle, source, options.output, options.output)
 
 
 def _stem(path: Path) -> str:
-    """cat.jpg.icm and cat.icm both give cat."""
+    """What a file shows: cat.jpg.icm and cat.icm both give cat."""
     inner = Path(path.stem)
     return inner.stem if inner.suffix.lower() in PICTURES else inner.name
 
 
-def _decode_file(bundle: Bundle, source: Path, target: Path) -> None:
+def _decode_file(bundle: Bundle, source: Path, picture: Path, video: Path) -> None:
+    """Decodes a file of one frame to ``picture``, one of more to ``video``."""
     header, records = _read(source)
+    target = picture if len(records) == 1 else video
     if header.codec_id != bundle.codec_id:
         raise CodecMismatchError(
             f"{source} was made with codec {header.codec_id.hex()[:16]}, but bundle {bundle.name} is codec"
@@ -197,6 +203,8 @@ def _read(path: Path) -> tuple[StreamHeader, list[Record]]:
 
 def _write_all(target: Path, parts: Iterator[bytes]) -> None:
     """Writes the parts to the file, all or nothing."""
+    if target.is_dir():
+        raise ConfigError(f"{target} is a folder: name the file to write, such as {target / f'out{SUFFIX}'}")
     _make_folder(target.parent)
     temporary = target.with_name(f".{target.name}.part")
     try:

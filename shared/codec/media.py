@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -32,13 +32,23 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 check_size(*image.size)
-                return np.asarray(image.convert("RGB"))
+                return to_rgb(image)
     except FileNotFoundError:
         raise ImageError(f"there is no picture {path}") from None
     except RecordError as error:
         raise ImageError(f"{path}: {error}") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:
+        # Pillow raises whatever its parsers run into; for damaged files no list of types is complete.
         raise ImageError(f"{path} cannot be read as a picture of up to {MAX_PIXELS} pixels: {error}") from None
+
+
+def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """Pixels of a picture that Pillow opened, uint8[H, W, 3] RGB; transparency is left out."""
+    if image.mode.startswith("I"):
+        # 16-bit grey: Pillow's own conversion would clip it to white.
+        grey = np.asarray(image).astype(np.int64) >> 8
+        return np.repeat(grey.clip(0, 255).astype(np.uint8)[:, :, np.newaxis], 3, axis=2)
+    return np.asarray(image.convert("RGB"))
 
 
 def write_picture(path: Path, image: NDArray[np.uint8]) -> None:
@@ -53,19 +63,20 @@ def write_picture(path: Path, image: NDArray[np.uint8]) -> None:
     try:
         Image.fromarray(image).save(temporary)
         temporary.replace(path)
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        raise ImageError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
+    finally:
         temporary.unlink(missing_ok=True)
-        raise ImageError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 @contextmanager
 def open_video(path: Path) -> Iterator[tuple[int, Iterator[tuple[int, NDArray[np.uint8]]]]]:
     """A video's frame count (0 if the container does not say) and its frames.
 
-    A frame is its time in microseconds from the first one, and uint8[H, W, 3] RGB.
+    A frame is its time in microseconds from the first one, and uint8[H, W, 3] RGB; all are of one size.
 
     Raises:
-        ImageError: the file is missing, or holds no video that can be decoded.
+        ImageError: the file is missing, holds no video that can be decoded, or one whose size changes on the way.
     """
     try:
         with av.open(str(path)) as container:
@@ -76,10 +87,16 @@ def open_video(path: Path) -> Iterator[tuple[int, Iterator[tuple[int, NDArray[np
             rate = float(stream.average_rate or 25)
 
             def frames() -> Iterator[tuple[int, NDArray[np.uint8]]]:
-                start = None
+                start = size = None
                 for number, frame in enumerate(container.decode(stream)):
                     time = frame.time if frame.time is not None else number / rate
                     start = time if start is None else start
+                    size = size or (frame.width, frame.height)
+                    if size != (frame.width, frame.height):
+                        raise ImageError(
+                            f"{path} changes from {size[0]}x{size[1]} to {frame.width}x{frame.height} after"
+                            f" {number} frames: cut it in two there"
+                        )
                     yield round((time - start) * 1e6), np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
 
             yield stream.frames, frames()
@@ -104,18 +121,31 @@ class LosslessVideo:
         self._stream.codec_context.time_base = _MICROSECOND
 
     def write(self, time_us: int, image: NDArray[np.uint8]) -> None:
-        """Adds uint8[H, W, 3] RGB, shown from this many microseconds after the start."""
+        """Adds uint8[H, W, 3] RGB, shown from this many microseconds after the start.
+
+        Raises ImageError: the file cannot be written.
+        """
         frame = av.VideoFrame.from_ndarray(image, format="rgb24")
         frame.pts, frame.time_base = time_us, _MICROSECOND
-        self._container.mux(self._stream.encode(frame))
+        with self._reporting():
+            self._container.mux(self._stream.encode(frame))
 
     def finish(self) -> None:
-        """Completes the file and gives it its name."""
-        self._container.mux(self._stream.encode(None))
-        self._container.close()
-        self._temporary.replace(self._path)
+        """Completes the file and gives it its name; raises ImageError as ``write`` does."""
+        with self._reporting():
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
+            self._temporary.replace(self._path)
 
     def abandon(self) -> None:
         """Deletes what was written."""
-        self._container.close()
+        with suppress(av.FFmpegError, OSError):  # it ends the file, for which a full disk has no room
+            self._container.close()
         self._temporary.unlink(missing_ok=True)
+
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        try:
+            yield
+        except (av.FFmpegError, OSError) as error:
+            raise ImageError(f"cannot write {self._path}: {error.strerror or error}") from None

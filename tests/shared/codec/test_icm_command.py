@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import resource
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,6 +60,77 @@ def test_a_folder_goes_to_a_folder_and_back(tmp_path: Path, bundle: Path, scene:
     assert icm("encode", tmp_path / "in", tmp_path / "coded", "--bundle", bundle) == 0
     assert icm("decode", tmp_path / "coded", tmp_path / "back", "--bundle", bundle) == 0
     assert sorted(p.name for p in (tmp_path / "back").iterdir()) == ["a.png", "b.png"]
+
+
+def test_files_of_a_folder_never_overwrite_each_other(
+    tmp_path: Path, bundle: Path, scene: NDArray[np.uint8], small_clip: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("cat.png", "cat.jpg"):
+        Image.fromarray(scene).save(tmp_path / "in" / name)
+    assert icm("encode", tmp_path / "in", tmp_path / "coded", "--bundle", bundle) == 0
+    assert icm("encode", small_clip, tmp_path / "coded" / "clip.icm", "--bundle", bundle) == 0
+    assert icm("decode", tmp_path / "coded", tmp_path / "back", "--bundle", bundle) == 0
+    assert sorted(p.name for p in (tmp_path / "back").iterdir()) == ["cat.jpg.png", "cat.png.png", "clip.mkv"]
+
+
+def test_sixteen_bit_grey_keeps_its_brightness(tmp_path: Path, bundle: Path) -> None:
+    ramp = np.linspace(0, 65_535, 64 * 64).reshape(64, 64).astype(np.uint16)
+    Image.fromarray(ramp).save(tmp_path / "in.png")
+    assert icm("encode", tmp_path / "in.png", tmp_path / "out.icm", "--bundle", bundle) == 0
+    assert icm("decode", tmp_path / "out.icm", tmp_path / "out.png", "--bundle", bundle) == 0
+    assert np.asarray(Image.open(tmp_path / "out.png")).mean() == pytest.approx(127, abs=4)
+
+
+def test_a_video_that_changes_its_size_is_refused_and_leaves_nothing(
+    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = []
+    for width in (96, 128):
+        part = tmp_path / f"{width}.ts"
+        with av.open(str(part), "w") as container:
+            stream = container.add_stream("mpeg2video", rate=25)
+            stream.width, stream.height, stream.pix_fmt = width, 64, "yuv420p"
+            for _ in range(3):
+                grey = np.full((64, width, 3), 90, np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
+            container.mux(stream.encode(None))
+        parts.append(part.read_bytes())
+    (tmp_path / "both.ts").write_bytes(b"".join(parts))
+    assert icm("encode", tmp_path / "both.ts", tmp_path / "out.icm", "--bundle", bundle) == 2
+    assert "changes from 96x64 to 128x64 after" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*out.icm*"))
+
+
+@pytest.fixture
+def little_room() -> Iterator[None]:
+    """No file may grow beyond 8 KiB."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("little_room")
+@pytest.mark.parametrize("name", ["out.mkv", "out.png"])
+def test_a_disk_without_room_is_one_line_and_leaves_nothing(
+    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    noise = np.random.default_rng(3).integers(0, 256, (96, 96, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "in.jpg", quality=60)
+    assert icm("encode", tmp_path / "in.jpg", tmp_path / "in.icm", "--quality", 5, "--bundle", bundle) == 0
+    assert icm("decode", tmp_path / "in.icm", tmp_path / name, "--bundle", bundle) == 2
+    assert f"cannot write {tmp_path / name}: File too large" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.icm", "in.jpg"]
+
+
+def test_a_folder_as_the_file_to_write_is_named(
+    tmp_path: Path, picture: Path, bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in (".", "/", str(tmp_path)):
+        assert icm("encode", picture, folder, "--bundle", bundle) == 2
+        assert "is a folder: name the file to write" in capsys.readouterr().err
 
 
 def test_a_video_becomes_a_stream_and_a_lossless_video(tmp_path: Path, small_clip: Path, bundle: Path) -> None:
