@@ -11,6 +11,7 @@ from types import TracebackType
 from icm.v1.archive_pb2_grpc import add_ArchiveServiceServicer_to_server
 from icm.v1.ingest_pb2_grpc import add_IngestServiceServicer_to_server
 
+from cloud_service.access import ANYBODY, Access, certificate_access
 from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.archive.storage import ArchiveStorage
 from cloud_service.archive.writer import ArchiveWriter
@@ -23,6 +24,8 @@ from cloud_service.event_feed import EventFeed
 from cloud_service.events import EventStore
 from cloud_service.gauges import StorageGauges
 from cloud_service.ingest import IngestService
+from cloud_service.ingest_credit import Pending
+from cloud_service.ingest_session import Desk
 from cloud_service.metrics import Metrics
 from cloud_service.pipeline import Pipeline
 from cloud_service.record_store import GroupCommit, RecordStore
@@ -31,10 +34,13 @@ from cloud_service.settings import CloudSettings
 from shared.clock import SystemClock
 from shared.codec.bundle import Bundle
 from shared.health import Problems
+from shared.rpc.limits import ClientLimits
 from shared.rpc.servers import Server
 from shared.telemetry import TelemetryServer
 
 log = logging.getLogger(__name__)
+RETRY_SECONDS = 1.0
+"""How long to wait before trying again what the disk refused to persist."""
 _GRACE_SECONDS = 2.0
 """For calls under way when the server stops."""
 
@@ -68,12 +74,29 @@ class App:
         self._commit = GroupCommit(
             store, settings.ingest.group_delay_seconds, metrics.stage_seconds.labels("persist"), self._pipeline.wake
         )
-        self._ingest = IngestService(bundle, store, self._commit, settings.ingest.credit, problems, metrics, clock)
+        ingest = settings.ingest
+        certificates = certificate_access(ingest.tls, clock)
+        access: Access = certificates or ANYBODY
+        desk = Desk(
+            bundle=bundle,
+            store=store,
+            commit=self._commit,
+            credit=ingest.credit,
+            credit_bytes=ingest.credit_bytes,
+            pending=Pending(ingest.pending_bytes),
+            problems=problems,
+            metrics=metrics,
+            clock=clock,
+            retry_seconds=RETRY_SECONDS,
+        )
+        self._ingest = IngestService(desk, access)
         self._database = database
-        self._server = Server(settings.ingest.address, settings.ingest.allow_plaintext)
+        limits = ClientLimits(ingest.limits.streams, ingest.limits.bytes_per_second, clock)
+        guards = (certificates, limits) if certificates else (limits,)
+        self._server = Server(ingest.address, ingest.allow_plaintext, ingest.tls, guards, ingest.limits.message_bytes)
         add_IngestServiceServicer_to_server(self._ingest, self._server.grpc)
         add_ArchiveServiceServicer_to_server(
-            ArchiveService(bundle, store, catalogue, events, self._feed), self._server.grpc
+            ArchiveService(bundle, store, catalogue, events, self._feed, access), self._server.grpc
         )
         metrics.registry.register(StorageGauges(store, catalogue, self._pipeline.backlog_bytes))
         self._telemetry = TelemetryServer(settings.metrics.address, metrics.registry, problems.lines)

@@ -49,6 +49,12 @@ class Metrics:
             buckets=LATENCY_BUCKETS,
             registry=self.registry,
         )
+        self.clock_skew = Gauge(
+            "icm_cloud_clock_skew_seconds",
+            "How far an edge's clock is behind the cloud's, the way between them included.",
+            ["camera"],
+            registry=self.registry,
+        )
         self.detections = Counter("icm_cloud_detections", "Objects found.", ["camera", "class"], registry=self.registry)
         self.detector_failures = Counter(
             "icm_cloud_detector_failures", "Frames that the detector failed on.", ["camera"], registry=self.registry

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
 from icm.v1 import ingest_pb2
 
 from edge_service.metrics import EdgeMetrics
-from edge_service.spool import CameraSpool
+from edge_service.spool import Batch, CameraSpool
 from shared.codec.record import StreamHeader
 from shared.errors import UplinkError
 
@@ -25,11 +27,20 @@ WELCOME_SECONDS = 10.0
 """Longest wait for the cloud's Welcome."""
 BATCH_BYTES = 1 << 20
 """Records that share a message, in bytes; a single larger one travels alone."""
+CLOCK_SECONDS = 60.0
+"""How often the cloud is told what this edge's clock says."""
 
 _REJECTIONS = {
     ingest_pb2.REJECT_REASON_DAMAGED: "rejected_damaged",
     ingest_pb2.REJECT_REASON_REFERENCE_MISSING: "rejected_reference_missing",
 }
+
+
+class _InFlight(NamedTuple):
+    """When a record was sent, in monotonic seconds, and its size in bytes."""
+
+    sent: float
+    size: int
 
 
 class RecordStream:
@@ -52,8 +63,10 @@ class RecordStream:
         self._call, self._spool, self._codec_id, self._metrics = call, spool, codec_id, metrics
         self._work, self._settle = work, settle
         self._credit = 0
+        self._credit_bytes = 0
         self._last_sent = 0
-        self._in_flight: dict[int, float] = {}
+        self._in_flight: dict[int, _InFlight] = {}
+        self._clock_told = -math.inf
 
     async def greet(self) -> None:
         """Says Hello and takes the Welcome.
@@ -65,7 +78,11 @@ class RecordStream:
         spool = self._spool
         last_persisted = await asyncio.to_thread(spool.last_persisted)
         hello = ingest_pb2.Hello(
-            camera=spool.name, epoch=spool.epoch, codec_id=self._codec_id, last_persisted=last_persisted
+            camera=spool.name,
+            epoch=spool.epoch,
+            codec_id=self._codec_id,
+            last_persisted=last_persisted,
+            send_time=self._now(),
         )
         try:
             async with asyncio.timeout(WELCOME_SECONDS):
@@ -73,15 +90,16 @@ class RecordStream:
                 answer = await self._read()
         except TimeoutError:
             raise UplinkError(f"the cloud did not answer Hello within {WELCOME_SECONDS:g} s") from None
-        if answer is None or answer.WhichOneof("message") != "welcome" or answer.welcome.credit == 0:
+        welcome = answer.welcome if answer is not None else ingest_pb2.Welcome()
+        if not (welcome.credit and welcome.credit_bytes):
             raise UplinkError("the cloud answered Hello with no Welcome: does it speak this version of the protocol?")
-        resume_after = answer.welcome.resume_after
+        resume_after = welcome.resume_after
         if resume_after >= spool.next_sequence:
             raise UplinkError(
                 f"the cloud holds records up to {resume_after} of epoch {spool.epoch}, but this spool made none after"
                 f" {spool.next_sequence - 1}: it was restored from a copy; move it away to start a new epoch"
             )
-        self._credit, self._last_sent = answer.welcome.credit, resume_after
+        self._credit, self._credit_bytes, self._last_sent = welcome.credit, welcome.credit_bytes, resume_after
         await self._settle(1, resume_after, None)
 
     async def send(self) -> None:
@@ -90,8 +108,7 @@ class RecordStream:
         while True:
             # Cleared before looking, so that what comes while looking is not missed.
             self._work.clear()
-            free = self._credit - len(self._in_flight)
-            batch = await asyncio.to_thread(self._spool.read, self._last_sent, free, BATCH_BYTES) if free else None
+            batch = await asyncio.to_thread(self._next_batch)
             foreign = batch is not None and StreamHeader.parse(batch.header)[0].codec_id != self._codec_id
             if foreign and not self._in_flight:
                 return
@@ -102,7 +119,9 @@ class RecordStream:
             if batch.header != last_header:
                 message.stream_header = last_header = batch.header
             now = time.monotonic()
-            self._in_flight.update((sequence, now) for sequence, _ in batch.records)
+            if now - self._clock_told >= CLOCK_SECONDS:
+                message.send_time.CopyFrom(self._now())
+            self._in_flight.update((sequence, _InFlight(now, len(record))) for sequence, record in batch.records)
             self._last_sent = batch.records[-1][0]
             await self._write(ingest_pb2.StreamRecordsRequest(batch=message))
 
@@ -117,7 +136,7 @@ class RecordStream:
                 continue
             now = time.monotonic()
             for sequence in done:
-                took = now - self._in_flight[sequence]
+                took = now - self._in_flight[sequence].sent
                 self._metrics.stage_seconds.labels(self._spool.name, "uplink").observe(took)
             error = self._rejection(ack, done) if ack.state == ingest_pb2.ACK_STATE_REJECTED else None
             # What lies between the first and the last and was not in flight was settled before.
@@ -126,6 +145,25 @@ class RecordStream:
             for sequence in done:
                 del self._in_flight[sequence]
             self._work.set()
+
+    def _next_batch(self) -> Batch | None:
+        """What to send next, as far as the credit goes."""
+        free = self._credit - len(self._in_flight)
+        free_bytes = self._credit_bytes - sum(record.size for record in self._in_flight.values())
+        if free <= 0 or free_bytes <= 0:
+            return None
+        batch = self._spool.read(self._last_sent, free, min(BATCH_BYTES, free_bytes))
+        # A batch is never empty, so its one record may be too large; it goes once nothing else is under way.
+        if batch is not None and self._in_flight and sum(len(record) for _, record in batch.records) > free_bytes:
+            return None
+        return batch
+
+    def _now(self) -> Timestamp:
+        """The wall clock, for the cloud to compare with its own."""
+        self._clock_told = time.monotonic()
+        now = Timestamp()
+        now.GetCurrentTime()
+        return now
 
     def _rejection(self, ack: ingest_pb2.Ack, sequences: list[int]) -> UplinkError:
         reason = _REJECTIONS.get(ack.reason, "rejected_unspecified")

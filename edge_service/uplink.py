@@ -15,6 +15,7 @@ from edge_service.spool import CameraSpool
 from shared.codec.record import StreamHeader
 from shared.errors import SpoolError, UplinkError
 from shared.health import Problems
+from shared.rpc.status import retry_seconds_of
 
 _log = logging.getLogger(__name__)
 
@@ -79,7 +80,8 @@ class Uplink:
                 self._report(str(error))
             except grpc.aio.AioRpcError as error:
                 refused = error.code() is grpc.StatusCode.FAILED_PRECONDITION
-                wait = REFUSED_RETRY_SECONDS if refused else self._backoff.next()
+                asked = min(retry_seconds_of(error), REFUSED_RETRY_SECONDS)
+                wait = REFUSED_RETRY_SECONDS if refused else max(asked, self._backoff.next())
                 self._report(f"the cloud {'refuses' if refused else 'is away'}: {error.code().name}: {error.details()}")
             except SpoolError as error:
                 wait = self._backoff.next()

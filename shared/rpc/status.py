@@ -78,7 +78,7 @@ def retry_seconds_of(error: grpc.aio.AioRpcError) -> float:
     retry = error_details_pb2.RetryInfo()
     for detail in _details(error):
         if detail.Unpack(retry):
-            return max(0.0, retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9)
+            return float(max(0.0, retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9))
     return 0.0
 
 

@@ -9,31 +9,38 @@ from pathlib import Path
 
 import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from icm.v1.ingest_pb2 import (
     ACK_STATE_PERSISTED,
     ACK_STATE_RECEIVED,
     ACK_STATE_REJECTED,
     REJECT_REASON_DAMAGED,
     REJECT_REASON_REFERENCE_MISSING,
+    Hello,
+    RecordBatch,
     StreamRecordsRequest,
 )
 from icm.v1.ingest_pb2_grpc import IngestServiceStub, add_IngestServiceServicer_to_server
 from sqlalchemy import Engine
 
 from cloud_service.ingest import IngestService
+from cloud_service.ingest_credit import RETRY_SECONDS, Pending
+from cloud_service.ingest_session import Desk
 from cloud_service.metrics import Metrics
 from cloud_service.record_store import GroupCommit, RecordStore
-from shared.clock import SystemClock
+from shared.clock import ManualClock
 from shared.codec.bundle import Bundle
 from shared.codec.record import Kind, Record, StreamHeader
 from shared.health import Problems
 from shared.rpc.channels import open_channel
 from shared.rpc.servers import Server
-from shared.rpc.status import reason_of
+from shared.rpc.status import reason_of, retry_seconds_of
 from tests.cloud_service.parts import EPOCH, START_US, coded_header, header, open_store, raw, record
 from tests.cloud_service.uplink import Uplink
 
 CREDIT = 8
+CREDIT_BYTES = 10_000
+PENDING_BYTES = 30_000
 
 
 class WatchedProblems(Problems):
@@ -52,11 +59,22 @@ class Cloud:
     """A real ingest with a real store on a real port."""
 
     def __init__(self, bundle: Bundle, store: RecordStore) -> None:
-        self.store, self.problems, self.metrics = store, WatchedProblems(), Metrics("test")
+        self.store, self.problems, self.metrics, self.clock = store, WatchedProblems(), Metrics("test"), ManualClock()
         self.commit = GroupCommit(store, 0.0, self.metrics.stage_seconds.labels("persist"), lambda: None)
-        self.service = IngestService(
-            bundle, store, self.commit, CREDIT, self.problems, self.metrics, SystemClock(), retry_seconds=0.01
+        self.pending = Pending(PENDING_BYTES)
+        desk = Desk(
+            bundle,
+            store,
+            self.commit,
+            CREDIT,
+            CREDIT_BYTES,
+            self.pending,
+            self.problems,
+            self.metrics,
+            self.clock,
+            0.01,
         )
+        self.service = IngestService(desk)
         self.server = Server("127.0.0.1:0", allow_plaintext=False)
         add_IngestServiceServicer_to_server(self.service, self.server.grpc)
         self.channel = open_channel(f"127.0.0.1:{self.server.port}", allow_plaintext=False)
@@ -94,7 +112,7 @@ async def test_records_are_received_then_persisted_and_neighbours_share_an_answe
 ) -> None:
     uplink = cloud.uplink()
     welcome = await uplink.hello(of)
-    assert (welcome.resume_after, welcome.credit) == (0, CREDIT)
+    assert (welcome.resume_after, welcome.credit, welcome.credit_bytes) == (0, CREDIT, CREDIT_BYTES)
     await uplink.send(of, [record(n) for n in (1, 2, 3, 5)], of)
     await uplink.until(5)
     assert uplink.ranges(ACK_STATE_RECEIVED) == [(1, 3), (5, 5)]
@@ -177,6 +195,90 @@ async def test_more_than_the_credit_ends_the_stream_with_the_reason(cloud: Cloud
     assert f"the credit is {CREDIT}" in (error.details() or "")
 
 
+async def test_more_than_the_credit_in_bytes_ends_the_stream_with_the_reason(cloud: Cloud, of: StreamHeader) -> None:
+    uplink = cloud.uplink()
+    await uplink.hello(of)
+    await uplink.send(of, [record(n, bytes(CREDIT_BYTES // 2)) for n in (1, 2)], of)
+    error = await uplink.failure()
+    assert reason_of(error) == "PROTOCOL_VIOLATION"
+    assert f"the credit is {CREDIT_BYTES}" in (error.details() or "")
+
+
+async def test_a_record_larger_than_the_credit_may_come_alone(cloud: Cloud, of: StreamHeader) -> None:
+    uplink = cloud.uplink()
+    await uplink.hello(of)
+    for sequence in (1, 2):
+        await uplink.send(of, [record(sequence, bytes(2 * CREDIT_BYTES))], of)
+        assert (await uplink.until(sequence)).state == ACK_STATE_PERSISTED
+    assert cloud.pending.bytes == 0
+
+
+async def test_a_cloud_with_too_much_to_do_turns_an_edge_away_for_a_while_and_forgets_its_records(
+    cloud: Cloud, of: StreamHeader
+) -> None:
+    cloud.pending.bytes = PENDING_BYTES
+    uplink = cloud.uplink()
+    await uplink.hello(of)
+    await uplink.send(of, [record(1)], of)
+    error = await uplink.failure()
+    assert (error.code(), reason_of(error)) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "BUSY")
+    assert retry_seconds_of(error) == RETRY_SECONDS
+    assert cloud.pending.bytes == PENDING_BYTES
+    cloud.pending.bytes = 0
+    again = cloud.uplink()
+    await again.hello(of)
+    await again.send(of, [record(1)], of)
+    assert (await again.until(1)).state == ACK_STATE_PERSISTED
+
+
+async def test_another_edge_is_refused_while_a_cameras_stream_lives_and_both_are_named(
+    cloud: Cloud, of: StreamHeader, loaded: Bundle
+) -> None:
+    first, second = cloud.uplink(), cloud.uplink()
+    await first.hello(of)
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await second.hello(coded_header(loaded, epoch=EPOCH + 1))
+    assert (refusal.value.code(), reason_of(refusal.value)) == (grpc.StatusCode.FAILED_PRECONDITION, "CAMERA_TAKEN")
+    told = refusal.value.details() or ""
+    assert f"(epoch {EPOCH})" in told
+    assert f"(epoch {EPOCH + 1})" in told
+    assert told.count("127.0.0.1:") == 2
+    await first.send(of, [record(1)], of)
+    assert (await first.until(1)).state == ACK_STATE_PERSISTED
+    await first.close()
+    assert (await cloud.uplink().hello(coded_header(loaded, epoch=EPOCH + 1))).resume_after == 0
+
+
+async def test_records_out_of_order_and_again_are_all_kept_once(cloud: Cloud, of: StreamHeader) -> None:
+    uplink = cloud.uplink()
+    await uplink.hello(of)
+    await uplink.send(of, [record(n) for n in (5, 2, 4, 2)], of)
+    await uplink.until(2)
+    await uplink.send(None, [record(n) for n in (1, 3, 5, 3)], of)
+    await uplink.until(3)
+    await uplink.close()
+    assert cloud.store.cameras()[0].records == 5
+    assert cloud.store.resume_after("gate", EPOCH, 0) == 5
+    assert (cloud.count("persisted"), cloud.count("duplicate")) == (5, 3)
+
+
+@pytest.mark.parametrize("behind", [90.0, -90.0])
+async def test_how_far_an_edges_clock_is_off_can_be_read(cloud: Cloud, of: StreamHeader, behind: float) -> None:
+    for sequence, drift in ((1, 0.0), (2, 5.0)):
+        call = cloud.uplink().call
+        sent = Timestamp()
+        sent.FromMicroseconds(cloud.clock.now_us() - round((behind + drift) * 1e6))
+        hello = Hello(camera="gate", epoch=EPOCH, codec_id=of.codec_id, send_time=sent if sequence == 1 else None)
+        await call.write(StreamRecordsRequest(hello=hello))
+        await call.read()
+        if sequence == 2:
+            batch = RecordBatch(stream_header=of.pack(), records=[record(1).pack(of)], send_time=sent)
+            await call.write(StreamRecordsRequest(batch=batch))
+            await call.read()
+        skew = cloud.metrics.registry.get_sample_value("icm_cloud_clock_skew_seconds", {"camera": "gate"})
+        assert skew == pytest.approx(behind + drift)
+
+
 async def test_an_edge_with_another_codec_is_told_which_bundle_the_cloud_has(cloud: Cloud, loaded: Bundle) -> None:
     uplink = cloud.uplink()
     with pytest.raises(grpc.aio.AioRpcError) as refusal:
@@ -229,7 +331,7 @@ async def test_a_stream_that_does_not_say_hello_first_is_ended(cloud: Cloud, of:
     assert "Hello" in ((await uplink.failure()).details() or "")
 
 
-async def test_a_newer_stream_of_a_camera_ends_the_older(cloud: Cloud, of: StreamHeader) -> None:
+async def test_a_newer_stream_of_the_same_edge_ends_the_older(cloud: Cloud, of: StreamHeader) -> None:
     older, newer = cloud.uplink(), cloud.uplink()
     await older.hello(of)
     await newer.hello(of)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ import grpc
 from icm.v1 import archive_pb2, archive_pb2_grpc, frame_pb2, ingest_pb2, ingest_pb2_grpc
 
 from shared.codec.record import Record, StreamHeader
-from shared.errors import CodecMismatchError
+from shared.errors import BusyError, CodecMismatchError
 from shared.rpc.servers import Server
 from shared.rpc.status import abort
 
@@ -23,27 +24,40 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
     """Keeps what it gets in memory. What tests may set, and what they may look at:
 
     Attributes:
-        credit: what Welcome promises.
+        credit, credit_bytes: what Welcome promises.
         refuses: a codec id that is answered with FAILED_PRECONDITION.
         rejects: sequences that are rejected as damaged.
         breaks_after: ends a stream with UNAVAILABLE after so many records, without acknowledging the last batch.
+        busy_seconds: the first streams are turned away as from a busy cloud, each for so long.
+        withholds: sequences that are kept but never acknowledged.
+        acknowledges_twice: says everything twice.
         acknowledges: while cleared, records are RECEIVED but not PERSISTED.
         records: by camera and epoch, then sequence.
         hellos: every Hello, in order.
         batches: records in each message, in order.
+        hello_times: when each came, in monotonic seconds.
+        last_acknowledged: highest sequence that was acknowledged as persisted.
+        most_bytes_in_flight: bytes of the most unacknowledged records there ever were on a stream.
         most_in_flight: the most unacknowledged records there ever were on a stream.
         changed: notified after every message.
     """
 
     credit: int = 8
+    credit_bytes: int = 1 << 20
     refuses: bytes = b""
     rejects: frozenset[int] = frozenset()
     breaks_after: int | None = None
+    busy_seconds: tuple[float, ...] = ()
+    withholds: frozenset[int] = frozenset()
+    acknowledges_twice: bool = False
     acknowledges: asyncio.Event = field(default_factory=asyncio.Event)
     records: dict[tuple[str, int], dict[int, Record]] = field(default_factory=dict)
     hellos: list[ingest_pb2.Hello] = field(default_factory=list)
     batches: list[int] = field(default_factory=list)
+    hello_times: list[float] = field(default_factory=list)
+    last_acknowledged: int = 0
     most_in_flight: int = 0
+    most_bytes_in_flight: int = 0
     duplicates: int = 0
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -65,6 +79,11 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
             await self.changed.wait_for(lambda: len(self.of(camera)) >= count)
         return self.of(camera)
 
+    async def until_acknowledged(self, sequence: int) -> None:
+        """Waits until this record was acknowledged."""
+        async with asyncio.timeout(60), self.changed:
+            await self.changed.wait_for(lambda: self.last_acknowledged >= sequence)
+
     async def until_hellos(self, count: int) -> None:
         """Waits until so many streams were opened."""
         async with asyncio.timeout(60), self.changed:
@@ -73,15 +92,20 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
     async def StreamRecords(self, request_iterator, context):  # type: ignore[no-untyped-def]
         hello = (await anext(request_iterator)).hello
         self.hellos.append(hello)
+        self.hello_times.append(time.monotonic())
         await self._notify()
         if hello.codec_id == self.refuses:
             await abort(context, CodecMismatchError("this cloud has codec aa, the edge has codec bb: install bb"))
+        if len(self.hellos) <= len(self.busy_seconds):
+            await abort(context, BusyError("too much to do", self.busy_seconds[len(self.hellos) - 1]))
         stored = self.records.setdefault((hello.camera, hello.epoch), {})
         resume_after = max((n for n in stored if all(m in stored for m in range(min(stored), n + 1))), default=0)
-        yield Response(welcome=ingest_pb2.Welcome(resume_after=resume_after, credit=self.credit))
+        yield Response(
+            welcome=ingest_pb2.Welcome(resume_after=resume_after, credit=self.credit, credit_bytes=self.credit_bytes)
+        )
         header: StreamHeader | None = None
         got = 0
-        in_flight = 0
+        in_flight = bytes_in_flight = 0
         async for request in request_iterator:
             batch = request.batch
             if batch.stream_header:
@@ -93,6 +117,8 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
             got += len(new)
             in_flight += len(new)
             self.most_in_flight = max(self.most_in_flight, in_flight)
+            bytes_in_flight += sum(map(len, batch.records))
+            self.most_bytes_in_flight = max(self.most_bytes_in_flight, bytes_in_flight)
             for record in new:
                 if record.sequence not in self.rejects:
                     self.duplicates += record.sequence in stored
@@ -103,14 +129,17 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "broken on purpose")
             yield _ack(ingest_pb2.ACK_STATE_RECEIVED, new[0].sequence, new[-1].sequence)
             await self.acknowledges.wait()
-            for record in new:
+            for record, packed in zip(new, batch.records, strict=True):
+                if record.sequence in self.withholds:
+                    continue
                 rejected = record.sequence in self.rejects
-                yield _ack(
-                    ingest_pb2.ACK_STATE_REJECTED if rejected else ingest_pb2.ACK_STATE_PERSISTED,
-                    record.sequence,
-                    record.sequence,
-                )
+                state = ingest_pb2.ACK_STATE_REJECTED if rejected else ingest_pb2.ACK_STATE_PERSISTED
+                for _ in range(1 + self.acknowledges_twice):
+                    yield _ack(state, record.sequence, record.sequence)
                 in_flight -= 1
+                bytes_in_flight -= len(packed)
+                self.last_acknowledged = record.sequence
+            await self._notify()
 
     async def GetDetections(self, request, context):  # type: ignore[no-untyped-def]
         person = frame_pb2.Detection(class_name="person", score=0.9, left=1, top=2, right=3, bottom=4)

@@ -88,6 +88,56 @@ async def test_never_has_more_in_flight_than_its_credit(gate, sending) -> None:
     assert len(ingest.of("gate")) == 50
 
 
+async def test_never_has_more_bytes_in_flight_than_its_credit_but_a_single_large_record(gate, sending) -> None:
+    for count, size in ((3, 300), (1, 2000), (2, 300)):
+        spool_records(gate, count, size=size)
+    ingest = Ingest(credit_bytes=1000)
+    ingest.acknowledges.clear()
+    async with serving(ingest) as port, sending(gate, port) as uplink:
+        await ingest.until("gate", 3)
+        ingest.acknowledges.set()
+        await uplink.drained()
+    assert ingest.most_bytes_in_flight == max(3 * 323, 2023)
+    assert len(ingest.of("gate")) == 6
+
+
+async def test_acknowledgements_out_of_order_let_no_record_go_that_was_not_persisted(gate, sending) -> None:
+    spool_records(gate, 6)
+    ingest = Ingest(credit=6, withholds=frozenset({2}))
+    async with serving(ingest) as port, sending(gate, port):
+        await ingest.until_acknowledged(6)
+    assert gate.last_persisted() < 2
+    assert gate.holds(2)
+    ingest.withholds = frozenset()
+    async with serving(ingest) as port, sending(gate, port) as uplink:
+        await uplink.drained()
+    assert gate.last_persisted() == 6
+
+
+async def test_acknowledgements_that_come_twice_change_nothing(gate, sending) -> None:
+    spool_records(gate, 5)
+    ingest = Ingest(credit=2, acknowledges_twice=True)
+    async with serving(ingest) as port, sending(gate, port) as uplink:
+        await uplink.drained()
+    assert [record.sequence for record in ingest.of("gate")] == [1, 2, 3, 4, 5]
+    assert ingest.duplicates == 0
+
+
+async def test_the_edges_clock_is_told_in_the_hello(gate, sending) -> None:
+    ingest = Ingest()
+    async with serving(ingest) as port, sending(gate, port):
+        await ingest.until_hellos(1)
+    assert ingest.hellos[0].send_time.seconds > 1_600_000_000
+
+
+async def test_an_edge_that_is_turned_away_comes_back_no_sooner_than_it_was_told(gate, sending, problems) -> None:
+    spool_records(gate, 2)
+    ingest = Ingest(busy_seconds=(0.5,))
+    async with serving(ingest) as port, sending(gate, port) as uplink:
+        await uplink.drained()
+    assert ingest.hello_times[1] - ingest.hello_times[0] >= 0.5
+
+
 async def test_received_is_not_persisted(gate, sending) -> None:
     spool_records(gate, 3)
     ingest = Ingest(credit=3)

@@ -6,6 +6,7 @@ The uplink: coded records go from the edge to the cloud, acknowledgements come b
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
@@ -113,6 +114,7 @@ class Hello(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     CODEC_ID_FIELD_NUMBER: _builtins.int
     LAST_PERSISTED_FIELD_NUMBER: _builtins.int
+    SEND_TIME_FIELD_NUMBER: _builtins.int
     camera: _builtins.str
     """The camera whose records follow; see FrameRef.camera."""
     epoch: _builtins.int
@@ -121,6 +123,10 @@ class Hello(_message.Message):
     """Digest of everything that decides the bits: the cloud needs a bundle with the same one."""
     last_persisted: _builtins.int
     """The last sequence of this epoch that the edge saw acknowledged as persisted; 0 for none."""
+    @_builtins.property
+    def send_time(self) -> _timestamp_pb2.Timestamp:
+        """The edge's clock when it sent this, so that the cloud can tell how far the clocks are apart."""
+
     def __init__(
         self,
         *,
@@ -128,10 +134,11 @@ class Hello(_message.Message):
         epoch: _builtins.int = ...,
         codec_id: _builtins.bytes = ...,
         last_persisted: _builtins.int = ...,
+        send_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["send_time", b"send_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "codec_id", b"codec_id", "epoch", b"epoch", "last_persisted", b"last_persisted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "codec_id", b"codec_id", "epoch", b"epoch", "last_persisted", b"last_persisted", "send_time", b"send_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -145,6 +152,7 @@ class RecordBatch(_message.Message):
 
     STREAM_HEADER_FIELD_NUMBER: _builtins.int
     RECORDS_FIELD_NUMBER: _builtins.int
+    SEND_TIME_FIELD_NUMBER: _builtins.int
     stream_header: _builtins.bytes
     """A stream header (see docs/record-format.md) that holds for these and all later records. Required in the first
     batch of a stream; afterwards only when it changes, as when the picture's size does.
@@ -153,15 +161,20 @@ class RecordBatch(_message.Message):
     def records(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Whole records, each as the record format lays them out."""
 
+    @_builtins.property
+    def send_time(self) -> _timestamp_pb2.Timestamp:
+        """As in Hello; left out of most batches, so that it costs next to nothing."""
+
     def __init__(
         self,
         *,
         stream_header: _builtins.bytes = ...,
         records: _abc.Iterable[_builtins.bytes] | None = ...,
+        send_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["send_time", b"send_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["records", b"records", "stream_header", b"stream_header"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["records", b"records", "send_time", b"send_time", "stream_header", b"stream_header"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -207,19 +220,23 @@ class Welcome(_message.Message):
 
     RESUME_AFTER_FIELD_NUMBER: _builtins.int
     CREDIT_FIELD_NUMBER: _builtins.int
+    CREDIT_BYTES_FIELD_NUMBER: _builtins.int
     resume_after: _builtins.int
     """The cloud holds every record of this epoch up to here that it will ever need; send from the next on."""
     credit: _builtins.int
     """How many records may be unacknowledged at any time."""
+    credit_bytes: _builtins.int
+    """How many bytes of records may be unacknowledged at any time. A larger record may go while no other is."""
     def __init__(
         self,
         *,
         resume_after: _builtins.int = ...,
         credit: _builtins.int = ...,
+        credit_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "resume_after", b"resume_after"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "credit_bytes", b"credit_bytes", "resume_after", b"resume_after"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

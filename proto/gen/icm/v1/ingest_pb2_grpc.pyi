@@ -35,7 +35,9 @@ class IngestServiceStub:
     def __new__(cls, channel: _aio.Channel) -> IngestServiceAsyncStub: ...
     StreamRecords: _grpc.StreamStreamMultiCallable[_ingest_pb2.StreamRecordsRequest, _ingest_pb2.StreamRecordsResponse]
     """One stream per camera. The edge says Hello first and sends records only after the Welcome, never more
-    unacknowledged ones than its credit.
+    unacknowledged ones than its credit. A second stream of the same epoch takes over from the first; one of another
+    epoch is refused while the first lives (FAILED_PRECONDITION, CAMERA_TAKEN), as it comes from another edge. A cloud
+    with too much to do ends streams with RESOURCE_EXHAUSTED and a google.rpc.RetryInfo.
     """
 
 @_typing.type_check_only
@@ -45,7 +47,9 @@ class IngestServiceAsyncStub(IngestServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     StreamRecords: _aio.StreamStreamMultiCallable[_ingest_pb2.StreamRecordsRequest, _ingest_pb2.StreamRecordsResponse]  # type: ignore[assignment]
     """One stream per camera. The edge says Hello first and sends records only after the Welcome, never more
-    unacknowledged ones than its credit.
+    unacknowledged ones than its credit. A second stream of the same epoch takes over from the first; one of another
+    epoch is refused while the first lives (FAILED_PRECONDITION, CAMERA_TAKEN), as it comes from another edge. A cloud
+    with too much to do ends streams with RESOURCE_EXHAUSTED and a google.rpc.RetryInfo.
     """
 
 class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -58,7 +62,9 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_ingest_pb2.StreamRecordsResponse], _abc.AsyncIterator[_ingest_pb2.StreamRecordsResponse]]:
         """One stream per camera. The edge says Hello first and sends records only after the Welcome, never more
-        unacknowledged ones than its credit.
+        unacknowledged ones than its credit. A second stream of the same epoch takes over from the first; one of another
+        epoch is refused while the first lives (FAILED_PRECONDITION, CAMERA_TAKEN), as it comes from another edge. A cloud
+        with too much to do ends streams with RESOURCE_EXHAUSTED and a google.rpc.RetryInfo.
         """
 
 def add_IngestServiceServicer_to_server(servicer: IngestServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

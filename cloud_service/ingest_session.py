@@ -1,0 +1,283 @@
+"""One edge's stream of one camera's records, as the ingest sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from icm.v1.ingest_pb2 import (
+    ACK_STATE_PERSISTED,
+    ACK_STATE_RECEIVED,
+    ACK_STATE_REJECTED,
+    REJECT_REASON_DAMAGED,
+    REJECT_REASON_REFERENCE_MISSING,
+    Ack,
+    Hello,
+    RecordBatch,
+    StreamRecordsRequest,
+    StreamRecordsResponse,
+    Welcome,
+)
+
+from cloud_service.ingest_credit import Credit, Pending
+from cloud_service.metrics import Metrics
+from cloud_service.record_store import GroupCommit, RawRecord, RecordStore, SequenceSet
+from shared.camera_name import check_camera_name
+from shared.clock import Clock
+from shared.codec.bundle import Bundle
+from shared.codec.record import MAX_SEQUENCE, Kind, Record, StreamHeader
+from shared.errors import (
+    CodecMismatchError,
+    IcmError,
+    ProtocolError,
+    RecordError,
+    ReferenceMissingError,
+    StorageError,
+)
+from shared.health import Problems
+
+log = logging.getLogger(__name__)
+MAX_EPOCH = (1 << 63) - 1
+_MAX_BASE_US = 253_000_000_000_000_000
+"""Late in the year 9987: what follows within a stream still has a date that calendars know."""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What all streams work with.
+
+    Attributes:
+        credit: records per stream that may be unacknowledged at any time.
+        credit_bytes: their bytes, likewise.
+        pending: what waits in all streams together.
+        retry_seconds: how long to wait before trying again what the disk refused.
+    """
+
+    bundle: Bundle
+    store: RecordStore
+    commit: GroupCommit
+    credit: int
+    credit_bytes: int
+    pending: Pending
+    problems: Problems
+    metrics: Metrics
+    clock: Clock
+    retry_seconds: float
+
+
+class _Answer(NamedTuple):
+    """An acknowledgement, and how many records, of how many bytes, need no further one after it."""
+
+    ack: Ack
+    records: int = 0
+    bytes: int = 0
+
+
+class Session:
+    """One stream, from its Hello on.
+
+    Attributes:
+        camera, epoch: what it carries.
+        peer: the address it comes from.
+        ended: set once all is over.
+    """
+
+    def __init__(self, desk: Desk, hello: Hello, peer: str) -> None:
+        """Raises: ConfigError, ProtocolError or CodecMismatchError if the Hello cannot be welcomed."""
+        self.camera, self.epoch, self.peer = check_camera_name(hello.camera), hello.epoch, peer
+        bundle = desk.bundle
+        if not 0 < hello.epoch <= MAX_EPOCH or hello.last_persisted > MAX_SEQUENCE:
+            raise ProtocolError(f"Hello: epoch {hello.epoch} or last_persisted {hello.last_persisted} is out of range")
+        if hello.codec_id != bundle.codec_id:
+            raise CodecMismatchError(
+                f"camera {self.camera!r} codes with codec {hello.codec_id.hex()[:12] or 'none'}, this cloud reads"
+                f" {bundle.codec_id.hex()[:12]} (bundle {bundle.name}): set both sides' `bundle` to the same one"
+            )
+        self._desk = desk
+        self._hello = hello
+        self._header: StreamHeader | None = None
+        self._last_sequence = hello.last_persisted
+        self._credit = Credit(self.camera, desk.credit, desk.credit_bytes, desk.pending)
+        self._pending: list[tuple[StreamHeader, RawRecord]] = []
+        self._in_flight: set[int] = set()
+        self._changed = asyncio.Event()
+        self._input_over = asyncio.Event()
+        self.ended = asyncio.Event()
+        self._outgoing: asyncio.Queue[_Answer | Exception | None] = asyncio.Queue()
+        self._receiving: asyncio.Task[None] | None = None
+        if hello.HasField("send_time"):
+            self._compare_clocks(hello.send_time)
+
+    async def run(self, requests: AsyncIterator[StreamRecordsRequest]) -> AsyncIterator[StreamRecordsResponse]:
+        """The stream's answers."""
+        self._receiving = asyncio.create_task(self._guard(self._receive(requests)))
+        persisting = asyncio.create_task(self._guard(self._persist()))
+        try:
+            resume_after = self._desk.store.resume_after(self.camera, self._hello.epoch, self._last_sequence)
+            credit = self._credit
+            yield StreamRecordsResponse(
+                welcome=Welcome(resume_after=resume_after, credit=credit.most_records, credit_bytes=credit.most_bytes)
+            )
+            while (item := await self._outgoing.get()) is not None:
+                if isinstance(item, Exception):
+                    raise item
+                # Credit comes back as answers leave, so that a client that reads none cannot pile them up here.
+                credit.settle(item.records, item.bytes)
+                yield StreamRecordsResponse(ack=item.ack)
+        finally:
+            for task in (self._receiving, persisting):
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+            self._credit.close()
+            self.ended.set()
+
+    def end_input(self) -> None:
+        """Reads no further message."""
+        if self._receiving is not None:
+            self._receiving.cancel()
+        self._end_input()
+
+    def fail(self, error: IcmError) -> None:
+        """Ends the stream with this error."""
+        self._outgoing.put_nowait(error)
+
+    async def _guard(self, work: Any) -> None:
+        try:
+            await work
+        except Exception as error:
+            self._outgoing.put_nowait(error)
+
+    def _end_input(self) -> None:
+        self._input_over.set()
+        self._changed.set()
+
+    async def _receive(self, requests: AsyncIterator[StreamRecordsRequest]) -> None:
+        async for request in requests:
+            if request.WhichOneof("message") != "batch":
+                raise ProtocolError("after the Hello, every message must hold a batch of records")
+            self._desk.metrics.received_bytes.labels(self.camera).inc(request.ByteSize())
+            self._take(request.batch)
+        self._end_input()
+
+    def _take(self, batch: RecordBatch) -> None:
+        self._credit.take(len(batch.records), sum(map(len, batch.records)))
+        if batch.HasField("send_time"):
+            self._compare_clocks(batch.send_time)
+        if batch.stream_header:
+            self._header = self._parse_header(batch.stream_header)
+        if self._header is None:
+            raise ProtocolError("the first batch of a stream must hold a stream header")
+        received = SequenceSet()
+        for packed in batch.records:
+            try:
+                record = self._parse(packed, self._header)
+            except RecordError as error:
+                self._reject(self._sequence_of(packed), len(packed), error)
+                continue
+            self._last_sequence = record.sequence
+            self._in_flight.add(record.sequence)
+            self._pending.append((self._header, RawRecord(record, packed)))
+            received.add(record.sequence)
+        for first, last in received:
+            self._send(Ack(state=ACK_STATE_RECEIVED, first_sequence=first, last_sequence=last))
+        self._changed.set()
+
+    def _compare_clocks(self, sent: Timestamp) -> None:
+        sent_us = sent.seconds * 1_000_000 + sent.nanos // 1000
+        self._desk.metrics.clock_skew.labels(self.camera).set((self._desk.clock.now_us() - sent_us) / 1e6)
+
+    def _parse_header(self, packed: bytes) -> StreamHeader:
+        header = StreamHeader.parse(packed)[0]
+        hello = self._hello
+        if (header.camera, header.epoch, header.codec_id) != (hello.camera, hello.epoch, hello.codec_id):
+            raise ProtocolError("the stream header's camera, epoch and codec must be those of the Hello")
+        if header.base_us > _MAX_BASE_US:
+            raise RecordError(f"the stream header's base time {header.base_us} us lies beyond the year 9986")
+        return header
+
+    def _parse(self, packed: bytes, header: StreamHeader) -> Record:
+        record = Record.parse_whole(packed, header)
+        reference = record.sequence - record.reference
+        if record.kind is Kind.P and not (
+            reference in self._in_flight or self._desk.store.holds(self.camera, header.epoch, reference)
+        ):
+            raise ReferenceMissingError(
+                f"record {record.sequence} leans on record {reference}, which is not here; send an I record"
+            )
+        return record
+
+    def _sequence_of(self, packed: bytes) -> int:
+        """The sequence that a damaged record claims if it can be true, else the next one."""
+        claimed = int.from_bytes(packed[:4], "little")
+        following = self._last_sequence + 1
+        return claimed if following <= claimed <= self._last_sequence + self._credit.most_records else following
+
+    def _reject(self, sequence: int, size: int, error: RecordError) -> None:
+        log.warning("camera %s: rejecting record %d: %s", self.camera, sequence, error)
+        self._desk.metrics.records.labels(self.camera, "rejected").inc()
+        missing = isinstance(error, ReferenceMissingError)
+        reason = REJECT_REASON_REFERENCE_MISSING if missing else REJECT_REASON_DAMAGED
+        self._last_sequence = max(self._last_sequence, sequence)
+        self._send(
+            Ack(
+                state=ACK_STATE_REJECTED,
+                first_sequence=sequence,
+                last_sequence=sequence,
+                reason=reason,
+                detail=str(error),
+            ),
+            records=1,
+            size=size,
+        )
+
+    async def _persist(self) -> None:
+        while not (self._input_over.is_set() and not self._pending):
+            await self._changed.wait()
+            self._changed.clear()
+            while self._pending:
+                header = self._pending[0][0]
+                count = next((i for i, item in enumerate(self._pending) if item[0] is not header), len(self._pending))
+                records = [raw for _, raw in self._pending[:count]]
+                del self._pending[:count]
+                self._acknowledge(records, await self._commit(header, records))
+        self._outgoing.put_nowait(None)
+
+    async def _commit(self, header: StreamHeader, records: Sequence[RawRecord]) -> list[bool]:
+        """Waits until the disk took the records, however long that is; the credit bounds what waits."""
+        problems = self._desk.problems
+        while True:
+            try:
+                outcomes = await self._desk.commit.append(header, records)
+            except StorageError as error:
+                if problems.report("record store", str(error)):
+                    log.error("not acknowledging, trying again every %g s: %s", self._desk.retry_seconds, error)
+                if self._input_over.is_set():
+                    raise
+                await asyncio.sleep(self._desk.retry_seconds)
+            else:
+                if problems.clear("record store"):
+                    log.info("the record store takes records again")
+                return outcomes
+
+    def _acknowledge(self, records: Sequence[RawRecord], outcomes: Sequence[bool]) -> None:
+        metrics, now = self._desk.metrics, self._desk.clock.now_us()
+        persisted = SequenceSet()
+        for (record, _), new in zip(records, outcomes, strict=True):
+            persisted.add(record.sequence)
+            self._in_flight.discard(record.sequence)
+            metrics.records.labels(self.camera, "persisted" if new else "duplicate").inc()
+            if new:
+                metrics.capture_to_persisted.labels(self.camera).observe(max(0, now - record.capture_us) / 1e6)
+        settled, size = len(records), sum(len(packed) for _, packed in records)
+        for first, last in persisted:
+            self._send(Ack(state=ACK_STATE_PERSISTED, first_sequence=first, last_sequence=last), settled, size)
+            settled = size = 0
+
+    def _send(self, ack: Ack, records: int = 0, size: int = 0) -> None:
+        self._outgoing.put_nowait(_Answer(ack, records, size))
