@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from edge_service.images import raw_image, read_image
 from edge_service.metrics import EdgeMetrics
 from edge_service.sources import Frame, Spooled, SubmittedSource
+from edge_service.tokens import Tokens
 from edge_service.uplink import Uplink
 from shared.clock import Clock
+from shared.codec.record import LATEST_US
 from shared.errors import ConfigError, IcmError, ImageError, NotFoundError, UplinkError
 from shared.rpc.status import abort, code_of
 
@@ -48,15 +50,22 @@ class FrameApi(camera_pb2_grpc.CameraServiceServicer):
         cloud: grpc.aio.Channel,
         metrics: EdgeMetrics,
         clock: Clock,
+        tokens: Tokens | None = None,
     ) -> None:
-        """Args: cameras, by name; cloud, whose archive is asked for detections."""
+        """Args:
+        cameras: by name.
+        cloud: whose archive is asked for detections.
+        tokens: those that clients must show; None to ask for none.
+        """
         self._cameras, self._highest_quality, self._metrics, self._clock = cameras, highest_quality, metrics, clock
+        self._tokens = tokens
         self._archive = archive_pb2_grpc.ArchiveServiceStub(cloud)
 
     async def SubmitFrame(
         self, request: camera_pb2.SubmitFrameRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> camera_pb2.SubmitFrameResponse:
         try:
+            self._check_token(context, request.camera)
             return await self._with_detections(request, await self._code(request))
         except IcmError as error:
             await abort(context, error)
@@ -72,6 +81,7 @@ class FrameApi(camera_pb2_grpc.CameraServiceServicer):
         async def code_all() -> None:
             try:
                 async for request in request_iterator:
+                    self._check_token(context, request.submit.camera)
                     coded = await self._code_or_error(request.submit)
                     answer = asyncio.create_task(self._stream_answer(request.submit, coded))
                     begun.add(answer)
@@ -87,10 +97,16 @@ class FrameApi(camera_pb2_grpc.CameraServiceServicer):
             while (answer := await answers.get()) is not None:
                 yield await answer
             await reader
+        except IcmError as error:
+            await abort(context, error)
         finally:
             for task in (reader, *begun):
                 task.cancel()
             await asyncio.gather(reader, *begun, return_exceptions=True)
+
+    def _check_token(self, context: grpc.aio.ServicerContext[Any, Any], camera: str) -> None:
+        if self._tokens is not None:
+            self._tokens.check(context.invocation_metadata() or (), camera)
 
     async def _code_or_error(self, request: camera_pb2.SubmitFrameRequest) -> camera_pb2.SubmitFrameResponse | IcmError:
         try:
@@ -173,7 +189,11 @@ class FrameApi(camera_pb2_grpc.CameraServiceServicer):
         time: Timestamp = frame.capture_time
         if time.seconds < 0 or not 0 <= time.nanos < 1_000_000_000:
             raise ConfigError("capture_time must lie after 1970 and have nanos of 0 to 999999999")
-        return time.seconds * 1_000_000 + time.nanos // 1000
+        capture_us = time.seconds * 1_000_000 + time.nanos // 1000
+        if capture_us > LATEST_US:
+            # The cloud would never take it, and no record behind it.
+            raise ConfigError("capture_time must lie before the year 9987: is it in seconds?")
+        return capture_us
 
 
 def _picture(frame: frame_pb2.Frame) -> NDArray[np.uint8]:

@@ -71,6 +71,7 @@ class FileSource:
             interval = float(1 / (stream.average_rate or _FALLBACK_FPS))
             first: float | None = None
             seconds = 0.0
+            frame = None
             try:
                 for frame in container.decode(stream):
                     if frame.time is not None:
@@ -81,6 +82,8 @@ class FileSource:
                     seconds += interval if frame.time is None else 0.0
             except av.error.FFmpegError as error:
                 raise SourceError(f"the video file {self._path} is damaged at {seconds:.1f} s: {error}") from None
+            if frame is None:
+                raise SourceError(f"the video file {self._path} holds no frames: it may be cut off")
 
     def _picture(self, frame: VideoFrame, to_rgb: VideoReformatter) -> NDArray[np.uint8]:
         try:

@@ -25,6 +25,8 @@ MAX_PIXELS = 1 << 25
 MAX_PAYLOAD = (1 << 24) - 1
 MAX_SEQUENCE = (1 << 32) - 1
 MAX_DELTA_US = (1 << 48) - 1
+LATEST_US = 253_000_000_000_000_000
+"""Latest capture time that services take, microseconds since 1970: in the year 9987, which calendars know."""
 MAX_REFERENCE = 63
 RECORD_OVERHEAD = 23
 """Bytes of a record beside its payload."""

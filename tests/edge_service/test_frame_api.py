@@ -136,6 +136,10 @@ BAD_FRAMES = {
     "a raw size beyond all bounds": (Frame(raw=frame_pb2.RawImage(width=1 << 31, height=1 << 31)), "cannot be coded"),
     "a picture that the codec refuses": (Frame(raw=raw(4, 13)), "13 rows"),
     "a capture time before 1970": (Frame(capture_time=Timestamp(seconds=-1), raw=raw(4, 4)), "after 1970"),
+    "a capture time that the cloud would not take": (
+        Frame(capture_time=Timestamp(seconds=253_300_000_000), raw=raw(4, 4)),
+        "before the year 9987",
+    ),
 }
 
 

@@ -57,6 +57,19 @@ def test_ends_when_stopped_even_while_it_waits(clip: Path) -> None:
     assert list(frames) == []
 
 
+@pytest.mark.parametrize("loop", [False, True])
+def test_a_clip_cut_off_before_its_first_frame_is_an_error_and_not_an_endless_loop(
+    small_clip: Path, tmp_path: Path, clock: ManualClock, loop: bool
+) -> None:
+    content = small_clip.read_bytes()
+    cut_off = tmp_path / small_clip.name
+    cut_off.write_bytes(content[: content.index(b"\x1f\x43\xb6\x75") + 40])  # Matroska's first cluster
+    source = FileSource(cut_off, False, loop, clock)
+    source.check()
+    with pytest.raises(SourceError, match="holds no frames"):
+        next(iter(source.frames(threading.Event())))
+
+
 def test_a_missing_clip_is_named(tmp_path: Path, clock: ManualClock) -> None:
     with pytest.raises(ConfigError, match=f"no video file at {tmp_path}/none.mp4"):
         FileSource(tmp_path / "none.mp4", True, False, clock).check()
