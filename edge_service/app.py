@@ -17,6 +17,7 @@ from edge_service.metrics import EdgeMetrics
 from edge_service.settings import CameraSettings, EdgeSettings
 from edge_service.sources import Source, SubmittedSource, make_source
 from edge_service.spool import Spool
+from edge_service.tokens import Tokens
 from edge_service.uplink import Uplink
 from shared.clock import Clock, SystemClock
 from shared.codec.bundle import Bundle
@@ -24,7 +25,9 @@ from shared.codec.codec import Encoder
 from shared.errors import ConfigError
 from shared.health import Problems
 from shared.rpc.channels import open_channel
-from shared.rpc.servers import Server
+from shared.rpc.limits import REFUSALS, ClientLimits
+from shared.rpc.servers import Server, check_plaintext, is_loopback
+from shared.rpc.tls import check_tls
 from shared.telemetry import TelemetryServer
 
 _log = logging.getLogger(__name__)
@@ -39,6 +42,7 @@ def check(settings: EdgeSettings) -> tuple[Bundle, dict[str, Source]]:
     Raises:
         IcmError: something is wrong.
     """
+    _check_borders(settings)
     clock = SystemClock()
     sources = {camera.name: make_source(camera.source, clock) for camera in settings.cameras}
     for source in sources.values():
@@ -53,6 +57,23 @@ def check(settings: EdgeSettings) -> tuple[Bundle, dict[str, Source]]:
     # Networks load when first asked for; the cameras' threads would all ask at once.
     _ = bundle.analysis, bundle.hyper_analysis
     return bundle, sources
+
+
+def _check_borders(settings: EdgeSettings) -> None:
+    """Raises: ConfigError, the channel or the frame API could not be opened, or would be open to strangers."""
+    cloud, api = settings.cloud, settings.frame_api
+    for side in (cloud, api):
+        if side.tls:
+            check_tls(side.tls)
+        else:
+            check_plaintext(side.address, side.allow_plaintext)
+    if api.tokens:
+        Tokens(api.tokens)
+    elif not (api.allow_plaintext or is_loopback(api.address)):
+        raise ConfigError(
+            f"refusing to take pictures from anybody at {api.address}: set frame_api.tokens (`icm-edge token` makes the"
+            " file), use a loopback address, or set frame_api.allow_plaintext to true on a network you trust"
+        )
 
 
 class Edge:
@@ -86,8 +107,8 @@ class Edge:
             )
             stack.callback(spool.close)
             self._metrics.watch_spool(lambda: spool.bytes, spool.oldest_seconds)
-            server = Server(settings.frame_api.address, settings.frame_api.allow_plaintext)
-            channel = open_channel(settings.cloud.address, settings.cloud.allow_plaintext)
+            server = self._server()
+            channel = open_channel(settings.cloud.address, settings.cloud.allow_plaintext, settings.cloud.tls)
             stack.push_async_callback(channel.close)
             telemetry = TelemetryServer(settings.metrics.address, self._metrics.registry, problems.lines)
 
@@ -124,13 +145,26 @@ class Edge:
             uplink.announce,
         )
 
+    def _server(self) -> Server:
+        api = self._settings.frame_api
+        limits = ClientLimits(api.limits.streams, api.limits.bytes_per_second, self._clock)
+        return Server(
+            api.address,
+            api.allow_plaintext,
+            api.tls,
+            (limits,),
+            api.limits.message_bytes,
+            api.limits.streams + REFUSALS,
+        )
+
     def _serve_frames(self, server: Server, uplinks: dict[str, Uplink], channel: grpc.aio.Channel) -> None:
         submitted = {
             name: SubmittedCamera(source, uplinks[name])
             for name, source in self._sources.items()
             if isinstance(source, SubmittedSource)
         }
-        api = FrameApi(submitted, self._bundle.levels - 1, channel, self._metrics, self._clock)
+        tokens = Tokens(path) if (path := self._settings.frame_api.tokens) else None
+        api = FrameApi(submitted, self._bundle.levels - 1, channel, self._metrics, self._clock, tokens)
         camera_pb2_grpc.add_CameraServiceServicer_to_server(api, server.grpc)
 
     async def _finished(

@@ -1,4 +1,4 @@
-"""``icm-edge``: run an edge, check its settings, explain them."""
+"""``icm-edge``: run an edge, check its settings, explain them, make tokens for its clients."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import yaml
 from edge_service.app import Edge, check
 from edge_service.settings import EdgeSettings
 from edge_service.sources import Source
+from edge_service.tokens import add_token
 from shared.codec.bundle import Bundle
 from shared.errors import ConfigError, IcmError
 from shared.settings import explain_settings, load_settings
@@ -30,6 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "config":
             print(explain_settings(EdgeSettings))
+            return 0
+        if options.command == "token":
+            # The one time that it is shown; the file holds its digest only.
+            print(add_token(options.file, options.client, options.camera))
             return 0
         settings = load_settings(EdgeSettings, options.config, _flags(options.set))
         configure_logging(settings.log_level)
@@ -79,6 +84,12 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--set", action="append", default=[], metavar="KEY=VALUE", help="overrides a setting, by its dotted name"
         )
+    token = commands.add_parser("token", help="make a token for a client of the frame API, and print it")
+    token.add_argument("client", help="whose it is")
+    token.add_argument("--file", type=Path, required=True, help="file of tokens (setting frame_api.tokens)")
+    token.add_argument(
+        "--camera", action="append", required=True, help="camera that the client may submit to; repeatable"
+    )
     config = commands.add_parser("config", help="tell about the settings")
     config.add_argument("--explain", action="store_true", required=True, help="print every setting with its meaning")
     return parser

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic_settings import SettingsConfigDict
 
 from shared.camera_name import CameraName
+from shared.rpc.tls import MutualTlsSettings, TlsSettings
 from shared.settings import ServiceSettings
 
 
@@ -114,6 +115,22 @@ class ConnectionSettings(_Section):
     allow_plaintext: bool = Field(
         default=False, description="Speak plaintext to an address beyond this machine; for networks you trust only."
     )
+    tls: MutualTlsSettings | None = Field(default=None, description="Mutual TLS. Unset: plaintext.")
+
+
+class LimitSettings(_Section):
+    """What one client of the frame API, that is one address, may ask for."""
+
+    streams: int = Field(default=32, ge=1, description="Calls that may run at once.")
+    bytes_per_second: int = Field(
+        default=128 << 20, ge=1 << 10, description="Bytes taken in a second; what comes faster waits with its sender."
+    )
+    message_bytes: int = Field(
+        default=64 << 20,
+        ge=1 << 20,
+        le=1 << 30,
+        description="Bytes of the largest message that is taken; a raw picture of 4096x4096 has 48 MiB.",
+    )
 
 
 class FrameApiSettings(_Section):
@@ -123,8 +140,15 @@ class FrameApiSettings(_Section):
         default="127.0.0.1:7444", description="host:port the frame API listens at; port 0 picks one."
     )
     allow_plaintext: bool = Field(
-        default=False, description="Listen in plaintext beyond this machine; for networks you trust only."
+        default=False,
+        description="Listen beyond this machine in plaintext, or without tokens; for networks you trust only.",
     )
+    tls: TlsSettings | None = Field(default=None, description="TLS. Unset: plaintext.")
+    tokens: Path | None = Field(
+        default=None,
+        description="File of tokens, one of which clients must show (`icm-edge token`). Unset: none is asked for.",
+    )
+    limits: LimitSettings = Field(default=LimitSettings(), description="What one client may ask for.")
 
 
 class MetricsSettings(_Section):

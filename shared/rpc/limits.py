@@ -16,6 +16,8 @@ from shared.errors import BusyError
 from shared.rpc.call_guard import CallGuard
 
 log = logging.getLogger(__name__)
+REFUSALS = 16
+"""Calls beyond its limit that a client may have open while it is told so; a server takes no more of a connection."""
 _MANY_CLIENTS = 1024
 """From here on clients that have been idle are forgotten."""
 

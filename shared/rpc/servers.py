@@ -14,6 +14,8 @@ from shared.rpc.tls import TlsSettings, server_credentials
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 """Largest message accepted; a raw 4096x4096 picture fits."""
+MAX_CALLS = 1024
+"""Calls of one connection at once."""
 
 _OPTIONS = [
     ("grpc.so_reuseport", 0),
@@ -36,6 +38,7 @@ class Server:
         tls: TlsSettings | None = None,
         guards: Sequence[CallGuard] = (),
         message_bytes: int = MAX_MESSAGE_BYTES,
+        calls: int = MAX_CALLS,
     ) -> None:
         """Listens at ``host:port``; port 0 picks a free one.
 
@@ -43,6 +46,7 @@ class Server:
             tls: who the server is; None for plaintext.
             guards: what watches its calls, the first one outermost.
             message_bytes: largest message it accepts.
+            calls: of one connection at once; further ones wait unseen, so let guards refuse before that.
 
         Raises:
             ConfigError: plaintext away from loopback was not allowed, or the TLS files cannot be used.
@@ -51,7 +55,11 @@ class Server:
         if tls is None:
             check_plaintext(address, allow_plaintext)
         credentials = server_credentials(tls) if tls else None
-        options = [*_OPTIONS, ("grpc.max_receive_message_length", message_bytes)]
+        options = [
+            *_OPTIONS,
+            ("grpc.max_receive_message_length", message_bytes),
+            ("grpc.max_concurrent_streams", calls),
+        ]
         self.grpc = grpc.aio.server(options=options, interceptors=guards)
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc)
