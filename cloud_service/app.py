@@ -34,7 +34,7 @@ from cloud_service.settings import CloudSettings
 from shared.clock import SystemClock
 from shared.codec.bundle import Bundle
 from shared.health import Problems
-from shared.rpc.limits import ClientLimits
+from shared.rpc.limits import REFUSALS, ClientLimits
 from shared.rpc.servers import Server
 from shared.telemetry import TelemetryServer
 
@@ -93,7 +93,14 @@ class App:
         self._database = database
         limits = ClientLimits(ingest.limits.streams, ingest.limits.bytes_per_second, clock)
         guards = (certificates, limits) if certificates else (limits,)
-        self._server = Server(ingest.address, ingest.allow_plaintext, ingest.tls, guards, ingest.limits.message_bytes)
+        self._server = Server(
+            ingest.address,
+            ingest.allow_plaintext,
+            ingest.tls,
+            guards,
+            ingest.limits.message_bytes,
+            ingest.limits.streams + REFUSALS,
+        )
         add_IngestServiceServicer_to_server(self._ingest, self._server.grpc)
         add_ArchiveServiceServicer_to_server(
             ArchiveService(bundle, store, catalogue, events, self._feed, access), self._server.grpc
