@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from sqlalchemy import Engine
@@ -16,17 +17,23 @@ from tests.cloud_service.parts import EPOCH, header, open_store, raw, record
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 256 KiB."""
+def small_disk() -> Iterator[Path]:
+    """A disk of 256 KiB.
+
+    Its mount point is gone before the test begins: the disk lives on through a descriptor only, so that the kernel
+    removes it however this process ends, and no run finds what another one left behind.
+    """
     if os.geteuid() != 0:
         pytest.skip("only root can mount a small disk")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], capture_output=True, text=True)
-    if mounted.returncode != 0:
-        pytest.skip(f"cannot mount a small disk here: {mounted.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
+    with TemporaryDirectory(prefix="icm-small-disk-") as point:
+        mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", point]
+        mounted = subprocess.run(mount, capture_output=True, text=True)
+        if mounted.returncode != 0:
+            pytest.skip(f"cannot mount a small disk here: {mounted.stderr.strip()}")
+        disk = os.open(point, os.O_RDONLY | os.O_DIRECTORY)
+        subprocess.run(["umount", "--lazy", point], check=True)
+    yield Path(f"/proc/self/fd/{disk}")
+    os.close(disk)
 
 
 def test_the_store_refuses_what_does_not_fit_and_keeps_what_did(small_disk: Path, database: Engine) -> None:
