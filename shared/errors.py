@@ -30,11 +30,17 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from shared.redaction import redacted
+
 
 class IcmError(Exception):
     """Base of all errors raised on purpose; ``str()`` of one is fit to be shown to a person."""
 
     reason: ClassVar[str] = "INTERNAL"
+
+    def __str__(self) -> str:
+        # Texts quote settings and addresses, and go to logs, to health and to the other side.
+        return redacted(super().__str__())
 
 
 class ConfigError(IcmError):

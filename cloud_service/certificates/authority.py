@@ -81,7 +81,7 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         subject, now = _subject(name), _now(clock)
         certificate = (
-            _builder(subject, subject, key.public_key(), now, AUTHORITY_DAYS)
+            _builder(subject, subject, key, key, now, AUTHORITY_DAYS)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_usage(signs=True), critical=True)
             .sign(key, hashes.SHA256())
@@ -114,7 +114,7 @@ class Authority:
         names = [*map(_host, hosts), *(x509.UniformResourceIdentifier(uri) for uri in grants.uris())]
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
-            _builder(_subject(name), self.certificate.subject, key.public_key(), _now(self._clock), days)
+            _builder(_subject(name), self.certificate.subject, key, self._key, _now(self._clock), days)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
@@ -185,16 +185,24 @@ def _subject(name: str) -> x509.Name:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime, days: int
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    issuer_key: ec.EllipticCurvePrivateKey,
+    now: datetime,
+    days: int,
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
-        .public_key(key)
+        .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _EARLY)
         .not_valid_after(now + timedelta(days=days))
+        # They tell an authority from its successor of the same name, while certificates of both are about.
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
     )
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from edge_service.sources import capture
 from edge_service.sources.device import DeviceSource
-from edge_service.sources.rtsp import rtsp_source, without_password
+from edge_service.sources.rtsp import rtsp_source
 from edge_service.sources.usb import usb_source
 from shared.clock import SystemClock
 from shared.errors import SourceError
@@ -82,8 +82,3 @@ def test_the_child_dies_with_its_parent_even_while_a_camera_hangs(blackhole: str
         # A killed parent's pipes close without a word.
         child.stdin.close()
         assert child.wait(20) == 0
-
-
-def test_passwords_are_never_shown() -> None:
-    assert without_password("rtsp://me:pw@cam:554/live?x=1") == "rtsp://me:***@cam:554/live?x=1"
-    assert without_password("rtsp://cam/live") == "rtsp://cam/live"
