@@ -10,6 +10,7 @@ BENCHMARKS = {
     "rate-accuracy": "bits per pixel against detection on labelled photos",
     "speed": "what coding a frame costs, part by part",
     "cost": "memory, install size and throughput of the services",
+    "chaos": "what delivery keeps of its promises while services die and the network fails",
 }
 
 
