@@ -100,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     masking.add_argument("--coco-labels", type=Path, help="COCO instances JSON")
     masking.set_defaults(run=_masks)
     basing = commands.add_parser("base", help="train with rate + lambda * MSE, or go on from the last checkpoint")
+    basing.add_argument("--start", type=Path, help="checkpoint of an earlier run, which may have had fewer latents")
     basing.set_defaults(run=_base)
     objects = commands.add_parser("object", help="object-region learning, from the base stage's checkpoint on")
     objects.set_defaults(run=_object)
@@ -117,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _base(options: argparse.Namespace) -> None:
     config = load_config(options.config)
-    base.train(config.network, config.base, _shard(options.folder), options.folder)
+    base.train(config.network, config.base, _shard(options.folder), options.folder, options.start)
 
 
 def _object(options: argparse.Namespace) -> None:

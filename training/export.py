@@ -18,10 +18,10 @@ from shared.codec.entropy import EntropyModel
 from shared.codec.integer_network import IntegerNetwork
 from shared.codec.latents import QUALITY_STEPS, Latents
 from shared.codec.record import Kind, StreamHeader
+from training.checkpoint import load_codec
 from training.data import Crops
 from training.integer_network import build_graph
 from training.model import TrainableCodec
-from training.networks import NetworkConfig
 from training.stages import quantise
 
 log = logging.getLogger(__name__)
@@ -62,21 +62,6 @@ class _Decoder(nn.Module):
         image = self.synthesis(latents * ungains)
         pixels: Tensor = (image.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
         return pixels
-
-
-def load_codec(checkpoint: Path) -> tuple[TrainableCodec, dict[str, Any]]:
-    """The averaged weights of a checkpoint as a codec on the CPU, and what else the checkpoint says.
-
-    Raises:
-        FileNotFoundError: there is no such checkpoint.
-    """
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    saved = {name: tuple(value) if isinstance(value, list) else value for name, value in state["network"].items()}
-    config = NetworkConfig(**saved)  # type: ignore[arg-type]
-    codec = TrainableCodec(config)
-    average = {k.removeprefix("module."): v for k, v in state["average"].items() if k.startswith("module.")}
-    codec.load_state_dict(average)
-    return codec.eval(), {"step": state["step"], "config": state["config"], "network": state["network"]}
 
 
 def export_bundle(

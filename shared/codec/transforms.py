@@ -5,14 +5,19 @@ Their results decide what is coded, never how it is decoded, so they may differ 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from shared.codec.latents import HYPER_MAX, LATENT_MAX, STRIDE
 from shared.errors import BundleError, ConfigError
+
+# Before the import: ONNX Runtime may otherwise send usage data.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime
 
 
 class Transform:
@@ -89,4 +94,6 @@ def _providers(device: str) -> list[str]:
         raise ConfigError(
             "device is cuda, but this ONNX Runtime has no CUDA: install the gpu extra, or set device: cpu"
         )
+    # The CUDA libraries may come as wheels, which the system's loader does not look into.
+    onnxruntime.preload_dlls()
     return ["CUDAExecutionProvider", "CPUExecutionProvider"]

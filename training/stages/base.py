@@ -15,9 +15,12 @@ from training.stages.trainer import CodecTrainer, TrainerConfig
 NAME = "base"
 
 
-def train(network: NetworkConfig, config: TrainerConfig, shard: Path, folder: Path) -> None:
-    """Trains the codec from its start as a block transform, or goes on from the folder's checkpoint."""
-    CodecTrainer(NAME, network, config, shard, folder, _distortion).run()
+def train(network: NetworkConfig, config: TrainerConfig, shard: Path, folder: Path, start: Path | None) -> None:
+    """Trains the codec from its start as a block transform, or from an earlier run's checkpoint ``start``.
+
+    If the folder holds a checkpoint of this stage, goes on from that.
+    """
+    CodecTrainer(NAME, network, config, shard, folder, _distortion).run(start)
 
 
 def _distortion(output: CodecOutput, batch: Batch) -> Tensor:

@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from training.checkpoint import load_codec
 from training.data import Batch, Crops
 from training.losses import bits_per_pixel, squared_error
 from training.model import CodecOutput, TrainableCodec
 from training.networks import NetworkConfig
+from training.widen import take_over
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +84,7 @@ class CodecTrainer:
         )
         self.optimiser = torch.optim.Adam(self._groups())
         self.step = 0
+        self.history: list[dict[str, Any]] = []
         self.shard = shard
         self.crops = self._crops()
         self.checkpoint = folder / f"{name}.pt"
@@ -118,7 +121,7 @@ class CodecTrainer:
         """Goes on from the stage's own checkpoint; else from an earlier stage's weights; else from statistics.
 
         Args:
-            start: the earlier stage's checkpoint, or None for an untrained codec.
+            start: an earlier stage's checkpoint, or None for an untrained codec; it may have fewer latents.
         """
         if self.checkpoint.exists():
             state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
@@ -126,12 +129,16 @@ class CodecTrainer:
             self.average.load_state_dict(state["average"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.step = state["step"]
+            self.history = state.get("history", [])
             self.crops = self._crops()
             log.info("resuming at step %d", self.step)
         elif start is not None:
-            state = torch.load(start, map_location=self.device, weights_only=True)
-            self.average.load_state_dict(state["average"])
-            self.codec.load_state_dict(self.average.module.state_dict())
+            trained, provenance = load_codec(start)
+            images = torch.cat([self.next_batch().image for _ in range(6)])
+            state = {name: tensor.to(self.device) for name, tensor in trained.state_dict().items()}
+            take_over(self.codec, state, trained.config, images)
+            self.average.module.load_state_dict(self.codec.state_dict())
+            self.history = [*provenance["history"], provenance["config"]]
         else:
             self.codec.start_from(torch.cat([self.next_batch().image for _ in range(6)]))
 
@@ -142,7 +149,8 @@ class CodecTrainer:
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
             "network": asdict(self.codec.config),
-            "config": asdict(self.config),
+            "config": asdict(self.config) | {"stage": self.name},
+            "history": self.history,
         }
         torch.save(state, self.checkpoint.with_suffix(".tmp"))
         self.checkpoint.with_suffix(".tmp").replace(self.checkpoint)

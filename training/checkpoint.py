@@ -1,0 +1,27 @@
+"""Checkpoints read back: the weights that count, and how they came about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from training.model import TrainableCodec
+from training.networks import NetworkConfig
+
+
+def load_codec(checkpoint: Path) -> tuple[TrainableCodec, dict[str, Any]]:
+    """The averaged weights of a checkpoint as a codec on the CPU, and what else the checkpoint says.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint.
+    """
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    saved = {name: tuple(value) if isinstance(value, list) else value for name, value in state["network"].items()}
+    config = NetworkConfig(**saved)  # type: ignore[arg-type]
+    codec = TrainableCodec(config)
+    average = {k.removeprefix("module."): v for k, v in state["average"].items() if k.startswith("module.")}
+    codec.load_state_dict(average)
+    kept = ("step", "config", "network", "history")
+    return codec.eval(), {"history": []} | {name: state[name] for name in kept if name in state}
