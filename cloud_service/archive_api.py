@@ -26,7 +26,7 @@ from cloud_service.frame_key import FrameKey
 from cloud_service.record_store import RecordStore
 from shared.codec.bundle import Bundle
 from shared.codec.codec import Decoder
-from shared.errors import CodecMismatchError, IcmError, NotFoundError, StorageError
+from shared.errors import CodecMismatchError, ConfigError, IcmError, NotFoundError, StorageError
 from shared.rpc.status import abort
 
 log = logging.getLogger(__name__)
@@ -76,10 +76,9 @@ class ArchiveService(ArchiveServiceServicer):
 
     async def ListSegments(self, request: pb.ListSegmentsRequest, context: Any) -> pb.ListSegmentsResponse:
         """See archive.proto."""
-        from_us = _microseconds(request, "from")
-        to_us = _microseconds(request, "to")
         async with _errors_answered(context):
             self._access.caller(context).check_reads(request.camera)
+            from_us, to_us = _microseconds(request, "from"), _microseconds(request, "to")
             if request.camera not in self._store.names():
                 raise NotFoundError(f"there is no camera {request.camera!r}; ListCameras names them")
             videos = await asyncio.to_thread(self._catalogue.list, request.camera, from_us, to_us)
@@ -94,11 +93,11 @@ class ArchiveService(ArchiveServiceServicer):
 
     async def GetDetections(self, request: pb.GetDetectionsRequest, context: Any) -> pb.GetDetectionsResponse:
         """See archive.proto."""
-        key = FrameKey.from_message(request.frame)
         # A caller's own deadline ends the call by itself.
         patience = _WAIT_SECONDS if context.time_remaining() is None else None
         async with _errors_answered(context):
             self._access.caller(context).check_reads(request.frame.camera)
+            key = FrameKey.from_message(request.frame)
             with self._feed.subscribe(lambda event: event.key == key) as subscription:
                 # Subscribed first, so that an event made between the two is not missed.
                 event = await asyncio.to_thread(self._events.get, key)
@@ -192,4 +191,9 @@ def _timestamp(microseconds: int) -> Timestamp:
 
 
 def _microseconds(request: pb.ListSegmentsRequest, field: str) -> int | None:
-    return int(getattr(request, field).ToMicroseconds()) if request.HasField(field) else None  # type: ignore[arg-type]
+    if not request.HasField(field):  # type: ignore[arg-type]
+        return None
+    try:
+        return int(getattr(request, field).ToMicroseconds())
+    except ValueError as error:
+        raise ConfigError(f"ListSegments: {field!r} is no time: {error}") from None

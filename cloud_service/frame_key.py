@@ -6,6 +6,11 @@ from typing import NamedTuple
 
 from icm.v1.frame_pb2 import FrameRef
 
+from shared.errors import NotFoundError
+
+_EPOCH_BITS = 63
+"""More than that no database holds, and no edge is welcomed with."""
+
 
 class FrameKey(NamedTuple):
     """Names one coded frame for ever; see the message ``FrameRef``."""
@@ -19,4 +24,7 @@ class FrameKey(NamedTuple):
 
     @staticmethod
     def from_message(frame: FrameRef) -> FrameKey:
+        """Raises NotFoundError: no frame can be called that."""
+        if frame.epoch.bit_length() > _EPOCH_BITS:
+            raise NotFoundError(f"there is no epoch {frame.epoch}")
         return FrameKey(frame.camera, frame.epoch, frame.sequence)

@@ -159,6 +159,24 @@ async def test_segments_are_listed_and_their_files_play(
     assert (tmp_path / "archive" / listed[0].thumbnail_path).stat().st_size > 0
 
 
+@pytest.mark.parametrize("call", ["GetFrame", "GetDetections"])
+async def test_an_epoch_beyond_every_number_the_database_has_is_not_found(cloud: RunningCloud, call: str) -> None:
+    request = {"GetFrame": pb.GetFrameRequest, "GetDetections": pb.GetDetectionsRequest}[call]
+    with pytest.raises(grpc.aio.AioRpcError) as missing:
+        await getattr(cloud.archive, call)(request(frame=FrameRef(camera="gate", epoch=2**64 - 1, sequence=1)))
+    assert (missing.value.code(), reason_of(missing.value)) == (grpc.StatusCode.NOT_FOUND, "NOT_FOUND")
+
+
+@pytest.mark.parametrize("seconds", [-(2**63), 2**63 - 1])
+async def test_a_time_that_no_calendar_knows_is_named(
+    cloud: RunningCloud, loaded: Bundle, coded: list[CodedFrame], seconds: int
+) -> None:
+    await cloud.deliver(coded_header(loaded), coded_records(coded, 1))
+    with pytest.raises(grpc.aio.AioRpcError, match="'to' is no time") as wrong:
+        await cloud.archive.ListSegments(pb.ListSegmentsRequest(camera="gate", to=Timestamp(seconds=seconds)))
+    assert wrong.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
 async def test_segments_of_an_unknown_camera_are_not_found(cloud: RunningCloud) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as missing:
         await cloud.archive.ListSegments(pb.ListSegmentsRequest(camera="nowhere"))
