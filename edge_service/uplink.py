@@ -23,6 +23,11 @@ FIRST_RETRY_SECONDS = 0.25
 MOST_RETRY_SECONDS = 5.0
 REFUSED_RETRY_SECONDS = 30.0
 """After a refusal that only a person can lift, such as a codec that the cloud does not have."""
+_REFUSALS = (
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.UNAUTHENTICATED,
+)
 
 
 class Uplink:
@@ -79,7 +84,7 @@ class Uplink:
                 wait = REFUSED_RETRY_SECONDS
                 self._report(str(error))
             except grpc.aio.AioRpcError as error:
-                refused = error.code() is grpc.StatusCode.FAILED_PRECONDITION
+                refused = error.code() in _REFUSALS
                 asked = min(retry_seconds_of(error), REFUSED_RETRY_SECONDS)
                 wait = REFUSED_RETRY_SECONDS if refused else max(asked, self._backoff.next())
                 self._report(f"the cloud {'refuses' if refused else 'is away'}: {error.code().name}: {error.details()}")

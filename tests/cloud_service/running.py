@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 from icm.v1.archive_pb2_grpc import ArchiveServiceStub
@@ -15,6 +16,7 @@ from cloud_service.settings import CloudSettings
 from shared.codec.bundle import Bundle
 from shared.codec.record import Record, StreamHeader
 from shared.rpc.channels import open_channel
+from shared.rpc.tls import MutualTlsSettings
 from shared.settings import load_settings
 from tests.cloud_service.uplink import Uplink
 
@@ -22,9 +24,9 @@ from tests.cloud_service.uplink import Uplink
 class RunningCloud:
     """The app and a channel to it."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, tls: MutualTlsSettings | None = None) -> None:
         self.app = app
-        self.channel: grpc.aio.Channel = open_channel(f"127.0.0.1:{app.port}", allow_plaintext=False)
+        self.channel: grpc.aio.Channel = open_channel(f"127.0.0.1:{app.port}", allow_plaintext=False, tls=tls)
         self.archive = ArchiveServiceStub(self.channel)
 
     async def deliver(self, header: StreamHeader, records: list[Record]) -> None:
@@ -36,7 +38,7 @@ class RunningCloud:
         await uplink.close()
 
 
-def app_in(folder: Path, bundle: Bundle, detector: Detector | None, **flags: str) -> App:
+def app_in(folder: Path, bundle: Bundle, detector: Detector | None, **flags: Any) -> App:
     """An app that keeps everything in a folder; its ports are the system's choice unless the flags say otherwise."""
     defaults = {
         "bundle": str(bundle.folder),
