@@ -6,13 +6,11 @@ import argparse
 import asyncio
 import sys
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from cloud_service.certificates.cli import add_commands
 from cloud_service.settings import CloudSettings
-from shared.errors import ConfigError, IcmError
+from shared.assignments import parse_assignments
+from shared.errors import IcmError
 from shared.settings import explain_settings, load_settings
 from shared.telemetry import configure_logging
 
@@ -70,6 +68,7 @@ def _check(options: argparse.Namespace) -> int:
     settings = _settings(options)
     from cloud_service.access import certificate_access
     from cloud_service.archive.storage import ArchiveStorage
+    from cloud_service.database import database_engine
     from cloud_service.detection import load_detector
     from shared.clock import SystemClock
     from shared.codec.bundle import Bundle
@@ -83,7 +82,9 @@ def _check(options: argparse.Namespace) -> int:
         check_plaintext(settings.ingest.address, settings.ingest.allow_plaintext)
     bundle = Bundle.load(settings.bundle, settings.threads, settings.device)
     detector = load_detector(settings)
+    _ = bundle.synthesis  # loads, or cannot: the device may not be there
     ArchiveStorage(settings.archive_url)
+    database_engine(settings.database_url).dispose()
     print(f"ok: bundle {bundle.name}, detector {detector.model if detector else 'none'}")
     return 0
 
@@ -94,19 +95,9 @@ def _config(_options: argparse.Namespace) -> int:
 
 
 def _settings(options: argparse.Namespace) -> CloudSettings:
-    settings = load_settings(CloudSettings, options.config, _flags(options.set))
+    settings = load_settings(CloudSettings, options.config, parse_assignments(options.set))
     configure_logging(settings.log_level)
     return settings
-
-
-def _flags(pairs: list[str]) -> dict[str, Any]:
-    flags = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not (name and equals):
-            raise ConfigError(f"--set takes KEY=VALUE, such as ingest.credit=32, not {pair!r}")
-        flags[name] = yaml.safe_load(value)
-    return flags
 
 
 if __name__ == "__main__":

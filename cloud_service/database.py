@@ -107,6 +107,29 @@ class ProgressRow(Base):
     archive_segment: Mapped[int]
 
 
+def database_engine(url: str) -> Engine:
+    """The database at a URL; does not connect yet.
+
+    Raises:
+        ConfigError: the URL is none, or its driver is not installed.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        # It may hold a password, and nobody can tell where.
+        raise ConfigError("the setting database is no URL: write it as sqlite:////path/to/file.db") from None
+    try:
+        engine = create_engine(parsed)
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+        raise ConfigError(
+            f"cannot use database {parsed.render_as_string()}: {error}; install its driver, or write it as"
+            " sqlite:////path/to/file.db"
+        ) from None
+    if parsed.get_backend_name() == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
 def open_database(url: str) -> Engine:
     """Opens the database and creates the tables it lacks.
 
@@ -114,20 +137,14 @@ def open_database(url: str) -> Engine:
         ConfigError: the URL is none, or its driver is not installed.
         StorageError: the database cannot be reached.
     """
+    engine = database_engine(url)
     try:
-        parsed = make_url(url)
-        engine = create_engine(parsed)
-    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-        raise ConfigError(f"cannot use database {url!r}: {error}; write it as sqlite:////path/to/file.db") from None
-    if parsed.get_backend_name() == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
-    try:
-        if parsed.get_backend_name() == "sqlite" and parsed.database:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        if engine.url.get_backend_name() == "sqlite" and engine.url.database:
+            Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
         Base.metadata.create_all(engine)
     except (SQLAlchemyError, OSError) as error:
         engine.dispose()
-        raise StorageError(f"cannot open database {parsed.render_as_string()}: {error}") from None
+        raise StorageError(f"cannot open database {engine.url.render_as_string()}: {error}") from None
     return engine
 
 

@@ -29,7 +29,10 @@ class BatchDecoder:
     """One ``Decoder`` per lane, one pass through the synthesis for all. Not thread-safe."""
 
     def __init__(self, bundle: Bundle) -> None:
+        """Raises ConfigError: the bundle's device is not there."""
         self._bundle = bundle
+        # Networks load when first asked for; a start must find what is wrong, not the first frame.
+        _ = bundle.synthesis
         self._decoders: dict[LaneId, tuple[StreamHeader, Decoder]] = {}
 
     def decode(self, chunks: Sequence[tuple[LaneId, Chunk]]) -> list[list[Picture | IcmError]]:

@@ -8,14 +8,12 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from edge_service.app import Edge, check
 from edge_service.settings import EdgeSettings
 from edge_service.sources import Source
 from edge_service.tokens import add_token
+from shared.assignments import parse_assignments
 from shared.codec.bundle import Bundle
 from shared.errors import ConfigError, IcmError
 from shared.settings import explain_settings, load_settings
@@ -36,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # The one time that it is shown; the file holds its digest only.
             print(add_token(options.file, options.client, options.camera))
             return 0
-        settings = load_settings(EdgeSettings, options.config, _flags(options.set))
+        settings = load_settings(EdgeSettings, options.config, parse_assignments(options.set))
         configure_logging(settings.log_level)
         if options.command == "check":
             check(settings)
@@ -54,20 +52,6 @@ async def _run(settings: EdgeSettings, bundle: Bundle, sources: dict[str, Source
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, edge.stop)
     return 0 if await edge.run() else EXIT_FAILED
-
-
-def _flags(assignments: list[str]) -> dict[str, Any]:
-    """``dotted.key=value`` pairs; values are YAML, so that lists and numbers can be written."""
-    flags = {}
-    for assignment in assignments:
-        key, equals, value = assignment.partition("=")
-        if not (key and equals):
-            raise ConfigError(f"--set {assignment!r} must look like dotted.key=value")
-        try:
-            flags[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {key}: the value is not valid YAML: {error}") from None
-    return flags
 
 
 def _parser() -> argparse.ArgumentParser:

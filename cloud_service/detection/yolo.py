@@ -43,14 +43,17 @@ class YoloDetector:
             config_folder: where Ultralytics may write its settings.
 
         Raises:
-            DetectorError: the weights are missing or no YOLO model.
+            DetectorError: the weights are missing or no YOLO model, or the folder cannot be made.
         """
         check_weights(
             weights,
             "run `python -m deploy.demo.assets --weights` in a checkout of the project, or take a .pt file from"
             " github.com/ultralytics/assets/releases",
         )
-        config_folder.mkdir(parents=True, exist_ok=True)
+        try:
+            config_folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DetectorError(f"cannot make the folder {config_folder}: {error.strerror}; set store.folder") from None
         os.environ.update(_ENVIRONMENT, YOLO_CONFIG_DIR=str(config_folder))
         torchvision_ops.declare()
         import torch

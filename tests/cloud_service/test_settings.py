@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from onnxruntime import get_available_providers
 
 from cloud_service.cli import CONFIG_STATUS, main
 from cloud_service.settings import CloudSettings, OnnxSettings, YoloSettings
@@ -103,6 +104,27 @@ def test_a_database_that_cannot_be_is_refused(tmp_path: Path, url: str) -> None:
 
     with pytest.raises(ConfigError, match="database"):
         open_database(url)
+
+
+@pytest.mark.parametrize("url", ["postgresql+nosuch://me:secret@host/db", "post gres://me:secret@host/db"])
+def test_a_wrong_database_is_found_by_check_and_its_password_not_shown(
+    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str], url: str
+) -> None:
+    assert run(tmp_path, "check", "--set", "detector.kind=none", bundle=str(bundle), database=url) == CONFIG_STATUS
+    error = capsys.readouterr().err
+    assert "database" in error
+    assert "secret" not in error
+
+
+@pytest.mark.skipif("CUDAExecutionProvider" in get_available_providers(), reason="this machine has CUDA")
+def test_a_device_that_is_not_there_is_found_before_the_first_frame(
+    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("check", "run"):
+        status = run(tmp_path, command, "--set", "detector.kind=none", bundle=str(bundle), device="cuda",
+                     store={"folder": str(tmp_path / "store")})  # fmt: skip
+        assert status == CONFIG_STATUS
+        assert "device is cuda" in capsys.readouterr().err
 
 
 def test_explain_names_every_setting_of_every_detector(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import av
 import pytest
 
-from deploy.demo.__main__ import default_fps
+from deploy.demo.__main__ import default_fps, main
 from deploy.demo.clip import Clip
 
 FRAMES = 5
@@ -51,6 +51,14 @@ def test_the_demo_ends_well_and_its_last_line_holds_the_figures(command: list[st
         with av.open(str(path)) as video:
             shown += sum(1 for _ in video.decode(video=0))
     assert shown == FRAMES
+
+
+@pytest.mark.parametrize("argument", ["--frames=abc", "--frames=0", "--fps=nan", "--fps=inf", "--fps=-1", "--fps=x"])
+def test_a_number_that_makes_no_sense_is_refused_by_name(argument: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([argument])
+    option, _, value = argument.partition("=")
+    assert f"argument {option}: {value!r} is no" in capsys.readouterr().err
 
 
 def test_ctrl_c_takes_both_services_along(command: list[str], cleanup: ExitStack) -> None:
