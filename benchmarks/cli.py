@@ -10,7 +10,9 @@ BENCHMARKS = {
     "rate-accuracy": "bits per pixel against detection on labelled photos",
     "speed": "what coding a frame costs, part by part",
     "cost": "memory, install size and throughput of the services",
+    "load": "how many cameras one cloud takes, and what each costs it",
     "chaos": "what delivery keeps of its promises while services die and the network fails",
+    "results-page": "docs/results.md from what the others wrote",
 }
 
 

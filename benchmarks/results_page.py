@@ -1,0 +1,65 @@
+"""``icm-bench results-page``: writes docs/results.md from the JSON files that the other benchmarks left."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import RESULTS
+
+TITLES = {
+    "rate_accuracy": "Bits against detection",
+    "speed": "What a frame costs",
+    "cost": "What the services cost",
+    "load": "Many cameras on one cloud",
+    "chaos": "Kills and cuts",
+}
+_INTRODUCTION = """# Results
+
+Written by `icm-bench results-page` from the JSON files in `benchmarks/results/`. Each section names the command that
+measured it.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="icm-bench results-page", description=__doc__)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--page", type=Path, default=Path("docs/results.md"))
+    options = parser.parse_args(arguments)
+    sections = [_INTRODUCTION]
+    for name, title in TITLES.items():
+        file = options.results / f"{name}.json"
+        if file.exists():
+            sections.append(_section(name, title, json.loads(file.read_text()), options))
+    options.page.write_text("\n".join(sections))
+    print(f"written to {options.page}")
+    return 0
+
+
+def _section(name: str, title: str, figures: dict[str, Any], options: argparse.Namespace) -> str:
+    rows: list[dict[str, Any]] = figures.pop("rows", [])
+    facts = ", ".join(f"{key} {_plain(value)}" for key, value in figures.items() if not isinstance(value, list))
+    lines = [f"## {title}", "", f"`icm-bench {name.replace('_', '-')}`: {facts}.", ""]
+    plot = options.results / f"{name}.png"
+    if plot.exists():
+        images = options.page.parent / "images"
+        images.mkdir(parents=True, exist_ok=True)
+        shutil.copy(plot, images / plot.name)
+        lines += [f"![{title}](images/{plot.name})", ""]
+    if rows:
+        columns = list(dict.fromkeys(column for row in rows for column in row))
+        lines.append("| " + " | ".join(column.replace("_", " ") for column in columns) + " |")
+        lines.append("|" + "---|" * len(columns))
+        lines += ["| " + " | ".join(_plain(row.get(column, "")) for column in columns) + " |" for row in rows]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return "(" + ", ".join(f"{key} {_plain(item)}" for key, item in value.items()) + ")"
+    return str(value)
