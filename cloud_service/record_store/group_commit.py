@@ -7,6 +7,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -18,6 +19,9 @@ from shared.errors import StorageError
 from shared.telemetry import timed
 
 log = logging.getLogger(__name__)
+_WRITERS = 16
+"""Cameras whose files are written at once. Each has a file of its own to wait for, and a file system that is asked for
+several at once puts them into one commit of its journal."""
 _TICK_SECONDS = 0.5
 """How often segments are looked at for their age when no records come."""
 
@@ -41,7 +45,10 @@ class _Pending:
 
 
 class GroupCommit:
-    """The one thread that appends to a store. What waits in it is bounded by the streams' credit."""
+    """All that appends to a store: one group at a time, and in it, one thread per camera.
+
+    What waits in it is bounded by the streams' credit.
+    """
 
     def __init__(
         self, store: RecordStore, delay_seconds: float, persist_seconds: Histogram, on_change: Callable[[], None]
@@ -58,6 +65,7 @@ class GroupCommit:
         self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="record-store", daemon=True)
+        self._writers = ThreadPoolExecutor(_WRITERS, "record-writer")
 
     def start(self) -> None:
         self._thread.start()
@@ -83,6 +91,7 @@ class GroupCommit:
                 self._on_change()
         if group := self._waiting():
             self._commit(group)
+        self._writers.shutdown()
         self._store.close()
         self._on_change()
 
@@ -109,8 +118,13 @@ class GroupCommit:
     def _commit(self, group: list[_Pending]) -> None:
         with timed(self._persist_seconds):
             ordered = sorted(group, key=lambda pending: pending.header.camera)
-            for header, run in groupby(ordered, key=lambda pending: pending.header):
-                self._commit_run(header, list(run))
+            cameras = [list(camera) for _, camera in groupby(ordered, key=lambda pending: pending.header.camera)]
+            for _ in self._writers.map(self._commit_camera, cameras):
+                pass
+
+    def _commit_camera(self, pending: list[_Pending]) -> None:
+        for header, run in groupby(pending, key=lambda item: item.header):
+            self._commit_run(header, list(run))
 
     def _commit_run(self, header: StreamHeader, run: list[_Pending]) -> None:
         records = [raw for pending in run for raw in pending.records]

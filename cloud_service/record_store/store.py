@@ -62,7 +62,10 @@ class _Log:
 
 
 class RecordStore:
-    """Append-only segment files below one folder. Thread-safe: one thread appends, any thread reads."""
+    """Append-only segment files below one folder. Thread-safe: one thread at a time appends to a camera, any reads.
+
+    Nothing may be appended while segments are sealed.
+    """
 
     def __init__(self, root: Path, index: SegmentIndex, segment_seconds: float, clock: Clock) -> None:
         """Opens the store and repairs what a crash left behind.

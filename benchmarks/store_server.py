@@ -1,0 +1,58 @@
+"""A cloud that only stores: the real ingest and record store in a process of their own, without decoder and archive."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from pathlib import Path
+
+from icm.v1.ingest_pb2_grpc import add_IngestServiceServicer_to_server
+
+from cloud_service.database import open_database
+from cloud_service.ingest import IngestService
+from cloud_service.ingest_credit import Pending
+from cloud_service.ingest_session import Desk
+from cloud_service.metrics import Metrics
+from cloud_service.record_store import GroupCommit, RecordStore
+from cloud_service.record_store.index import SegmentIndex
+from cloud_service.settings import ArchiveSettings, IngestSettings
+from shared.clock import SystemClock
+from shared.codec.bundle import Bundle
+from shared.health import Problems
+from shared.rpc.servers import Server
+
+
+async def serve(bundle: Bundle, folder: Path) -> None:
+    """Serves for ever; prints its port. The folder must be there."""
+    settings, clock, metrics = IngestSettings(), SystemClock(), Metrics(bundle.name)
+    index = SegmentIndex(open_database(f"sqlite:///{folder / 'cloud.db'}"))
+    store = RecordStore(folder / "records", index, ArchiveSettings().segment_seconds, clock)
+    persist_seconds = metrics.stage_seconds.labels("persist")
+    commit = GroupCommit(store, settings.group_delay_seconds, persist_seconds, lambda: None)
+    desk = Desk(
+        bundle=bundle,
+        store=store,
+        commit=commit,
+        credit=settings.credit,
+        credit_bytes=settings.credit_bytes,
+        pending=Pending(settings.pending_bytes),
+        problems=Problems(),
+        metrics=metrics,
+        clock=clock,
+        retry_seconds=1.0,
+    )
+    server = Server("127.0.0.1:0", allow_plaintext=False)
+    add_IngestServiceServicer_to_server(IngestService(desk), server.grpc)
+    commit.start()
+    await server.start()
+    print(server.port, flush=True)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("folder", type=Path)
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    asyncio.run(serve(Bundle.load(options.bundle, 1), options.folder))
