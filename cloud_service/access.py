@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import lru_cache
@@ -16,6 +17,8 @@ from cloud_service.settings import IngestTlsSettings
 from shared.clock import Clock
 from shared.errors import UnauthenticatedError
 from shared.rpc.call_guard import CallGuard
+
+log = logging.getLogger(__name__)
 
 
 class Caller(Protocol):
@@ -81,9 +84,9 @@ class CertificateAccess(CallGuard):
         """Raises: UnauthenticatedError, the certificate does not count any more."""
         told = f"the certificate {certificate.serial_number:x} of {common_name(certificate)}"
         if self._revocations and self._revocations.revoked(certificate):
-            raise UnauthenticatedError(f"{told} was revoked; ask whoever runs the cloud for a new one")
+            raise _refusal(f"{told} was revoked")
         if certificate.not_valid_after_utc.timestamp() < self._clock.now_us() / 1e6:
-            raise UnauthenticatedError(f"{told} has run out; ask whoever runs the cloud for a new one")
+            raise _refusal(f"{told} has run out")
 
 
 def certificate_access(tls: IngestTlsSettings | None, clock: Clock) -> CertificateAccess | None:
@@ -108,6 +111,11 @@ class _Watch:
 
     async def sending(self) -> None:
         self._access.check(self.certificate)
+
+
+def _refusal(text: str) -> UnauthenticatedError:
+    log.warning("ending a call: %s", text)
+    return UnauthenticatedError(f"{text}; ask whoever runs the cloud for a new one")
 
 
 def _certificate(context: Any) -> x509.Certificate:

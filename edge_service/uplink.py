@@ -23,11 +23,8 @@ FIRST_RETRY_SECONDS = 0.25
 MOST_RETRY_SECONDS = 5.0
 REFUSED_RETRY_SECONDS = 30.0
 """After a refusal that only a person can lift, such as a codec that the cloud does not have."""
-_REFUSALS = (
-    grpc.StatusCode.FAILED_PRECONDITION,
-    grpc.StatusCode.PERMISSION_DENIED,
-    grpc.StatusCode.UNAUTHENTICATED,
-)
+_REFUSALS = (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.PERMISSION_DENIED)
+"""UNAUTHENTICATED is none: a renewed certificate may lie there any moment, and the next attempt shows it."""
 
 
 class Uplink:

@@ -24,6 +24,7 @@ from edge_service.settings import CameraSettings, SubmittedSourceSettings
 from edge_service.sources import SubmittedSource
 from edge_service.sources.submitted import MOST_WAITING
 from edge_service.spool import CameraSpool, Spool
+from edge_service.tokens import Tokens
 from edge_service.uplink import Uplink
 from shared.clock import ManualClock
 from shared.codec.record import RECORD_OVERHEAD, Record, StreamHeader
@@ -61,7 +62,9 @@ async def edge(spool: Spool, metrics, problems, clock: ManualClock) -> AsyncIter
 
 
 @asynccontextmanager
-async def edge_on(spool: Spool, metrics, problems, clock: ManualClock) -> AsyncIterator[Edge]:
+async def edge_on(
+    spool: Spool, metrics, problems, clock: ManualClock, tokens: Tokens | None = None
+) -> AsyncIterator[Edge]:
     ingest, encoder, door = Ingest(), PlainEncoder(), spool.camera("door")
     ingest.acknowledges.clear()
     async with serving(ingest) as port:
@@ -74,7 +77,7 @@ async def edge_on(spool: Spool, metrics, problems, clock: ManualClock) -> AsyncI
         threads = ThreadPoolExecutor(2)
         running = asyncio.create_task(camera.run(threads))
         server = Server("127.0.0.1:0", allow_plaintext=False)
-        api = FrameApi({"door": SubmittedCamera(source, uplink)}, 7, cloud, metrics, clock)
+        api = FrameApi({"door": SubmittedCamera(source, uplink)}, 7, cloud, metrics, clock, tokens)
         camera_pb2_grpc.add_CameraServiceServicer_to_server(api, server.grpc)
         await server.start()
         channel = open_channel(f"127.0.0.1:{server.port}", allow_plaintext=False)
