@@ -77,13 +77,15 @@ class App:
         ingest = settings.ingest
         certificates = certificate_access(ingest.tls, clock)
         access: Access = certificates or ANYBODY
+        pending = Pending(ingest.pending_bytes)
+        metrics.watch_pending(lambda: pending.bytes)
         desk = Desk(
             bundle=bundle,
             store=store,
             commit=self._commit,
             credit=ingest.credit,
             credit_bytes=ingest.credit_bytes,
-            pending=Pending(ingest.pending_bytes),
+            pending=pending,
             problems=problems,
             metrics=metrics,
             clock=clock,

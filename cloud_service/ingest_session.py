@@ -110,16 +110,17 @@ class Session:
         self.ended = asyncio.Event()
         self._outgoing: asyncio.Queue[_Answer | Exception | None] = asyncio.Queue()
         self._receiving: asyncio.Task[None] | None = None
+        self._appending: asyncio.Task[list[bool]] | None = None
         if hello.HasField("send_time"):
             self._compare_clocks(hello.send_time)
 
     async def run(self, requests: AsyncIterator[StreamRecordsRequest]) -> AsyncIterator[StreamRecordsResponse]:
         """The stream's answers."""
+        credit = self._credit
         self._receiving = asyncio.create_task(self._guard(self._receive(requests)))
         persisting = asyncio.create_task(self._guard(self._persist()))
         try:
             resume_after = self._desk.store.resume_after(self.camera, self._hello.epoch, self._last_sequence)
-            credit = self._credit
             yield StreamRecordsResponse(
                 welcome=Welcome(resume_after=resume_after, credit=credit.most_records, credit_bytes=credit.most_bytes)
             )
@@ -134,7 +135,11 @@ class Session:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
-            self._credit.close()
+            if self._appending is not None and not self._appending.done():
+                # What the disk has not taken yet is in memory still, though nobody waits for it any more.
+                self._appending.add_done_callback(lambda _: credit.close())
+            else:
+                credit.close()
             self.ended.set()
 
     def end_input(self) -> None:
@@ -253,8 +258,10 @@ class Session:
         problems = self._desk.problems
         while True:
             try:
-                outcomes = await self._desk.commit.append(header, records)
+                self._appending = asyncio.ensure_future(self._desk.commit.append(header, records))
+                outcomes = await asyncio.shield(self._appending)
             except StorageError as error:
+                self._desk.metrics.store_failures.labels(self.camera).inc()
                 if problems.report("record store", str(error)):
                     log.error("not acknowledging, trying again every %g s: %s", self._desk.retry_seconds, error)
                 if self._input_over.is_set():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -55,9 +56,15 @@ class Metrics:
             ["camera"],
             registry=self.registry,
         )
+        self._pending_bytes = Gauge(
+            "icm_cloud_pending_bytes", "Bytes of records in memory that wait for the disk.", registry=self.registry
+        )
         self.detections = Counter("icm_cloud_detections", "Objects found.", ["camera", "class"], registry=self.registry)
         self.detector_failures = Counter(
             "icm_cloud_detector_failures", "Frames that the detector failed on.", ["camera"], registry=self.registry
+        )
+        self.store_failures = Counter(
+            "icm_cloud_store_failures", "Times that the disk took no records.", ["camera"], registry=self.registry
         )
         self.archive_failures = Counter(
             "icm_archive_failures", "Video segments that could not be written.", ["camera"], registry=self.registry
@@ -65,3 +72,7 @@ class Metrics:
         Gauge(
             "icm_build_info", "Always 1; what runs is in the labels.", ["version", "codec"], registry=self.registry
         ).labels(version("icm-bridge"), codec).set(1)
+
+    def watch_pending(self, size: Callable[[], float]) -> None:
+        """Asks how many bytes wait for the disk whenever metrics are read."""
+        self._pending_bytes.set_function(size)

@@ -87,8 +87,10 @@ class Cloud:
         return self.metrics.registry.get_sample_value("icm_cloud_records_total", labels) or 0.0
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[Cloud]:
-        self.commit.start()
+    async def running(self, disk_hangs: bool = False) -> AsyncIterator[Cloud]:
+        """Args: disk_hangs, until the commit is started."""
+        if not disk_hangs:
+            self.commit.start()
         await self.server.start()
         yield self
         await self.channel.close()
@@ -231,6 +233,28 @@ async def test_a_cloud_with_too_much_to_do_turns_an_edge_away_for_a_while_and_fo
     assert (await again.until(1)).state == ACK_STATE_PERSISTED
 
 
+async def test_records_of_a_stream_that_died_count_as_memory_until_the_disk_took_them(
+    loaded: Bundle, tmp_path: Path, database: Engine, of: StreamHeader
+) -> None:
+    async with Cloud(loaded, open_store(tmp_path, database)).running(disk_hangs=True) as cloud:
+        uplink = cloud.uplink()
+        await uplink.hello(of)
+        await uplink.send(of, [record(1)], of)
+        await uplink.call.read()
+        (session,) = cloud.service._sessions.values()
+        uplink.call.cancel()
+        await session.ended.wait()
+        assert cloud.pending.bytes == len(record(1).pack(of))
+        cloud.commit.start()
+        again = cloud.uplink()
+        await again.hello(of)
+        await again.send(of, [record(1)], of)
+        await again.until(1)
+        await again.close()
+        assert cloud.pending.bytes == 0
+        assert cloud.store.cameras()[0].records == 1
+
+
 async def test_another_edge_is_refused_while_a_cameras_stream_lives_and_both_are_named(
     cloud: Cloud, of: StreamHeader, loaded: Bundle
 ) -> None:
@@ -371,6 +395,9 @@ async def test_a_disk_that_refuses_stops_acknowledging_and_is_a_health_problem_u
         await uplink.hello(of)
         await uplink.send(of, [record(1)], of)
         await cloud.problems.reported.wait()
+        refusals = cloud.metrics.registry.get_sample_value("icm_cloud_store_failures_total", {"camera": "gate"})
+        assert refusals is not None
+        assert refusals >= 1
         assert str(refusing_disk) in cloud.problems.lines()[0]
         await asyncio.to_thread(refusing_disk.unlink)
         assert (await uplink.until(1)).state == ACK_STATE_PERSISTED
