@@ -6,6 +6,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from shared.errors import IcmError
+
 BENCHMARKS = {
     "rate-accuracy": "bits per pixel against detection on labelled photos",
     "speed": "what coding a frame costs, part by part",
@@ -17,12 +19,16 @@ BENCHMARKS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the benchmark named first with the arguments that follow it."""
+    """Runs the benchmark named first with the arguments that follow it; 1 with one line on stderr where it cannot."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] not in BENCHMARKS:
         listing = "\n".join(f"  {name:15} {meaning}" for name, meaning in BENCHMARKS.items())
         print(f"usage: icm-bench BENCHMARK [options]\n{listing}", file=sys.stderr)
         return 0 if given and given[0] in ("-h", "--help") else 2
     module = importlib.import_module(f"benchmarks.{given[0].replace('-', '_')}")
-    result: int = module.main(given[1:])
+    try:
+        result: int = module.main(given[1:])
+    except (IcmError, FileNotFoundError) as error:
+        print(f"icm-bench {given[0]}: {error}", file=sys.stderr)
+        return 1
     return result

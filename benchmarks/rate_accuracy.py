@@ -17,6 +17,7 @@ from benchmarks.report import RESULTS, print_table, write_json
 from shared.codec.bundle import DEFAULT_BUNDLE, Bundle
 from shared.codec.codec import Decoder, Encoder
 from shared.codec.record import StreamHeader
+from shared.errors import ConfigError
 from training.evaluation.detection import Detect, LabelledPhoto, average_precision, load_photos, yolo
 
 Codec = Callable[[NDArray[np.uint8]], tuple[int, NDArray[np.uint8]]]
@@ -57,6 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _codecs(names: list[str], levels: str, bundle_folder: Path) -> list[tuple[str, str, Codec]]:
     chosen: list[tuple[str, str, Codec]] = []
+    unknown = set(names) - {"source", "ours", *PILLOW_SETTINGS}
+    if unknown:
+        raise ConfigError(f"--codecs knows no {', '.join(sorted(unknown))}")
     for name in names:
         if name == "source":
             chosen.append((name, "-", lambda image: (image.nbytes, image)))

@@ -65,7 +65,9 @@ def load_config(path: Path) -> TrainingConfig:
     return TrainingConfig(network, stages["base"], stages["object"], export)
 
 
-def _section(kind: Any, values: dict[str, Any], path: Path, name: str) -> Any:
+def _section(kind: Any, values: Any, path: Path, name: str) -> Any:
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: {name} must hold settings by name, not {values!r}")
     unknown = set(values) - {field.name for field in fields(kind)}
     if unknown:
         raise ConfigError(f"{path}: {name} has no setting {', '.join(sorted(unknown))}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,8 @@ from tqdm import tqdm
 
 from training.masks import mask_file, read_masks, unpack
 
+log = logging.getLogger(__name__)
+
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
 
@@ -27,6 +30,8 @@ def find_photos(folders: list[Path]) -> list[Path]:
 def pack(folders: list[Path], shard: Path, smallest: int = 256, largest: int = 1024) -> None:
     """Decodes all photos below the folders into ``shard`` (uint8, HWC, end to end) and an index beside it.
 
+    Files that are no photo, or a damaged one, are logged and left out.
+
     Args:
         smallest: photos with a shorter side are left out.
         largest: photos with a longer side are reduced to it, which also thins out their JPEG traces.
@@ -37,9 +42,14 @@ def pack(folders: list[Path], shard: Path, smallest: int = 256, largest: int = 1
     index = []
     offset = 0
     shard.parent.mkdir(parents=True, exist_ok=True)
-    with shard.open("wb") as out:
+    partial = shard.with_suffix(".part")
+    with partial.open("wb") as out:
         for path in tqdm(find_photos(folders), desc="packing", unit="photo"):
-            image = Image.open(path).convert("RGB")
+            try:
+                image = Image.open(path).convert("RGB")
+            except (OSError, ValueError, SyntaxError) as error:
+                log.warning("left out %s: %s", path, error)
+                continue
             if min(image.size) < smallest:
                 continue
             image.thumbnail((largest, largest), Image.Resampling.LANCZOS)
@@ -48,7 +58,10 @@ def pack(folders: list[Path], shard: Path, smallest: int = 256, largest: int = 1
             index.append({"offset": offset, "height": pixels.shape[0], "width": pixels.shape[1], "name": path.name})
             offset += pixels.nbytes
     if not index:
+        partial.unlink()
         raise FileNotFoundError(f"no photo of at least {smallest} px in {', '.join(map(str, folders))}")
+    mask_file(shard).unlink(missing_ok=True)  # it belongs to the photos that were here before
+    partial.replace(shard)
     shard.with_suffix(".json").write_text(json.dumps(index))
 
 

@@ -13,8 +13,10 @@ from PIL import Image
 
 from shared.codec.bundle import Bundle
 from shared.codec.codec import Decoder, Encoder
+from training.checkpoint import load_codec
 from training.cli import main
-from training.masks import write_masks
+from training.data import pack
+from training.masks import mask_file, write_masks
 
 SMOKE = Path(__file__).parents[2] / "training/configs/smoke.yaml"
 
@@ -63,6 +65,22 @@ def test_an_exported_bundle_loads_and_codes(trained: Path) -> None:
     assert json.loads((folder / "manifest.json").read_text())["training"]["step"] == 20
 
 
+def test_a_run_with_a_frozen_encoder_leaves_analysis_and_gains_as_they_were(trained: Path, tmp_path: Path) -> None:
+    settings = yaml.safe_load(SMOKE.read_text())
+    settings["base"] |= {"steps": 5, "save_every": 5, "rate_on": "rounded", "freeze_encoder": True, "rate": 1e-2}
+    config = tmp_path / "rounded.yaml"
+    config.write_text(yaml.safe_dump(settings))
+    for name in ("photos.u8", "photos.json"):
+        (tmp_path / name).symlink_to(trained / name)
+    start = trained / "base.pt"
+    assert main(["base", "--config", str(config), "--folder", str(tmp_path), "--start", str(start)]) == 0
+    before, after = (load_codec(path)[0].state_dict() for path in (start, tmp_path / "base.pt"))
+    changed = {name for name, tensor in before.items() if not torch.equal(tensor, after[name])}
+    assert not [name for name in changed if name.startswith("analysis.") or name == "gains.log_gain"]
+    assert "synthesis.entry.weight" in changed
+    assert "hyper_synthesis.first.weight" in changed
+
+
 def test_object_region_learning_goes_on_from_the_base_stage(trained: Path, tmp_path: Path) -> None:
     half = np.zeros((280, 300), bool)
     half[:, 150:] = True
@@ -89,6 +107,7 @@ def test_object_region_learning_without_masks_says_how_to_make_them(
     [
         ("base: {stepz: 3}", "no setting stepz"),
         ("sage: 1", "may stand at the top"),
+        ("base: 3", "base must hold settings by name"),
         ("base: {batch: 7}", "multiple of the number of lambdas"),
     ],
 )
@@ -109,3 +128,17 @@ def test_training_without_a_shard_says_how_to_make_one(tmp_path: Path, capsys: p
 def test_packing_without_photos_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["pack", "--photos", str(tmp_path), "--folder", str(tmp_path / "out")]) == 2
     assert "no photo" in capsys.readouterr().err
+
+
+def test_packing_leaves_out_what_is_no_photo_and_forgets_the_masks_of_other_photos(
+    photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "damaged.jpg").write_bytes(b"not a photo")
+    shard = tmp_path / "photos.u8"
+    pack([photos], shard)
+    write_masks(shard, lambda image: np.zeros(image.shape[:2], bool), {})
+    assert mask_file(shard).exists()
+    pack([photos, tmp_path], shard)
+    assert len(json.loads(shard.with_suffix(".json").read_text())) == 4
+    assert "damaged.jpg" in caplog.text
+    assert not mask_file(shard).exists()

@@ -42,7 +42,7 @@ def load_photos(folder: Path) -> list[LabelledPhoto]:
         FileNotFoundError: the folder holds no photos.
     """
     photos = []
-    for path in sorted((folder / "images").iterdir()):
+    for path in sorted((folder / "images").glob("*")):
         image = np.asarray(Image.open(path).convert("RGB"))
         height, width = image.shape[:2]
         label = folder / "labels_boxes" / f"{path.stem}.txt"
