@@ -21,6 +21,8 @@ from edge_service.tokens import Tokens, add_token
 from shared.clock import ManualClock
 from shared.errors import ConfigError, PermissionDeniedError, UnauthenticatedError
 from shared.rpc.status import reason_of
+from tests.certificates import Certificates
+from tests.edge_service.test_edge_process import BUNDLE
 from tests.edge_service.test_frame_api import Edge, edge_on, raw
 
 DOOR = camera_pb2.SubmitFrameRequest(camera="door", frame=frame_pb2.Frame(raw=raw(4, 4)))
@@ -148,3 +150,29 @@ def test_names_that_cannot_be_are_refused(path: Path, client: str, camera: str) 
     with pytest.raises(ConfigError, match="cannot make a token"):
         add_token(path, client, [camera])
     assert not path.exists()
+
+
+def checked(*settings: str) -> int:
+    needed = (f"bundle={BUNDLE}", "cameras=[{name: door, source: {kind: submitted}}]")
+    return main(["check", *(f"--set={setting}" for setting in (*needed, *settings))])
+
+
+def test_an_api_that_strangers_reach_takes_no_pictures_without_tokens(
+    tmp_path: Path, path: Path, token: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tls = Certificates(tmp_path / "certs").server()
+    public = ("frame_api.address=0.0.0.0:7444", f"frame_api.tls={{certificate: {tls.certificate}, key: {tls.key}}}")
+    assert checked(*public) == 2
+    assert "refusing to take pictures from anybody at 0.0.0.0:7444" in capsys.readouterr().err
+    assert checked(*public, f"frame_api.tokens={path}") == 0
+    assert checked(*public, "frame_api.allow_plaintext=true") == 0
+
+
+@pytest.mark.parametrize("setting", ["frame_api.tokens", "frame_api.tls.key", "cloud.tls.authority"])
+def test_check_names_a_file_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str], setting: str) -> None:
+    tls = Certificates(tmp_path / "certs").edge("north", "door")
+    sections = {"frame_api.tls": ("certificate", "key"), "cloud.tls": ("certificate", "key", "authority")}
+    good = [f"{at}.{name}={getattr(tls, name)}" for at, names in sections.items() for name in names]
+    assert checked(*good) == 0
+    assert checked(*good, f"{setting}=/nowhere") == 2
+    assert "cannot read /nowhere" in capsys.readouterr().err
