@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,8 @@ from torch.nn import functional as F
 
 from training.entropy_model import HYPER_MAX, HyperPrior, HyperSynthesis, LatentBits, round_ste
 from training.networks import AnalysisTransform, Gains, HyperAnalysis, NetworkConfig, SynthesisTransform
+
+RateOn = Literal["noise", "rounded"]
 
 
 @dataclass(frozen=True)
@@ -40,15 +43,24 @@ class TrainableCodec(nn.Module):
         self.gains = Gains(config)
         self.latent_bits = LatentBits()
 
-    def forward(self, image: Tensor, levels: Tensor) -> CodecOutput:
-        """image float32[B, 3, H, W] in 0..1, H and W multiples of 64; levels int64[B] -> rate and reconstruction."""
+    def forward(self, image: Tensor, levels: Tensor, rate_on: RateOn = "noise") -> CodecOutput:
+        """One training pass.
+
+        Args:
+            image: float32[B, 3, H, W] in 0..1, H and W multiples of 64.
+            levels: int64[B].
+            rate_on: what the rate is taken of: latents with uniform noise, which gives smooth gradients but up to
+                twice the true rate where most latents are 0; or rounded ones with straight-through gradients, which
+                gives the true rate.
+        """
         latents = self.analysis(image) * self.gains.scale(levels)
         hyper = self.hyper_analysis(latents).float().clamp(-HYPER_MAX, HYPER_MAX)
         hyper_bits = self.hyper_prior(hyper)
         means, indexes = self.hyper_synthesis(round_ste(hyper), levels)
-        noisy = latents + torch.rand_like(latents) - 0.5
-        latent_bits = self.latent_bits(noisy, means.float(), indexes.float())
-        restored = self.synthesis(round_ste(latents) * self.gains.unscale(levels))
+        rounded = round_ste(latents)
+        coded = rounded if rate_on == "rounded" else latents + torch.rand_like(latents) - 0.5
+        latent_bits = self.latent_bits(coded, means.float(), indexes.float())
+        restored = self.synthesis(rounded * self.gains.unscale(levels))
         return CodecOutput(restored, latent_bits.sum((1, 2, 3)), hyper_bits.sum((1, 2, 3)))
 
     @torch.no_grad()

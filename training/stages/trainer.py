@@ -18,7 +18,7 @@ from tqdm import tqdm
 from training.checkpoint import load_codec
 from training.data import Batch, Crops
 from training.losses import bits_per_pixel, squared_error
-from training.model import CodecOutput, TrainableCodec
+from training.model import CodecOutput, RateOn, TrainableCodec
 from training.networks import NetworkConfig
 from training.widen import take_over
 
@@ -37,6 +37,9 @@ class TrainerConfig:
         warmup: steps over which the learning rate rises.
         level_balance: level weights are (lambda / median lambda) ** -level_balance, so that the best levels, whose
             cost is largest, do not drown the others.
+        rate_on: what the rate is taken of; see ``TrainableCodec.forward``.
+        freeze_encoder: whether analysis and gains stay as they are. Rounding gives the entropy model the true rate but
+            the encoder no reason to make small latents smaller, so a run on rounded latents freezes the encoder.
         average: decay of the running average of the weights, which is what is exported.
         save_every: steps between checkpoints.
     """
@@ -49,6 +52,8 @@ class TrainerConfig:
     linear_rate: float = 2e-5
     warmup: int = 300
     level_balance: float = 0.35
+    rate_on: RateOn = "noise"
+    freeze_encoder: bool = False
     average: float = 0.9995
     save_every: int = 500
     seed: int = 1
@@ -95,6 +100,9 @@ class CodecTrainer:
 
     def _groups(self) -> list[dict[str, Any]]:
         config, codec = self.config, self.codec
+        if config.freeze_encoder:
+            codec.analysis.requires_grad_(False)
+            codec.gains.log_gain.requires_grad_(False)
         linear = [codec.analysis.linear.weight, codec.synthesis.linear.weight]
         quick = [*codec.gains.parameters(), codec.hyper_synthesis.last_bias, *codec.hyper_prior.parameters()]
         apart = {id(p) for p in linear + quick}
@@ -170,7 +178,7 @@ class CodecTrainer:
                 group["lr"] = group["peak"] * self.learning_rate()
             batch = self.next_batch()
             with torch.autocast(self.device.type, torch.bfloat16):
-                output = self.codec(batch.image, levels)
+                output = self.codec(batch.image, levels, self.config.rate_on)
             bpp = bits_per_pixel(output)
             loss = ((bpp + lambdas * self.distortion(output, batch)) * weights).mean()
             mse = squared_error(output.image.detach(), batch.image).mean((1, 2))
