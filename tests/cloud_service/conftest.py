@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,9 @@ from sqlalchemy import Engine
 from cloud_service.database import open_database
 from shared.codec.bundle import Bundle
 from shared.codec.codec import CodedFrame, Encoder
-from tests.cloud_service.parts import HEIGHT, WIDTH
+from shared.codec.record import StreamHeader
+from tests.cloud_service.ingest_server import Cloud
+from tests.cloud_service.parts import HEIGHT, WIDTH, coded_header, open_store
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +35,14 @@ def database(tmp_path: Path) -> Iterator[Engine]:
     engine = open_database(f"sqlite:///{tmp_path / 'cloud.db'}")
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+async def cloud(loaded: Bundle, tmp_path: Path, database: Engine) -> AsyncIterator[Cloud]:
+    async with Cloud(loaded, open_store(tmp_path / "records", database)).running() as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def of(loaded: Bundle) -> StreamHeader:
+    return coded_header(loaded)

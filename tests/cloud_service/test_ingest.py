@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
@@ -20,93 +18,16 @@ from icm.v1.ingest_pb2 import (
     RecordBatch,
     StreamRecordsRequest,
 )
-from icm.v1.ingest_pb2_grpc import IngestServiceStub, add_IngestServiceServicer_to_server
+from icm.v1.ingest_pb2_grpc import IngestServiceStub
 from sqlalchemy import Engine
 
-from cloud_service.ingest import IngestService
-from cloud_service.ingest_credit import RETRY_SECONDS, Pending
-from cloud_service.ingest_session import Desk
 from cloud_service.metrics import Metrics
-from cloud_service.record_store import GroupCommit, RecordStore
-from shared.clock import ManualClock
+from cloud_service.record_store import GroupCommit
 from shared.codec.bundle import Bundle
 from shared.codec.record import Kind, Record, StreamHeader
-from shared.health import Problems
-from shared.rpc.channels import open_channel
-from shared.rpc.servers import Server
-from shared.rpc.status import reason_of, retry_seconds_of
+from shared.rpc.status import reason_of
+from tests.cloud_service.ingest_server import CREDIT, CREDIT_BYTES, Cloud
 from tests.cloud_service.parts import EPOCH, START_US, coded_header, header, open_store, raw, record
-from tests.cloud_service.uplink import Uplink
-
-CREDIT = 8
-CREDIT_BYTES = 10_000
-PENDING_BYTES = 30_000
-
-
-class WatchedProblems(Problems):
-    """Tells when there is one."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reported = asyncio.Event()
-
-    def report(self, part: str, text: str) -> bool:
-        self.reported.set()
-        return super().report(part, text)
-
-
-class Cloud:
-    """A real ingest with a real store on a real port."""
-
-    def __init__(self, bundle: Bundle, store: RecordStore) -> None:
-        self.store, self.problems, self.metrics, self.clock = store, WatchedProblems(), Metrics("test"), ManualClock()
-        self.commit = GroupCommit(store, 0.0, self.metrics.stage_seconds.labels("persist"), lambda: None)
-        self.pending = Pending(PENDING_BYTES)
-        desk = Desk(
-            bundle,
-            store,
-            self.commit,
-            CREDIT,
-            CREDIT_BYTES,
-            self.pending,
-            self.problems,
-            self.metrics,
-            self.clock,
-            0.01,
-        )
-        self.service = IngestService(desk)
-        self.server = Server("127.0.0.1:0", allow_plaintext=False)
-        add_IngestServiceServicer_to_server(self.service, self.server.grpc)
-        self.channel = open_channel(f"127.0.0.1:{self.server.port}", allow_plaintext=False)
-
-    def uplink(self) -> Uplink:
-        return Uplink(self.channel)
-
-    def count(self, outcome: str) -> float:
-        labels = {"camera": "gate", "outcome": outcome}
-        return self.metrics.registry.get_sample_value("icm_cloud_records_total", labels) or 0.0
-
-    @asynccontextmanager
-    async def running(self, disk_hangs: bool = False) -> AsyncIterator[Cloud]:
-        """Args: disk_hangs, until the commit is started."""
-        if not disk_hangs:
-            self.commit.start()
-        await self.server.start()
-        yield self
-        await self.channel.close()
-        await self.server.stop(0)
-        await asyncio.to_thread(self.commit.stop)
-
-
-@pytest.fixture
-async def cloud(loaded: Bundle, tmp_path: Path, database: Engine) -> AsyncIterator[Cloud]:
-    async with Cloud(loaded, open_store(tmp_path / "records", database)).running() as cloud:
-        yield cloud
-
-
-@pytest.fixture
-def of(loaded: Bundle) -> StreamHeader:
-    return coded_header(loaded)
 
 
 async def test_records_are_received_then_persisted_and_neighbours_share_an_answer(
@@ -177,82 +98,6 @@ async def test_a_record_whose_reference_is_not_here_is_rejected_until_it_is(clou
     assert rejection.reason == REJECT_REASON_REFERENCE_MISSING
     await uplink.send(None, [record(1), leaning], of)
     assert (await uplink.until(3)).state == ACK_STATE_PERSISTED
-
-
-async def test_acknowledged_records_give_their_credit_back(cloud: Cloud, of: StreamHeader) -> None:
-    uplink = cloud.uplink()
-    await uplink.hello(of)
-    for first in range(1, 4 * CREDIT, CREDIT):
-        await uplink.send(of, [record(n) for n in range(first, first + CREDIT)], of)
-        await uplink.until(first + CREDIT - 1)
-    assert cloud.store.cameras()[0].records == 4 * CREDIT
-
-
-async def test_more_than_the_credit_ends_the_stream_with_the_reason(cloud: Cloud, of: StreamHeader) -> None:
-    uplink = cloud.uplink()
-    await uplink.hello(of)
-    await uplink.send(of, [record(n) for n in range(1, CREDIT + 2)], of)
-    error = await uplink.failure()
-    assert (error.code(), reason_of(error)) == (grpc.StatusCode.FAILED_PRECONDITION, "PROTOCOL_VIOLATION")
-    assert f"the credit is {CREDIT}" in (error.details() or "")
-
-
-async def test_more_than_the_credit_in_bytes_ends_the_stream_with_the_reason(cloud: Cloud, of: StreamHeader) -> None:
-    uplink = cloud.uplink()
-    await uplink.hello(of)
-    await uplink.send(of, [record(n, bytes(CREDIT_BYTES // 2)) for n in (1, 2)], of)
-    error = await uplink.failure()
-    assert reason_of(error) == "PROTOCOL_VIOLATION"
-    assert f"the credit is {CREDIT_BYTES}" in (error.details() or "")
-
-
-async def test_a_record_larger_than_the_credit_may_come_alone(cloud: Cloud, of: StreamHeader) -> None:
-    uplink = cloud.uplink()
-    await uplink.hello(of)
-    for sequence in (1, 2):
-        await uplink.send(of, [record(sequence, bytes(2 * CREDIT_BYTES))], of)
-        assert (await uplink.until(sequence)).state == ACK_STATE_PERSISTED
-    assert cloud.pending.bytes == 0
-
-
-async def test_a_cloud_with_too_much_to_do_turns_an_edge_away_for_a_while_and_forgets_its_records(
-    cloud: Cloud, of: StreamHeader
-) -> None:
-    cloud.pending.bytes = PENDING_BYTES
-    uplink = cloud.uplink()
-    await uplink.hello(of)
-    await uplink.send(of, [record(1)], of)
-    error = await uplink.failure()
-    assert (error.code(), reason_of(error)) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "BUSY")
-    assert retry_seconds_of(error) == RETRY_SECONDS
-    assert cloud.pending.bytes == PENDING_BYTES
-    cloud.pending.bytes = 0
-    again = cloud.uplink()
-    await again.hello(of)
-    await again.send(of, [record(1)], of)
-    assert (await again.until(1)).state == ACK_STATE_PERSISTED
-
-
-async def test_records_of_a_stream_that_died_count_as_memory_until_the_disk_took_them(
-    loaded: Bundle, tmp_path: Path, database: Engine, of: StreamHeader
-) -> None:
-    async with Cloud(loaded, open_store(tmp_path, database)).running(disk_hangs=True) as cloud:
-        uplink = cloud.uplink()
-        await uplink.hello(of)
-        await uplink.send(of, [record(1)], of)
-        await uplink.call.read()
-        (session,) = cloud.service._sessions.values()
-        uplink.call.cancel()
-        await session.ended.wait()
-        assert cloud.pending.bytes == len(record(1).pack(of))
-        cloud.commit.start()
-        again = cloud.uplink()
-        await again.hello(of)
-        await again.send(of, [record(1)], of)
-        await again.until(1)
-        await again.close()
-        assert cloud.pending.bytes == 0
-        assert cloud.store.cameras()[0].records == 1
 
 
 async def test_another_edge_is_refused_while_a_cameras_stream_lives_and_both_are_named(
