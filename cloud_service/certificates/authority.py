@@ -58,13 +58,13 @@ class Authority:
             ConfigError: there is none, or its files are damaged.
         """
         self._folder, self._clock = folder, clock
+        if not (folder / "ca.key").exists():
+            raise ConfigError(f"there is no authority in {folder}: `icm-cloud certs init --folder {folder}` makes one")
+        self.certificate = _load(folder / "ca.crt")
         try:
-            self.certificate = x509.load_pem_x509_certificate(read_file(folder / "ca.crt"))
             key = serialization.load_pem_private_key(read_file(folder / "ca.key"), None)
         except (ValueError, TypeError):
-            raise ConfigError(f"the authority's files in {folder} are damaged: restore them from a copy") from None
-        except ConfigError as error:
-            raise ConfigError(f"{error}; `icm-cloud certs init --folder {folder}` makes an authority") from None
+            raise ConfigError(f"{folder / 'ca.key'} is damaged: restore it from a copy") from None
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise ConfigError(f"{folder / 'ca.key'} is no key that this authority made: restore it from a copy")
         self._key = key
@@ -149,9 +149,7 @@ class Authority:
     def issued(self) -> list[Issued]:
         """Every certificate that was issued, by name and age."""
         revoked = {entry.serial_number for entry in self._list()}
-        certificates = [
-            x509.load_pem_x509_certificate(read_file(path)) for path in (self._folder / "issued").glob("*.crt")
-        ]
+        certificates = [_load(path) for path in (self._folder / "issued").glob("*.crt")]
         certificates.sort(key=lambda found: (common_name(found), found.not_valid_before_utc))
         return [Issued(found, found.serial_number in revoked) for found in certificates]
 
@@ -228,6 +226,13 @@ def _host(host: str) -> x509.GeneralName:
     if not re.fullmatch(r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,62}\.?)*", host):
         raise ConfigError(f"{host[:80]!r} is no host name or IP address; give it without a port")
     return x509.DNSName(host)
+
+
+def _load(path: Path) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(read_file(path))
+    except ValueError:
+        raise ConfigError(f"{path} is no PEM certificate: restore it from a copy") from None
 
 
 def _pem(certificate: x509.Certificate) -> bytes:

@@ -196,6 +196,16 @@ def test_a_command_without_an_authority_says_how_to_make_one(
     assert "icm-cloud certs init" in error
 
 
+@pytest.mark.parametrize("damaged", ["ca.crt", "ca.key", "crl.pem"])
+def test_a_damaged_file_of_the_authority_is_named(
+    certificates: Certificates, capsys: pytest.CaptureFixture[str], damaged: str
+) -> None:
+    path = certificates.folder / damaged
+    path.write_text("-----BEGIN NONSENSE-----")
+    assert main(["certs", "list", "--folder", str(certificates.folder)]) == CONFIG_STATUS
+    assert str(path) in capsys.readouterr().err
+
+
 def test_no_command_prints_a_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for command in (["init"], ["issue", "north", "--camera", "gate"], ["list"], ["revoke", "north"]):
         assert main(["certs", *command, "--folder", str(tmp_path)]) == 0

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class ArchiveServiceStub:
-    """Reads the archive.
+    """Reads the archive. Over mutual TLS a caller reads the cameras that its certificate names, or with a reader's certificate
+    all of them; else PERMISSION_DENIED.
     """
 
     def __init__(self, channel):
@@ -63,7 +64,8 @@ class ArchiveServiceStub:
 
 
 class ArchiveServiceServicer:
-    """Reads the archive.
+    """Reads the archive. Over mutual TLS a caller reads the cameras that its certificate names, or with a reader's certificate
+    all of them; else PERMISSION_DENIED.
     """
 
     def ListCameras(self, request, context):
@@ -138,7 +140,8 @@ def add_ArchiveServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ArchiveService:
-    """Reads the archive.
+    """Reads the archive. Over mutual TLS a caller reads the cameras that its certificate names, or with a reader's certificate
+    all of them; else PERMISSION_DENIED.
     """
 
     @staticmethod

@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ArchiveServiceStub:
-    """Reads the archive."""
+    """Reads the archive. Over mutual TLS a caller reads the cameras that its certificate names, or with a reader's certificate
+    all of them; else PERMISSION_DENIED.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -46,7 +48,9 @@ class ArchiveServiceStub:
 
 @_typing.type_check_only
 class ArchiveServiceAsyncStub(ArchiveServiceStub):
-    """Reads the archive."""
+    """Reads the archive. Over mutual TLS a caller reads the cameras that its certificate names, or with a reader's certificate
+    all of them; else PERMISSION_DENIED.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListCameras: _aio.UnaryUnaryMultiCallable[_archive_pb2.ListCamerasRequest, _archive_pb2.ListCamerasResponse]  # type: ignore[assignment]
@@ -61,7 +65,9 @@ class ArchiveServiceAsyncStub(ArchiveServiceStub):
     """Detections as they are made, from the call on."""
 
 class ArchiveServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Reads the archive."""
+    """Reads the archive. Over mutual TLS a caller reads the cameras that its certificate names, or with a reader's certificate
+    all of them; else PERMISSION_DENIED.
+    """
 
     @_abc_1.abstractmethod
     def ListCameras(

@@ -26,7 +26,9 @@ if _version_not_supported:
 
 
 class CameraServiceStub:
-    """Takes pictures from clients and sends them the way of every camera's frames.
+    """Takes pictures from clients and sends them the way of every camera's frames. Where the edge asks for tokens, each call
+    carries one as metadata, `authorization: Bearer <token>`; UNAUTHENTICATED if it is not known, PERMISSION_DENIED if it is
+    for other cameras.
     """
 
     def __init__(self, channel):
@@ -48,7 +50,9 @@ class CameraServiceStub:
 
 
 class CameraServiceServicer:
-    """Takes pictures from clients and sends them the way of every camera's frames.
+    """Takes pictures from clients and sends them the way of every camera's frames. Where the edge asks for tokens, each call
+    carries one as metadata, `authorization: Bearer <token>`; UNAUTHENTICATED if it is not known, PERMISSION_DENIED if it is
+    for other cameras.
     """
 
     def SubmitFrame(self, request, context):
@@ -88,7 +92,9 @@ def add_CameraServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CameraService:
-    """Takes pictures from clients and sends them the way of every camera's frames.
+    """Takes pictures from clients and sends them the way of every camera's frames. Where the edge asks for tokens, each call
+    carries one as metadata, `authorization: Bearer <token>`; UNAUTHENTICATED if it is not known, PERMISSION_DENIED if it is
+    for other cameras.
     """
 
     @staticmethod

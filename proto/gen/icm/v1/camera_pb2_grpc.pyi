@@ -27,7 +27,10 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CameraServiceStub:
-    """Takes pictures from clients and sends them the way of every camera's frames."""
+    """Takes pictures from clients and sends them the way of every camera's frames. Where the edge asks for tokens, each call
+    carries one as metadata, `authorization: Bearer <token>`; UNAUTHENTICATED if it is not known, PERMISSION_DENIED if it is
+    for other cameras.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -42,7 +45,10 @@ class CameraServiceStub:
 
 @_typing.type_check_only
 class CameraServiceAsyncStub(CameraServiceStub):
-    """Takes pictures from clients and sends them the way of every camera's frames."""
+    """Takes pictures from clients and sends them the way of every camera's frames. Where the edge asks for tokens, each call
+    carries one as metadata, `authorization: Bearer <token>`; UNAUTHENTICATED if it is not known, PERMISSION_DENIED if it is
+    for other cameras.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     SubmitFrame: _aio.UnaryUnaryMultiCallable[_camera_pb2.SubmitFrameRequest, _camera_pb2.SubmitFrameResponse]  # type: ignore[assignment]
@@ -53,7 +59,10 @@ class CameraServiceAsyncStub(CameraServiceStub):
     """
 
 class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Takes pictures from clients and sends them the way of every camera's frames."""
+    """Takes pictures from clients and sends them the way of every camera's frames. Where the edge asks for tokens, each call
+    carries one as metadata, `authorization: Bearer <token>`; UNAUTHENTICATED if it is not known, PERMISSION_DENIED if it is
+    for other cameras.
+    """
 
     @_abc_1.abstractmethod
     def SubmitFrame(

@@ -50,7 +50,8 @@ class IngestServiceServicer:
         """One stream per camera. The edge says Hello first and sends records only after the Welcome, never more
         unacknowledged ones than its credit. A second stream of the same epoch takes over from the first; one of another
         epoch is refused while the first lives (FAILED_PRECONDITION, CAMERA_TAKEN), as it comes from another edge. A cloud
-        with too much to do ends streams with RESOURCE_EXHAUSTED and a google.rpc.RetryInfo.
+        with too much to do ends streams with RESOURCE_EXHAUSTED and a google.rpc.RetryInfo. Over mutual TLS the client
+        certificate must name the camera, or the answer is PERMISSION_DENIED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,7 +37,8 @@ class IngestServiceStub:
     """One stream per camera. The edge says Hello first and sends records only after the Welcome, never more
     unacknowledged ones than its credit. A second stream of the same epoch takes over from the first; one of another
     epoch is refused while the first lives (FAILED_PRECONDITION, CAMERA_TAKEN), as it comes from another edge. A cloud
-    with too much to do ends streams with RESOURCE_EXHAUSTED and a google.rpc.RetryInfo.
+    with too much to do ends streams with RESOURCE_EXHAUSTED and a google.rpc.RetryInfo. Over mutual TLS the client
+    certificate must name the camera, or the answer is PERMISSION_DENIED.
     """
 
 @_typing.type_check_only
@@ -49,7 +50,8 @@ class IngestServiceAsyncStub(IngestServiceStub):
     """One stream per camera. The edge says Hello first and sends records only after the Welcome, never more
     unacknowledged ones than its credit. A second stream of the same epoch takes over from the first; one of another
     epoch is refused while the first lives (FAILED_PRECONDITION, CAMERA_TAKEN), as it comes from another edge. A cloud
-    with too much to do ends streams with RESOURCE_EXHAUSTED and a google.rpc.RetryInfo.
+    with too much to do ends streams with RESOURCE_EXHAUSTED and a google.rpc.RetryInfo. Over mutual TLS the client
+    certificate must name the camera, or the answer is PERMISSION_DENIED.
     """
 
 class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -64,7 +66,8 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         """One stream per camera. The edge says Hello first and sends records only after the Welcome, never more
         unacknowledged ones than its credit. A second stream of the same epoch takes over from the first; one of another
         epoch is refused while the first lives (FAILED_PRECONDITION, CAMERA_TAKEN), as it comes from another edge. A cloud
-        with too much to do ends streams with RESOURCE_EXHAUSTED and a google.rpc.RetryInfo.
+        with too much to do ends streams with RESOURCE_EXHAUSTED and a google.rpc.RetryInfo. Over mutual TLS the client
+        certificate must name the camera, or the answer is PERMISSION_DENIED.
         """
 
 def add_IngestServiceServicer_to_server(servicer: IngestServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
