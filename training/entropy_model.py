@@ -14,16 +14,11 @@ from compressai.ops import LowerBound
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from shared.codec.integer_network import ACTIVATION_MAX, SCALE_COUNT
 from training.networks import NetworkConfig
 
 ACTIVATION_STEPS = 32
 """Integer activation units per 1.0 of the float network."""
-ACTIVATION_MAX = 255
-MEAN_STEPS = 8
-"""Integer mean units per 1 of a latent."""
-HYPER_MAX = 63
-"""Hyper-latents are clipped to -HYPER_MAX..HYPER_MAX."""
-SCALE_COUNT = 64
 SCALE_MIN = 0.08
 SCALE_MAX = 256.0
 SCALE_LOG_STEP = math.log(SCALE_MAX / SCALE_MIN) / (SCALE_COUNT - 1)

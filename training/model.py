@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.entropy_model import HYPER_MAX, HyperPrior, HyperSynthesis, LatentBits, round_ste
+from shared.codec.latents import HYPER_MAX
+from training.entropy_model import HyperPrior, HyperSynthesis, LatentBits, round_ste
 from training.networks import AnalysisTransform, Gains, HyperAnalysis, NetworkConfig, SynthesisTransform
 
 RateOn = Literal["noise", "rounded"]

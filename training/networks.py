@@ -13,10 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-STRIDE = 16
-"""Pixels a latent spans, in each direction."""
-HYPER_STRIDE = 4
-"""Latents a hyper-latent spans, in each direction."""
+from shared.codec.latents import STRIDE
 
 
 @dataclass(frozen=True)

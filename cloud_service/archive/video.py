@@ -74,7 +74,7 @@ class VideoEncoder:
         self.frames += 1
 
     def finish(self) -> bytes:
-        """The whole file. The last frame is shown for as long as the one before it."""
+        """The whole file. The last frame is shown for as long as the others are on average."""
         last = round(self.duration_us * _TICKS / 1e6 / (self.frames - 1)) if self.frames > 1 else 0
         self._write(last or round(DEFAULT_FRAME_SECONDS * _TICKS))
         self._container.close()
