@@ -82,11 +82,10 @@ class CertificateAccess(CallGuard):
 
     def check(self, certificate: x509.Certificate) -> None:
         """Raises: UnauthenticatedError, the certificate does not count any more."""
-        told = f"the certificate {certificate.serial_number:x} of {common_name(certificate)}"
         if self._revocations and self._revocations.revoked(certificate):
-            raise _refusal(f"{told} was revoked")
+            raise _refusal(certificate, "was revoked")
         if certificate.not_valid_after_utc.timestamp() < self._clock.now_us() / 1e6:
-            raise _refusal(f"{told} has run out")
+            raise _refusal(certificate, "has run out")
 
 
 def certificate_access(tls: IngestTlsSettings | None, clock: Clock) -> CertificateAccess | None:
@@ -113,7 +112,8 @@ class _Watch:
         self._access.check(self.certificate)
 
 
-def _refusal(text: str) -> UnauthenticatedError:
+def _refusal(certificate: x509.Certificate, why: str) -> UnauthenticatedError:
+    text = f"the certificate {certificate.serial_number:x} of {common_name(certificate)} {why}"
     log.warning("ending a call: %s", text)
     return UnauthenticatedError(f"{text}; ask whoever runs the cloud for a new one")
 
