@@ -15,7 +15,7 @@ from shared.codec.record import Kind, Record, check_size
 from shared.errors import ConfigError, ImageError, RecordError, ReferenceMissingError
 
 PIXELS_AT_ONCE = 1 << 22
-"""Of all pictures in one call of the synthesis, which takes about 200 bytes of memory for each."""
+"""Of all pictures in one call of the synthesis, which takes about 120 bytes of memory for each."""
 
 
 @dataclass(frozen=True)
