@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,13 +48,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, setting, codec in _codecs(options.codecs.split(","), options.levels, options.bundle):
         rows.append(_measure(name, setting, codec, photos, detect))
         print_table(list(rows[-1]), [list(rows[-1].values())])
-    rows.sort(key=lambda row: (row["codec"], row["bpp"]))
+    figures: dict[str, Any] = {"photos": len(photos), "detector": options.weights.stem}
+    rows = sorted(rows + _kept(options.results, figures, rows), key=lambda row: (row["codec"], row["bpp"]))
     print()
     print_table(list(rows[0]), [list(row.values()) for row in rows])
-    figures = {"photos": len(photos), "detector": options.weights.stem, "rows": rows}
+    figures["rows"] = rows
     print(f"written to {write_json('rate_accuracy', figures, options.results)}")
     plot(rows, options.results / "rate_accuracy.png")
     return 0
+
+
+def _kept(results: Path, figures: dict[str, Any], measured: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of an earlier run under the same conditions, of codecs that were not measured this time."""
+    try:
+        earlier = json.loads((results / "rate_accuracy.json").read_text())
+    except FileNotFoundError:
+        return []
+    if any(earlier.get(key) != value for key, value in figures.items()):
+        return []
+    again = {row["codec"] for row in measured}
+    return [row for row in earlier["rows"] if row["codec"] not in again]
 
 
 def _codecs(names: list[str], levels: str, bundle_folder: Path) -> list[tuple[str, str, Codec]]:
