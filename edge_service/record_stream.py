@@ -108,7 +108,7 @@ class RecordStream:
         while True:
             # Cleared before looking, so that what comes while looking is not missed.
             self._work.clear()
-            batch = await asyncio.to_thread(self._next_batch)
+            batch = await self._next_batch()
             foreign = batch is not None and StreamHeader.parse(batch.header)[0].codec_id != self._codec_id
             if foreign and not self._in_flight:
                 return
@@ -146,13 +146,14 @@ class RecordStream:
                 del self._in_flight[sequence]
             self._work.set()
 
-    def _next_batch(self) -> Batch | None:
+    async def _next_batch(self) -> Batch | None:
         """What to send next, as far as the credit goes."""
+        # What is in flight changes with every acknowledgement, so it is looked at here and not on the spool's thread.
         free = self._credit - len(self._in_flight)
         free_bytes = self._credit_bytes - sum(record.size for record in self._in_flight.values())
         if free <= 0 or free_bytes <= 0:
             return None
-        batch = self._spool.read(self._last_sent, free, min(BATCH_BYTES, free_bytes))
+        batch = await asyncio.to_thread(self._spool.read, self._last_sent, free, min(BATCH_BYTES, free_bytes))
         # A batch is never empty, so its one record may be too large; it goes once nothing else is under way.
         if batch is not None and self._in_flight and sum(len(record) for _, record in batch.records) > free_bytes:
             return None

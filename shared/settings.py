@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
-from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
 from shared.errors import ConfigError
 
@@ -33,8 +33,11 @@ def load_settings(model: type[SettingsType], path: Path | None, flags: dict[str,
         ConfigError: the file cannot be read, a key is unknown, or a value is not allowed; names each one.
     """
     values = _read(path) if path else {}
-    environment = EnvSettingsSource(model)()
     _check_environment(model)
+    try:
+        environment = EnvSettingsSource(model)()
+    except SettingsError as error:
+        raise ConfigError(f"an environment variable holds no valid JSON: {error}") from None
     merged = _merge(values, environment)
     for name, value in flags.items():
         if value is not None:
@@ -93,7 +96,7 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"cannot read the settings file {path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if values is None:
         return {}
     if not isinstance(values, dict):

@@ -27,7 +27,8 @@ def recover(root: Path, index: SegmentIndex) -> dict[str, Recovered]:
     """Every camera's segments.
 
     Files that the index knows are taken at its word if their size fits. The others are read; a torn tail, which a
-    crash leaves behind and nobody was told is persisted, is cut off.
+    crash leaves behind and nobody was told is persisted, is cut off. What is cut off is kept in a file beside it, named
+    ``.damaged``: where the disk itself forgot a bit, whole records may follow that somebody can save.
 
     Raises:
         OSError: the folder cannot be read, or the disk refused.
@@ -80,6 +81,7 @@ def _read(root: Path, path: Path, number: int, newest: bool) -> Segment | None:
     if segment is None or segment.records == 0:
         if newest:
             log.warning("%s: removing a segment that holds no whole record", path)
+            _set_aside(path, 0)
             path.unlink()
         else:
             log.error("%s cannot be read: %s", path, damage or "it holds no record")
@@ -88,8 +90,18 @@ def _read(root: Path, path: Path, number: int, newest: bool) -> Segment | None:
         lost = path.stat().st_size - segment.size
         if newest:
             log.warning("%s: cutting off a torn tail of %d bytes: %s", path, lost, damage)
+            _set_aside(path, segment.size)
             cut(path, segment.size)
         else:
             # Only the newest segment can be torn; here the disk lost what was persisted, so keep it to be looked at.
             log.error("%s is damaged, its last %d bytes cannot be read: %s", path, lost, damage)
     return segment
+
+
+def _set_aside(path: Path, start: int) -> None:
+    """Keeps what follows ``start``; a disk too full for that must not keep the store from opening."""
+    tail = path.read_bytes()[start:]
+    try:
+        path.with_name(f"{path.name}.damaged").write_bytes(tail)
+    except OSError as error:
+        log.warning("%s: cannot keep the %d bytes that are cut off: %s", path, len(tail), error)

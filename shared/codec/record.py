@@ -20,8 +20,8 @@ MAGIC = b"ICMB"
 VERSION = 1
 CODEC_ID_BYTES = 32
 MAX_SIDE = 16_384
-MAX_PIXELS = 1 << 25
-"""Largest picture, in pixels: 33 million, an 8K frame."""
+MAX_PIXELS = 1 << 23
+"""Largest picture, in pixels; 3840x2160 fits. A decoder needs about 150 bytes a pixel, so this bounds its memory."""
 MAX_PAYLOAD = (1 << 24) - 1
 MAX_SEQUENCE = (1 << 32) - 1
 MAX_DELTA_US = (1 << 48) - 1

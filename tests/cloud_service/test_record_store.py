@@ -133,13 +133,14 @@ def test_any_cut_of_the_newest_file_leaves_whole_records_and_a_store_that_takes_
 
 @given(st.binary(max_size=200))
 @settings(max_examples=60, deadline=None)
-def test_any_garbage_after_the_last_record_is_cut_off(garbage: bytes) -> None:
+def test_any_garbage_after_the_last_record_is_cut_off_and_kept_beside_it(garbage: bytes) -> None:
     with TemporaryDirectory() as folder:
         root, database = Path(folder), open_database(f"sqlite:///{folder}/cloud.db")
         append(open_store(root, database), 1, 2)
         with files(root)[-1].open("ab") as file:
             file.write(garbage)
         store = open_store(root, database)
+        assert b"".join(path.read_bytes() for path in root.rglob("*.damaged")) == garbage
         assert read_all(store) == [1, 2]
         assert append(store, 2, 3) == [False, True]
         database.dispose()

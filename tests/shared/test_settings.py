@@ -75,6 +75,14 @@ def test_a_variable_that_sets_nothing_is_an_error(file: Path, monkeypatch: pytes
         load_settings(HouseSettings, file, {})
 
 
+def test_a_variable_that_should_hold_json_and_does_not_is_one_error(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEST_HOUSE_DOOR", "notjson")
+    with pytest.raises(ConfigError, match="door"):
+        load_settings(HouseSettings, file, {})
+
+
 def test_explain_tells_every_setting_with_its_default_and_meaning() -> None:
     text = explain_settings(HouseSettings)
     assert "street (required): where it stands" in text

@@ -29,8 +29,8 @@ headers = st.builds(
     camera=st.from_regex(r"[a-z0-9][a-z0-9_-]{0,63}", fullmatch=True),
     epoch=st.integers(0, 2**64 - 1),
     base_us=st.integers(0, 2**63),
-    width=st.integers(1, 4096),
-    height=st.integers(1, 4096),
+    width=st.integers(1, 2048),
+    height=st.integers(1, 2048),
 )
 
 
