@@ -14,10 +14,12 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
 from deploy.demo.__main__ import default_fps, main
 from deploy.demo.clip import Clip
+from tests.clips import CLIP_FPS, write_clip
 
 FRAMES = 5
 
@@ -61,13 +63,16 @@ def test_a_number_that_makes_no_sense_is_refused_by_name(argument: str, capsys: 
     assert f"argument {option}: {value!r} is no" in capsys.readouterr().err
 
 
-def test_ctrl_c_takes_both_services_along(command: list[str], cleanup: ExitStack) -> None:
+def test_ctrl_c_takes_both_services_along(command: list[str], cleanup: ExitStack, tmp_path: Path) -> None:
+    minute = tmp_path / "minute.mkv"  # long enough not to end before it is interrupted
+    write_clip(minute, [np.full((96, 160, 3), number % 250, np.uint8) for number in range(60 * CLIP_FPS)])
+    command[command.index("--clip") + 1] = str(minute)
     demo = cleanup.enter_context(
         subprocess.Popen([*command, "--fps", "10"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     )
     cleanup.callback(demo.kill)
     assert demo.stderr is not None
-    assert any("of 30 seen" in line for line in demo.stderr)  # both services run now
+    assert any("of 600 seen" in line for line in demo.stderr)  # both services run now
     children = Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()
     assert len(children) == 2
     demo.send_signal(signal.SIGINT)
@@ -85,7 +90,7 @@ def test_a_service_that_cannot_start_is_told_with_the_end_of_its_log(command: li
 
 
 @pytest.mark.parametrize(
-    ("frames", "cores", "fps"), [(None, 2, 1.0), (None, 64, 10.0), (40, 2, 1.0), (160, 2, 2.0), (10_000, 2, 10.0)]
+    ("frames", "cores", "fps"), [(None, 2, 2.0), (None, 64, 10.0), (40, 2, 2.0), (320, 2, 4.0), (10_000, 2, 10.0)]
 )
 def test_the_default_pace_is_what_the_cores_manage_unless_more_frames_are_asked_for(
     frames: int | None, cores: int, fps: float
