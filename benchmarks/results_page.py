@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _section(name: str, title: str, figures: dict[str, Any], options: argparse.Namespace) -> str:
-    rows: list[dict[str, Any]] = figures.pop("rows", [])
+    tables = [value for value in figures.values() if isinstance(value, list) and value and isinstance(value[0], dict)]
     facts = ", ".join(f"{key} {_plain(value)}" for key, value in figures.items() if not isinstance(value, list))
     lines = [f"## {title}", "", f"`icm-bench {name.replace('_', '-')}`: {facts}.", ""]
     plot = options.results / f"{name}.png"
@@ -50,7 +50,7 @@ def _section(name: str, title: str, figures: dict[str, Any], options: argparse.N
         images.mkdir(parents=True, exist_ok=True)
         shutil.copy(plot, images / plot.name)
         lines += [f"![{title}](images/{plot.name})", ""]
-    if rows:
+    for rows in tables:
         columns = list(dict.fromkeys(column for row in rows for column in row))
         lines.append("| " + " | ".join(column.replace("_", " ") for column in columns) + " |")
         lines.append("|" + "---|" * len(columns))
@@ -62,4 +62,4 @@ def _section(name: str, title: str, figures: dict[str, Any], options: argparse.N
 def _plain(value: Any) -> str:
     if isinstance(value, dict):
         return "(" + ", ".join(f"{key} {_plain(item)}" for key, item in value.items()) + ")"
-    return str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

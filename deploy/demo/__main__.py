@@ -21,7 +21,7 @@ from shared.codec.bundle import DEFAULT_BUNDLE
 from shared.errors import IcmError
 
 FPS_PER_CORE = 1.0
-"""Frames of 768x576 that a CPU core codes, decodes, looks at and renders with room to spare: each takes it about 0.4 s."""
+"""Frames of 768x576 that a CPU core codes, decodes, looks at and renders with room to spare: each takes about 0.4 s."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
