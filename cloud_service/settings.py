@@ -5,25 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from shared.rpc.tls import MutualTlsSettings
-from shared.settings import ServiceSettings
-
-
-def _check_address(address: str) -> str:
-    host, colon, port = address.rpartition(":")
-    if not (host and colon and port.isdigit() and int(port) <= 65_535):
-        raise ValueError("an address is host:port with a port of 0 to 65535")
-    return address
-
-
-Address = Annotated[str, AfterValidator(_check_address)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from shared.settings import Address, Section, ServiceSettings
 
 
 class IngestTlsSettings(MutualTlsSettings):
@@ -35,7 +21,7 @@ class IngestTlsSettings(MutualTlsSettings):
     )
 
 
-class LimitSettings(_Section):
+class LimitSettings(Section):
     """What one client may ask for: the holder of a certificate, or in plaintext an address."""
 
     streams: int = Field(default=512, ge=1, description="Calls that may run at once; every camera is one.")
@@ -47,7 +33,7 @@ class LimitSettings(_Section):
     )
 
 
-class IngestSettings(_Section):
+class IngestSettings(Section):
     """Where edges send records, and clients read the archive."""
 
     address: Address = Field(
@@ -76,7 +62,7 @@ class IngestSettings(_Section):
     )
 
 
-class MetricsSettings(_Section):
+class MetricsSettings(Section):
     """Where metrics and health are read."""
 
     address: Address = Field(
@@ -84,13 +70,13 @@ class MetricsSettings(_Section):
     )
 
 
-class StoreSettings(_Section):
+class StoreSettings(Section):
     """The canonical archive: the records."""
 
     folder: Path = Field(default=Path("data/cloud"), description="Where records, and by default all else, are kept.")
 
 
-class YoloSettings(_Section):
+class YoloSettings(Section):
     """Ultralytics YOLO."""
 
     kind: Literal["yolo"]
@@ -102,7 +88,7 @@ class YoloSettings(_Section):
     )
 
 
-class OnnxSettings(_Section):
+class OnnxSettings(Section):
     """A YOLOX model on ONNX Runtime."""
 
     kind: Literal["onnx"]
@@ -110,7 +96,7 @@ class OnnxSettings(_Section):
     confidence: float = Field(default=0.25, ge=0, le=1, description="Least score of a detection, 0 to 1.")
 
 
-class NoDetectorSettings(_Section):
+class NoDetectorSettings(Section):
     """No detector: records are kept and rendered only."""
 
     kind: Literal["none"]
@@ -119,7 +105,7 @@ class NoDetectorSettings(_Section):
 DetectorSettings = Annotated[YoloSettings | OnnxSettings | NoDetectorSettings, Field(discriminator="kind")]
 
 
-class ArchiveSettings(_Section):
+class ArchiveSettings(Section):
     """The archive for people."""
 
     url: str | None = Field(

@@ -6,29 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from shared.camera_name import CameraName
 from shared.rpc.tls import MutualTlsSettings, TlsSettings
-from shared.settings import ServiceSettings
+from shared.settings import Address, Section, ServiceSettings
 
 
-def _check_address(address: str) -> str:
-    host, colon, port = address.rpartition(":")
-    if not (host and colon and port.isdigit() and int(port) <= 65_535):
-        raise ValueError("an address is host:port with a port of 0 to 65535")
-    return address
-
-
-Address = Annotated[str, AfterValidator(_check_address)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class FileSourceSettings(_Section):
+class FileSourceSettings(Section):
     """A video file."""
 
     kind: Literal["file"]
@@ -41,7 +27,7 @@ class FileSourceSettings(_Section):
     loop: bool = Field(default=False, description="Start over at the clip's end, for ever.")
 
 
-class FolderSourceSettings(_Section):
+class FolderSourceSettings(Section):
     """A folder of pictures."""
 
     kind: Literal["folder"]
@@ -49,7 +35,7 @@ class FolderSourceSettings(_Section):
     fps: float = Field(default=1.0, gt=0, le=240, description="Pictures per second.")
 
 
-class RtspSourceSettings(_Section):
+class RtspSourceSettings(Section):
     """A network camera."""
 
     kind: Literal["rtsp"]
@@ -63,14 +49,14 @@ class RtspSourceSettings(_Section):
     )
 
 
-class UsbSourceSettings(_Section):
+class UsbSourceSettings(Section):
     """A camera on this machine."""
 
     kind: Literal["usb"]
     device: str = Field(default="/dev/video0", description="The Video4Linux device.")
 
 
-class SubmittedSourceSettings(_Section):
+class SubmittedSourceSettings(Section):
     """Pictures that clients submit through the frame API."""
 
     kind: Literal["submitted"]
@@ -82,7 +68,7 @@ SourceSettings = Annotated[
 ]
 
 
-class CameraSettings(_Section):
+class CameraSettings(Section):
     """One camera."""
 
     name: CameraName = Field(
@@ -108,7 +94,7 @@ class CameraSettings(_Section):
         return self
 
 
-class ConnectionSettings(_Section):
+class ConnectionSettings(Section):
     """Where the cloud is."""
 
     address: Address = Field(default="127.0.0.1:7443", description="host:port of the cloud's ingest.")
@@ -118,7 +104,7 @@ class ConnectionSettings(_Section):
     tls: MutualTlsSettings | None = Field(default=None, description="Mutual TLS. Unset: plaintext.")
 
 
-class LimitSettings(_Section):
+class LimitSettings(Section):
     """What one client of the frame API, that is one address, may ask for."""
 
     streams: int = Field(default=32, ge=1, description="Calls that may run at once.")
@@ -133,7 +119,7 @@ class LimitSettings(_Section):
     )
 
 
-class FrameApiSettings(_Section):
+class FrameApiSettings(Section):
     """Where clients submit pictures."""
 
     address: Address = Field(
@@ -151,7 +137,7 @@ class FrameApiSettings(_Section):
     limits: LimitSettings = Field(default=LimitSettings(), description="What one client may ask for.")
 
 
-class MetricsSettings(_Section):
+class MetricsSettings(Section):
     """Where metrics and health are read."""
 
     address: Address = Field(
@@ -159,7 +145,7 @@ class MetricsSettings(_Section):
     )
 
 
-class SpoolSettings(_Section):
+class SpoolSettings(Section):
     """Records that the cloud has not persisted yet."""
 
     folder: Path = Field(default=Path("data/edge"), description="Where the spool lies; must survive restarts.")
