@@ -105,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     basing.add_argument("--start", type=Path, help="checkpoint of an earlier run, which may have had fewer latents")
     basing.set_defaults(run=_base)
     objects = commands.add_parser("object", help="object-region learning, from the base stage's checkpoint on")
+    objects.add_argument("--start", type=Path, help="the base checkpoint, where it is not in the folder")
     objects.set_defaults(run=_object)
     export = commands.add_parser("export", help="a checkpoint to a bundle")
     export.add_argument("--stage", choices=(base.NAME, object_region.NAME), default=base.NAME)
@@ -125,7 +126,7 @@ def _base(options: argparse.Namespace) -> None:
 
 def _object(options: argparse.Namespace) -> None:
     config = load_config(options.config)
-    start = _checkpoint(options.folder, base.NAME)
+    start = options.start or _checkpoint(options.folder, base.NAME)
     object_region.train(config.network, config.object, _shard(options.folder), options.folder, start)
 
 

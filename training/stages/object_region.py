@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
+from torch.nn import functional as F
 
 from shared.errors import ConfigError
 from training.data import Batch
@@ -29,13 +30,16 @@ class ObjectRegionConfig(TrainerConfig):
     Attributes:
         background: weight of the distortion outside all masks, 0..1.
         area: whether the mean is taken over all pixels or over the weights; see ``object_mse``.
+        margin: pixels that a mask grows by on all sides, since a detector finds an object by its outline against what is
+            behind it.
         distortion_scale: factor on the distortion, which is smaller than the base stage's where objects are few; it
             keeps the levels' rates where they were.
     """
 
     background: float = 0.05
     area: AreaMode = "pixel"
-    distortion_scale: float = 3.0
+    margin: int = 6
+    distortion_scale: float = 1.5
 
 
 def train(network: NetworkConfig, config: ObjectRegionConfig, shard: Path, folder: Path, start: Path) -> None:
@@ -49,7 +53,15 @@ def train(network: NetworkConfig, config: ObjectRegionConfig, shard: Path, folde
 
     def distortion(output: CodecOutput, batch: Batch) -> Tensor:
         assert batch.mask is not None
-        error = object_mse(output.image, batch.image, batch.mask, config.background, config.area)
+        mask = grown(batch.mask, config.margin)
+        error = object_mse(output.image, batch.image, mask, config.background, config.area)
         return config.distortion_scale * error
 
     CodecTrainer(NAME, network, config, shard, folder, distortion).run(start)
+
+
+def grown(mask: Tensor, margin: int) -> Tensor:
+    """Masks float32[B, H, W] with every object ``margin`` pixels larger on all sides (a square neighbourhood)."""
+    side = 2 * margin + 1
+    rows = F.max_pool2d(mask[:, None], (side, 1), 1, (margin, 0))
+    return F.max_pool2d(rows, (1, side), 1, (0, margin))[:, 0]
