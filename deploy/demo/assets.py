@@ -53,6 +53,13 @@ SEGMENTATION_WEIGHTS = Asset(
 )
 """The same with masks, which training uses; AGPL-3.0."""
 
+FEATURE_WEIGHTS = Asset(
+    "weights/alex_shift_tolerant.pth",
+    "b356b382f96010f77d085ee8343ecd9fd322d0a56e8de2b2d0549fafcad8b9ee",
+    (WheelMember("stlpips-pytorch==0.0.2", "stlpips_pytorch/weights/vST0.0/alex_shift_tolerant.pth"),),
+)
+"""The network behind the perceptual distance of finetuning and of ``icm-bench visual``; BSD-2-Clause."""
+
 PEDESTRIANS = Asset(
     "clip/vtest.avi",
     "45cddc9490be69345cbdab64ca583be65987e864ca408038e648db99e10516cf",
@@ -144,11 +151,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.demo.assets", description=__doc__)
     parser.add_argument("--weights", action="store_true", help="the detector's weights, yolo26n.pt")
     parser.add_argument("--seg", action="store_true", help="the weights with masks, yolo26n-seg.pt")
+    parser.add_argument("--features", action="store_true", help="the network of the perceptual distance")
     parser.add_argument("--clip", action="store_true", help="a surveillance clip")
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder to keep them in (default: %(default)s)")
     arguments = parser.parse_args(argv)
-    if not (arguments.weights or arguments.seg or arguments.clip):
-        parser.error("say what to get: --weights, --seg, --clip")
+    if not (arguments.weights or arguments.seg or arguments.features or arguments.clip):
+        parser.error("say what to get: --weights, --seg, --features, --clip")
 
     def say(text: str) -> None:
         print(text, file=sys.stderr)
@@ -158,6 +166,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(fetch(WEIGHTS, arguments.cache, say))
         if arguments.seg:
             print(fetch(SEGMENTATION_WEIGHTS, arguments.cache, say))
+        if arguments.features:
+            print(fetch(FEATURE_WEIGHTS, arguments.cache, say))
         if arguments.clip:
             print(fetch_clip(arguments.cache, say))
     except IcmError as error:
