@@ -30,7 +30,7 @@ from cloud_service.record_store import GroupCommit, RawRecord, RecordStore, Sequ
 from shared.camera_name import check_camera_name
 from shared.clock import Clock
 from shared.codec.bundle import Bundle
-from shared.codec.record import MAX_SEQUENCE, Kind, Record, StreamHeader
+from shared.codec.record import LATEST_US, MAX_SEQUENCE, Kind, Record, StreamHeader
 from shared.errors import (
     CodecMismatchError,
     IcmError,
@@ -43,8 +43,6 @@ from shared.health import Problems
 
 log = logging.getLogger(__name__)
 MAX_EPOCH = (1 << 63) - 1
-_MAX_BASE_US = 253_000_000_000_000_000
-"""Late in the year 9987: what follows within a stream still has a date that calendars know."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,7 @@ class Session:
             )
         self._desk = desk
         self._hello = hello
-        self._header: StreamHeader | None = None
+        self._header: StreamHeader | RecordError | None = None
         self._last_sequence = hello.last_persisted
         self._credit = Credit(self.camera, desk.credit, desk.credit_bytes, desk.pending)
         self._pending: list[tuple[StreamHeader, RawRecord]] = []
@@ -176,18 +174,21 @@ class Session:
             self._compare_clocks(batch.send_time)
         if batch.stream_header:
             self._header = self._parse_header(batch.stream_header)
-        if self._header is None:
+        header = self._header
+        if header is None:
             raise ProtocolError("the first batch of a stream must hold a stream header")
         received = SequenceSet()
         for packed in batch.records:
             try:
-                record = self._parse(packed, self._header)
+                if isinstance(header, RecordError):
+                    raise RecordError(str(header))
+                record = self._parse(packed, header)
             except RecordError as error:
                 self._reject(self._sequence_of(packed), len(packed), error)
                 continue
             self._last_sequence = record.sequence
             self._in_flight.add(record.sequence)
-            self._pending.append((self._header, RawRecord(record, packed)))
+            self._pending.append((header, RawRecord(record, packed)))
             received.add(record.sequence)
         for first, last in received:
             self._send(Ack(state=ACK_STATE_RECEIVED, first_sequence=first, last_sequence=last))
@@ -197,13 +198,19 @@ class Session:
         sent_us = sent.seconds * 1_000_000 + sent.nanos // 1000
         self._desk.metrics.clock_skew.labels(self.camera).set((self._desk.clock.now_us() - sent_us) / 1e6)
 
-    def _parse_header(self, packed: bytes) -> StreamHeader:
-        header = StreamHeader.parse(packed)[0]
+    def _parse_header(self, packed: bytes) -> StreamHeader | RecordError:
+        """The header, or why all that comes under it is rejected. To end the stream instead would bring the same header
+        again with the next one, and hold the camera's later records up for ever.
+        """
+        try:
+            header = StreamHeader.parse(packed)[0]
+        except RecordError as error:
+            return error
         hello = self._hello
         if (header.camera, header.epoch, header.codec_id) != (hello.camera, hello.epoch, hello.codec_id):
-            raise ProtocolError("the stream header's camera, epoch and codec must be those of the Hello")
-        if header.base_us > _MAX_BASE_US:
-            raise RecordError(f"the stream header's base time {header.base_us} us lies beyond the year 9986")
+            return RecordError("the stream header's camera, epoch and codec must be those of the Hello")
+        if header.base_us > LATEST_US:
+            return RecordError(f"the stream header's base time {header.base_us} us lies beyond the year 9986")
         return header
 
     def _parse(self, packed: bytes, header: StreamHeader) -> Record:

@@ -16,7 +16,7 @@ from edge_service.frame_api import FrameApi, SubmittedCamera
 from edge_service.metrics import EdgeMetrics
 from edge_service.settings import CameraSettings, EdgeSettings
 from edge_service.sources import Source, SubmittedSource, make_source
-from edge_service.spool import Spool
+from edge_service.spool import Spool, check_folder
 from edge_service.tokens import Tokens
 from edge_service.uplink import Uplink
 from shared.clock import Clock, SystemClock
@@ -43,6 +43,7 @@ def check(settings: EdgeSettings) -> tuple[Bundle, dict[str, Source]]:
         IcmError: something is wrong.
     """
     _check_borders(settings)
+    check_folder(settings.spool.folder)
     clock = SystemClock()
     sources = {camera.name: make_source(camera.source, clock) for camera in settings.cameras}
     for source in sources.values():

@@ -15,16 +15,17 @@ from edge_service.sources import Source
 from edge_service.tokens import add_token
 from shared.assignments import parse_assignments
 from shared.codec.bundle import Bundle
-from shared.errors import ConfigError, IcmError
+from shared.errors import IcmError
 from shared.settings import explain_settings, load_settings
 from shared.telemetry import configure_logging
 
 EXIT_FAILED = 1
 EXIT_CONFIG = 2
+"""As of icm-cloud: settings, or what they name, cannot work."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns the exit status: 0 done, 1 failed, 2 the settings are wrong."""
+    """Runs the command; returns the exit status: 0 done, 1 a source failed, 2 it cannot start."""
     options = _parser().parse_args(arguments)
     try:
         if options.command == "config":
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return asyncio.run(_run(settings, *check(settings)))
     except IcmError as error:
         print(f"icm-edge: {error}", file=sys.stderr)
-        return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED
+        return EXIT_CONFIG
 
 
 async def _run(settings: EdgeSettings, bundle: Bundle, sources: dict[str, Source]) -> int:

@@ -12,17 +12,20 @@ import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from edge_service.spool_repair import SCHEMA, repair
 from shared.clock import Clock
-from shared.errors import SpoolError, SpoolFullError
+from shared.errors import ConfigError, SpoolError, SpoolFullError
 
 FILE_NAME = "spool.sqlite"
 LOCK_NAME = "spool.lock"
+SPARE_PAGES = 1024
+"""Pages of 4 KiB that the file keeps for what comes next; what deletions free beyond them goes back to the disk."""
+_PAGES_AT_ONCE = 1024
 
 Policy = Literal["block", "drop_oldest"]
 """What a full spool does with a new record: refuse it, so that cameras wait, or let the oldest records go for it."""
@@ -77,10 +80,12 @@ class Spool:
             with self._reporting():
                 for camera, count in repair(self.path).items():
                     on_drop(camera, "spool_damaged", count)
+                with closing(sqlite3.connect(self.path)) as new:
+                    # Before the journal's mode is set, after which SQLite takes no other kind of vacuum.
+                    new.executescript(SCHEMA)
                 # Appends must survive a power cut before they are sent. Deletions need not: a record that comes back
                 # is sent again, and the cloud knows it already.
                 self._durable = self._connect("FULL")
-                self._durable.executescript(SCHEMA)
                 self._relaxed = self._connect("NORMAL")
                 (self._bytes,) = self._durable.execute("SELECT coalesce(sum(bytes), 0) FROM camera").fetchone()
         except OSError as error:
@@ -322,8 +327,9 @@ class CameraSpool:
             connection.execute(
                 "UPDATE camera SET last_persisted = max(last_persisted, ?) WHERE id = ?", (persisted, self._row)
             )
-        with spool._lock:
+        with spool._lock, spool._reporting():
             spool._bytes -= size
+            _shrink(spool._relaxed)
 
 
 def _delete(connection: sqlite3.Connection, camera: int, first: int, last: int) -> int:
@@ -340,6 +346,33 @@ def _delete(connection: sqlite3.Connection, camera: int, first: int, last: int) 
         {"camera": camera},
     )
     return int(size)
+
+
+def _shrink(connection: sqlite3.Connection) -> None:
+    """Gives some of the pages that hold nothing back to the disk; a spool that drained is small again soon."""
+    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    if free > SPARE_PAGES:
+        # `execute` would take the first step of it only, which is a single page.
+        connection.executescript(f"PRAGMA incremental_vacuum({min(free - SPARE_PAGES, _PAGES_AT_ONCE)})")
+
+
+def check_folder(folder: Path) -> None:
+    """Finds out whether a spool can be kept there; changes nothing, as another process may use it now.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    ground = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    file = folder / FILE_NAME
+    if not ground.is_dir():
+        problem = f"{ground} is no folder"
+    elif not os.access(ground, os.W_OK | os.X_OK):
+        problem = f"{ground} cannot be written"
+    elif file.exists() and not os.access(file, os.R_OK | os.W_OK):
+        problem = f"{file} cannot be read and written"
+    else:
+        return
+    raise ConfigError(f"cannot keep a spool in {folder}: {problem}; change its permissions or set spool.folder")
 
 
 def _lock_folder(folder: Path) -> int:

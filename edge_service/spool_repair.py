@@ -10,10 +10,14 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+from shared.codec.record import StreamHeader
+from shared.errors import RecordError
+
 _log = logging.getLogger(__name__)
 
 # A header holds for the records from its first sequence on, up to the next header's.
 SCHEMA = """
+PRAGMA auto_vacuum = INCREMENTAL;
 CREATE TABLE IF NOT EXISTS camera (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, epoch INTEGER NOT NULL, next_sequence INTEGER NOT NULL,
     last_persisted INTEGER NOT NULL, bytes INTEGER NOT NULL
@@ -75,7 +79,7 @@ def repair(path: Path) -> dict[str, int]:
 def _sound(path: Path) -> bool:
     try:
         with closing(sqlite3.connect(path)) as connection:
-            return bool(connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
+            return connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",) and not _bad_headers(connection)
     except sqlite3.DatabaseError as error:
         # Its subclasses speak of other things than the file's content, such as permissions.
         if type(error) is sqlite3.DatabaseError:
@@ -102,6 +106,14 @@ def _rescue(damaged: sqlite3.Connection, sound: sqlite3.Connection) -> dict[str,
         sound.execute("INSERT OR IGNORE INTO header VALUES (?, ?, ?)", row)
     for row in _readable(damaged, "record"):
         sound.execute("INSERT OR IGNORE INTO record VALUES (?, ?, ?, ?)", row)
+    for camera, first_sequence in _bad_headers(sound):
+        # What stands under it must not be taken for the header's before.
+        sound.execute(
+            "DELETE FROM record WHERE camera = :camera AND sequence >= :first AND sequence < coalesce((SELECT"
+            " min(first_sequence) FROM header WHERE camera = :camera AND first_sequence > :first), 1 << 62)",
+            {"camera": camera, "first": first_sequence},
+        )
+        sound.execute("DELETE FROM header WHERE camera = ? AND first_sequence = ?", (camera, first_sequence))
     sound.execute(
         "DELETE FROM record WHERE camera NOT IN (SELECT id FROM camera) OR NOT EXISTS (SELECT 1 FROM header"
         " WHERE header.camera = record.camera AND first_sequence <= sequence)"
@@ -120,6 +132,24 @@ def _rescue(damaged: sqlite3.Connection, sound: sqlite3.Connection) -> dict[str,
         (SKIPPED_SEQUENCES,),
     )
     return lost
+
+
+def _bad_headers(connection: sqlite3.Connection) -> list[tuple[int, int]]:
+    """Camera and first sequence of the stream headers that are none, or name another camera or epoch."""
+    if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'header'").fetchone() is None:
+        return []
+    rows = connection.execute(
+        "SELECT camera, first_sequence, content, name, epoch FROM header JOIN camera ON camera.id = header.camera"
+    )
+    return [(camera, first) for camera, first, *row in rows if not _is_header(*row)]
+
+
+def _is_header(content: bytes, camera: str, epoch: int) -> bool:
+    try:
+        header = StreamHeader.parse(content)[0]
+    except RecordError:
+        return False
+    return (header.camera, header.epoch) == (camera, epoch)
 
 
 def _readable(connection: sqlite3.Connection, table: str) -> Iterator[tuple[Any, ...]]:

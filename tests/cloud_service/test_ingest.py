@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -179,19 +181,29 @@ async def test_records_before_any_stream_header_end_the_stream(cloud: Cloud, of:
     assert "stream header" in ((await uplink.failure()).details() or "")
 
 
-async def test_a_header_of_another_camera_ends_the_stream(cloud: Cloud, of: StreamHeader, loaded: Bundle) -> None:
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (lambda header: replace(header, camera="yard").pack(), "must be those of the Hello"),
+        (lambda header: replace(header, base_us=(1 << 64) - 1).pack(), "beyond the year 9986"),
+        (lambda header: header.pack()[:-1] + bytes(1), "its checksum does not fit"),
+    ],
+    ids=["of another camera", "of a time that no calendar knows", "damaged"],
+)
+async def test_what_comes_under_a_header_of_no_use_is_rejected_and_what_follows_under_a_good_one_is_kept(
+    cloud: Cloud, of: StreamHeader, spoil: Callable[[StreamHeader], bytes], complaint: str
+) -> None:
     uplink = cloud.uplink()
     await uplink.hello(of)
-    await uplink.send(coded_header(loaded, "yard"), [], of)
-    assert reason_of(await uplink.failure()) == "PROTOCOL_VIOLATION"
-
-
-async def test_a_base_time_that_no_calendar_knows_ends_the_stream(cloud: Cloud, of: StreamHeader) -> None:
-    uplink = cloud.uplink()
-    await uplink.hello(of)
-    beyond = StreamHeader(of.codec_id, of.camera, of.epoch, (1 << 64) - 1, of.width, of.height)
-    await uplink.send(beyond, [], beyond)
-    assert reason_of(await uplink.failure()) == "RECORD_INVALID"
+    await uplink.send(spoil(of), [record(1), record(2)], of)
+    await uplink.send(None, [record(3)], of)
+    for sequence in (1, 2, 3):
+        ack = await uplink.until(sequence)
+        assert (ack.state, ack.reason) == (ACK_STATE_REJECTED, REJECT_REASON_DAMAGED)
+        assert complaint in ack.detail
+    await uplink.send(of, [record(4)], of)
+    assert (await uplink.until(4)).state == ACK_STATE_PERSISTED
+    assert cloud.count("rejected") == 3
 
 
 async def test_a_stream_that_does_not_say_hello_first_is_ended(cloud: Cloud, of: StreamHeader) -> None:

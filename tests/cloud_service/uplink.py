@@ -33,10 +33,13 @@ class Uplink:
         await self.call.write(StreamRecordsRequest(hello=hello))
         return (await self._read()).welcome
 
-    async def send(self, header: StreamHeader | None, records: Iterable[Record | bytes], of: StreamHeader) -> None:
+    async def send(
+        self, header: StreamHeader | bytes | None, records: Iterable[Record | bytes], of: StreamHeader
+    ) -> None:
         """Args: header, to put into the batch; of, the header that the records are packed for."""
         packed = [record if isinstance(record, bytes) else record.pack(of) for record in records]
-        batch = RecordBatch(stream_header=header.pack() if header else b"", records=packed)
+        stream_header = header.pack() if isinstance(header, StreamHeader) else header
+        batch = RecordBatch(stream_header=stream_header, records=packed)
         await self.call.write(StreamRecordsRequest(batch=batch))
 
     async def until(self, sequence: int) -> Ack:

@@ -28,6 +28,15 @@ def test_check_finds_what_run_would_fail_on(config: Path, capsys: pytest.Capture
     assert capsys.readouterr().err.startswith("icm-edge: there is no video file at /nowhere.mp4")
 
 
+def test_check_looks_at_the_spools_folder_and_leaves_it_as_it_is(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", "--config", str(config), "--set", f"spool.folder={tmp_path}/new/spool"]) == 0
+    assert not (tmp_path / "new").exists()
+    assert main(["check", "--config", str(config), "--set", f"spool.folder={config}/spool"]) == 2
+    assert f"{config} is no folder" in capsys.readouterr().err
+
+
 def test_a_setting_on_the_command_line_wins(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--config", str(config), "--set", "spool.max_bytes=0"]) == 2
     assert "spool.max_bytes" in capsys.readouterr().err

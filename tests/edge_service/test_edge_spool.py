@@ -269,3 +269,14 @@ def read_all(spool: Spool) -> list[tuple[int, bytes]]:
         rows = connection.execute("SELECT sequence, content FROM record").fetchall()
     connection.close()
     return rows
+
+
+def test_a_spool_that_drained_gives_its_room_on_the_disk_back(tmp_path: Path, clock: ManualClock) -> None:
+    with opened(tmp_path, clock, max_bytes=1 << 30) as spool:
+        gate = spool.camera("gate")
+        spool_records(gate, 16, size=1 << 20)
+        full = spool.path.stat().st_size
+        assert full > 16 << 20
+        for sequence in range(1, 17):
+            gate.persisted(sequence, sequence)
+    assert spool.path.stat().st_size < 6 << 20

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import random
 import shutil
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -126,3 +127,27 @@ def test_whatever_is_damaged_the_edge_starts_and_gives_no_sequence_twice(
         assert gate.epoch != epoch or gate.next_sequence > RECORDS
         assert set(kept(spool)) <= set(range(1, RECORDS + 1))
         assert gate.empty() == (spool.bytes == 0)
+
+
+@pytest.mark.parametrize("content", [b"", b"ICMB and no more"])
+def test_records_under_a_header_that_is_none_are_counted_as_lost_and_the_others_go_on(
+    file: Path, clock: ManualClock, lost: list[tuple[str, str, int]], content: bytes
+) -> None:
+    with opened(file.parent, clock, lost) as spool:
+        spool_records(spool.camera("gate"), 3)
+        spool_records(spool.camera("gate"), 2, width=128)
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("UPDATE header SET content = ? WHERE first_sequence = ?", (content, RECORDS + 1))
+    with opened(file.parent, clock, lost) as spool:
+        assert kept(spool) == [*range(1, RECORDS + 1), RECORDS + 4, RECORDS + 5]
+        assert lost == [("gate", "spool_damaged", 3)]
+
+
+def test_a_header_of_another_numbering_is_no_header_of_this_one(
+    file: Path, clock: ManualClock, lost: list[tuple[str, str, int]]
+) -> None:
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("UPDATE camera SET epoch = epoch + 1")
+    with opened(file.parent, clock, lost) as spool:
+        assert kept(spool) == []
+        assert lost == [("gate", "spool_damaged", RECORDS)]
