@@ -14,6 +14,7 @@ BENCHMARKS = {
     "cost": "memory, install size and throughput of the services",
     "load": "how many cameras one cloud takes, and what each costs it",
     "chaos": "what delivery keeps of its promises while services die and the network fails",
+    "soak": "memory of both services over hours",
     "results-page": "docs/results.md from what the others wrote",
 }
 
