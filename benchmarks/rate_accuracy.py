@@ -1,154 +1,153 @@
-"""``icm-bench rate-accuracy``: bits per pixel against detection on labelled photos, ours beside JPEG, WebP and AVIF."""
+"""``icm-bench rate-accuracy``: bits per pixel against what frozen detectors still find, ours beside other codecs."""
 
 from __future__ import annotations
 
 import argparse
-import io
+import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-from tqdm import tqdm
-
+from benchmarks import detectors
+from benchmarks.comparison import Curves, bd_rows, finetuning_rows, point_row
+from benchmarks.measurement import Measurements
+from benchmarks.picture_codecs.base import PictureCodec
+from benchmarks.picture_codecs.files import QUALITIES, FileCodec
+from benchmarks.picture_codecs.hevc import QUANTISERS as HEVC_QUANTISERS
+from benchmarks.picture_codecs.hevc import HevcIntra
+from benchmarks.picture_codecs.ours import UNFINETUNED, OurCodec
+from benchmarks.picture_codecs.source import Source
+from benchmarks.picture_codecs.vvc import QUANTISERS as VVC_QUANTISERS
+from benchmarks.picture_codecs.vvc import VvcIntra
+from benchmarks.rate_accuracy_plot import plot
 from benchmarks.report import RESULTS, print_table, write_json
 from shared.codec.bundle import DEFAULT_BUNDLE, Bundle
-from shared.codec.codec import Decoder, Encoder
-from shared.codec.record import StreamHeader
 from shared.errors import ConfigError
-from training.evaluation.detection import Detect, LabelledPhoto, average_precision, load_photos, yolo
+from training.evaluation.detection import load_photos
 
-Codec = Callable[[NDArray[np.uint8]], tuple[int, NDArray[np.uint8]]]
-"""A picture to its size in bytes, all headers included, and what it decodes to."""
-
-PILLOW_SETTINGS: dict[str, tuple[int, ...]] = {
-    "JPEG": (5, 10, 15, 20, 35, 50, 75, 85),
-    "WEBP": (5, 20, 40, 60, 80),
-    "AVIF": (20, 30, 40, 50, 60, 70),
-}
-
-PILLOW_EXTRA: dict[str, dict[str, Any]] = {"JPEG": {"optimize": True, "progressive": True}, "AVIF": {"speed": 4}}
-"""What makes each as small as it can be."""
+ANCHORS = (*QUALITIES, "HEVC", "VVC")
+DETECTORS = (Path(".cache/weights/yolo26n.pt"),)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="icm-bench rate-accuracy", description=__doc__)
-    parser.add_argument("--photos", type=Path, required=True, help="folder with images/ and labels_boxes/")
-    parser.add_argument("--weights", type=Path, default=Path(".cache/weights/yolo26n.pt"), help="the frozen detector")
-    parser.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE)
-    parser.add_argument("--codecs", default="source,ours,JPEG", help="of source, ours, JPEG, WEBP, AVIF")
-    parser.add_argument("--levels", default="0,1,2,3,4,5,6,7", help="our quality levels")
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    options = parser.parse_args(arguments)
-    photos, detect = load_photos(options.photos), yolo(options.weights)
+    options = _options(arguments)
+    photos = load_photos(options.photos)[: options.first]
+    keys = {f"{path.stem}-{_digest(path)}": path for path in options.detector or DETECTORS}
+    measurements = Measurements(photos, {key: detectors.load(path) for key, path in keys.items()}, options.cache)
+    bundles = [_named(text) for text in options.bundle or [str(DEFAULT_BUNDLE)]]
+    curves = Curves(len(photos))
     rows = []
-    for name, setting, codec in _codecs(options.codecs.split(","), options.levels, options.bundle):
-        rows.append(_measure(name, setting, codec, photos, detect))
-        print_table(list(rows[-1]), [list(rows[-1].values())])
-    figures: dict[str, Any] = {"photos": len(photos), "detector": options.weights.stem}
-    rows = sorted(rows + _kept(options.results, figures, rows), key=lambda row: (row["codec"], row["bpp"]))
-    print()
-    print_table(list(rows[0]), [list(row.values()) for row in rows])
-    figures["rows"] = rows
+    for codec in _codecs(options, bundles):
+        for key, measurement in measurements.measure(codec).items():
+            curves.add(keys[key].stem, codec.name, measurement)
+            rows.append(point_row(keys[key].stem, codec, measurement))
+            print_table(list(rows[-1]), [list(rows[-1].values())])
+    ours = [name for name, _ in bundles if name in curves.codecs]
+    pairs = [(name, anchor) for name in ours for anchor in curves.codecs if anchor in ANCHORS]
+    pairs += [(later, earlier) for number, later in enumerate(ours) for earlier in ours[:number]]
+    figures: dict[str, Any] = {"photos": len(photos)}
+    tables = {
+        "rows": rows,
+        "bd_rates": bd_rows(curves, pairs),
+        "finetuning": finetuning_rows(curves, [(name, _unfinetuned(name)) for name in ours]),
+    }
+    figures |= _with_kept(options.results, figures, tables)
+    for table in tables:
+        if figures[table]:
+            print()
+            print_table(list(figures[table][0]), [list(row.values()) for row in figures[table]])
     print(f"written to {write_json('rate_accuracy', figures, options.results)}")
-    plot(rows, options.results / "rate_accuracy.png")
+    plot(figures["rows"], options.results / "rate_accuracy.png")
     return 0
 
 
-def _kept(results: Path, figures: dict[str, Any], measured: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of an earlier run under the same conditions, of codecs that were not measured this time."""
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="icm-bench rate-accuracy", description=__doc__)
+    parser.add_argument("--photos", type=Path, required=True, help="folder with images/ and labels_boxes/")
+    parser.add_argument("--first", type=int, help="only so many of the photos")
+    parser.add_argument(
+        "--detector", type=Path, action="append", help="a frozen detector's weights: .pt (Ultralytics), .onnx (YOLOX)"
+    )
+    parser.add_argument(
+        "--bundle",
+        action="append",
+        metavar="[NAME=]FOLDER",
+        help="a bundle of ours; later ones are compared with earlier",
+    )
+    parser.add_argument(
+        "--unfinetuned", action="store_true", help=f"measure the bundles with their {UNFINETUNED} as well"
+    )
+    parser.add_argument("--codecs", default="source,ours,JPEG", help=f"of source, ours, {', '.join(ANCHORS)}")
+    parser.add_argument("--levels", default="0,1,2,3,4,5,6,7", help="our quality levels")
+    parser.add_argument("--vvenc", type=Path, default=Path("vvencapp"), help="VVenC's program, for VVC")
+    parser.add_argument("--cache", type=Path, default=Path(".cache/rate-accuracy"), help="what was measured before")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    options = parser.parse_args(arguments)
+    options.codecs = options.codecs.split(",")
+    unknown = set(options.codecs) - {"source", "ours", *ANCHORS}
+    if unknown:
+        raise ConfigError(f"--codecs knows no {', '.join(sorted(unknown))}")
+    return options
+
+
+def _codecs(options: argparse.Namespace, bundles: list[tuple[str, Path]]) -> Iterator[PictureCodec]:
+    for name in options.codecs:
+        if name == "source":
+            yield Source()
+        elif name == "HEVC":
+            yield from (HevcIntra(quantiser) for quantiser in HEVC_QUANTISERS)
+        elif name == "VVC":
+            yield from (VvcIntra(quantiser, options.vvenc) for quantiser in VVC_QUANTISERS)
+        elif name in QUALITIES:
+            yield from (FileCodec(name, quality) for quality in QUALITIES[name])
+        else:
+            for title, folder in bundles:
+                yield from _ours(title, folder, options)
+
+
+def _ours(title: str, folder: Path, options: argparse.Namespace) -> Iterator[PictureCodec]:
+    bundle = Bundle.load(folder)
+    levels = [float(level) for level in options.levels.split(",")]
+    yield from (OurCodec(title, bundle, level) for level in levels)
+    if options.unfinetuned and (folder / UNFINETUNED).exists():
+        yield from (OurCodec(_unfinetuned(title), bundle, level, UNFINETUNED) for level in levels)
+
+
+def _named(text: str) -> tuple[str, Path]:
+    name, _, folder = text.rpartition("=")
+    return name or Path(folder).name, Path(folder)
+
+
+def _unfinetuned(name: str) -> str:
+    return f"{name} before finetuning"
+
+
+def _digest(path: Path) -> str:
+    if not path.is_file():
+        raise ConfigError(f"there are no detector weights {path}; docs/results.md says where each detector comes from")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+
+
+def _with_kept(
+    results: Path, figures: dict[str, Any], tables: dict[str, list[dict[str, Any]]]
+) -> dict[str, list[dict[str, Any]]]:
+    """The tables with the rows of an earlier run on as many photos, of codecs that were not measured this time."""
     try:
         earlier = json.loads((results / "rate_accuracy.json").read_text())
     except FileNotFoundError:
-        return []
-    if any(earlier.get(key) != value for key, value in figures.items()):
-        return []
-    again = {row["codec"] for row in measured}
-    return [row for row in earlier["rows"] if row["codec"] not in again]
+        return tables
+    if earlier.get("photos") != figures["photos"] or "bd_rates" not in earlier:
+        return tables
+    return {name: _merged(earlier[name], rows) for name, rows in tables.items()}
 
 
-def _codecs(names: list[str], levels: str, bundle_folder: Path) -> list[tuple[str, str, Codec]]:
-    chosen: list[tuple[str, str, Codec]] = []
-    unknown = set(names) - {"source", "ours", *PILLOW_SETTINGS}
-    if unknown:
-        raise ConfigError(f"--codecs knows no {', '.join(sorted(unknown))}")
-    for name in names:
-        if name == "source":
-            chosen.append((name, "-", lambda image: (image.nbytes, image)))
-        elif name == "ours":
-            bundle = Bundle.load(bundle_folder)
-            chosen += [(bundle.name, level, ours(bundle, float(level))) for level in levels.split(",")]
-        else:
-            chosen += [(name, str(quality), pillow(name, quality)) for quality in PILLOW_SETTINGS[name]]
-    return chosen
+def _merged(earlier: Iterable[dict[str, Any]], measured: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    again = {_subject(row) for row in measured}
+    rows = [row for row in earlier if _subject(row) not in again] + measured
+    return sorted(rows, key=lambda row: (*_subject(row), row.get("bpp", 0)))
 
 
-def ours(bundle: Bundle, quality: float) -> Codec:
-    """Our codec; a picture costs its whole record plus the stream header that a file of one picture has."""
-    encoder, decoder = Encoder(bundle), Decoder(bundle)
-
-    def code(image: NDArray[np.uint8]) -> tuple[int, NDArray[np.uint8]]:
-        height, width = image.shape[:2]
-        header = StreamHeader(bundle.codec_id, "photo", 1, 0, width, height)
-        record = encoder.encode(image, quality).record(1, 0)
-        size = len(header.pack()) + len(record.pack(header))
-        return size, decoder.decode(record, width, height)
-
-    return code
-
-
-def pillow(name: str, quality: int) -> Codec:
-    """A codec of Pillow's at one of its quality settings."""
-
-    def code(image: NDArray[np.uint8]) -> tuple[int, NDArray[np.uint8]]:
-        buffer = io.BytesIO()
-        Image.fromarray(image).save(buffer, name, quality=quality, **PILLOW_EXTRA.get(name, {}))
-        return buffer.tell(), np.asarray(Image.open(buffer).convert("RGB"))
-
-    return code
-
-
-def _measure(name: str, setting: str, codec: Codec, photos: list[LabelledPhoto], detect: Detect) -> dict[str, Any]:
-    total_bits = total_pixels = 0
-    errors, found = [], []
-    for photo in tqdm(photos, desc=f"{name} {setting}", unit="photo", disable=None, leave=False):
-        size, decoded = codec(photo.image)
-        total_bits += 8 * size
-        total_pixels += photo.image.shape[0] * photo.image.shape[1]
-        errors.append(float(np.square(decoded.astype(np.float32) - photo.image).mean()))
-        found.append(detect(decoded))
-    precision = average_precision(photos, found)
-    psnr = float(np.mean([10 * np.log10(255**2 / max(error, 1e-2)) for error in errors]))
-    return {
-        "codec": name,
-        "setting": setting,
-        "bpp": round(total_bits / total_pixels, 4),
-        "map": round(precision["map"], 4),
-        "map50": round(precision["map50"], 4),
-        "psnr": round(psnr, 2),
-    }
-
-
-def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """mAP50-95 over bits per pixel, a line per codec."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(7, 4.5))
-    for name in dict.fromkeys(row["codec"] for row in rows):
-        points = [(row["bpp"], row["map"]) for row in rows if row["codec"] == name]
-        if name == "source":
-            axes.axhline(points[0][1], color="grey", linestyle=":", label="uncompressed")
-        else:
-            axes.plot(*zip(*points, strict=True), marker="o", label=name)
-    axes.set(xlabel="bits per pixel", ylabel="mAP50-95", xlim=(0, 1.2))
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)
+def _subject(row: dict[str, Any]) -> tuple[str, str, str]:
+    return row["detector"], row["codec"], row.get("against", "")

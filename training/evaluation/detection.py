@@ -1,16 +1,13 @@
-"""COCO average precision of a frozen detector on pictures that went through a codec."""
+"""Labelled photos, and a frozen detector that looks at them."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from faster_coco_eval import COCO, COCOeval_faster
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -69,32 +66,3 @@ def yolo(weights: Path) -> Detect:
         return [(int(r[5]), float(r[4]), *map(float, r[:4])) for r in rows]  # type: ignore[misc]
 
     return detect
-
-
-def average_precision(photos: Iterable[LabelledPhoto], found: Iterable[Detections]) -> dict[str, float]:
-    """mAP50-95 ("map") and mAP50 ("map50") over all classes, as pycocotools computes them."""
-    images: list[dict[str, Any]] = []
-    truths: list[dict[str, Any]] = []
-    results: list[dict[str, Any]] = []
-    for number, (photo, detections) in enumerate(zip(photos, found, strict=True), start=1):
-        height, width = photo.image.shape[:2]
-        images.append({"id": number, "width": width, "height": height, "file_name": photo.name})
-        for kind, left, top, right, bottom in photo.boxes.tolist():
-            box = [left, top, right - left, bottom - top]
-            truths.append(
-                {"id": len(truths) + 1, "image_id": number, "category_id": int(kind), "bbox": box,
-                 "area": box[2] * box[3], "iscrowd": 0}
-            )  # fmt: skip
-        for kind, score, left, top, right, bottom in detections:
-            box = [left, top, right - left, bottom - top]
-            results.append({"image_id": number, "category_id": kind, "bbox": box, "score": score})
-    if not results:
-        return {"map": 0.0, "map50": 0.0}
-    categories = [{"id": number, "name": str(number)} for number in range(CLASSES)]
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO({"images": images, "annotations": truths, "categories": categories})
-        evaluation = COCOeval_faster(truth, truth.loadRes(results), iouType="bbox", print_function=lambda *_: None)
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return {"map": float(evaluation.stats[0]), "map50": float(evaluation.stats[1])}

@@ -1,0 +1,1 @@
+"""Codecs of single pictures behind one protocol: ours and those it is compared with."""
