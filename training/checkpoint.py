@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -25,3 +26,17 @@ def load_codec(checkpoint: Path) -> tuple[TrainableCodec, dict[str, Any]]:
     codec.load_state_dict(average)
     kept = ("step", "config", "network", "history")
     return codec.eval(), {"history": []} | {name: state[name] for name in kept if name in state}
+
+
+def finished(checkpoint: Path, steps: int) -> bool:
+    """Whether a stage's checkpoint is there and has taken all its steps."""
+    if not checkpoint.exists():
+        return False
+    taken: int = torch.load(checkpoint, map_location="cpu", weights_only=True)["step"]
+    return taken >= steps
+
+
+def digest(checkpoint: Path) -> str:
+    """Hex SHA-256 of the file, by which later stages know what they were made from."""
+    with checkpoint.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

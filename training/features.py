@@ -73,7 +73,8 @@ class FrozenFeatures(nn.Module):
                 head.data.copy_(stored[f"lin{number}.model.1.weight"])
         except Exception as error:  # whatever a file that is no such checkpoint makes torch raise
             raise ConfigError(
-                f"cannot read the feature network {weights}: {error}; get it with python -m deploy.demo.assets --features"
+                f"cannot read the feature network {weights}: {error};"
+                " get it with python -m deploy.demo.assets --features"
             ) from None
 
     def features(self, image: Tensor) -> list[Tensor]:

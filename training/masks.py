@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from PIL import Image, ImageDraw
 from tqdm import tqdm
 
 from shared import torchvision_ops
+from shared.errors import ConfigError
 
 Mask = NDArray[np.bool_]
 """bool[H, W], true on objects."""
@@ -25,13 +27,48 @@ Segment = Callable[[NDArray[np.uint8]], Mask]
 CONFIDENCE = 0.25
 
 
-def write_masks(shard: Path, segment: Segment, labels: dict[str, list[list[float]]]) -> Path:
+@dataclass(frozen=True)
+class MaskSources:
+    """Where masks come from.
+
+    Attributes:
+        weights: a segmentation model, for photos without labels.
+        coco_labels: a COCO instances file; yolo_labels: a folder of YOLO segmentation labels, which go first.
+    """
+
+    weights: Path | None = None
+    coco_labels: Path | None = None
+    yolo_labels: Path | None = None
+
+    def check(self) -> None:
+        """Raises ConfigError: a file is missing, or there is no source at all."""
+        given = [path for path in (self.weights, self.coco_labels, self.yolo_labels) if path]
+        if not given:
+            raise ConfigError(
+                "object masks need a segmentation model (--weights), COCO labels (--coco-labels) or YOLO labels"
+                " (--yolo-labels)"
+            )
+        if missing := [str(path) for path in given if not path.exists()]:
+            raise ConfigError(f"there is no {', '.join(missing)} to make object masks from")
+
+    def write(self, shard: Path) -> Path:
+        """Makes the mask file of a shard of photos; raises ConfigError as ``check`` and ``write_masks`` do."""
+        self.check()
+        labels = coco_labels(self.coco_labels) if self.coco_labels else {}
+        labels |= yolo_labels(self.yolo_labels) if self.yolo_labels else {}
+        return write_masks(shard, segmenter(self.weights) if self.weights else None, labels)
+
+
+def write_masks(shard: Path, segment: Segment | None, labels: dict[str, list[list[float]]]) -> Path:
     """Makes the mask file of a shard of photos.
 
     Args:
         shard: made by ``training.data.pack``.
         segment: what finds objects in photos that have no labels.
         labels: polygons by photo name: x and y in turn, 0..1.
+
+    Raises:
+        ConfigError: a photo has no labels, and there is nothing to segment it with.
     """
     photos = json.loads(shard.with_suffix(".json").read_text())
     pixels = np.memmap(shard, dtype=np.uint8, mode="r")
@@ -42,6 +79,8 @@ def write_masks(shard: Path, segment: Segment, labels: dict[str, list[list[float
             height, width = photo["height"], photo["width"]
             if photo["name"] in labels:
                 mask = polygon_mask(labels[photo["name"]], width, height)
+            elif segment is None:
+                raise ConfigError(f"{photo['name']} has no labels: give a segmentation model too (--weights)")
             else:
                 view = pixels[photo["offset"] : photo["offset"] + height * width * 3]
                 mask = segment(np.array(view.reshape(height, width, 3)))

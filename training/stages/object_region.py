@@ -30,8 +30,8 @@ class ObjectRegionConfig(TrainerConfig):
     Attributes:
         background: weight of the distortion outside all masks, 0..1.
         area: whether the mean is taken over all pixels or over the weights; see ``object_mse``.
-        margin: pixels that a mask grows by on all sides, since a detector finds an object by its outline against what is
-            behind it.
+        margin: pixels that a mask grows by on all sides, since a detector finds an object by its outline against what
+            is behind it.
         distortion_scale: factor on the distortion, which is smaller than the base stage's where objects are few; it
             keeps the levels' rates where they were.
     """

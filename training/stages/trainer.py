@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import math
 import time
@@ -17,6 +16,7 @@ from tqdm import tqdm
 
 from training.checkpoint import load_codec
 from training.data import Batch, Crops
+from training.log import TrainingLog
 from training.losses import bits_per_pixel, squared_error
 from training.model import CodecOutput, RateOn, TrainableCodec
 from training.networks import NetworkConfig
@@ -58,6 +58,9 @@ class TrainerConfig:
     save_every: int = 500
     seed: int = 1
 
+
+LOG_EVERY = 50
+"""Steps."""
 
 Distortion = Callable[[CodecOutput, Batch], Tensor]
 """Of each picture of a batch, on the 0..255 scale: float32[B]."""
@@ -164,7 +167,7 @@ class CodecTrainer:
         self.checkpoint.with_suffix(".tmp").replace(self.checkpoint)
 
     def run(self, start: Path | None = None) -> None:
-        """Trains until ``steps``, saving as it goes, a log row every 50 steps; ``start`` as in ``resume``."""
+        """Trains until ``steps``, saving and telling as it goes; ``start`` as in ``resume``."""
         self.resume(start)
         levels = torch.arange(len(self.codec.config.lambdas), device=self.device)
         levels = levels.repeat(self.config.batch // len(levels))
@@ -173,39 +176,35 @@ class CodecTrainer:
         sums = torch.zeros(2, len(levels), device=self.device)
         started = time.monotonic()
         progress = tqdm(total=self.config.steps, initial=self.step, desc=self.name, unit="step", mininterval=10)
-        while self.step < self.config.steps:
-            for group in self.optimiser.param_groups:
-                group["lr"] = group["peak"] * self.learning_rate()
-            batch = self.next_batch()
-            with torch.autocast(self.device.type, torch.bfloat16):
-                output = self.codec(batch.image, levels, self.config.rate_on)
-            bpp = bits_per_pixel(output)
-            loss = ((bpp + lambdas * self.distortion(output, batch)) * weights).mean()
-            mse = squared_error(output.image.detach(), batch.image).mean((1, 2))
-            self.optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            norm = torch.nn.utils.clip_grad_norm_(self.codec.parameters(), 5.0)
-            if torch.isfinite(norm):
-                self.optimiser.step()
-                self.average.update_parameters(self.codec)
-            self.step += 1
-            sums += torch.stack((bpp.detach(), mse.clamp_min(1e-3).log10()))
-            progress.update()
-            if self.step % 50 == 0:
-                self._log(sums / 50, float(norm), time.monotonic() - started)
-                sums.zero_()
-            if self.step % self.config.save_every == 0 or self.step == self.config.steps:
-                self.save()
+        with progress, TrainingLog(self.folder, self.name, self.step) as written:
+            while self.step < self.config.steps:
+                for group in self.optimiser.param_groups:
+                    group["lr"] = group["peak"] * self.learning_rate()
+                batch = self.next_batch()
+                with torch.autocast(self.device.type, torch.bfloat16):
+                    output = self.codec(batch.image, levels, self.config.rate_on)
+                bpp = bits_per_pixel(output)
+                loss = ((bpp + lambdas * self.distortion(output, batch)) * weights).mean()
+                mse = squared_error(output.image.detach(), batch.image).mean((1, 2))
+                self.optimiser.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                norm = torch.nn.utils.clip_grad_norm_(self.codec.parameters(), 5.0)
+                if torch.isfinite(norm):
+                    self.optimiser.step()
+                    self.average.update_parameters(self.codec)
+                self.step += 1
+                sums += torch.stack((bpp.detach(), mse.clamp_min(1e-3).log10()))
+                progress.update()
+                if self.step % LOG_EVERY == 0:
+                    row = {"gradient_norm": float(norm)} | self._means(sums / LOG_EVERY)
+                    written.row(self.step, time.monotonic() - started, row)
+                    sums.zero_()
+                if self.step % self.config.save_every == 0 or self.step == self.config.steps:
+                    self.save()
 
-    def _log(self, means: Tensor, norm: float, seconds: float) -> None:
+    def _means(self, means: Tensor) -> dict[str, float]:
+        """Of float32[2, B], bits per pixel and log10 of the squared error, the means by level."""
         count = len(self.codec.config.lambdas)
         bpp = means[0].view(-1, count).mean(0).tolist()
         psnr = (20 * math.log10(255) - 10 * means[1].view(-1, count).mean(0)).tolist()
-        path = self.folder / f"{self.name}.csv"
-        fresh = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.writer(file)
-            if fresh:
-                names = [f"{name}_{level}" for name in ("bpp", "psnr") for level in range(count)]
-                writer.writerow(["step", "seconds", "gradient_norm", *names])
-            writer.writerow([self.step, round(seconds, 1), f"{norm:.4g}", *(f"{v:.4f}" for v in bpp + psnr)])
+        return {f"{name}_{k}": v for name, row in (("bpp", bpp), ("psnr", psnr)) for k, v in enumerate(row)}

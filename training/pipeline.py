@@ -1,0 +1,104 @@
+"""The whole way from photos to a bundle; what an earlier run left is not made again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from shared.errors import ConfigError
+from training.checkpoint import finished
+from training.config import TrainingConfig
+from training.data import pack
+from training.export import export_bundle
+from training.masks import MaskSources, mask_file
+from training.stages import base, finetune, object_region, quantise
+
+log = logging.getLogger(__name__)
+
+SHARD = "photos.u8"
+"""The photos' file in a run's folder."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the way.
+
+    Attributes:
+        name: of the subcommand that does it alone.
+        done: whether its whole result is there.
+        make: does it, or goes on where it was stopped.
+    """
+
+    name: str
+    done: Callable[[], bool]
+    make: Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the whole way needs beside its settings.
+
+    Attributes:
+        photos: folders of photos; may be empty once they are packed.
+        masks: where object masks come from.
+        folder: shard, checkpoints and logs; bundle: the folder to write.
+        figures: measured values to keep in the manifest.
+    """
+
+    photos: list[Path]
+    masks: MaskSources
+    folder: Path
+    bundle: Path
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    def steps(self, config: TrainingConfig) -> list[Step]:
+        """In order; each needs the results of those before it."""
+        folder, shard = self.folder, self.folder / SHARD
+        plain, trained, finetuned = (folder / f"{stage.NAME}.pt" for stage in (base, object_region, finetune))
+        return [
+            Step("pack", shard.exists, lambda: pack(self.photos, shard)),
+            Step("masks", mask_file(shard).exists, lambda: self.masks.write(shard)),
+            Step(
+                "base",
+                lambda: finished(plain, config.base.steps),
+                lambda: base.train(config.network, config.base, shard, folder, None),
+            ),
+            Step(
+                "object",
+                lambda: finished(trained, config.object.steps),
+                lambda: object_region.train(config.network, config.object, shard, folder, plain),
+            ),
+            Step(
+                "finetune",
+                lambda: finished(finetuned, config.finetune.steps),
+                lambda: finetune.train(config.finetune, shard, folder, trained),
+            ),
+            Step(
+                "quantise",
+                lambda: quantise.is_quantised(folder, trained),
+                lambda: quantise.quantise(trained, config.quantise, shard, folder),
+            ),
+            # Takes seconds, and the manifest's figures may have changed.
+            Step("export", lambda: False, lambda: export_bundle(trained, folder, self.bundle, self.figures)),
+        ]
+
+    def __call__(self, config: TrainingConfig) -> None:
+        """Does what is not done yet.
+
+        Raises:
+            ConfigError: something that a later step needs is missing; said before the first step.
+        """
+        shard = self.folder / SHARD
+        if not self.photos and not shard.exists():
+            raise ConfigError(f"there is no shard {shard} yet: say where photos are with --photos FOLDER")
+        if not mask_file(shard).exists():
+            self.masks.check()
+        for step in self.steps(config):
+            if step.done():
+                log.info("%s is there already", step.name)
+            else:
+                log.info("%s", step.name)
+                step.make()
