@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import grpc
 from icm.v1 import camera_pb2_grpc
@@ -14,9 +15,10 @@ from icm.v1 import camera_pb2_grpc
 from edge_service.camera import THREADS, Camera, Codec
 from edge_service.frame_api import FrameApi, SubmittedCamera
 from edge_service.metrics import EdgeMetrics
+from edge_service.rate_control import Aim, RateControl
 from edge_service.settings import CameraSettings, EdgeSettings
 from edge_service.sources import Source, SubmittedSource, make_source
-from edge_service.spool import Spool, check_folder
+from edge_service.spool import CameraSpool, Spool, check_folder
 from edge_service.tokens import Tokens
 from edge_service.uplink import Uplink
 from shared.clock import Clock, SystemClock
@@ -117,17 +119,17 @@ class Edge:
             names = {*self._sources, *spool.waiting_cameras()}
             for name in names:
                 self._metrics.add_camera(name)
-            uplinks = {
-                name: Uplink(spool.camera(name), self._bundle.codec_id, channel, self._metrics, problems)
-                for name in names
-            }
+            rates = {camera.name: self._rate_control(camera, spool.camera(camera.name)) for camera in settings.cameras}
+            uplinks = {name: self._uplink(spool.camera(name), channel, rates.get(name)) for name in names}
             sending = await stack.enter_async_context(_running(list(uplinks.values())))
-            cameras = [self._camera(camera, spool, uplinks[camera.name]) for camera in settings.cameras]
+            cameras = [
+                self._camera(camera, spool, rates[camera.name], uplinks[camera.name]) for camera in settings.cameras
+            ]
             threads = stack.enter_context(ThreadPoolExecutor(THREADS * len(cameras), "camera"))
             work = [asyncio.create_task(camera.run(threads)) for camera in cameras]
             stack.push_async_callback(_stop_cameras, cameras, work)
 
-            self._serve_frames(server, uplinks, channel)
+            self._serve_frames(server, uplinks, rates, channel)
             await server.start()
             stack.push_async_callback(server.stop, GRACE_SECONDS)
             telemetry.start()
@@ -135,12 +137,39 @@ class Edge:
             _log.info("listening grpc=%d metrics=%d", server.port, telemetry.port)
             return await self._finished(work, sending, list(uplinks.values()))
 
-    def _camera(self, settings: CameraSettings, spool: Spool, uplink: Uplink) -> Camera:
+    def _rate_control(self, settings: CameraSettings, spool: CameraSpool) -> RateControl:
+        target = settings.rate.target_kbit_per_second
+        rate = RateControl(
+            settings.name,
+            Aim(settings.quality, target and 1000 * target, settings.rate.min_fps),
+            self._bundle.levels - 1,
+            lambda: spool.waiting_bytes,
+            self._settings.cloud.batch_seconds,
+            self._clock,
+            partial(self._metrics.count_decision, settings.name),
+        )
+        self._metrics.watch_rate(settings.name, lambda: rate.state)
+        return rate
+
+    def _uplink(self, spool: CameraSpool, channel: grpc.aio.Channel, rate: RateControl | None) -> Uplink:
+        """Args: rate, None for a camera that only has records left."""
+        return Uplink(
+            spool,
+            self._bundle.codec_id,
+            channel,
+            self._metrics,
+            self._problems,
+            batch_seconds=self._settings.cloud.batch_seconds,
+            acknowledged=rate.acknowledged if rate is not None else lambda size, seconds: None,
+        )
+
+    def _camera(self, settings: CameraSettings, spool: Spool, rate: RateControl, uplink: Uplink) -> Camera:
         return Camera(
             settings,
             self._sources[settings.name],
             Codec(Encoder(self._bundle), self._bundle.codec_id),
             spool.camera(settings.name),
+            rate,
             self._metrics,
             self._problems,
             uplink.announce,
@@ -158,14 +187,17 @@ class Edge:
             api.limits.streams + REFUSALS,
         )
 
-    def _serve_frames(self, server: Server, uplinks: dict[str, Uplink], channel: grpc.aio.Channel) -> None:
+    def _serve_frames(
+        self, server: Server, uplinks: dict[str, Uplink], rates: dict[str, RateControl], channel: grpc.aio.Channel
+    ) -> None:
         submitted = {
             name: SubmittedCamera(source, uplinks[name])
             for name, source in self._sources.items()
             if isinstance(source, SubmittedSource)
         }
         tokens = Tokens(path) if (path := self._settings.frame_api.tokens) else None
-        api = FrameApi(submitted, self._bundle.levels - 1, channel, self._metrics, self._clock, tokens)
+        highest = self._bundle.levels - 1
+        api = FrameApi(submitted, rates, highest, channel, self._metrics, self._clock, tokens)
         camera_pb2_grpc.add_CameraServiceServicer_to_server(api, server.grpc)
 
     async def _finished(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from edge_service.encoding import EncodingStage, FrameEncoder
 from edge_service.frame_queue import FrameQueue
 from edge_service.metrics import EdgeMetrics
+from edge_service.rate_control import RateControl
 from edge_service.reading import Reader, Thinning
 from edge_service.settings import CameraSettings
 from edge_service.sources import Source, SubmittedSource
@@ -40,6 +41,7 @@ class Camera:
         source: Source,
         codec: Codec,
         spool: CameraSpool,
+        rate: RateControl,
         metrics: EdgeMetrics,
         problems: Problems,
         announce: Callable[[], None],
@@ -51,7 +53,7 @@ class Camera:
         queue = self._queue = FrameQueue(QUEUE_FRAMES, source.live, lambda _: metrics.count_drop(name, "queue_full"))
         self._reader = Reader(name, source, queue, Thinning(settings.max_fps), metrics, problems, self._stop)
         self._encoding = EncodingStage(
-            codec.encoder, codec.codec_id, settings.quality, queue, spool, metrics, problems, announce, self._stop
+            codec.encoder, codec.codec_id, rate, queue, spool, metrics, problems, announce, self._stop
         )
 
     async def run(self, threads: Executor) -> bool:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_service.frame_queue import FrameQueue
+from edge_service.images import scaled
 from edge_service.metrics import EdgeMetrics
+from edge_service.rate_control import RateControl
 from edge_service.sources import Frame, Spooled
 from edge_service.spool import CameraSpool
 from shared.codec.codec import CodedFrame
@@ -41,7 +45,7 @@ class EncodingStage:
         self,
         encoder: FrameEncoder,
         codec_id: bytes,
-        quality: float,
+        rate: RateControl,
         queue: FrameQueue,
         spool: CameraSpool,
         metrics: EdgeMetrics,
@@ -50,11 +54,11 @@ class EncodingStage:
         stop: threading.Event,
     ) -> None:
         """Args:
-        quality: for frames that ask for none.
+        rate: says which frames are coded, and how those that ask for no quality of their own.
         announce: called after each record that was spooled.
         stop: once set, a frame that finds no room in the spool is dropped instead of waiting.
         """
-        self._encoder, self._codec_id, self._quality = encoder, codec_id, quality
+        self._encoder, self._codec_id, self._rate = encoder, codec_id, rate
         self._queue, self._spool, self._metrics, self._problems = queue, spool, metrics, problems
         self._announce, self._stop = announce, stop
         self._header: StreamHeader | None = None
@@ -63,10 +67,21 @@ class EncodingStage:
     def run(self) -> None:
         """Returns when the queue is closed and empty."""
         while (frame := self._queue.get()) is not None:
+            if frame.result is not None and not frame.result.set_running_or_notify_cancel():
+                continue
+            choice = self._rate.next(owed=frame.result is not None)
+            if choice is None:
+                self._metrics.frames.labels(self._spool.name, "thinned").inc()
+                continue
+            chosen = replace(
+                frame,
+                image=scaled(frame.image, choice.scale),
+                quality=choice.quality if frame.quality is None else frame.quality,
+            )
             if frame.result is None:
-                self._work(frame)
-            elif frame.result.set_running_or_notify_cancel():
-                self._answer(frame)
+                self._work(chosen)
+            else:
+                self._answer(chosen, frame.result)
 
     def _work(self, frame: Frame) -> None:
         """Codes a camera's own frame; waits for room in the spool."""
@@ -88,19 +103,19 @@ class EncodingStage:
                 self._last_error = str(error)
                 _log.warning("camera %s: frame dropped: %s", self._spool.name, error)
 
-    def _answer(self, frame: Frame) -> None:
+    def _answer(self, frame: Frame, result: Future[Spooled]) -> None:
         """Codes a submitted frame; whoever submitted it learns at once what became of it."""
-        assert frame.result is not None
         try:
-            result = self._keep(frame, self._encode(frame))
+            spooled = self._keep(frame, self._encode(frame))
         except IcmError as error:
-            frame.result.set_exception(error)
+            result.set_exception(error)
         else:
-            frame.result.set_result(result)
+            result.set_result(spooled)
 
     def _encode(self, frame: Frame) -> CodedFrame:
+        assert frame.quality is not None
         with timed(self._metrics.stage_seconds.labels(self._spool.name, "encode")):
-            return self._encoder.encode(frame.image, self._quality if frame.quality is None else frame.quality)
+            return self._encoder.encode(frame.image, frame.quality)
 
     def _keep(self, frame: Frame, coded: CodedFrame) -> Spooled:
         spool, (height, width) = self._spool, frame.image.shape[:2]
@@ -116,5 +131,6 @@ class EncodingStage:
         self._problems.clear(f"spool of {spool.name}")
         self._metrics.frames.labels(spool.name, "spooled").inc()
         self._metrics.encoded_bytes.labels(spool.name, coded.kind.name).inc(len(record))
+        self._rate.coded(len(record))
         self._announce()
         return Spooled(spool.epoch, sequence, len(record))

@@ -15,8 +15,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from icm.v1 import archive_pb2, archive_pb2_grpc, camera_pb2, camera_pb2_grpc, frame_pb2
 from numpy.typing import NDArray
 
+from edge_service.camera_control import CameraControl
 from edge_service.images import raw_image, read_image
 from edge_service.metrics import EdgeMetrics
+from edge_service.rate_control import RateControl
 from edge_service.sources import Frame, Spooled, SubmittedSource
 from edge_service.tokens import Tokens
 from edge_service.uplink import Uplink
@@ -41,11 +43,12 @@ class SubmittedCamera:
 
 
 class FrameApi(camera_pb2_grpc.CameraServiceServicer):
-    """Serves the cameras of source kind ``submitted``."""
+    """Takes pictures for the cameras of source kind ``submitted``, and tells all cameras what to reach."""
 
     def __init__(
         self,
         cameras: Mapping[str, SubmittedCamera],
+        rates: Mapping[str, RateControl],
         highest_quality: float,
         cloud: grpc.aio.Channel,
         metrics: EdgeMetrics,
@@ -54,11 +57,13 @@ class FrameApi(camera_pb2_grpc.CameraServiceServicer):
     ) -> None:
         """Args:
         cameras: by name.
+        rates: of every camera, by name.
         cloud: whose archive is asked for detections.
         tokens: those that clients must show; None to ask for none.
         """
         self._cameras, self._highest_quality, self._metrics, self._clock = cameras, highest_quality, metrics, clock
         self._tokens = tokens
+        self._control = CameraControl(rates, highest_quality)
         self._archive = archive_pb2_grpc.ArchiveServiceStub(cloud)
 
     async def SubmitFrame(
@@ -103,6 +108,24 @@ class FrameApi(camera_pb2_grpc.CameraServiceServicer):
             for task in (reader, *begun):
                 task.cancel()
             await asyncio.gather(reader, *begun, return_exceptions=True)
+
+    async def GetCamera(
+        self, request: camera_pb2.GetCameraRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> camera_pb2.GetCameraResponse:
+        try:
+            self._check_token(context, request.camera)
+            return await asyncio.to_thread(self._control.get, request.camera)
+        except IcmError as error:
+            await abort(context, error)
+
+    async def SetRateControl(
+        self, request: camera_pb2.SetRateControlRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> camera_pb2.SetRateControlResponse:
+        try:
+            self._check_token(context, request.camera)
+            return await asyncio.to_thread(self._control.set, request.camera, request.rate_control)
+        except IcmError as error:
+            await abort(context, error)
 
     def _check_token(self, context: grpc.aio.ServicerContext[Any, Any], camera: str) -> None:
         if self._tokens is not None:

@@ -55,3 +55,11 @@ def check_image_size(width: int, height: int) -> None:
         check_size(width, height)
     except RecordError as error:
         raise ImageError(str(error)) from None
+
+
+def scaled(image: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
+    """The picture with its sides this many times as long, 0 < scale <= 1, uint8[H, W, 3]; at 1 the very same."""
+    if scale == 1:
+        return image
+    height, width = (max(1, round(scale * side)) for side in image.shape[:2])
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR), np.uint8)

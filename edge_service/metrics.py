@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
+from edge_service.rate_control import DECISIONS, Decision, RateState
 from shared.codec.record import Kind
 from shared.telemetry import STAGE_BUCKETS
 
 OUTCOMES = ("spooled", "thinned", "dropped", "refused")
-"""Of a frame; thinned: left out for max_fps, dropped: see ``DROP_REASONS``, refused: the client was told why."""
+"""Of a frame; thinned: left out for max_fps or the target bitrate, dropped: see ``DROP_REASONS``, refused: the client
+was told why."""
 STAGES = ("encode", "spool", "uplink")
 """uplink: from sent to settled by the cloud."""
 DROP_REASONS = (
@@ -29,6 +32,18 @@ DROP_REASONS = (
 the process ended; spool_full, spool_aged: the oldest records went so that newer ones find room (policy drop_oldest; one
 that was already on its way may have arrived); spool_damaged: could not be read from a damaged spool, counted at most;
 rejected_*: by the cloud, after the frame was spooled."""
+
+
+_RATE_GAUGES: tuple[tuple[str, str, Callable[[RateState], float]], ...] = (
+    (
+        "icm_edge_target_bits_per_second",
+        "Bits a second that a camera's records may take now; 0 without a bound.",
+        lambda state: state.target,
+    ),
+    ("icm_edge_quality_level", "Quality level of a camera's next frame.", lambda state: state.quality),
+    ("icm_edge_frame_rate", "Frames a second that a camera coded lately.", lambda state: state.frame_rate),
+    ("icm_edge_scale", "Factor that a camera's pictures are scaled by, of their sides.", lambda state: state.scale),
+)
 
 
 class EdgeMetrics:
@@ -66,6 +81,12 @@ class EdgeMetrics:
         self._spool_oldest = Gauge(
             "icm_edge_spool_oldest_seconds", "How long the oldest record has waited in the spool.", registry=registry
         )
+        self._rate_decisions = Counter(
+            "icm_edge_rate_decisions", "What rate control decided.", ["camera", "decision"], registry=registry
+        )
+        self._rate_gauges = [
+            (Gauge(name, meaning, ["camera"], registry=registry), value) for name, meaning, value in _RATE_GAUGES
+        ]
         build = Gauge("icm_build_info", "Always 1.", ["service", "version", "bundle"], registry=registry)
         build.labels("edge", version("icm-bridge"), bundle).set(1)
         ProcessCollector(registry=registry)
@@ -81,6 +102,17 @@ class EdgeMetrics:
         for reason in DROP_REASONS:
             self.dropped.labels(camera, reason)
 
+    def watch_rate(self, camera: str, state: Callable[[], RateState]) -> None:
+        """Asks a camera's rate control where it stands whenever metrics are read."""
+        for decision in DECISIONS:
+            self._rate_decisions.labels(camera, decision)
+        for gauge, value in self._rate_gauges:
+            gauge.labels(camera).set_function(partial(_value, state, value))
+
+    def count_decision(self, camera: str, decision: Decision) -> None:
+        """Rate control changed something."""
+        self._rate_decisions.labels(camera, decision).inc()
+
     def watch_spool(self, size: Callable[[], float], oldest_seconds: Callable[[], float]) -> None:
         """Asks for the spool's state whenever metrics are read."""
         self._spool_bytes.set_function(size)
@@ -94,3 +126,7 @@ class EdgeMetrics:
     def count_lost(self, camera: str, reason: str, count: int) -> None:
         """Records are lost after they were spooled."""
         self.dropped.labels(camera, reason).inc(count)
+
+
+def _value(state: Callable[[], RateState], value: Callable[[RateState], float]) -> float:
+    return value(state())

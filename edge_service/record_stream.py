@@ -54,14 +54,20 @@ class RecordStream:
         metrics: EdgeMetrics,
         work: asyncio.Event,
         settle: Callable[[int, int, UplinkError | None], Awaitable[None]],
+        batch_seconds: float,
+        acknowledged: Callable[[int, float], None],
     ) -> None:
         """Args:
         codec_id: of all records that this stream may carry.
         work: set when there are new records in the spool; set here too when credit comes back.
         settle: told the first and last of sequences that the cloud has persisted, or rejected with an error.
+        batch_seconds: how long a record waits for others to share its message.
+        acknowledged: told how many bytes were persisted, and how many seconds after they were sent.
         """
         self._call, self._spool, self._codec_id, self._metrics = call, spool, codec_id, metrics
         self._work, self._settle = work, settle
+        self._batch_seconds, self._acknowledged = batch_seconds, acknowledged
+        self._last_batch, self._last_records = -math.inf, 1
         self._credit = 0
         self._credit_bytes = 0
         self._last_sent = 0
@@ -115,6 +121,7 @@ class RecordStream:
             if batch is None or foreign:
                 await self._work.wait()
                 continue
+            batch = await self._gathered(batch)
             message = ingest_pb2.RecordBatch(records=[record for _, record in batch.records])
             if batch.header != last_header:
                 message.stream_header = last_header = batch.header
@@ -139,12 +146,27 @@ class RecordStream:
                 took = now - self._in_flight[sequence].sent
                 self._metrics.stage_seconds.labels(self._spool.name, "uplink").observe(took)
             error = self._rejection(ack, done) if ack.state == ingest_pb2.ACK_STATE_REJECTED else None
+            if error is None:
+                taken = [self._in_flight[sequence] for sequence in done]
+                self._acknowledged(sum(record.size for record in taken), now - min(record.sent for record in taken))
             # What lies between the first and the last and was not in flight was settled before.
             await self._settle(done[0], done[-1], error)
             # Only now: the sender may end the stream as soon as nothing is in flight.
             for sequence in done:
                 del self._in_flight[sequence]
             self._work.set()
+
+    async def _gathered(self, batch: Batch) -> Batch:
+        """The batch with what came while it waited; it does not wait where there is more already, nor where records
+        come too slowly for it.
+        """
+        now = time.monotonic()
+        interval = (now - self._last_batch) / self._last_records
+        if interval < self._batch_seconds and batch.records[-1][0] + 1 == self._spool.next_sequence:
+            await asyncio.sleep(self._batch_seconds)
+            batch = await self._next_batch() or batch
+        self._last_batch, self._last_records = now, len(batch.records)
+        return batch
 
     async def _next_batch(self) -> Batch | None:
         """What to send next, as far as the credit goes."""

@@ -68,6 +68,25 @@ SourceSettings = Annotated[
 ]
 
 
+class RateSettings(Section):
+    """What a camera's records may take of the uplink."""
+
+    target_kbit_per_second: float | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="Bitrate to reach, in kbit/s. Frames are left out for it, then quality is lowered, then resolution;"
+        " where it allows more than all frames at `quality`, quality rises. Unset: every frame at `quality`.",
+    )
+    min_fps: float = Field(
+        default=2.0,
+        gt=0,
+        le=240,
+        description="With a target: frames per second below which quality and resolution give way before more frames"
+        " do.",
+    )
+
+
 class CameraSettings(Section):
     """One camera."""
 
@@ -77,7 +96,8 @@ class CameraSettings(Section):
     quality: float = Field(
         default=3.0,
         ge=0,
-        description="Quality level, 0 (fewest bits) to the bundle's highest; fractions lie in between.",
+        description="Quality level, 0 (fewest bits) to the bundle's highest; fractions lie in between. With a target"
+        " bitrate: the level that is wanted.",
     )
     max_fps: float | None = Field(
         default=None,
@@ -85,6 +105,7 @@ class CameraSettings(Section):
         le=240,
         description="Frames per second at most; frames in between are left out. Unset: all frames.",
     )
+    rate: RateSettings = Field(default=RateSettings(), description="How many bits it may take.")
     source: SourceSettings = Field(description="Where its pictures come from.")
 
     @model_validator(mode="after")
@@ -102,6 +123,13 @@ class ConnectionSettings(Section):
         default=False, description="Speak plaintext to an address beyond this machine; for networks you trust only."
     )
     tls: MutualTlsSettings | None = Field(default=None, description="Mutual TLS. Unset: plaintext.")
+    batch_seconds: float = Field(
+        default=0.25,
+        ge=0,
+        le=60,
+        description="Seconds that a record waits for others to share its message, which saves up to 70 bytes each. A"
+        " camera whose records come less often than that is never held back. 0: each is sent at once.",
+    )
 
 
 class LimitSettings(Section):

@@ -298,6 +298,13 @@ class CameraSpool:
             query = "SELECT 1 FROM record WHERE camera = ? AND sequence = ?"
             return connection.execute(query, (self._row, sequence)).fetchone() is not None
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Size of the camera's records that wait."""
+        with self._spool._reading() as connection:
+            (size,) = connection.execute("SELECT bytes FROM camera WHERE id = ?", (self._row,)).fetchone()
+            return int(size)
+
     def empty(self) -> bool:
         """Whether no record waits."""
         return self.read(0, 1, 0) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 import grpc
 from icm.v1 import ingest_pb2_grpc
@@ -38,10 +39,17 @@ class Uplink:
         metrics: EdgeMetrics,
         problems: Problems,
         backoff: Backoff | None = None,
+        batch_seconds: float = 0.0,
+        acknowledged: Callable[[int, float], None] = lambda size, seconds: None,
     ) -> None:
-        """Args: codec_id, of the records that will be made; those that wait in the spool carry their own."""
+        """Args:
+        codec_id: of the records that will be made; those that wait in the spool carry their own.
+        batch_seconds: how long a record waits for others to share its message.
+        acknowledged: told how many bytes were persisted, and how many seconds after they were sent.
+        """
         self._spool, self._codec_id, self._metrics, self._problems = spool, codec_id, metrics, problems
         self._stub = ingest_pb2_grpc.IngestServiceStub(channel)
+        self._batch_seconds, self._acknowledged = batch_seconds, acknowledged
         self._backoff = backoff or Backoff(FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS)
         self._loop = asyncio.get_running_loop()
         self._work = asyncio.Event()
@@ -94,7 +102,16 @@ class Uplink:
         """One stream, from Hello to its end. Returns when it must be opened anew with another codec id."""
         codec_id = await asyncio.to_thread(self._next_codec_id)
         call = self._stub.StreamRecords()
-        stream = RecordStream(call, self._spool, codec_id, self._metrics, self._work, self._settle)
+        stream = RecordStream(
+            call,
+            self._spool,
+            codec_id,
+            self._metrics,
+            self._work,
+            self._settle,
+            self._batch_seconds,
+            self._acknowledged,
+        )
         tasks: list[asyncio.Task[None]] = []
         try:
             await stream.greet()

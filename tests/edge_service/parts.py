@@ -10,8 +10,11 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_service.rate_control import Aim, RateControl
 from edge_service.spool import CameraSpool
+from shared.clock import ManualClock
 from shared.codec.codec import CodedFrame
+from shared.codec.latents import Latents
 from shared.codec.record import Kind, Record, StreamHeader
 from shared.errors import ImageError
 from shared.health import Problems
@@ -31,11 +34,21 @@ class PlainEncoder:
         self.open = threading.Event()
         self.open.set()
 
-    def encode(self, image: NDArray[np.uint8], quality: float) -> CodedFrame:
+    def encode(self, image: NDArray[np.uint8], quality: float, *, alone: bool = False) -> CodedFrame:
         self.open.wait()
         if image.shape[0] == 13:
             raise ImageError("pictures with 13 rows cannot be coded")
-        return CodedFrame(Kind.I, 0, round(quality * 16), 0, image[0, 0].tobytes())
+        still = np.zeros((1, 1), bool)
+        latents = Latents(np.zeros((1, 1, 1), np.int16), np.zeros((1, 1, 1), np.int8), still, 0, 16, 16)
+        return CodedFrame(Kind.I, 0, round(quality * 16), 0, image[0, 0].tobytes(), latents)
+
+    def forget(self) -> None:
+        """Nothing: each frame is coded alone."""
+
+
+def fixed_quality(spool: CameraSpool, quality: float = 3.0) -> RateControl:
+    """The rate control of a camera without a target."""
+    return RateControl(spool.name, Aim(quality), 7.0, lambda: spool.waiting_bytes, 0.0, ManualClock())
 
 
 class WatchedProblems(Problems):

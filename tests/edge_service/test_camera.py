@@ -13,7 +13,7 @@ from edge_service.sources import make_source
 from edge_service.spool import Spool
 from shared.clock import SystemClock
 from shared.codec.codec import CodedFrame
-from tests.edge_service.parts import CODEC_ID, PlainEncoder
+from tests.edge_service.parts import CODEC_ID, PlainEncoder, fixed_quality
 
 
 class BrokenEncoder:
@@ -26,8 +26,10 @@ def camera(clip: Path, encoder, spool: Spool, metrics, problems, loop: bool = Fa
     settings = CameraSettings(name="gate", source=source)
     gate = spool.camera("gate")
     return Camera(
-        settings, make_source(source, SystemClock()), Codec(encoder, CODEC_ID), gate, metrics, problems, lambda: None
-    )
+        settings, make_source(source, SystemClock()), Codec(encoder, CODEC_ID), gate,
+        fixed_quality(gate), metrics, problems,
+        lambda: None,
+    )  # fmt: skip
 
 
 async def test_every_frame_of_a_file_is_spooled_before_it_ends(clip: Path, spool: Spool, metrics, problems) -> None:

@@ -11,12 +11,13 @@ import pytest
 from edge_service import encoding
 from edge_service.encoding import EncodingStage
 from edge_service.frame_queue import FrameQueue
+from edge_service.rate_control import Aim, Choice, RateControl
 from edge_service.sources import Frame, Spooled
 from edge_service.spool import CameraSpool, Spool
 from shared.clock import ManualClock
 from shared.codec.record import RECORD_OVERHEAD, Record, StreamHeader
 from shared.errors import ImageError, SpoolFullError
-from tests.edge_service.parts import CODEC_ID, PlainEncoder
+from tests.edge_service.parts import CODEC_ID, PlainEncoder, fixed_quality
 
 T0 = 1_700_000_000_000_000
 Run = Callable[[Spool, list[Frame]], threading.Event]
@@ -28,15 +29,16 @@ def frame(capture_us: int = T0, width: int = 8, height: int = 6, result: Future[
 
 @pytest.fixture
 def start(metrics, problems) -> Callable[..., tuple[threading.Thread, threading.Event]]:
-    def start(spool: Spool, frames: list[Frame], announce=lambda: None) -> tuple[threading.Thread, threading.Event]:
+    def start(
+        spool: Spool, frames: list[Frame], announce=lambda: None, rate: RateControl | None = None
+    ) -> tuple[threading.Thread, threading.Event]:
         queue = FrameQueue(len(frames) + 1, False, lambda frame: None)
         for item in frames:
             queue.put(item)
         queue.close()
-        stop = threading.Event()
-        stage = EncodingStage(
-            PlainEncoder(), CODEC_ID, 3.0, queue, spool.camera("gate"), metrics, problems, announce, stop
-        )
+        stop, gate = threading.Event(), spool.camera("gate")
+        rate = rate or fixed_quality(gate)
+        stage = EncodingStage(PlainEncoder(), CODEC_ID, rate, queue, gate, metrics, problems, announce, stop)
         thread = threading.Thread(target=stage.run)
         thread.start()
         return thread, stop
@@ -62,6 +64,32 @@ def test_stamps_sequence_capture_time_and_codec(spool: Spool, start, sample) -> 
     assert len(announced) == 2
     assert sample("icm_edge_frames_total", camera="gate", outcome="spooled") == 2
     assert sample("icm_edge_encoded_bytes_total", camera="gate", kind="I") == 2 * (RECORD_OVERHEAD + 3)
+
+
+def test_frames_that_the_target_does_not_pay_for_are_left_out_but_never_one_that_somebody_waits_for(
+    spool: Spool, start, sample
+) -> None:
+    gate, clock = spool.camera("gate"), ManualClock()
+    # A record of 26 bytes overdraws a budget of 8 bits a second for longer than this test's clock runs, which stands.
+    rate = RateControl("gate", Aim(3.0, 8.0), 7.0, lambda: gate.waiting_bytes, 0.0, clock)
+    result: Future[Spooled] = Future()
+    start(spool, [frame(T0), frame(T0 + 1), frame(T0 + 2, result=result), frame(T0 + 3)], rate=rate)[0].join()
+    assert [record.capture_us for _, record in stored(gate)] == [T0, T0 + 2]
+    assert result.result().sequence == 2
+    assert sample("icm_edge_frames_total", camera="gate", outcome="thinned") == 2
+
+
+def test_a_scaled_picture_is_coded_under_a_header_of_its_own_size(spool: Spool, start) -> None:
+    class Halving(RateControl):
+        def next(self, owed: bool) -> Choice:
+            return Choice(1.5, 0.5)
+
+    gate = spool.camera("gate")
+    rate = Halving("gate", Aim(3.0), 7.0, lambda: gate.waiting_bytes, 0.0, ManualClock())
+    start(spool, [frame(T0)], rate=rate)[0].join()
+    ((header, record),) = stored(gate)
+    assert (header.width, header.height) == (4, 3)
+    assert record.quality == 24
 
 
 def test_a_header_changes_only_when_it_does_not_hold(spool: Spool, start) -> None:

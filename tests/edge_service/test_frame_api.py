@@ -32,7 +32,7 @@ from shared.rpc.channels import open_channel
 from shared.rpc.servers import Server
 from shared.rpc.status import reason_of
 from tests.edge_service.ingest_server import Ingest, serving
-from tests.edge_service.parts import CODEC_ID, PlainEncoder
+from tests.edge_service.parts import CODEC_ID, PlainEncoder, fixed_quality
 
 Submit = camera_pb2.SubmitFrameRequest
 Frame = frame_pb2.Frame
@@ -73,11 +73,12 @@ async def edge_on(
         sending = asyncio.create_task(uplink.run())
         source = SubmittedSource()
         settings = CameraSettings(name="door", source=SubmittedSourceSettings(kind="submitted"))
-        camera = Camera(settings, source, Codec(encoder, CODEC_ID), door, metrics, problems, uplink.announce)
+        rate = fixed_quality(door)
+        camera = Camera(settings, source, Codec(encoder, CODEC_ID), door, rate, metrics, problems, uplink.announce)
         threads = ThreadPoolExecutor(2)
         running = asyncio.create_task(camera.run(threads))
         server = Server("127.0.0.1:0", allow_plaintext=False)
-        api = FrameApi({"door": SubmittedCamera(source, uplink)}, 7, cloud, metrics, clock, tokens)
+        api = FrameApi({"door": SubmittedCamera(source, uplink)}, {"door": rate}, 7, cloud, metrics, clock, tokens)
         camera_pb2_grpc.add_CameraServiceServicer_to_server(api, server.grpc)
         await server.start()
         channel = open_channel(f"127.0.0.1:{server.port}", allow_plaintext=False)

@@ -26,23 +26,33 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from icm.v1 import frame_pb2 as icm_dot_v1_dot_frame__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13icm/v1/camera.proto\x12\x06icm.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x12icm/v1/frame.proto\"\x9c\x01\n\x12SubmitFrameRequest\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\x12\x1c\n\x05\x66rame\x18\x02 \x01(\x0b\x32\r.icm.v1.Frame\x12\x14\n\x07quality\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12\x36\n\x13wait_for_detections\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\n\n\x08_quality\"\x8a\x01\n\x13SubmitFrameResponse\x12\x1f\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x10.icm.v1.FrameRef\x12\r\n\x05\x62ytes\x18\x02 \x01(\r\x12\x16\n\x0e\x62its_per_pixel\x18\x03 \x01(\x02\x12+\n\ndetections\x18\x04 \x01(\x0b\x32\x17.icm.v1.FrameDetections\"A\n\x13SubmitFramesRequest\x12*\n\x06submit\x18\x01 \x01(\x0b\x32\x1a.icm.v1.SubmitFrameRequest\"x\n\x14SubmitFramesResponse\x12\x30\n\tsubmitted\x18\x01 \x01(\x0b\x32\x1b.icm.v1.SubmitFrameResponseH\x00\x12$\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x13.icm.v1.SubmitErrorH\x00\x42\x08\n\x06result\",\n\x0bSubmitError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t2\xa6\x01\n\rCameraService\x12\x46\n\x0bSubmitFrame\x12\x1a.icm.v1.SubmitFrameRequest\x1a\x1b.icm.v1.SubmitFrameResponse\x12M\n\x0cSubmitFrames\x12\x1b.icm.v1.SubmitFramesRequest\x1a\x1c.icm.v1.SubmitFramesResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13icm/v1/camera.proto\x12\x06icm.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x12icm/v1/frame.proto\"\x91\x01\n\x0bRateControl\x12\x14\n\x07quality\x18\x01 \x01(\x02H\x00\x88\x01\x01\x12#\n\x16target_kbit_per_second\x18\x02 \x01(\x02H\x01\x88\x01\x01\x12\x14\n\x07min_fps\x18\x03 \x01(\x02H\x02\x88\x01\x01\x42\n\n\x08_qualityB\x19\n\x17_target_kbit_per_secondB\n\n\x08_min_fps\"\"\n\x10GetCameraRequest\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\"\xa9\x01\n\x11GetCameraResponse\x12)\n\x0crate_control\x18\x01 \x01(\x0b\x32\x13.icm.v1.RateControl\x12\x1e\n\x16target_bits_per_second\x18\x02 \x01(\x02\x12\x0f\n\x07quality\x18\x03 \x01(\x02\x12\x12\n\nframe_rate\x18\x04 \x01(\x02\x12\r\n\x05scale\x18\x05 \x01(\x02\x12\x15\n\rwaiting_bytes\x18\x06 \x01(\x04\"R\n\x15SetRateControlRequest\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\x12)\n\x0crate_control\x18\x02 \x01(\x0b\x32\x13.icm.v1.RateControl\"C\n\x16SetRateControlResponse\x12)\n\x0crate_control\x18\x01 \x01(\x0b\x32\x13.icm.v1.RateControl\"\x9c\x01\n\x12SubmitFrameRequest\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\x12\x1c\n\x05\x66rame\x18\x02 \x01(\x0b\x32\r.icm.v1.Frame\x12\x14\n\x07quality\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12\x36\n\x13wait_for_detections\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\n\n\x08_quality\"\x8a\x01\n\x13SubmitFrameResponse\x12\x1f\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x10.icm.v1.FrameRef\x12\r\n\x05\x62ytes\x18\x02 \x01(\r\x12\x16\n\x0e\x62its_per_pixel\x18\x03 \x01(\x02\x12+\n\ndetections\x18\x04 \x01(\x0b\x32\x17.icm.v1.FrameDetections\"A\n\x13SubmitFramesRequest\x12*\n\x06submit\x18\x01 \x01(\x0b\x32\x1a.icm.v1.SubmitFrameRequest\"x\n\x14SubmitFramesResponse\x12\x30\n\tsubmitted\x18\x01 \x01(\x0b\x32\x1b.icm.v1.SubmitFrameResponseH\x00\x12$\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x13.icm.v1.SubmitErrorH\x00\x42\x08\n\x06result\",\n\x0bSubmitError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t2\xb9\x02\n\rCameraService\x12\x46\n\x0bSubmitFrame\x12\x1a.icm.v1.SubmitFrameRequest\x1a\x1b.icm.v1.SubmitFrameResponse\x12M\n\x0cSubmitFrames\x12\x1b.icm.v1.SubmitFramesRequest\x1a\x1c.icm.v1.SubmitFramesResponse(\x01\x30\x01\x12@\n\tGetCamera\x12\x18.icm.v1.GetCameraRequest\x1a\x19.icm.v1.GetCameraResponse\x12O\n\x0eSetRateControl\x12\x1d.icm.v1.SetRateControlRequest\x1a\x1e.icm.v1.SetRateControlResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'icm.v1.camera_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SUBMITFRAMEREQUEST']._serialized_start=84
-  _globals['_SUBMITFRAMEREQUEST']._serialized_end=240
-  _globals['_SUBMITFRAMERESPONSE']._serialized_start=243
-  _globals['_SUBMITFRAMERESPONSE']._serialized_end=381
-  _globals['_SUBMITFRAMESREQUEST']._serialized_start=383
-  _globals['_SUBMITFRAMESREQUEST']._serialized_end=448
-  _globals['_SUBMITFRAMESRESPONSE']._serialized_start=450
-  _globals['_SUBMITFRAMESRESPONSE']._serialized_end=570
-  _globals['_SUBMITERROR']._serialized_start=572
-  _globals['_SUBMITERROR']._serialized_end=616
-  _globals['_CAMERASERVICE']._serialized_start=619
-  _globals['_CAMERASERVICE']._serialized_end=785
+  _globals['_RATECONTROL']._serialized_start=84
+  _globals['_RATECONTROL']._serialized_end=229
+  _globals['_GETCAMERAREQUEST']._serialized_start=231
+  _globals['_GETCAMERAREQUEST']._serialized_end=265
+  _globals['_GETCAMERARESPONSE']._serialized_start=268
+  _globals['_GETCAMERARESPONSE']._serialized_end=437
+  _globals['_SETRATECONTROLREQUEST']._serialized_start=439
+  _globals['_SETRATECONTROLREQUEST']._serialized_end=521
+  _globals['_SETRATECONTROLRESPONSE']._serialized_start=523
+  _globals['_SETRATECONTROLRESPONSE']._serialized_end=590
+  _globals['_SUBMITFRAMEREQUEST']._serialized_start=593
+  _globals['_SUBMITFRAMEREQUEST']._serialized_end=749
+  _globals['_SUBMITFRAMERESPONSE']._serialized_start=752
+  _globals['_SUBMITFRAMERESPONSE']._serialized_end=890
+  _globals['_SUBMITFRAMESREQUEST']._serialized_start=892
+  _globals['_SUBMITFRAMESREQUEST']._serialized_end=957
+  _globals['_SUBMITFRAMESRESPONSE']._serialized_start=959
+  _globals['_SUBMITFRAMESRESPONSE']._serialized_end=1079
+  _globals['_SUBMITERROR']._serialized_start=1081
+  _globals['_SUBMITERROR']._serialized_end=1125
+  _globals['_CAMERASERVICE']._serialized_start=1128
+  _globals['_CAMERASERVICE']._serialized_end=1441
 # @@protoc_insertion_point(module_scope)

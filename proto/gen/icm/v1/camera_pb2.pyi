@@ -19,6 +19,171 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class RateControl(_message.Message):
+    """What a camera is told to reach."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUALITY_FIELD_NUMBER: _builtins.int
+    TARGET_KBIT_PER_SECOND_FIELD_NUMBER: _builtins.int
+    MIN_FPS_FIELD_NUMBER: _builtins.int
+    quality: _builtins.float
+    """Quality level, 0 (fewest bits) to the bundle's highest; fractions lie in between. With a target: the level that is
+    wanted. Unset: as it is now.
+    """
+    target_kbit_per_second: _builtins.float
+    """Bitrate to reach, in kbit/s: frames are left out for it, then quality is lowered, then resolution. Unset: every
+    frame is coded at `quality`.
+    """
+    min_fps: _builtins.float
+    """With a target: frames per second below which quality and resolution give way before more frames do. Unset: as it
+    is now.
+    """
+    def __init__(
+        self,
+        *,
+        quality: _builtins.float | None = ...,
+        target_kbit_per_second: _builtins.float | None = ...,
+        min_fps: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_fps", b"_min_fps", "_quality", b"_quality", "_target_kbit_per_second", b"_target_kbit_per_second", "min_fps", b"min_fps", "quality", b"quality", "target_kbit_per_second", b"target_kbit_per_second"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_fps", b"_min_fps", "_quality", b"_quality", "_target_kbit_per_second", b"_target_kbit_per_second", "min_fps", b"min_fps", "quality", b"quality", "target_kbit_per_second", b"target_kbit_per_second"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__min_fps: _TypeAlias = _typing.Literal["min_fps"]  # noqa: Y015
+    _WhichOneofArgType__min_fps: _TypeAlias = _typing.Literal["_min_fps", b"_min_fps"]  # noqa: Y015
+    _WhichOneofReturnType__quality: _TypeAlias = _typing.Literal["quality"]  # noqa: Y015
+    _WhichOneofArgType__quality: _TypeAlias = _typing.Literal["_quality", b"_quality"]  # noqa: Y015
+    _WhichOneofReturnType__target_kbit_per_second: _TypeAlias = _typing.Literal["target_kbit_per_second"]  # noqa: Y015
+    _WhichOneofArgType__target_kbit_per_second: _TypeAlias = _typing.Literal["_target_kbit_per_second", b"_target_kbit_per_second"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_fps) -> _WhichOneofReturnType__min_fps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__quality) -> _WhichOneofReturnType__quality | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__target_kbit_per_second) -> _WhichOneofReturnType__target_kbit_per_second | None: ...
+
+Global___RateControl: _TypeAlias = RateControl  # noqa: Y015
+
+@_typing.final
+class GetCameraRequest(_message.Message):
+    """Asks where a camera stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMERA_FIELD_NUMBER: _builtins.int
+    camera: _builtins.str
+    """Its name."""
+    def __init__(
+        self,
+        *,
+        camera: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCameraRequest: _TypeAlias = GetCameraRequest  # noqa: Y015
+
+@_typing.final
+class GetCameraResponse(_message.Message):
+    """Where a camera stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RATE_CONTROL_FIELD_NUMBER: _builtins.int
+    TARGET_BITS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    QUALITY_FIELD_NUMBER: _builtins.int
+    FRAME_RATE_FIELD_NUMBER: _builtins.int
+    SCALE_FIELD_NUMBER: _builtins.int
+    WAITING_BYTES_FIELD_NUMBER: _builtins.int
+    target_bits_per_second: _builtins.float
+    """Bits a second that its records may take now: less than the target while the link carries less. 0 without a target."""
+    quality: _builtins.float
+    """Quality level of its next frame."""
+    frame_rate: _builtins.float
+    """Frames a second that it coded lately."""
+    scale: _builtins.float
+    """Factor that its pictures are scaled by, of their sides."""
+    waiting_bytes: _builtins.int
+    """Bytes of its records that the cloud has not persisted yet."""
+    @_builtins.property
+    def rate_control(self) -> Global___RateControl:
+        """What it is told to reach; `quality` and `min_fps` are always set."""
+
+    def __init__(
+        self,
+        *,
+        rate_control: Global___RateControl | None = ...,
+        target_bits_per_second: _builtins.float = ...,
+        quality: _builtins.float = ...,
+        frame_rate: _builtins.float = ...,
+        scale: _builtins.float = ...,
+        waiting_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rate_control", b"rate_control"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["frame_rate", b"frame_rate", "quality", b"quality", "rate_control", b"rate_control", "scale", b"scale", "target_bits_per_second", b"target_bits_per_second", "waiting_bytes", b"waiting_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCameraResponse: _TypeAlias = GetCameraResponse  # noqa: Y015
+
+@_typing.final
+class SetRateControlRequest(_message.Message):
+    """Tells a camera what to reach."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMERA_FIELD_NUMBER: _builtins.int
+    RATE_CONTROL_FIELD_NUMBER: _builtins.int
+    camera: _builtins.str
+    """Its name."""
+    @_builtins.property
+    def rate_control(self) -> Global___RateControl:
+        """What to reach."""
+
+    def __init__(
+        self,
+        *,
+        camera: _builtins.str = ...,
+        rate_control: Global___RateControl | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rate_control", b"rate_control"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "rate_control", b"rate_control"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetRateControlRequest: _TypeAlias = SetRateControlRequest  # noqa: Y015
+
+@_typing.final
+class SetRateControlResponse(_message.Message):
+    """The camera was told."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RATE_CONTROL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rate_control(self) -> Global___RateControl:
+        """What it is told to reach now; `quality` and `min_fps` are always set."""
+
+    def __init__(
+        self,
+        *,
+        rate_control: Global___RateControl | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rate_control", b"rate_control"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rate_control", b"rate_control"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetRateControlResponse: _TypeAlias = SetRateControlResponse  # noqa: Y015
+
+@_typing.final
 class SubmitFrameRequest(_message.Message):
     """One picture and what to do with it."""
 

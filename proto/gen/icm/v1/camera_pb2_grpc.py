@@ -47,6 +47,16 @@ class CameraServiceStub:
                 request_serializer=icm_dot_v1_dot_camera__pb2.SubmitFramesRequest.SerializeToString,
                 response_deserializer=icm_dot_v1_dot_camera__pb2.SubmitFramesResponse.FromString,
                 _registered_method=True)
+        self.GetCamera = channel.unary_unary(
+                '/icm.v1.CameraService/GetCamera',
+                request_serializer=icm_dot_v1_dot_camera__pb2.GetCameraRequest.SerializeToString,
+                response_deserializer=icm_dot_v1_dot_camera__pb2.GetCameraResponse.FromString,
+                _registered_method=True)
+        self.SetRateControl = channel.unary_unary(
+                '/icm.v1.CameraService/SetRateControl',
+                request_serializer=icm_dot_v1_dot_camera__pb2.SetRateControlRequest.SerializeToString,
+                response_deserializer=icm_dot_v1_dot_camera__pb2.SetRateControlResponse.FromString,
+                _registered_method=True)
 
 
 class CameraServiceServicer:
@@ -70,6 +80,21 @@ class CameraServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetCamera(self, request, context):
+        """What a camera, of whatever source, codes with now and what it is told to reach. NOT_FOUND if there is no such one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetRateControl(self, request, context):
+        """Tells a camera what to reach from its next frame on, until the edge starts anew: then its settings hold again.
+        INVALID_ARGUMENT if that cannot be.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CameraServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -82,6 +107,16 @@ def add_CameraServiceServicer_to_server(servicer, server):
                     servicer.SubmitFrames,
                     request_deserializer=icm_dot_v1_dot_camera__pb2.SubmitFramesRequest.FromString,
                     response_serializer=icm_dot_v1_dot_camera__pb2.SubmitFramesResponse.SerializeToString,
+            ),
+            'GetCamera': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCamera,
+                    request_deserializer=icm_dot_v1_dot_camera__pb2.GetCameraRequest.FromString,
+                    response_serializer=icm_dot_v1_dot_camera__pb2.GetCameraResponse.SerializeToString,
+            ),
+            'SetRateControl': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetRateControl,
+                    request_deserializer=icm_dot_v1_dot_camera__pb2.SetRateControlRequest.FromString,
+                    response_serializer=icm_dot_v1_dot_camera__pb2.SetRateControlResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -141,6 +176,60 @@ class CameraService:
             '/icm.v1.CameraService/SubmitFrames',
             icm_dot_v1_dot_camera__pb2.SubmitFramesRequest.SerializeToString,
             icm_dot_v1_dot_camera__pb2.SubmitFramesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCamera(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/icm.v1.CameraService/GetCamera',
+            icm_dot_v1_dot_camera__pb2.GetCameraRequest.SerializeToString,
+            icm_dot_v1_dot_camera__pb2.GetCameraResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetRateControl(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/icm.v1.CameraService/SetRateControl',
+            icm_dot_v1_dot_camera__pb2.SetRateControlRequest.SerializeToString,
+            icm_dot_v1_dot_camera__pb2.SetRateControlResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -42,6 +42,12 @@ class CameraServiceStub:
     """Codes pictures as they come and answers each in order. A bad picture gets an answer with `error` set; the stream
     lives on.
     """
+    GetCamera: _grpc.UnaryUnaryMultiCallable[_camera_pb2.GetCameraRequest, _camera_pb2.GetCameraResponse]
+    """What a camera, of whatever source, codes with now and what it is told to reach. NOT_FOUND if there is no such one."""
+    SetRateControl: _grpc.UnaryUnaryMultiCallable[_camera_pb2.SetRateControlRequest, _camera_pb2.SetRateControlResponse]
+    """Tells a camera what to reach from its next frame on, until the edge starts anew: then its settings hold again.
+    INVALID_ARGUMENT if that cannot be.
+    """
 
 @_typing.type_check_only
 class CameraServiceAsyncStub(CameraServiceStub):
@@ -56,6 +62,12 @@ class CameraServiceAsyncStub(CameraServiceStub):
     SubmitFrames: _aio.StreamStreamMultiCallable[_camera_pb2.SubmitFramesRequest, _camera_pb2.SubmitFramesResponse]  # type: ignore[assignment]
     """Codes pictures as they come and answers each in order. A bad picture gets an answer with `error` set; the stream
     lives on.
+    """
+    GetCamera: _aio.UnaryUnaryMultiCallable[_camera_pb2.GetCameraRequest, _camera_pb2.GetCameraResponse]  # type: ignore[assignment]
+    """What a camera, of whatever source, codes with now and what it is told to reach. NOT_FOUND if there is no such one."""
+    SetRateControl: _aio.UnaryUnaryMultiCallable[_camera_pb2.SetRateControlRequest, _camera_pb2.SetRateControlResponse]  # type: ignore[assignment]
+    """Tells a camera what to reach from its next frame on, until the edge starts anew: then its settings hold again.
+    INVALID_ARGUMENT if that cannot be.
     """
 
 class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -80,6 +92,24 @@ class CameraServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_camera_pb2.SubmitFramesResponse], _abc.AsyncIterator[_camera_pb2.SubmitFramesResponse]]:
         """Codes pictures as they come and answers each in order. A bad picture gets an answer with `error` set; the stream
         lives on.
+        """
+
+    @_abc_1.abstractmethod
+    def GetCamera(
+        self,
+        request: _camera_pb2.GetCameraRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_camera_pb2.GetCameraResponse, _abc.Awaitable[_camera_pb2.GetCameraResponse]]:
+        """What a camera, of whatever source, codes with now and what it is told to reach. NOT_FOUND if there is no such one."""
+
+    @_abc_1.abstractmethod
+    def SetRateControl(
+        self,
+        request: _camera_pb2.SetRateControlRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_camera_pb2.SetRateControlResponse, _abc.Awaitable[_camera_pb2.SetRateControlResponse]]:
+        """Tells a camera what to reach from its next frame on, until the edge starts anew: then its settings hold again.
+        INVALID_ARGUMENT if that cannot be.
         """
 
 def add_CameraServiceServicer_to_server(servicer: CameraServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

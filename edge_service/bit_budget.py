@@ -1,0 +1,46 @@
+"""What a camera may spend: bits that come in at a steady rate and go out a record at a time."""
+
+from __future__ import annotations
+
+BURST_SECONDS = 0.5
+"""What may be saved up: a pause must not be followed by a flood."""
+DEBT_SECONDS = 0.5
+"""How long one large record may silence the camera."""
+REPAID = 0.5
+"""Part of the income that goes into what a larger record costs beyond that."""
+
+
+class BitBudget:
+    """An account in bits. A record may overdraw it, as its size is known only once it is coded.
+
+    Over time exactly the rate is spent. An I record can cost as much as seconds of P records: what exceeds
+    ``DEBT_SECONDS`` of the rate is paid back in small parts, so that frames go on meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._balance = 0.0
+        self._owed = 0.0
+
+    @property
+    def open(self) -> bool:
+        """Whether a record may be coded now."""
+        return self._balance >= 0
+
+    def earn(self, rate: float, seconds: float) -> None:
+        """Income of so many seconds at ``rate`` bits a second."""
+        income = rate * seconds
+        repaid = min(self._owed, REPAID * income)
+        self._owed -= repaid
+        self._balance = min(rate * BURST_SECONDS, self._balance + income - repaid)
+
+    def spend(self, bits: float, rate: float) -> None:
+        """A record cost so many bits."""
+        self._balance -= bits
+        beyond = -rate * DEBT_SECONDS - self._balance
+        if beyond > 0:
+            self._balance += beyond
+            self._owed += beyond
+
+    def forgive(self) -> None:
+        """Starts anew, with nothing saved and nothing owed."""
+        self._balance = self._owed = 0.0
