@@ -32,6 +32,7 @@ class IntegerLayer:
         shifts: uint8[out]; accumulators are divided by 2**shift.
         upsample: whether a pixel shuffle by 2 follows.
         clip: whether the result is clipped to 0..255.
+        padded: whether the surroundings are padded with zeros so that the size stays; without, a 3x3 patch becomes 1x1.
     """
 
     weights: NDArray[np.int32]
@@ -39,6 +40,7 @@ class IntegerLayer:
     shifts: NDArray[np.uint8]
     upsample: bool
     clip: bool
+    padded: bool = True
 
     def largest_sum(self, largest_input: int) -> int:
         """Bound of every partial sum, the rounding term included."""
@@ -79,7 +81,7 @@ def build_graph(layers: list[IntegerLayer]) -> onnx.ModelProto:
         )
         size = layer.weights.shape[2]
         nodes += [
-            helper.make_node("Conv", [x, f"weights{n}"], [f"products{n}"], pads=[size // 2] * 4),
+            helper.make_node("Conv", [x, f"weights{n}"], [f"products{n}"], pads=[size // 2 if layer.padded else 0] * 4),
             helper.make_node("Gather", [f"biases{n}", NETWORK_INPUTS[1]], [f"row{n}"], axis=0),
             helper.make_node("Reshape", [f"row{n}", "column"], [f"bias{n}"]),
             helper.make_node("Add", [f"products{n}", f"bias{n}"], [f"sums{n}"]),
@@ -96,13 +98,13 @@ def build_graph(layers: list[IntegerLayer]) -> onnx.ModelProto:
             x = f"up{n}"
     inputs = [
         helper.make_tensor_value_info(
-            NETWORK_INPUTS[0], TensorProto.FLOAT, [1, layers[0].weights.shape[1], "rows", "columns"]
+            NETWORK_INPUTS[0], TensorProto.FLOAT, ["batch", layers[0].weights.shape[1], "rows", "columns"]
         ),
         helper.make_tensor_value_info(NETWORK_INPUTS[1], TensorProto.INT64, [1]),
     ]
-    output = helper.make_tensor_value_info(x, TensorProto.FLOAT, [1, layers[-1].weights.shape[0], None, None])
+    output = helper.make_tensor_value_info(x, TensorProto.FLOAT, ["batch", layers[-1].weights.shape[0], None, None])
     initialisers = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
-    graph = helper.make_graph(nodes, "hyper_synthesis", inputs, [output], initialisers)
+    graph = helper.make_graph(nodes, "integer_network", inputs, [output], initialisers)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=8)
     onnx.checker.check_model(model)
     return model

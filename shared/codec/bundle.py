@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
@@ -14,17 +15,24 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shared.codec.entropy import EntropyModel
 from shared.codec.integer_network import IntegerNetwork
-from shared.codec.latents import QUALITY_STEPS
-from shared.codec.record import parse_stream
+from shared.codec.latents import QUALITY_STEPS, Latents
+from shared.codec.record import Kind, Record, parse_stream
+from shared.codec.rescale import rescale
+from shared.codec.sparse.analysis import SparseAnalysis
+from shared.codec.sparse.synthesis import SparseSynthesis
+from shared.codec.tables import Tables
+from shared.codec.temporal import TemporalModel
 from shared.codec.transforms import Analysis, HyperAnalysis, Synthesis
-from shared.errors import BundleError, IcmError, RecordError
+from shared.errors import BundleError, IcmError, RecordError, ReferenceMissingError
 
 DEFAULT_BUNDLE = Path(__file__).parents[2] / "models" / "base-1"
 """The bundle that ships with the project."""
 FORMAT = 1
 MANIFEST = "manifest.json"
 GOLDEN = "golden.icm"
-DECIDE_BITS = ("encoder.onnx", "hyper_encoder.onnx", "hyper_decoder.onnx", "entropy.npz")
+TEMPORAL = ("temporal_low.onnx", "temporal_middle.onnx", "temporal_high.onnx")
+"""The networks of the temporal model's groups of channels, in their order."""
+DECIDE_BITS = ("encoder.onnx", "hyper_encoder.onnx", "hyper_decoder.onnx", *TEMPORAL, "entropy.npz")
 """The files that the codec id is the digest of."""
 
 
@@ -74,19 +82,28 @@ class Bundle:
         name: the bundle's name.
         codec_id: 32 bytes that name everything that decides the bits.
         levels: how many quality levels there are, 0 the coarsest.
-        entropy: the integer entropy model.
+        entropy: the integer entropy model of frames coded alone; temporal: that of frames coded after another.
+        octaves: int32[levels, M], logarithms of the gains for ``rescale``.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, entropy: EntropyModel, gains: NDArray[np.float32]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        entropy: EntropyModel,
+        temporal: TemporalModel,
+        gains: NDArray[np.float32],
+        octaves: NDArray[np.int32],
+    ) -> None:
         """Args: gains, float32[2, levels, M], logarithms of the gains and of their decoder-side counterparts."""
         self.folder = folder
         self.manifest = manifest
         self.name = manifest.name
         self.codec_id = bytes.fromhex(manifest.codec_id)
         self.levels = manifest.levels
-        self.entropy = entropy
+        self.entropy, self.temporal, self.octaves = entropy, temporal, octaves
         self._log_gains = gains
-        self._networks: dict[str, Any] = {}
+        self._networks: dict[tuple[str, type[Any]], Any] = {}
         self._threads, self._device = 0, "cpu"
 
     @staticmethod
@@ -107,15 +124,60 @@ class Bundle:
             _verify(folder / name, file)
         if set(DECIDE_BITS) - set(manifest.files) or codec_id_of(manifest.files) != manifest.codec_id:
             raise BundleError(f"{folder / MANIFEST} does not match its own codec id {manifest.codec_id}")
-        with np.load(BytesIO((folder / "entropy.npz").read_bytes()), allow_pickle=False) as stored:
-            arrays = dict(stored)
-        gains = arrays.pop("log_gains")
-        network = IntegerNetwork(folder / "hyper_decoder.onnx", threads)
-        entropy = EntropyModel.from_arrays(network, arrays, *gains.shape[1:])
-        bundle = Bundle(folder, manifest, entropy, gains.astype(np.float32))
-        bundle._threads, bundle._device = threads, device
+        bundle = Bundle.opened(folder, manifest, threads, device)
         bundle._check_golden()
         return bundle
+
+    @staticmethod
+    def opened(folder: Path, manifest: Manifest, threads: int = 0, device: str = "cpu") -> Bundle:
+        """The bundle of these files as they are, nothing verified: for whoever is making it.
+
+        Raises:
+            BundleError: a file is missing or holds something else.
+        """
+        with np.load(BytesIO((folder / "entropy.npz").read_bytes()), allow_pickle=False) as stored:
+            arrays = dict(stored)
+        networks = [IntegerNetwork(folder / name, threads) for name in ("hyper_decoder.onnx", *TEMPORAL)]
+        try:
+            gains, octaves = arrays["log_gains"].astype(np.float32), arrays["gain_octaves"]
+            groups = np.split(arrays["channel_order"], arrays["group_ends"][:-1])
+        except KeyError as error:
+            raise BundleError(f"{folder / 'entropy.npz'} lacks the array {error.args[0]!r}") from None
+        latent, hyper, movement, differences = (
+            Tables.from_arrays(arrays, name) for name in ("latent", "hyper", "movement", "difference")
+        )
+        entropy = EntropyModel(networks[0], latent, hyper, movement, *gains.shape[1:])
+        temporal = TemporalModel(networks[1:], groups, differences, movement)
+        bundle = Bundle(folder, manifest, entropy, temporal, gains, octaves)
+        bundle._threads, bundle._device = threads, device
+        return bundle
+
+    def decoded(self, record: Record, width: int, height: int, reference: Latents | None) -> Latents:
+        """The exact latents of a record, checked against its digest.
+
+        Args:
+            reference: latents of the frame that a P record leans on; None if they are not known.
+
+        Raises:
+            ReferenceMissingError: a P record came without a reference of its size.
+            RecordError: the payload is not what its digest promises.
+        """
+        if record.kind is Kind.I:
+            latents = self.entropy.decode(record.payload, record.quality, width, height)
+        elif reference is None or (reference.width, reference.height) != (width, height):
+            raise ReferenceMissingError(
+                f"record {record.sequence} leans on record {record.sequence - record.reference}, which is not here"
+            )
+        else:
+            values = rescale(reference.values, self.octaves, reference.quality, record.quality)
+            like, level = replace(reference, quality=record.quality), self.entropy.level(record.quality)
+            latents = self.temporal.decode(record.payload, like, values, reference.moved, level)
+        if latents.digest() != record.digest:
+            raise RecordError(
+                f"record {record.sequence} decodes to latents with digest {latents.digest():08x} instead of"
+                f" {record.digest:08x}: it was made by another codec, or damaged"
+            )
+        return latents
 
     @property
     def analysis(self) -> Analysis:
@@ -135,6 +197,22 @@ class Bundle:
         network: Synthesis = self._network("decoder.onnx", Synthesis)
         return network
 
+    @property
+    def sparse_analysis(self) -> SparseAnalysis | None:
+        """g_a where pixels changed, loaded on first use; none on a GPU, which is quicker with whole pictures."""
+        if self._device == "cuda":
+            return None
+        layers: SparseAnalysis = self._network("encoder.onnx", SparseAnalysis)
+        return layers
+
+    @property
+    def sparse_synthesis(self) -> SparseSynthesis | None:
+        """g_s where latents changed, loaded on first use; none on a GPU, which is quicker with whole pictures."""
+        if self._device == "cuda":
+            return None
+        layers: SparseSynthesis = self._network("decoder.onnx", SparseSynthesis)
+        return layers
+
     def gains(self, quality: int) -> NDArray[np.float32]:
         """What latents are multiplied by before rounding, float32[M]."""
         return self._interpolated(0, quality)
@@ -150,17 +228,18 @@ class Bundle:
         return result
 
     def _network(self, name: str, kind: type[Any]) -> Any:
-        if name not in self._networks:
-            self._networks[name] = kind(self.folder / name, self._threads, self._device)
-        return self._networks[name]
+        if (name, kind) not in self._networks:
+            self._networks[name, kind] = kind(self.folder / name, self._threads, self._device)
+        return self._networks[name, kind]
 
     def _check_golden(self) -> None:
         try:
             header, records = parse_stream((self.folder / GOLDEN).read_bytes())
+            last: Latents | None = None
             for record in records:
-                latents = self.entropy.decode(record.payload, record.quality, header.width, header.height)
-                if latents.digest() != record.digest or self.entropy.encode(latents) != record.payload:
-                    raise RecordError(f"golden record {record.sequence} does not reproduce on this machine")
+                last = self.decoded(record, header.width, header.height, last)
+                if record.kind is Kind.I and self.entropy.encode(last) != record.payload:
+                    raise RecordError(f"golden record {record.sequence} does not encode to itself on this machine")
         except (IcmError, OSError) as error:
             raise BundleError(f"bundle {self.folder} fails its self-test: {error}") from None
 

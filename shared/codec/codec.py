@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.codec.bundle import Bundle
-from shared.codec.latents import QUALITY_STEPS, Latents
+from shared.codec.hold import hold
+from shared.codec.latents import LATENT_MAX, QUALITY_STEPS, Latents
 from shared.codec.record import Kind, Record, check_size
-from shared.errors import ConfigError, ImageError, RecordError, ReferenceMissingError
+from shared.codec.rescale import rescale
+from shared.errors import ConfigError, ImageError, RecordError
 
 PIXELS_AT_ONCE = 1 << 22
 """Of all pictures in one call of the synthesis, which takes about 120 bytes of memory for each."""
 
 
+MANY_MOVED = 0.3
+"""Share of positions from which on a frame may be cheaper alone; both ways are tried."""
+
+
 @dataclass(frozen=True)
 class CodedFrame:
-    """A coded frame that has no place in a stream yet; the fields are those of ``Record``."""
+    """A coded frame that has no place in a stream yet.
+
+    Attributes:
+        kind, reference, quality, digest, payload: as in ``Record``; a P frame leans on the one coded just before it.
+        latents: what it will be decoded to.
+    """
 
     kind: Kind
     reference: int
     quality: int
     digest: int
     payload: bytes
+    latents: Latents = field(compare=False, repr=False)
 
     def record(self, sequence: int, capture_us: int) -> Record:
         """The frame as the record of this sequence and capture time."""
@@ -34,37 +46,62 @@ class CodedFrame:
 
 
 class Encoder:
-    """Codes one camera's pictures. Not thread-safe."""
+    """Codes one camera's pictures, each given the one before. Not thread-safe."""
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
+        self._last: Latents | None = None
 
-    def encode(self, image: NDArray[np.uint8], quality: float) -> CodedFrame:
-        """Codes one picture.
+    def encode(self, image: NDArray[np.uint8], quality: float, *, alone: bool = False) -> CodedFrame:
+        """Codes one picture: as a P frame after the last one where that is cheaper, else alone.
 
         Args:
             image: uint8[H, W, 3], RGB.
             quality: level, 0..levels - 1; fractions are rounded to sixteenths.
+            alone: code an I frame in any case.
 
         Raises:
             ImageError: the picture cannot be coded.
             ConfigError: there is no such quality.
         """
-        rounded = self._rounded(image, quality_units(self._bundle, quality))
-        latents, payload = self._bundle.entropy.encode_snapped(rounded)
-        return CodedFrame(Kind.I, 0, latents.quality, latents.digest(), payload)
-
-    def _rounded(self, image: NDArray[np.uint8], quality: int) -> Latents:
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise ImageError(f"a picture is uint8[H, W, 3], not {image.dtype}{list(image.shape)}")
+        units = quality_units(self._bundle, quality)
+        check_image(image)
         height, width = image.shape[:2]
-        try:
-            check_size(width, height)
-        except RecordError as error:
-            raise ImageError(str(error)) from None
-        values = self._bundle.analysis.latents(image, self._bundle.gains(quality))
+        scaled = self._bundle.analysis.scaled(image, self._bundle.gains(units))
+        last = self._last
+        if alone or last is None or (last.width, last.height) != (width, height):
+            coded = self._alone(scaled, units, width, height)
+        else:
+            coded = self._after(last, scaled, units)
+            if coded.latents.moved.mean() > MANY_MOVED:
+                coded = min(coded, self._alone(scaled, units, width, height), key=lambda frame: len(frame.payload))
+        self._last = coded.latents
+        return coded
+
+    def forget(self) -> None:
+        """The last coded frame will not reach the decoder: the next one is coded alone."""
+        self._last = None
+
+    def _alone(self, scaled: NDArray[np.float32], quality: int, width: int, height: int) -> CodedFrame:
+        values = np.clip(np.rint(scaled), -LATENT_MAX, LATENT_MAX).astype(np.int16)
         hyper = self._bundle.hyper_analysis.hyper(values)
-        return Latents(values, hyper, quality, width, height)
+        rounded = Latents(values, hyper, np.zeros(values.shape[1:], bool), quality, width, height)
+        latents, payload = self._bundle.entropy.encode_snapped(rounded)
+        return CodedFrame(Kind.I, 0, quality, latents.digest(), payload, latents)
+
+    def _after(self, last: Latents, scaled: NDArray[np.float32], quality: int) -> CodedFrame:
+        reference = rescale(last.values, self._bundle.octaves, last.quality, quality)
+        values, moved = hold(np.clip(scaled, -LATENT_MAX, LATENT_MAX), reference)
+        target = replace(last, values=values.astype(np.int16), moved=moved, quality=quality)
+        level = self._bundle.entropy.level(quality)
+        latents, payload = self._bundle.temporal.encode(target, reference, last.moved, level)
+        return CodedFrame(Kind.P, 1, quality, latents.digest(), payload, latents)
+
+
+def recode_alone(bundle: Bundle, latents: Latents) -> CodedFrame:
+    """Any decoded frame as an I frame, without loss: same latents, same digest, leaning on nothing."""
+    whole = replace(latents, hyper=bundle.hyper_analysis.hyper(latents.values))
+    return CodedFrame(Kind.I, 0, whole.quality, whole.digest(), bundle.entropy.encode(whole), whole)
 
 
 class Decoder:
@@ -72,25 +109,24 @@ class Decoder:
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
+        self._sequence = 0
+        self._last: Latents | None = None
 
     def latents(self, record: Record, width: int, height: int) -> Latents:
         """The exact latents of a record of a picture of this size.
 
         Raises:
-            ReferenceMissingError: the record leans on a frame that this decoder does not hold.
+            ReferenceMissingError: the record leans on another frame than the one decoded last.
             RecordError: the payload is not what its digest promises.
         """
-        if record.kind is not Kind.I:
-            raise ReferenceMissingError(
-                f"record {record.sequence} leans on record {record.sequence - record.reference}, which is not here"
-            )
-        latents = self._bundle.entropy.decode(record.payload, record.quality, width, height)
-        if latents.digest() != record.digest:
-            raise RecordError(
-                f"record {record.sequence} decodes to latents with digest {latents.digest():08x} instead of"
-                f" {record.digest:08x}: it was made by another codec, or damaged"
-            )
+        reference = self._last if record.sequence - record.reference == self._sequence else None
+        latents = self._bundle.decoded(record, width, height, reference)
+        self.resume(record.sequence, latents)
         return latents
+
+    def resume(self, sequence: int, latents: Latents) -> None:
+        """The next P record may lean on this frame."""
+        self._sequence, self._last = sequence, latents
 
     def pictures(self, latents: Sequence[Latents]) -> list[NDArray[np.uint8]]:
         """Pictures of several frames, uint8[H, W, 3] RGB each; each of ``batches`` takes one call of the network."""
@@ -105,6 +141,16 @@ class Decoder:
     def decode(self, record: Record, width: int, height: int) -> NDArray[np.uint8]:
         """The picture of a record, uint8[height, width, 3] RGB; raises as ``latents`` does."""
         return self.pictures([self.latents(record, width, height)])[0]
+
+
+def check_image(image: NDArray[np.uint8]) -> None:
+    """Raises ImageError: this is no picture that can be coded."""
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ImageError(f"a picture is uint8[H, W, 3], not {image.dtype}{list(image.shape)}")
+    try:
+        check_size(image.shape[1], image.shape[0])
+    except RecordError as error:
+        raise ImageError(str(error)) from None
 
 
 def batches(latents: Sequence[Latents]) -> Iterator[list[Latents]]:

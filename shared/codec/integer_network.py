@@ -1,4 +1,4 @@
-"""The network that turns hyper-latents into means and table indexes, in integers throughout.
+"""The networks that turn what is known already into means and table indexes, in integers throughout.
 
 ONNX Runtime computes it in float32 on the CPU, where convolutions are fast. As its weights and activations are whole
 numbers and no partial sum can reach 2**24 (checked when it is made), every operation is exact and the order of
@@ -19,11 +19,11 @@ ACTIVATION_MAX = 255
 MEAN_STEPS = 8
 """Mean units per 1 of a latent."""
 SCALE_COUNT = 64
-NETWORK_INPUTS = ("hyper", "level")
+NETWORK_INPUTS = ("known", "level")
 
 
 class IntegerNetwork:
-    """h_s in integers; it upsamples by 4. Safe to call from several threads."""
+    """Convolutions in integers. Safe to call from several threads."""
 
     def __init__(self, model: Path | bytes, threads: int) -> None:
         """Loads the ONNX graph from a file or its bytes; always on the CPU.
@@ -33,16 +33,16 @@ class IntegerNetwork:
         """
         self._network = Transform(model, threads, "cpu")
 
-    def __call__(self, hyper: NDArray[np.int8], level: int) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
-        """Predicts the latents.
+    def __call__(self, known: NDArray[np.generic], level: int) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+        """Predicts latents.
 
         Args:
-            hyper: int8[N, h, w]; level: the quality level whose biases hold.
+            known: whole numbers [B, C, rows, columns]; level: the quality level whose biases hold.
 
         Returns:
-            Means int32[M, 4h, 4w] in 1/8 and scale indexes uint8[M, 4h, 4w], 0..63.
+            Means int32[B, M, ...] in 1/8 and scale indexes uint8 of the same shape, 0..63.
         """
-        result = self._network(hyper[None].astype(np.float32), np.array([level]))[0]
-        means, indexes = np.split(result, 2)
+        result = self._network(known.astype(np.float32, copy=False), np.array([level]))
+        means, indexes = np.split(result, 2, axis=1)
         limit = LATENT_MAX * MEAN_STEPS
         return np.clip(means, -limit, limit).astype(np.int32), np.clip(indexes, 0, SCALE_COUNT - 1).astype(np.uint8)

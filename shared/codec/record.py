@@ -17,7 +17,7 @@ from shared.camera_name import check_camera_name
 from shared.errors import ConfigError, RecordError
 
 MAGIC = b"ICMB"
-VERSION = 1
+VERSION = 2
 CODEC_ID_BYTES = 32
 MAX_SIDE = 16_384
 MAX_PIXELS = 1 << 23

@@ -8,6 +8,7 @@ decodes its output with a plain integer decoder.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import constriction
@@ -61,6 +62,23 @@ class Tables:
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    @staticmethod
+    def from_arrays(stored: Mapping[str, NDArray[Any]], name: str) -> Tables:
+        """The tables that ``arrays(name)`` made arrays of; raises BundleError if one of these is missing."""
+        try:
+            return Tables(*(stored[f"{name}_{part}"] for part in ("frequencies", "lengths", "lowest", "certain")))
+        except KeyError as error:
+            raise BundleError(f"the entropy model lacks the array {error.args[0]!r}") from None
+
+    def arrays(self, name: str) -> dict[str, NDArray[Any]]:
+        """The tables as arrays to store."""
+        return {
+            f"{name}_frequencies": self.frequencies,
+            f"{name}_lengths": self.lengths,
+            f"{name}_lowest": self.lowest.astype(np.int16),
+            f"{name}_certain": self.certain,
+        }
 
 
 def normalised(weights: NDArray[np.float64]) -> NDArray[np.uint32]:

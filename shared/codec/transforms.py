@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.codec.latents import HYPER_MAX, LATENT_MAX, STRIDE
+from shared.codec.latents import HYPER_MAX, STRIDE
 from shared.errors import BundleError, ConfigError
 
 # Before the import: ONNX Runtime may otherwise send usage data.
@@ -56,16 +56,20 @@ class Transform:
 
 
 class Analysis(Transform):
-    """g_a with gains: a picture to latents, rounded."""
+    """g_a with gains: a picture to latents in quantisation steps."""
 
-    def latents(self, image: NDArray[np.uint8], gains: NDArray[np.float32]) -> NDArray[np.int16]:
-        """image uint8[H, W, 3] RGB, gains float32[M] -> int16[M, ceil(H/16), ceil(W/16)]."""
+    def scaled(self, image: NDArray[np.uint8], gains: NDArray[np.float32]) -> NDArray[np.float32]:
+        """image uint8[H, W, 3] RGB, gains float32[M] -> float32[M, ceil(H/16), ceil(W/16)], not rounded."""
         height, width = image.shape[:2]
         if height % STRIDE or width % STRIDE:
             image = np.pad(image, ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0)), mode="edge")
-        scaled = self(image[None], gains[None, :, None, None])[0]
-        rounded: NDArray[np.int16] = np.clip(np.rint(scaled), -LATENT_MAX, LATENT_MAX).astype(np.int16)
-        return rounded
+        scaled: NDArray[np.float32] = self(image[None], gains[None, :, None, None])[0]
+        return scaled
+
+    def unscaled(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The same before any gain."""
+        channels = self._session.get_inputs()[1].shape[1]
+        return self.scaled(image, np.ones(channels, np.float32))
 
 
 class HyperAnalysis(Transform):

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from shared.codec.bundle import Bundle
-from shared.codec.codec import Decoder, Encoder, batches
+from shared.codec.codec import Decoder, Encoder, batches, recode_alone
 from shared.codec.latents import Latents
 from shared.codec.record import Kind
 from shared.errors import ConfigError, ImageError, RecordError, ReferenceMissingError
@@ -30,7 +30,7 @@ def test_a_picture_comes_back_in_its_size_and_alike(codec: Bundle, scene: NDArra
 
 def test_a_higher_level_costs_more_bits_and_comes_closer(codec: Bundle, scene: NDArray[np.uint8]) -> None:
     encoder, decoder = Encoder(codec), Decoder(codec)
-    records = [encoder.encode(scene, level).record(1, 0) for level in range(codec.levels)]
+    records = [encoder.encode(scene, level, alone=True).record(1, 0) for level in range(codec.levels)]
     lengths = [len(record.payload) for record in records]
     assert lengths == sorted(lengths)
     closeness = [psnr(decoder.decode(record, 150, 100), scene) for record in records]
@@ -65,7 +65,7 @@ def test_a_batch_gives_what_single_pictures_give(codec: Bundle, scene: NDArray[n
     encoder, decoder = Encoder(codec), Decoder(codec)
     images = [scene, scene[::-1].copy(), scene[:64, :64].copy(), scene[:, ::-1].copy()]
     latents = [
-        decoder.latents(encoder.encode(image, quality).record(1, 0), image.shape[1], image.shape[0])
+        decoder.latents(encoder.encode(image, quality, alone=True).record(1, 0), image.shape[1], image.shape[0])
         for image, quality in zip(images, (0, 3, 5, 7), strict=True)
     ]
     together = decoder.pictures(latents)
@@ -80,10 +80,88 @@ def test_a_record_whose_latents_are_not_the_promised_ones_is_refused(codec: Bund
         Decoder(codec).latents(replace(record, digest=record.digest ^ 1), 150, 100)
 
 
+def moving_square(scene: NDArray[np.uint8], steps: int) -> list[NDArray[np.uint8]]:
+    """The scene with a dark square that moves three pixels from picture to picture."""
+    pictures = []
+    for step in range(steps):
+        picture = scene.copy()
+        picture[30:60, 10 + 3 * step : 40 + 3 * step] = 20
+        pictures.append(picture)
+    return pictures
+
+
+def test_a_camera_that_stands_still_sends_one_i_record_and_then_small_p_records(
+    codec: Bundle, scene: NDArray[np.uint8]
+) -> None:
+    encoder = Encoder(codec)
+    coded = [encoder.encode(picture, 4) for picture in moving_square(scene, 6)]
+    assert [frame.kind for frame in coded] == [Kind.I] + [Kind.P] * 5
+    assert all(len(frame.payload) < len(coded[0].payload) / 2 for frame in coded[1:])
+
+
+def test_p_records_come_back_as_close_as_i_records(codec: Bundle, scene: NDArray[np.uint8]) -> None:
+    encoder, decoder = Encoder(codec), Decoder(codec)
+    for number, picture in enumerate(moving_square(scene, 6), 1):
+        decoded = decoder.decode(encoder.encode(picture, 4).record(number, 0), 150, 100)
+        alone = Decoder(codec).decode(Encoder(codec).encode(picture, 4).record(1, 0), 150, 100)
+        assert psnr(decoded, picture) > psnr(alone, picture) - 1.0
+
+
+@pytest.mark.parametrize(("first", "then"), [(2, 5), (5, 2), (3, 3.5), (6, 0)])
+def test_a_change_of_quality_needs_no_i_record_and_drifts_nowhere(
+    codec: Bundle, scene: NDArray[np.uint8], first: float, then: float
+) -> None:
+    encoder, decoder = Encoder(codec), Decoder(codec)
+    pictures = moving_square(scene, 6)
+    qualities = [first] * 3 + [then] * 3
+    for number, (picture, quality) in enumerate(zip(pictures, qualities, strict=True), 1):
+        coded = encoder.encode(picture, quality)
+        decoded = decoder.decode(coded.record(number, 0), 150, 100)
+    alone = Decoder(codec).decode(Encoder(codec).encode(pictures[-1], then).record(1, 0), 150, 100)
+    assert psnr(decoded, pictures[-1]) > psnr(alone, pictures[-1]) - 2.5
+
+
+def test_a_scene_cut_is_coded_alone_where_that_is_cheaper(codec: Bundle, scene: NDArray[np.uint8]) -> None:
+    random = np.random.default_rng(3)
+    other = random.integers(0, 256, scene.shape, np.uint8)
+    encoder = Encoder(codec)
+    encoder.encode(other, 4)
+    cut = encoder.encode(scene, 4)
+    assert len(cut.payload) <= len(Encoder(codec).encode(scene, 4).payload)
+
+
+def test_an_encoder_that_forgets_starts_again_with_an_i_record(codec: Bundle, scene: NDArray[np.uint8]) -> None:
+    encoder = Encoder(codec)
+    encoder.encode(scene, 4)
+    encoder.forget()
+    assert encoder.encode(scene, 4).kind is Kind.I
+    assert encoder.encode(scene, 4).kind is Kind.P
+    assert encoder.encode(scene[:64], 4).kind is Kind.I
+    assert encoder.encode(scene[:64], 4, alone=True).kind is Kind.I
+
+
+def test_any_decoded_frame_can_be_coded_alone_without_loss_and_the_stream_goes_on_from_it(
+    codec: Bundle, scene: NDArray[np.uint8]
+) -> None:
+    encoder, decoder = Encoder(codec), Decoder(codec)
+    records = [encoder.encode(picture, 4).record(n, 0) for n, picture in enumerate(moving_square(scene, 4), 1)]
+    latents = [decoder.latents(record, 150, 100) for record in records]
+    alone = recode_alone(codec, latents[2]).record(3, 0)
+    assert alone.kind is Kind.I
+    assert alone.digest == records[2].digest
+    late = Decoder(codec)
+    assert (late.latents(alone, 150, 100).values == latents[2].values).all()
+    assert late.latents(records[3], 150, 100).digest() == records[3].digest
+
+
 def test_a_p_record_without_its_reference_says_which_is_missing(codec: Bundle, scene: NDArray[np.uint8]) -> None:
-    record = replace(Encoder(codec).encode(scene, 3).record(9, 0), kind=Kind.P, reference=2)
-    with pytest.raises(ReferenceMissingError, match="leans on record 7"):
-        Decoder(codec).latents(record, 150, 100)
+    encoder, decoder = Encoder(codec), Decoder(codec)
+    first, second, third = (encoder.encode(p, 3).record(n, 0) for n, p in enumerate(moving_square(scene, 3), 7))
+    decoder.latents(first, 150, 100)
+    with pytest.raises(ReferenceMissingError, match="record 9 leans on record 8"):
+        decoder.latents(third, 150, 100)
+    decoder.latents(second, 150, 100)
+    decoder.latents(third, 150, 100)
 
 
 def test_a_level_that_the_bundle_lacks_is_refused(codec: Bundle, scene: NDArray[np.uint8]) -> None:
@@ -99,7 +177,8 @@ def test_what_is_no_picture_is_refused(codec: Bundle, shape: tuple[int, ...]) ->
 
 def test_large_pictures_do_not_share_a_call_so_that_memory_stays_bounded() -> None:
     def latents(width: int, height: int) -> Latents:
-        return Latents(np.zeros((1, 1, 1), np.int16), np.zeros((1, 1, 1), np.int8), 0, width, height)
+        still = np.zeros((1, 1), bool)
+        return Latents(np.zeros((1, 1, 1), np.int16), np.zeros((1, 1, 1), np.int8), still, 0, width, height)
 
     small, hd, eight_k = latents(640, 384), latents(1920, 1080), latents(7680, 4320)
     found = batches([small] * 4 + [hd] * 3 + [eight_k] * 2 + [small])

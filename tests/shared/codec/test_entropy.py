@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import constriction
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.codec import entropy
 from shared.codec.bundle import Bundle
 from shared.codec.latents import HYPER_MAX, LATENT_MAX, Latents, hyper_size, latent_size
+from shared.codec.symbols import push_number, push_symbols
 from shared.errors import RecordError
 
 sizes = st.tuples(st.integers(1, 120), st.integers(1, 120))
@@ -27,7 +29,8 @@ def any_latents(draw: st.DrawFn, codec: Bundle) -> Latents:
     values *= random.random(values.shape) < draw(st.sampled_from([0.01, 0.3, 1.0]))
     reach = draw(st.sampled_from([0, 3, HYPER_MAX]))
     hyper = random.integers(-reach, reach + 1, (hyper_channels, *hyper_size(width, height)))
-    return Latents(values.astype(np.int16), hyper.astype(np.int8), draw(st.integers(0, 7 * 16)), width, height)
+    moved = random.random(values.shape[1:]) < draw(st.sampled_from([0, 0.02, 0.5, 1.0]))
+    return Latents(values.astype(np.int16), hyper.astype(np.int8), moved, draw(st.integers(0, 7 * 16)), width, height)
 
 
 @settings(max_examples=40, deadline=None)
@@ -38,6 +41,7 @@ def test_any_latents_come_back_exactly(codec: Bundle, data: st.DataObject) -> No
     decoded = codec.entropy.decode(payload, latents.quality, latents.width, latents.height)
     assert (decoded.values == latents.values).all()
     assert (decoded.hyper == latents.hyper).all()
+    assert (decoded.moved == latents.moved).all()
     assert decoded.digest() == latents.digest()
 
 
@@ -68,13 +72,14 @@ def test_a_payload_that_claims_four_billion_surprises_is_refused_at_once(codec: 
     """A spent coder gives zeros without end; counting on it to run dry would hang the decoder for hours."""
     coder = constriction.stream.stack.AnsCoder(np.array([left], np.uint32))
     for half in (0xFFFF, 0xFFFF):
-        entropy._push_number(coder, half)
+        push_number(coder, half)
     model, quality, size = codec.entropy, 48, (64, 64)
     hyper = np.zeros((model.hyper_channels, *hyper_size(*size)), np.int8)
     expected = model.predict(hyper, quality, *latent_size(*size))
-    entropy._push_symbols(coder, np.zeros(len(expected.order), np.int32), expected.order_tables, model.latent_tables)
+    push_symbols(coder, np.zeros(len(expected.order), np.int32), expected.order_tables, model.latent_tables)
     tables = model._hyper_tables(quality, hyper[0].size)
-    entropy._push_symbols(coder, hyper.ravel().astype(np.int32), tables, model.hyper_tables)
+    push_symbols(coder, hyper.ravel().astype(np.int32), tables, model.hyper_tables)
+    push_number(coder, 0)  # nothing moved
     payload = coder.get_compressed().astype("<u4").tobytes()
     with pytest.raises(RecordError, match="surprise"):
         model.decode(payload, quality, *size)
@@ -90,11 +95,12 @@ def test_a_quality_between_levels_uses_the_nearest_levels_tables(codec: Bundle, 
     assert codec.entropy.level(quality) == level
 
 
-def test_the_digest_depends_on_every_latent() -> None:
-    zeros = Latents(np.zeros((192, 1, 1), np.int16), np.zeros((64, 1, 1), np.int8), 0, 16, 16)
-    seen = {zeros.digest()}
+def test_the_digest_depends_on_every_latent_and_on_what_moved_but_not_on_how_it_was_coded() -> None:
+    zeros = Latents(np.zeros((192, 1, 1), np.int16), np.zeros((64, 1, 1), np.int8), np.zeros((1, 1), bool), 0, 16, 16)
+    seen = {zeros.digest(), replace(zeros, moved=np.ones((1, 1), bool)).digest()}
     for channel in range(192):
         values = zeros.values.copy()
         values[channel] = 1
-        seen.add(Latents(values, zeros.hyper, 0, 16, 16).digest())
-    assert len(seen) == 193
+        seen.add(replace(zeros, values=values).digest())
+    assert len(seen) == 194
+    assert replace(zeros, hyper=np.zeros((64, 0, 0), np.int8)).digest() == zeros.digest()

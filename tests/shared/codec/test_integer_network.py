@@ -72,7 +72,7 @@ def test_float32_gives_what_64_bit_integers_give(
     codec: Bundle, layers: list[IntegerLayer], seed: int, rows: int, columns: int, level: int
 ) -> None:
     hyper = np.random.default_rng(seed).integers(-HYPER_MAX, HYPER_MAX + 1, (64, rows, columns)).astype(np.int8)
-    means, indexes = codec.entropy.network(hyper, level)
+    (means,), (indexes,) = codec.entropy.network(hyper[None], level)
     expected_means, expected_indexes = split(reference(layers, hyper, level))
     assert (means == expected_means).all()
     assert (indexes == expected_indexes).all()
@@ -97,7 +97,7 @@ def test_threads_and_optimisations_change_nothing(
 @pytest.mark.parametrize("value", [-HYPER_MAX, HYPER_MAX])
 def test_the_extremes_stay_exact(codec: Bundle, layers: list[IntegerLayer], value: int) -> None:
     hyper = np.full((64, 2, 2), value, np.int8)
-    means, indexes = codec.entropy.network(hyper, 0)
+    (means,), (indexes,) = codec.entropy.network(hyper[None], 0)
     expected_means, expected_indexes = split(reference(layers, hyper, 0))
     assert (means == expected_means).all()
     assert (indexes == expected_indexes).all()

@@ -1,0 +1,39 @@
+"""What an encoder holds: latents that stay as they were, although the picture changed a little.
+
+A camera that stands still gives pictures that differ by noise. A latent is coded anew where the error that this takes
+away is worth its bits, and a position is touched where that pays for telling so. Nothing drifts, as every frame's
+latents are compared with what the decoder holds.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+BIT_WORTH = math.log(2) / 6
+"""Squared error, in quantisation steps, that a bit is worth: of a uniform quantiser at high rate, D = 2**(-2R) / 12."""
+LATENT_BITS = 7.0
+"""About what a latent takes that differs from its last value."""
+POSITION_BITS = 24.0
+"""What a position must save beyond its latents' bits: its flag, its share of the network's time, and immunity to noise."""
+
+
+def hold(scaled: NDArray[np.float32], reference: NDArray[np.int16]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """Latents to code after a reference.
+
+    Args:
+        scaled: float32[M, h, w], latents in quantisation steps, not rounded.
+        reference: int16[M, h, w], what the decoder holds.
+
+    Returns:
+        The latents int32[M, h, w], equal to the reference wherever they hold, and bool[h, w], positions that moved.
+    """
+    rounded = np.rint(scaled)
+    saved = np.square(scaled - reference) - np.square(scaled - rounded)
+    worth = np.maximum(saved - LATENT_BITS * BIT_WORTH, 0)
+    moved: NDArray[np.bool_] = worth.sum(0) > POSITION_BITS * BIT_WORTH
+    values = reference.astype(np.int32)
+    values[:, moved] = np.where(worth[:, moved] > 0, rounded[:, moved], values[:, moved])
+    return values, moved

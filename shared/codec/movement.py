@@ -1,0 +1,75 @@
+"""The map of moved positions on the stream: four interlaced passes, each flag under a table chosen by its neighbours.
+
+Movement goes on where it was: the last map's flags around a position and those of this map that are known already
+choose one of a few static tables, by counting alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.codec.symbols import pop_symbols, push_symbols
+from shared.codec.tables import Tables
+
+Map = NDArray[np.bool_]
+"""bool[h, w], true at positions whose latents differ from the reference's."""
+
+_PASSES = ((0, 0), (1, 1), (0, 1), (1, 0))
+"""Row and column, each modulo 2, of the positions of each pass; a later pass sees all earlier ones."""
+_LAST_BUCKETS = np.array([0, 1, 1, 2, 2, 2, 3, 3, 3], np.int32)
+"""Of 0..8 neighbours that moved last time."""
+_KNOWN_BUCKETS = np.array([0, 1, 2, 3, 4, 4, 4, 4, 4], np.int32)
+"""Of 0..8 neighbours that are known to have moved this time."""
+CONTEXTS = len(_PASSES) * 2 * 4 * 5
+
+
+def contexts(moved: Map, last: Map) -> list[tuple[tuple[slice, slice], NDArray[np.int32]]]:
+    """For each pass, where its positions are and the table of each, int32[n].
+
+    A pass's tables depend on ``last`` and on the passes of ``moved`` before it, so a decoder can call this again after
+    each pass.
+    """
+    before = _neighbours(last)
+    known = np.zeros_like(moved)
+    result = []
+    for number, (row, column) in enumerate(_PASSES):
+        where = slice(row, None, 2), slice(column, None, 2)
+        near = _KNOWN_BUCKETS[_neighbours(known)[where]]
+        table = (number * 2 + last[where]) * 4 + _LAST_BUCKETS[before[where]]
+        result.append((where, (table * 5 + near).astype(np.int32).ravel()))
+        known[where] = moved[where]
+    return result
+
+
+def push_map(coder: Any, moved: Map, last: Map, tables: Tables) -> None:
+    """Pushes a map, given the map of the frame before; both bool[h, w]."""
+    for where, indexes in reversed(contexts(moved, last)):
+        _push_grouped(coder, moved[where].ravel().astype(np.int32), indexes, tables)
+
+
+def pop_map(coder: Any, last: Map, tables: Tables) -> Map:
+    """What ``push_map`` pushed."""
+    moved = np.zeros_like(last)
+    for number in range(len(_PASSES)):
+        where, indexes = contexts(moved, last)[number]
+        order = np.argsort(indexes, kind="stable")
+        flags = np.empty(len(indexes), bool)
+        flags[order] = pop_symbols(coder, indexes[order], tables, 1) != 0
+        moved[where] = flags.reshape(moved[where].shape)
+    return moved
+
+
+def _push_grouped(coder: Any, values: NDArray[np.int32], indexes: NDArray[np.int32], tables: Tables) -> None:
+    order = np.argsort(indexes, kind="stable")
+    push_symbols(coder, values[order], indexes[order], tables)
+
+
+def _neighbours(flags: Map) -> NDArray[np.int32]:
+    """How many of the eight positions around each are set, int32[h, w]."""
+    padded = np.pad(flags, 1).astype(np.int32)
+    rows = padded[:-2] + padded[1:-1] + padded[2:]
+    around: NDArray[np.int32] = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:] - flags
+    return around

@@ -1,0 +1,236 @@
+"""Stage 4: the entropy model of P records, trained on clips of a camera that stands still.
+
+The codec is finished and frozen; clips are coded with it as the encoder will, level by level, and the networks learn
+to predict what moved.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from shared.codec.hold import hold
+from shared.codec.temporal import MOVED_INPUT, patches
+from training.checkpoint import digest, load_codec
+from training.clips import Clips
+from training.log import TrainingLog
+from training.model import TrainableCodec
+from training.temporal_model import DifferenceBits, TemporalNetwork, channel_groups
+
+log = logging.getLogger(__name__)
+
+NAME = "temporal"
+CLIPS = "clips.npy"
+
+
+@dataclass(frozen=True)
+class TemporalConfig:
+    """Settings of the stage.
+
+    Attributes:
+        clips: made clips to train on, kept in the run's folder; size, frames: of each.
+        steps: optimiser steps; each sees one clip at ``levels_a_step`` levels.
+        rate: peak learning rate; it falls along a cosine.
+        counted: clips that the tables are counted on at the end, each at every level.
+    """
+
+    clips: int = 300
+    size: int = 256
+    frames: int = 6
+    steps: int = 3000
+    levels_a_step: int = 3
+    rate: float = 1e-3
+    counted: int = 60
+    save_every: int = 500
+    seed: int = 11
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What moved between two frames of a clip, and what the networks may look at to predict it.
+
+    Attributes:
+        surroundings: float32[A, M + 1, 3, 3]; differences: float32[A, M, 3, 3], clipped; wanted: float32[A, M].
+        level: of all.
+        moved, last: bool[h, w], the map of this frame and of the one before.
+    """
+
+    surroundings: NDArray[np.float32]
+    differences: NDArray[np.float32]
+    wanted: NDArray[np.float32]
+    level: int
+    moved: NDArray[np.bool_]
+    last: NDArray[np.bool_]
+
+
+def samples(
+    latents: NDArray[np.float32], gains: NDArray[np.float32], order: NDArray[np.int64], level: int
+) -> Iterator[Sample]:
+    """Codes a clip as the encoder does.
+
+    Args:
+        latents: float32[T, M, h, w], not scaled; gains: float32[M].
+        order: the channels in the groups' order; differences and wanted come in it.
+    """
+    scaled = latents * gains[:, None, None]
+    reference = np.rint(scaled[0]).astype(np.int16)
+    last = np.zeros(reference.shape[1:], bool)
+    for frame in scaled[1:]:
+        values, moved = hold(frame, reference)
+        difference = values - reference
+        where = np.nonzero(moved)
+        flags = MOVED_INPUT * moved[None].astype(np.int16)
+        surroundings = np.concatenate((patches(reference, where), patches(flags, where)), 1)
+        wanted = difference[order][:, *where].T.astype(np.float32)
+        yield Sample(surroundings, patches(difference[order], where), wanted, level, moved, last)
+        reference, last = values.astype(np.int16), moved
+
+
+def train(config: TemporalConfig, checkpoint: Path, shard: Path, folder: Path) -> TemporalTrainer:
+    """Trains the temporal model of a finished codec; goes on from this stage's own checkpoint.
+
+    Args:
+        checkpoint: of the base or the object stage; shard: photos with masks, to make clips of.
+        folder: the run's.
+
+    Raises:
+        ConfigError: the shard has no masks.
+    """
+    codec, _ = load_codec(checkpoint)
+    trainer = TemporalTrainer(codec, config, made_clips(config, shard, folder / CLIPS))
+    trainer.run(folder / f"{NAME}.pt", digest(checkpoint))
+    return trainer
+
+
+def made_clips(config: TemporalConfig, shard: Path, file: Path) -> NDArray[np.uint8]:
+    """uint8[clips, frames, size, size, 3], made once and kept."""
+    shape = (config.clips, config.frames, config.size, config.size, 3)
+    if not file.exists() or np.load(file, mmap_mode="r").shape != shape:
+        supply = Clips(shard, config.size, config.frames, config.seed)
+        partial = file.with_suffix(".part")
+        made = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+        for number in tqdm(range(config.clips), desc="making clips", unit="clip"):
+            made[number] = supply.clip()
+        made.flush()
+        partial.replace(file)
+    clips: NDArray[np.uint8] = np.load(file, mmap_mode="r")
+    return clips
+
+
+class TemporalTrainer:
+    """Trains the networks of one codec."""
+
+    def __init__(self, codec: TrainableCodec, config: TemporalConfig, clips: NDArray[np.uint8]) -> None:
+        """Args: clips, uint8[clips, T, H, W, 3]."""
+        self.codec, self.config, self.clips = codec, config, clips
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.codec.to(self.device)
+        torch.manual_seed(config.seed)
+        self.gains = codec.gains.log_gain.detach().exp().cpu().numpy()
+        first = [self.latents(clip) for clip in clips[:4]]
+        self.groups = channel_groups(torch.from_numpy(np.concatenate(first)).pow(2).mean((0, 2, 3)))
+        self.order = np.concatenate(self.groups)
+        self.network = TemporalNetwork(self.groups, len(self.gains)).to(self.device)
+        self._start_from(first)
+        self.difference_bits = DifferenceBits()
+        self.random = np.random.default_rng(config.seed)
+        self.step = 0
+
+    @torch.no_grad()
+    def latents(self, clip: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8[T, H, W, 3] -> float32[T, M, h, w], not scaled."""
+        frames = torch.from_numpy(np.ascontiguousarray(clip)).to(self.device).permute(0, 3, 1, 2).float() / 255
+        result: NDArray[np.float32] = self.codec.analysis(frames).cpu().numpy()
+        return result
+
+    def _start_from(self, clips: list[NDArray[np.float32]]) -> None:
+        deviations = []
+        for level, gains in enumerate(self.gains):
+            wanted = [s.wanted for clip in clips for s in samples(clip, gains, self.order, level)]
+            deviations.append(torch.from_numpy(np.concatenate(wanted)).pow(2).mean(0).sqrt())
+        start = 0
+        for group, network in zip(self.groups, self.network.networks, strict=True):
+            network.start_from(torch.stack([d[start : start + len(group)] for d in deviations]))  # type: ignore[operator]
+            start += len(group)
+
+    def _next_clip(self) -> NDArray[np.uint8]:
+        clip: NDArray[np.uint8] = self.clips[self.random.integers(len(self.clips))]
+        # What moves may as well move backwards, or mirrored.
+        clip = clip[::-1] if self.random.random() < 0.5 else clip
+        return clip[:, :, ::-1] if self.random.random() < 0.5 else clip
+
+    def counted(self) -> Iterator[Sample]:
+        """Samples to count tables on."""
+        for clip in tqdm(self.clips[: self.config.counted], desc="counting", unit="clip"):
+            latents = self.latents(clip)
+            for level, gains in enumerate(self.gains):
+                yield from samples(latents, gains, self.order, level)
+
+    def bits(self, batch: list[Sample]) -> Tensor:
+        """Bits of each wanted difference, float32[A, M]."""
+        counts = [len(sample.wanted) for sample in batch]
+        levels = torch.tensor([sample.level for sample in batch]).repeat_interleave(torch.tensor(counts))
+        surroundings, differences, wanted = (
+            torch.from_numpy(np.concatenate([getattr(sample, name) for sample in batch])).to(self.device)
+            for name in ("surroundings", "differences", "wanted")
+        )
+        means, indexes = self.network(surroundings, differences, levels.to(self.device))
+        return self.difference_bits(wanted, means.float(), indexes.float())
+
+    def run(self, checkpoint: Path, source: str) -> None:
+        """Trains to the end, saving to the checkpoint; goes on from it if it was made for the same codec."""
+        parameters = list(self.network.parameters())
+        quick = [network.last_bias for network in self.network.networks]
+        rest = [p for p in parameters if not any(p is q for q in quick)]
+        optimiser = torch.optim.Adam([{"params": rest}, {"params": quick}])
+        if checkpoint.exists():
+            state = torch.load(checkpoint, map_location=self.device, weights_only=True)
+            if state["source"] == source:
+                self.groups = [list(group) for group in state["groups"]]
+                self.order = np.concatenate(self.groups)
+                self.network.load_state_dict(state["network"])
+                optimiser.load_state_dict(state["optimiser"])
+                self.step = state["step"]
+        progress = tqdm(total=self.config.steps, initial=self.step, desc=NAME, unit="step", mininterval=10)
+        started, total, count = time.monotonic(), 0.0, 0
+        with TrainingLog(checkpoint.parent, NAME, self.step) as written:
+            while self.step < self.config.steps:
+                rate = self.config.rate * (0.02 + 0.49 * (1 + math.cos(math.pi * self.step / self.config.steps)))
+                optimiser.param_groups[0]["lr"], optimiser.param_groups[1]["lr"] = rate, 3 * rate
+                latents = self.latents(self._next_clip())
+                levels = self.random.choice(len(self.gains), self.config.levels_a_step, replace=False)
+                batch = [s for n in levels for s in samples(latents, self.gains[n], self.order, int(n))]
+                batch = [sample for sample in batch if len(sample.wanted)]
+                self.step += 1
+                progress.update()
+                if batch:
+                    bits = self.bits(batch)
+                    loss = bits.mean()
+                    optimiser.zero_grad(set_to_none=True)
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+                    optimiser.step()
+                    total, count = total + float(bits.detach().sum()), count + len(bits)
+                if self.step % 50 == 0:
+                    written.row(self.step, time.monotonic() - started, {"bits_per_position": total / max(1, count)})
+                    total, count = 0.0, 0
+                if self.step % self.config.save_every == 0 or self.step == self.config.steps:
+                    state = {
+                        "network": self.network.state_dict(),
+                        "optimiser": optimiser.state_dict(),
+                        "step": self.step,
+                        "groups": self.groups,
+                        "source": source,
+                    }
+                    torch.save(state, checkpoint.with_suffix(".tmp"))
+                    checkpoint.with_suffix(".tmp").replace(checkpoint)

@@ -1,0 +1,162 @@
+"""Stage 4b: the float temporal model becomes the integer one that ships, with tables counted on clips."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from shared.codec.bundle import TEMPORAL
+from shared.codec.integer_network import ACTIVATION_MAX, MEAN_STEPS, SCALE_COUNT, IntegerNetwork
+from shared.codec.movement import CONTEXTS, contexts
+from shared.codec.tables import Tables, normalised
+from shared.codec.temporal import INPUT_MAX, TemporalModel
+from shared.errors import ConfigError
+from training.checkpoint import digest
+from training.entropy_model import ACTIVATION_STEPS, SCALE_LOG_STEP, SCALE_MIN
+from training.integer_network import IntegerLayer, build_graph
+from training.stages.quantise import CERTAIN, PRIOR_WEIGHT, TABLE_REACH, TABLES, integer_layer, movement_tables
+from training.stages.temporal import Sample
+from training.temporal_model import GroupNetwork, TemporalNetwork
+
+FOLDER = "temporal"
+"""Where in a run's folder the stage leaves its files."""
+_FACTS = "temporal.json"
+
+
+def group_layers(network: GroupNetwork) -> list[IntegerLayer]:
+    """The integer layers of one group's network."""
+    levels = network.first_bias.shape[0]
+    hidden = float(ACTIVATION_STEPS)
+    second = network.second.bias
+    assert second is not None
+    outputs = np.repeat((float(MEAN_STEPS), 8.0), network.outputs)
+    plain: list[tuple[Tensor, Tensor, float, float | Tensor, int, bool]] = [
+        (network.first.weight, network.first_bias, 1.0, hidden, INPUT_MAX, True),
+        (network.second.weight, second.expand(levels, -1), hidden, hidden, ACTIVATION_MAX, True),
+        (network.last.weight, network.last_bias, hidden, Tensor(outputs), ACTIVATION_MAX, False),
+    ]
+    return [
+        integer_layer(weight, bias, scale_in, scale_out, largest, upsample=False, clip=clip, padded=False)
+        for weight, bias, scale_in, scale_out, largest, clip in plain
+    ]
+
+
+def graphs(network: TemporalNetwork) -> list[bytes]:
+    """The ONNX graph of each group's network.
+
+    Raises:
+        BundleError: a partial sum could leave the range in which float32 is exact.
+    """
+    return [build_graph(group_layers(group)).SerializeToString() for group in network.networks]  # type: ignore[arg-type]
+
+
+@dataclass
+class Counts:
+    """What the integer networks met.
+
+    Attributes:
+        differences: int64[SCALE_COUNT * MEAN_STEPS, 2 * TABLE_REACH + 1], symbols by table, clipped to the reach.
+        movement: int64[CONTEXTS, 2].
+    """
+
+    differences: NDArray[np.int64]
+    movement: NDArray[np.int64]
+
+
+def count(networks: list[IntegerNetwork], groups: list[list[int]], samples: Iterable[Sample]) -> Counts:
+    """Runs the networks over samples and counts symbols and flags."""
+    differences = np.zeros((SCALE_COUNT * MEAN_STEPS, 2 * TABLE_REACH + 1), np.int64)
+    movement = np.zeros((CONTEXTS, 2), np.int64)
+    for sample in samples:
+        for where, indexes in contexts(sample.moved, sample.last):
+            np.add.at(movement, (indexes, sample.moved[where].ravel().astype(int)), 1)
+        known = 0
+        for network, group in zip(networks, groups, strict=True):
+            if len(sample.wanted):
+                seen = np.concatenate((sample.surroundings, sample.differences[:, :known]), 1)
+                means, indexes = network(seen, sample.level)
+                tables = indexes[:, :, 0, 0].astype(np.int32) * MEAN_STEPS + means[:, :, 0, 0] % MEAN_STEPS
+                wanted = sample.wanted[:, known : known + len(group)].astype(np.int32)
+                symbols = np.clip(wanted - means[:, :, 0, 0] // MEAN_STEPS, -TABLE_REACH, TABLE_REACH)
+                np.add.at(differences, (tables.ravel(), symbols.ravel() + TABLE_REACH), 1)
+            known += len(group)
+    return Counts(differences, movement)
+
+
+def difference_tables(counts: NDArray[np.int64]) -> Tables:
+    """One table per scale index and eighth: a Laplacian corrected by what was counted."""
+    frequencies, lengths, lowest = [], [], []
+    for index in range(SCALE_COUNT):
+        spread = SCALE_MIN * math.exp(index * SCALE_LOG_STEP) / math.sqrt(2)
+        reach = min(TABLE_REACH, math.ceil(9 * spread) + 2)
+        for eighth in range(MEAN_STEPS):
+            edges = np.arange(-reach, reach + 3) - 0.5 - eighth / MEAN_STEPS
+            shape = np.diff(
+                np.where(
+                    edges < 0,
+                    0.5 * np.exp(np.minimum(edges, 0) / spread),
+                    1 - 0.5 * np.exp(-np.maximum(edges, 0) / spread),
+                )
+            )
+            seen = counts[index * MEAN_STEPS + eighth]
+            middle = seen[TABLE_REACH - reach : TABLE_REACH + reach + 2]
+            middle = np.pad(middle, (0, 2 * reach + 2 - len(middle)))
+            outside = seen.sum() - middle.sum()
+            frequencies.append(normalised(np.append(PRIOR_WEIGHT * shape + middle, outside + PRIOR_WEIGHT * 1e-4)))
+            lengths.append(2 * reach + 3)
+            lowest.append(-reach)
+    certain = np.array([table[:-1].max() >= CERTAIN for table in frequencies])
+    return Tables(np.concatenate(frequencies), np.array(lengths, np.uint16), np.array(lowest, np.int16), certain)
+
+
+def integer_model(network: TemporalNetwork, samples: Iterable[Sample]) -> tuple[list[bytes], TemporalModel]:
+    """The networks' graphs and the whole integer model, its tables counted on the samples."""
+    made = graphs(network)
+    networks = [IntegerNetwork(graph, 0) for graph in made]
+    counts = count(networks, network.groups, samples)
+    groups = [np.array(group) for group in network.groups]
+    return made, TemporalModel(
+        networks, groups, difference_tables(counts.differences), movement_tables(counts.movement)
+    )
+
+
+def write(folder: Path, checkpoint: Path, network: TemporalNetwork, samples: Iterable[Sample]) -> None:
+    """Leaves the integer model of a codec's checkpoint in the run's folder, for export."""
+    target = folder / FOLDER
+    target.mkdir(parents=True, exist_ok=True)
+    (target / _FACTS).unlink(missing_ok=True)  # whatever is here until the end belongs together no more
+    made, model = integer_model(network, samples)
+    for name, graph in zip(TEMPORAL, made, strict=True):
+        (target / name).write_bytes(graph)
+    np.savez_compressed(
+        target / TABLES,
+        channel_order=np.concatenate(model.groups).astype(np.int16),
+        group_ends=np.cumsum([len(group) for group in model.groups]).astype(np.int16),
+        **model.latent_tables.arrays("difference"),
+        **model.movement_tables.arrays("movement"),
+    )
+    (target / _FACTS).write_text(json.dumps({"start": digest(checkpoint)}))
+
+
+def is_quantised(folder: Path, checkpoint: Path) -> bool:
+    """Whether the run's folder holds the integer model of this very checkpoint."""
+    facts = folder / FOLDER / _FACTS
+    return facts.exists() and json.loads(facts.read_text())["start"] == digest(checkpoint)
+
+
+def quantised(folder: Path, checkpoint: Path) -> Path:
+    """Where the integer model lies.
+
+    Raises:
+        ConfigError: there is none for this checkpoint.
+    """
+    if not is_quantised(folder, checkpoint):
+        raise ConfigError(f"{folder / FOLDER} holds nothing made from {checkpoint}: run icm-train temporal first")
+    return folder / FOLDER
