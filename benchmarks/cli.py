@@ -10,6 +10,10 @@ from shared.errors import IcmError
 
 BENCHMARKS = {
     "rate-accuracy": "bits per pixel against detection on labelled photos",
+    "video": "bitrate against detection on a still camera's clip",
+    "visual": "what decoded pictures are to a person, and whether a checkerboard is in them",
+    "sheet": "originals beside what JPEG, AVIF and our decoders make of them",
+    "training-log": "how training went, from the logs of its stages",
     "speed": "what coding a frame costs, part by part",
     "cost": "memory, install size and throughput of the services",
     "load": "how many cameras one cloud takes, and what each costs it",

@@ -17,7 +17,7 @@ BIT_WORTH = math.log(2) / 6
 LATENT_BITS = 7.0
 """About what a latent takes that differs from its last value."""
 POSITION_BITS = 24.0
-"""What a position must save beyond its latents' bits: its flag, its share of the network's time, and immunity to noise."""
+"""What a position must save beyond the bits of its latents: its flag, its share of computing, immunity to noise."""
 
 
 def hold(scaled: NDArray[np.float32], reference: NDArray[np.int16]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:

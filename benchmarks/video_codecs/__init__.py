@@ -1,0 +1,1 @@
+"""The codecs that ``icm-bench video`` compares, a clip at a time."""

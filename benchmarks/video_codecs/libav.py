@@ -1,0 +1,69 @@
+"""Standard video codecs, by the encoders that come with PyAV."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+
+import av
+
+from benchmarks.video_codecs.base import CodedClip, Picture
+
+
+class LibavCodec:
+    """An encoder at constant rate factors. Counted are the bare packets, without any container or transport."""
+
+    def __init__(
+        self,
+        name: str,
+        encoder: str,
+        decoder: str,
+        gop_seconds: int,
+        options: Mapping[str, str],
+        points: tuple[float, ...],
+    ) -> None:
+        """Args:
+        encoder, decoder: FFmpeg's names.
+        gop_seconds: from one key frame to the next.
+        options: of the encoder; the rate factor comes on top.
+        points: rate factors, from few bits to many.
+        """
+        self.name, self.points = name, points
+        self._encoder, self._decoder = encoder, decoder
+        self._gop_seconds, self._options = gop_seconds, dict(options)
+
+    def code(self, clip: Sequence[Picture], fps: int, point: float) -> CodedClip:
+        height, width = clip[0].shape[:2]
+        encoder = av.CodecContext.create(self._encoder, "w")
+        assert isinstance(encoder, av.VideoCodecContext)
+        encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
+        encoder.time_base, encoder.framerate = Fraction(1, fps), Fraction(fps)
+        encoder.gop_size = fps * self._gop_seconds
+        encoder.options = {**self._options, "crf": f"{point:g}"}
+        started = time.perf_counter()
+        packets = []
+        for number, picture in enumerate(clip):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
+            frame.pts = number
+            packets += encoder.encode(frame)
+        packets += encoder.encode(None)
+        encoded = time.perf_counter()
+        decoder = av.CodecContext.create(self._decoder, "r")
+        assert isinstance(decoder, av.VideoCodecContext)
+        frames = [frame for packet in packets for frame in decoder.decode(packet)] + decoder.decode(None)
+        pictures = [frame.to_ndarray(format="rgb24") for frame in sorted(frames, key=lambda frame: frame.pts or 0)]
+        decoded = time.perf_counter()
+        return CodedClip([packet.size for packet in packets], pictures, encoded - started, decoded - encoded)
+
+
+def anchors() -> list[LibavCodec]:
+    """What cameras send, and what the same standards can do with time."""
+    camera = {"preset": "veryfast", "tune": "zerolatency"}
+    quiet = {"x265-params": "log-level=error"}
+    return [
+        LibavCodec("x264 veryfast zerolatency, 2 s", "libx264", "h264", 2, camera, (40, 37, 34, 31, 28, 25)),
+        LibavCodec("x264 medium, 5 s", "libx264", "h264", 5, {"preset": "medium"}, (40, 37, 34, 31, 28)),
+        LibavCodec("x265 medium, 5 s", "libx265", "hevc", 5, {"preset": "medium"} | quiet, (40, 37, 34, 31, 28)),
+        LibavCodec("SVT-AV1 preset 7, 5 s", "libsvtav1", "libdav1d", 5, {"preset": "7"}, (60, 54, 48, 42, 35)),
+    ]
