@@ -25,8 +25,8 @@ _MOST = 0.6
 """Share of the picture reached by changes from which on the whole network is quicker."""
 _MOST_TO_START = 0.4
 """The same while no features are kept: to compute them all takes as long as several whole networks."""
-_TOLERANCE = 0.02
-"""See ``Plane.settle``; of the synthesis, where it keeps pixels within 1 of 255."""
+_LEVELS = 0.25
+"""See ``SynthesisState``; keeps pixels within 1 of 255."""
 
 
 class TiledAnalysis:
@@ -101,7 +101,7 @@ class TiledSynthesis:
             return self._whole(latents, ungains)
         self._latents = latents
         if self._state is None:
-            self._state = SynthesisState(self._layers, latents * ungains[:, None, None], _TOLERANCE)
+            self._state = SynthesisState(self._layers, latents * ungains[:, None, None], _LEVELS)
         else:
             self._state.update(latents[:, changed].T * ungains, changed)
         self._picture = self._state.picture

@@ -63,8 +63,6 @@ class AnalysisState:
         self._downed, self._deep_inner, self._deep_out = (Plane(deep, layers.deep) for _ in range(3))
         self._latents = Plane(deep, layers.latents)
         self.update(image, deep.everything())
-        for plane in self._planes:
-            plane.settle(0)
 
     @property
     def _planes(self) -> tuple[Plane, ...]:

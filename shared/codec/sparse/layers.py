@@ -114,7 +114,8 @@ class RowLayer:
         self._transform = Transform(
             model.SerializeToString(), min(threads or os.cpu_count() or 1, _MOST_THREADS), "cpu"
         )
-        self._out = out
+        self.squares: NDArray[np.float32] = np.square(matrix).reshape(taps, -1, out).sum(0)
+        """float32[C, N]: the variance of a result for a unit of variance in a feature, everywhere."""
 
     def __call__(
         self, source: NDArray[np.float32], index: NDArray[np.int64], added: NDArray[np.float32] | None = None

@@ -73,21 +73,15 @@ class Plane:
         changed: mask of the positions whose features changed in this frame.
     """
 
-    def __init__(self, grid: Grid, *widths: int) -> None:
-        """Args: widths, of the parts that a row consists of, whose features may differ in scale."""
+    def __init__(self, grid: Grid, width: int, tolerance: float | NDArray[np.float32] = 0) -> None:
+        """Args: tolerance, of each feature or all: smaller changes count as none."""
         self.grid = grid
-        self.rows = np.zeros((grid.size, sum(widths)), np.float32)
-        self._widths = widths
+        # Features that were never computed differ from all that come.
+        self.rows = np.full((grid.size, width), np.nan, np.float32)
+        border = self.rows.reshape(grid.rows + 2, grid.stride, width)
+        border[[0, -1]] = border[:, [0, -1]] = 0
         self.changed = grid.nothing()
-        # Below 0: until it has settled, whatever comes is a change.
-        self._tolerances = np.full(sum(widths), -1, np.float32)
-
-    def settle(self, tolerance: float) -> None:
-        """To be called once all features are in: from now on changes up to ``tolerance`` times the root mean square of
-        their part count as none."""
-        parts = np.split(self.rows, np.cumsum(self._widths)[:-1], axis=1)
-        scales = [tolerance * np.sqrt(np.square(part).mean()) for part in parts]
-        self._tolerances = np.repeat(np.array(scales, np.float32), self._widths)
+        self._tolerance = np.broadcast_to(np.float32(tolerance), width)
 
     def update(self, positions: Positions, rows: NDArray[np.float32], columns: slice = slice(None)) -> None:
         """Takes over features, float32[n, columns], where they differ from those kept; elsewhere the old ones stay.
@@ -95,7 +89,7 @@ class Plane:
         Keeping the old ones bounds the error by the tolerance for ever: small steps do not add up.
         """
         kept = self.rows[positions, columns]
-        differs = (np.abs(rows - kept) > self._tolerances[columns]).any(1)
+        differs = ~(np.abs(rows - kept) <= self._tolerance[columns]).all(1)
         moved = positions[differs]
         self.rows[moved, columns] = rows[differs]
         row, column = np.divmod(moved, self.grid.stride)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -50,8 +51,47 @@ class SparseSynthesis:
         out = around(_pixel_by_pixel(named("out.weight"), axis=0)) * np.float32(0.2 * 255)
         bias = _pixel_by_pixel(named("out.bias"), axis=0) * np.float32(0.2 * 255) + np.float32(127.5)
         self.out = RowLayer(out, bias, threads, 9, added=True)
-        self.deep_width, self.wide_width = len(named("entry.bias")), named("up_wide.bias").size // 4
-        self.learned_width, self.mix_width = learned, len(named("mix.bias"))
+        self.learned = learned
+        """How many features are not pixels of the linear part, of those that ``mix`` sees."""
+
+    def influences(self) -> Influences:
+        """See ``Influences``; ReLUs are taken for open."""
+        mixed = self.out.squares.mean(1)
+        fine = self.mix.squares @ mixed
+        fine[self.learned :] += np.float32(1 / _PIXELS)
+        wide = [_before_shuffle(self.up_fine, fine[: self.learned])]
+        for first, second in reversed(self.wide):
+            inner = second.squares @ wide[0]
+            wide[:0] = [wide[0] + first.squares @ inner, inner]
+        deep_out = _before_shuffle(self.up_wide, wide[0])
+        deep_inner = self.deep_second.squares @ deep_out
+        entered = deep_out + self.deep_first.squares @ deep_inner
+        return Influences([entered, deep_inner, deep_out], wide, fine, mixed)
+
+
+@dataclass(frozen=True)
+class Influences:
+    """How much of a pixel's variance, in grey levels squared, a unit of variance in each feature makes.
+
+    Attributes:
+        deep, wide: float32[width] of each plane; fine, mixed: of that plane.
+    """
+
+    deep: list[NDArray[np.float32]]
+    wide: list[NDArray[np.float32]]
+    fine: NDArray[np.float32]
+    mixed: NDArray[np.float32]
+
+
+def _before_shuffle(layer: RowLayer, influence: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of the features before a layer and a pixel shuffle by 2, from those after it."""
+    result: NDArray[np.float32] = layer.squares @ np.tile(influence, 4) / 4
+    return result
+
+
+def _tolerance(influence: NDArray[np.float32], levels: float) -> NDArray[np.float32]:
+    """A change of every feature by this much moves a pixel by about so many grey levels: float32[width]."""
+    return np.full(len(influence), levels / np.sqrt(influence.sum()), np.float32)
 
 
 def _shuffled(weights: NDArray[np.float32], bias: NDArray[np.float32], threads: int) -> RowLayer:
@@ -68,27 +108,31 @@ def _pixel_by_pixel(values: NDArray[np.float32], axis: int) -> NDArray[np.float3
 class SynthesisState:
     """Every layer's features of one picture, and the picture they end in."""
 
-    def __init__(self, layers: SparseSynthesis, latents: NDArray[np.float32], tolerance: float) -> None:
+    def __init__(self, layers: SparseSynthesis, latents: NDArray[np.float32], levels: float) -> None:
         """Computes everything.
 
         Args:
             latents: float32[M, h, w], inverse gains applied.
-            tolerance: see ``Plane.settle``.
+            levels: grey levels of a pixel that a layer may be off for not having followed small changes.
         """
         self._layers = layers
         deep = Grid(*latents.shape[1:])
         wide = deep.finer(2)
         fine = wide.finer(2)
-        self._entered, self._deep_inner, self._deep_out = (Plane(deep, layers.deep_width) for _ in range(3))
-        self._wide = [Plane(wide, layers.wide_width) for _ in range(1 + 2 * len(layers.wide))]
+
+        def plane(grid: Grid, *parts: NDArray[np.float32]) -> Plane:
+            tolerance = np.concatenate([_tolerance(part, levels) for part in parts])
+            return Plane(grid, len(tolerance), tolerance)
+
+        influences = layers.influences()
+        self._entered, self._deep_inner, self._deep_out = (plane(deep, part) for part in influences.deep)
+        self._wide = [plane(wide, part) for part in influences.wide]
         # What the last layers see: the learned features, then the pixels of the linear part.
-        self._fine = Plane(fine, layers.learned_width, _PIXELS)
-        self._mixed = Plane(fine, layers.mix_width)
+        self._fine = plane(fine, *np.split(influences.fine, [layers.learned]))
+        self._mixed = plane(fine, influences.mixed)
         self.picture = np.zeros((deep.rows * STRIDE, deep.columns * STRIDE, 3), np.uint8)
         """uint8[16h, 16w, 3] RGB."""
         self.update(latents.reshape(len(latents), -1).T, deep.everything())
-        for plane in self._planes:
-            plane.settle(tolerance)
 
     @property
     def _planes(self) -> tuple[Plane, ...]:
@@ -100,7 +144,7 @@ class SynthesisState:
         for plane in self._planes:
             plane.changed = plane.grid.nothing()
         rows = np.ascontiguousarray(latents)
-        learned, pixels = slice(layers.learned_width), slice(layers.learned_width, None)
+        learned, pixels = slice(layers.learned), slice(layers.learned, None)
         flat = layers.linear.dense(rows).reshape(-1, _PIXELS)
         self._fine.update(deep.children(changed, STRIDE // _FINE).ravel(), flat, pixels)
         self._entered.update(deep.positions(changed), layers.entry.dense(rows))
