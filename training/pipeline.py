@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from shared.codec.bundle import MANIFEST
 from shared.errors import ConfigError
 from training.checkpoint import finished
 from training.config import TrainingConfig
 from training.data import pack
 from training.export import export_bundle
 from training.masks import MaskSources, mask_file
-from training.stages import base, finetune, object_region, quantise
+from training.stages import base, finetune, object_region, quantise, temporal, temporal_quantise
 
 log = logging.getLogger(__name__)
 
@@ -81,9 +83,25 @@ class Run:
                 lambda: quantise.is_quantised(folder, trained),
                 lambda: quantise.quantise(trained, config.quantise, shard, folder),
             ),
-            # Takes seconds, and the manifest's figures may have changed.
-            Step("export", lambda: False, lambda: export_bundle(trained, folder, self.bundle, self.figures)),
+            Step(
+                "temporal",
+                lambda: temporal_quantise.is_quantised(folder, trained),
+                lambda: temporal_quantise.train(config.temporal, trained, shard, folder),
+            ),
+            Step(
+                "export",
+                lambda: self._exported(trained, finetuned),
+                lambda: export_bundle(trained, folder, self.bundle, self.figures),
+            ),
         ]
+
+    def _exported(self, *sources: Path) -> bool:
+        """Whether the bundle is younger than what it is made from, and its manifest holds the figures."""
+        manifest = self.bundle / MANIFEST
+        if not manifest.exists() or any(path.stat().st_mtime > manifest.stat().st_mtime for path in sources):
+            return False
+        figures: object = json.loads(manifest.read_text())["figures"]
+        return figures == self.figures
 
     def __call__(self, config: TrainingConfig) -> None:
         """Does what is not done yet.

@@ -48,6 +48,11 @@ def train(network: NetworkConfig, config: ObjectRegionConfig, shard: Path, folde
     Raises:
         ConfigError: the shard has no masks.
     """
+    trainer(network, config, shard, folder).run(start)
+
+
+def trainer(network: NetworkConfig, config: ObjectRegionConfig, shard: Path, folder: Path) -> CodecTrainer:
+    """The stage's trainer, untrained; raises ConfigError as ``train`` does."""
     if not mask_file(shard).exists():
         raise ConfigError(f"{shard} has no masks beside it: make them with icm-train masks")
 
@@ -57,7 +62,7 @@ def train(network: NetworkConfig, config: ObjectRegionConfig, shard: Path, folde
         error = object_mse(output.image, batch.image, mask, config.background, config.area)
         return config.distortion_scale * error
 
-    CodecTrainer(NAME, network, config, shard, folder, distortion).run(start)
+    return CodecTrainer(NAME, network, config, shard, folder, distortion)
 
 
 def grown(mask: Tensor, margin: int) -> Tensor:

@@ -169,23 +169,14 @@ class CodecTrainer:
     def run(self, start: Path | None = None) -> None:
         """Trains until ``steps``, saving and telling as it goes; ``start`` as in ``resume``."""
         self.resume(start)
-        levels = torch.arange(len(self.codec.config.lambdas), device=self.device)
-        levels = levels.repeat(self.config.batch // len(levels))
-        lambdas = torch.tensor(self.codec.config.lambdas, device=self.device)[levels]
-        weights = (lambdas / lambdas.median()) ** -self.config.level_balance
-        sums = torch.zeros(2, len(levels), device=self.device)
+        sums = torch.zeros(2, self.config.batch, device=self.device)
         started = time.monotonic()
         progress = tqdm(total=self.config.steps, initial=self.step, desc=self.name, unit="step", mininterval=10)
         with progress, TrainingLog(self.folder, self.name, self.step) as written:
             while self.step < self.config.steps:
                 for group in self.optimiser.param_groups:
                     group["lr"] = group["peak"] * self.learning_rate()
-                batch = self.next_batch()
-                with torch.autocast(self.device.type, torch.bfloat16):
-                    output = self.codec(batch.image, levels, self.config.rate_on)
-                bpp = bits_per_pixel(output)
-                loss = ((bpp + lambdas * self.distortion(output, batch)) * weights).mean()
-                mse = squared_error(output.image.detach(), batch.image).mean((1, 2))
+                loss, told = self.objective(self.next_batch())
                 self.optimiser.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
                 norm = torch.nn.utils.clip_grad_norm_(self.codec.parameters(), 5.0)
@@ -193,7 +184,7 @@ class CodecTrainer:
                     self.optimiser.step()
                     self.average.update_parameters(self.codec)
                 self.step += 1
-                sums += torch.stack((bpp.detach(), mse.clamp_min(1e-3).log10()))
+                sums += told
                 progress.update()
                 if self.step % LOG_EVERY == 0:
                     row = {"gradient_norm": float(norm)} | self._means(sums / LOG_EVERY)
@@ -201,6 +192,19 @@ class CodecTrainer:
                     sums.zero_()
                 if self.step % self.config.save_every == 0 or self.step == self.config.steps:
                     self.save()
+
+    def objective(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What a step minimises, a scalar; and of each picture bits per pixel and log10 of the MSE, float32[2, B]."""
+        levels = torch.arange(len(self.codec.config.lambdas), device=self.device)
+        levels = levels.repeat(self.config.batch // len(levels))
+        lambdas = torch.tensor(self.codec.config.lambdas, device=self.device)[levels]
+        weights = (lambdas / lambdas.median()) ** -self.config.level_balance
+        with torch.autocast(self.device.type, torch.bfloat16):
+            output = self.codec(batch.image, levels, self.config.rate_on)
+        bpp = bits_per_pixel(output)
+        loss = ((bpp + lambdas * self.distortion(output, batch)) * weights).mean()
+        mse = squared_error(output.image.detach(), batch.image).mean((1, 2))
+        return loss, torch.stack((bpp.detach(), mse.clamp_min(1e-3).log10()))
 
     def _means(self, means: Tensor) -> dict[str, float]:
         """Of float32[2, B], bits per pixel and log10 of the squared error, the means by level."""
