@@ -17,7 +17,7 @@ from training.data import pack
 from training.export import export_bundle
 from training.masks import MaskSources
 from training.pipeline import SHARD, Run
-from training.stages import base, finetune, object_region, quantise
+from training.stages import base, finetune, object_region, quantise, temporal_quantise
 
 log = logging.getLogger(__name__)
 
@@ -61,19 +61,21 @@ def _parser() -> argparse.ArgumentParser:
     finetuning.set_defaults(run=_finetune)
     quantising = commands.add_parser("quantise", help="the integer entropy network and its tables, from the float one")
     quantising.set_defaults(run=_quantise)
+    timing = commands.add_parser("temporal", help="the entropy model of P records, from made clips")
+    timing.set_defaults(run=_temporal)
     export = commands.add_parser("export", help="what the stages made, to a bundle")
     export.set_defaults(run=_export)
     for command in (whole, masking):
         command.add_argument("--weights", type=Path, help="a segmentation model, for photos without labels")
         command.add_argument("--coco-labels", type=Path, help="COCO instances JSON")
         command.add_argument("--yolo-labels", type=Path, help="folder of YOLO segmentation labels")
-    for command in (finetuning, quantising, export):
+    for command in (finetuning, quantising, timing, export):
         stages = (base.NAME, object_region.NAME)
         command.add_argument("--stage", choices=stages, default=object_region.NAME, help="whose checkpoint to take")
     for command in (whole, export):
         command.add_argument("--bundle", type=Path, required=True, help="the folder to write, such as models/icm-1")
         command.add_argument("--figures", type=Path, help="JSON of measured figures to keep in the manifest")
-    for command in (whole, packing, masking, basing, objects, finetuning, quantising, export):
+    for command in (whole, packing, masking, basing, objects, finetuning, quantising, timing, export):
         command.add_argument("--folder", type=Path, default=Path(".cache/training"), help="shard, checkpoints and logs")
         command.add_argument("--config", type=Path, default=Path("training/configs/icm.yaml"))
         command.add_argument("--threads", type=int, default=0, help="CPU threads; default one per core")
@@ -105,6 +107,11 @@ def _quantise(options: argparse.Namespace) -> None:
     config, shard = load_config(options.config).quantise, _shard(options.folder)
     loss = quantise.quantise(_checkpoint(options.folder, options.stage), config, shard, options.folder)
     print(f"rate loss {100 * loss:+.2f} %")
+
+
+def _temporal(options: argparse.Namespace) -> None:
+    config, shard = load_config(options.config).temporal, _shard(options.folder)
+    temporal_quantise.train(config, _checkpoint(options.folder, options.stage), shard, options.folder)
 
 
 def _export(options: argparse.Namespace) -> None:

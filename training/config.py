@@ -14,6 +14,7 @@ from training.networks import NetworkConfig
 from training.stages.finetune import FinetuneConfig
 from training.stages.object_region import ObjectRegionConfig
 from training.stages.quantise import QuantiseConfig
+from training.stages.temporal import TemporalConfig
 from training.stages.trainer import TrainerConfig
 
 
@@ -26,6 +27,7 @@ class TrainingConfig:
     object: ObjectRegionConfig
     finetune: FinetuneConfig
     quantise: QuantiseConfig
+    temporal: TemporalConfig
 
 
 _SECTIONS: dict[str, type[Any]] = {
@@ -34,6 +36,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "object": ObjectRegionConfig,
     "finetune": FinetuneConfig,
     "quantise": QuantiseConfig,
+    "temporal": TemporalConfig,
 }
 
 

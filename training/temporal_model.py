@@ -15,8 +15,8 @@ from shared.codec.integer_network import SCALE_COUNT
 from training.entropy_model import SCALE_LOG_STEP, SCALE_MIN, quantised_relu
 
 HIDDEN = 128
-GROUP_SHARES = (3 / 32, 3 / 8)
-"""Shares of the channels, by falling energy, after which the first and the second group end."""
+GROUP_SHARES = (1 / 32, 1 / 8, 3 / 8, 1)
+"""Shares of the channels, by falling energy, after which the groups end."""
 
 
 class GroupNetwork(nn.Module):
@@ -80,10 +80,10 @@ class TemporalNetwork(nn.Module):
 
 
 def channel_groups(energy: Tensor) -> list[list[int]]:
-    """The channels by falling energy, float32[M], in three groups."""
+    """The channels by falling energy, float32[M], in groups."""
     order = torch.argsort(energy, descending=True).tolist()
-    first, second = (round(len(order) * share) for share in GROUP_SHARES)
-    return [order[:first], order[first:second], order[second:]]
+    ends = [round(len(order) * share) for share in GROUP_SHARES]
+    return [order[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 class DifferenceBits(nn.Module):

@@ -30,7 +30,7 @@ DEFAULT_BUNDLE = Path(__file__).parents[2] / "models" / "base-1"
 FORMAT = 1
 MANIFEST = "manifest.json"
 GOLDEN = "golden.icm"
-TEMPORAL = ("temporal_low.onnx", "temporal_middle.onnx", "temporal_high.onnx")
+TEMPORAL = tuple(f"temporal_{group}.onnx" for group in range(4))
 """The networks of the temporal model's groups of channels, in their order."""
 DECIDE_BITS = ("encoder.onnx", "hyper_encoder.onnx", "hyper_decoder.onnx", *TEMPORAL, "entropy.npz")
 """The files that the codec id is the digest of."""

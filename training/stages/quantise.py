@@ -1,11 +1,14 @@
-"""Stage 3b: the float entropy model becomes the integer one that ships."""
+"""Stage 3: the float entropy model becomes the integer one that ships."""
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,12 +19,25 @@ from tqdm import tqdm
 from shared.codec.entropy import EntropyModel
 from shared.codec.integer_network import ACTIVATION_MAX, MEAN_STEPS, SCALE_COUNT, IntegerNetwork
 from shared.codec.latents import HYPER_MAX, QUALITY_STEPS, Latents
+from shared.codec.movement import CONTEXTS
+from shared.codec.rescale import OCTAVE_STEPS
 from shared.codec.tables import TOTAL, Tables, normalised
+from shared.errors import BundleError, ConfigError
+from training.checkpoint import digest, load_codec
+from training.data import Crops
 from training.entropy_model import ACTIVATION_STEPS, SCALE_LOG_STEP, SCALE_MIN, HyperSynthesis
-from training.integer_network import EXACT_LIMIT, IntegerLayer
+from training.integer_network import EXACT_LIMIT, IntegerLayer, build_graph
 from training.model import TrainableCodec
 
 log = logging.getLogger(__name__)
+
+FOLDER = "quantised"
+"""Where in a run's folder the stage leaves its files."""
+NETWORK = "hyper_decoder.onnx"
+TABLES = "tables.npz"
+_FACTS = "quantised.json"
+_COMPARED = 16
+"""Pictures that the rate loss is taken over."""
 
 LARGEST_SHIFT = 14
 TABLE_REACH = 400
@@ -30,6 +46,78 @@ CERTAIN = TOTAL - (1 << 13)
 """From this frequency on, a table's symbol is taken for granted: a surprise costs the encoder 11 bits or the change."""
 PRIOR_WEIGHT = 200.0
 """How many observations the Gaussian shape of a table is worth beside the histogram."""
+
+
+@dataclass(frozen=True)
+class QuantiseConfig:
+    """Settings of the stage.
+
+    Attributes:
+        crops, crop: how many pictures, and of which side in pixels, the tables are counted on, each at every level.
+        largest_rate_loss: how many more bytes than the float model the integer one may take, as a share.
+    """
+
+    crops: int = 160
+    crop: int = 256
+    largest_rate_loss: float = 0.02
+
+
+def quantise(checkpoint: Path, config: QuantiseConfig, shard: Path, folder: Path) -> float:
+    """Makes the integer network and its tables from a checkpoint of the base or the object stage.
+
+    Args:
+        shard: the training photos, to count symbols on.
+        folder: the run's; the results lie in ``quantised`` there.
+
+    Returns:
+        the rate loss, as a share.
+
+    Raises:
+        BundleError: it is too large, or a partial sum of the network could be inexact.
+    """
+    codec, _ = load_codec(checkpoint)
+    target = folder / FOLDER
+    target.mkdir(parents=True, exist_ok=True)
+    (target / _FACTS).unlink(missing_ok=True)  # whatever is here until the end belongs together no more
+    crops = Crops(shard, config.crop, 1, seed=77)
+    graph = build_graph(integer_layers(codec.hyper_synthesis)).SerializeToString()
+    network = IntegerNetwork(graph, 0)
+    histograms = count(codec, network, [crops.crop().image for _ in range(config.crops)])
+    tables = latent_tables(histograms), hyper_tables(histograms)
+    still = movement_tables(np.zeros((CONTEXTS, 2), np.int64))  # photos do not move
+    entropy = EntropyModel(network, *tables, still, len(codec.config.lambdas), codec.config.latents)
+    loss = rate_loss(codec, entropy, [crops.crop().image for _ in range(min(_COMPARED, config.crops))])
+    log.info("the integer entropy model takes %+.2f %% bytes against the float one", 100 * loss)
+    if loss > config.largest_rate_loss:
+        raise BundleError(
+            f"the integer entropy model of {checkpoint} takes {100 * loss:.2f} % more bytes than the float one, and"
+            f" {100 * config.largest_rate_loss:g} % are allowed: train longer, or count on more pictures"
+            " (quantise.crops)"
+        )
+    (target / NETWORK).write_bytes(graph)
+    np.savez_compressed(
+        target / TABLES, **gain_arrays(codec), **tables[0].arrays("latent"), **tables[1].arrays("hyper")
+    )
+    (target / _FACTS).write_text(json.dumps({"start": digest(checkpoint), "rate_loss": round(loss, 5)}))
+    return loss
+
+
+def is_quantised(folder: Path, checkpoint: Path) -> bool:
+    """Whether the stage ran, in this run's folder, on this very checkpoint."""
+    facts = folder / FOLDER / _FACTS
+    return facts.exists() and json.loads(facts.read_text())["start"] == digest(checkpoint)
+
+
+def quantised(folder: Path, checkpoint: Path) -> tuple[Path, float]:
+    """Where the results of the stage lie, and their rate loss.
+
+    Raises:
+        ConfigError: the stage did not run on this checkpoint.
+    """
+    target = folder / FOLDER
+    if not is_quantised(folder, checkpoint):
+        raise ConfigError(f"{target} holds nothing made from {checkpoint}: run icm-train quantise first")
+    return target, float(json.loads((target / _FACTS).read_text())["rate_loss"])
 
 
 def integer_layers(float_network: HyperSynthesis) -> list[IntegerLayer]:
@@ -51,14 +139,30 @@ def integer_layers(float_network: HyperSynthesis) -> list[IntegerLayer]:
     layers = []
     largest_input = HYPER_MAX
     for weight, bias, scale_in, scale_out, upsample, clip in plain:
-        layers.append(_integer_layer(weight, bias, scale_in, scale_out, largest_input, upsample, clip))
+        layers.append(integer_layer(weight, bias, scale_in, scale_out, largest_input, upsample=upsample, clip=clip))
         largest_input = ACTIVATION_MAX
     return layers
 
 
-def _integer_layer(
-    weight: Tensor, bias: Tensor, scale_in: float, scale_out: float | Tensor, largest: int, upsample: bool, clip: bool
+def integer_layer(
+    weight: Tensor,
+    bias: Tensor,
+    scale_in: float,
+    scale_out: float | Tensor,
+    largest: int,
+    *,
+    upsample: bool,
+    clip: bool,
+    padded: bool = True,
 ) -> IntegerLayer:
+    """A float convolution in integers.
+
+    Args:
+        weight: float32[out, in, k, k]; bias: float32[levels, out].
+        scale_in, scale_out: integer units per 1.0 of the float network's input and output.
+        largest: magnitude of an input, in units.
+        upsample, clip, padded: as in ``IntegerLayer``.
+    """
     out = torch.as_tensor(scale_out).double().expand(weight.shape[0])
     weights = (weight.detach().double() * (out / scale_in)[:, None, None, None]).numpy()
     biases = (bias.detach().double() * out).numpy()
@@ -73,6 +177,7 @@ def _integer_layer(
         shifts.astype(np.uint8),
         upsample,
         clip,
+        padded,
     )
 
 
@@ -99,7 +204,7 @@ def count(codec: TrainableCodec, network: IntegerNetwork, images: Iterable[Tenso
         for level in range(levels):
             y, z = codec.integers(image[None].float() / 255, level)
             hyper_values = z[0].numpy().astype(np.int8)
-            means, indexes = network(hyper_values, level)
+            (means,), (indexes,) = network(hyper_values[None], level)
             tables = indexes.astype(np.int32) * MEAN_STEPS + means % MEAN_STEPS
             symbols = np.clip(y[0].numpy().astype(np.int32) - means // MEAN_STEPS, -TABLE_REACH, TABLE_REACH)
             np.add.at(latents, (tables.ravel(), symbols.ravel() + TABLE_REACH), 1)
@@ -142,6 +247,26 @@ def hyper_tables(histograms: Histograms) -> Tables:
     return _tables(frequencies, lengths, lowest, np.zeros(len(lengths), bool))
 
 
+def movement_tables(counts: NDArray[np.int64]) -> Tables:
+    """One table per context of ``shared.codec.movement``: still, moved, and the escape that never comes.
+
+    Args:
+        counts: int64[CONTEXTS, 2], how often each was met.
+    """
+    share = (counts[:, 1].sum() + 1) / (counts.sum() + 2)
+    weights = counts + 4 * np.array([1 - share, share])
+    frequencies = [normalised(np.append(row, 1e-6)) for row in weights]
+    size = len(counts)
+    return _tables(frequencies, [3] * size, [0] * size, np.zeros(size, bool))
+
+
+def gain_arrays(codec: TrainableCodec) -> dict[str, NDArray[Any]]:
+    """What a bundle stores of the gains: as floats for the transforms, as integers for ``rescale``."""
+    gains = torch.stack((codec.gains.log_gain, codec.gains.log_ungain)).detach().numpy()
+    octaves = np.rint(gains[0].astype(np.float64) / math.log(2) * OCTAVE_STEPS).astype(np.int32)
+    return {"log_gains": gains.astype(np.float32), "gain_octaves": octaves}
+
+
 def _tables(
     frequencies: list[NDArray[np.uint32]], lengths: list[int], lowest: list[int], certain: NDArray[np.bool_]
 ) -> Tables:
@@ -158,9 +283,8 @@ def rate_loss(codec: TrainableCodec, entropy: EntropyModel, images: Iterable[Ten
             y, z = codec.integers(image[None].float() / 255, level)
             means, indexes = codec.hyper_synthesis(z, torch.tensor([level]))
             floating += float(codec.latent_bits(y, means, indexes).sum() + codec.hyper_prior(z).sum()) / 8
-            values = Latents(
-                y[0].numpy().astype(np.int16), z[0].numpy().astype(np.int8), level * QUALITY_STEPS, width, height
-            )
+            quality, still = level * QUALITY_STEPS, np.zeros(y.shape[2:], bool)
+            values = Latents(y[0].numpy().astype(np.int16), z[0].numpy().astype(np.int8), still, quality, width, height)
             integer += len(entropy.encode(values))
     return integer / floating - 1
 

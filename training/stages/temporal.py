@@ -169,6 +169,11 @@ class TemporalTrainer:
         clip = clip[::-1] if self.random.random() < 0.5 else clip
         return clip[:, :, ::-1] if self.random.random() < 0.5 else clip
 
+    def _next_levels(self) -> list[int]:
+        """Low levels more often: they are what a thin uplink carries."""
+        share = np.linspace(1.75, 0.25, len(self.gains)) / len(self.gains)
+        return self.random.choice(len(self.gains), self.config.levels_a_step, replace=False, p=share).tolist()
+
     def counted(self) -> Iterator[Sample]:
         """Samples to count tables on."""
         for clip in tqdm(self.clips[: self.config.counted], desc="counting", unit="clip"):
@@ -176,16 +181,17 @@ class TemporalTrainer:
             for level, gains in enumerate(self.gains):
                 yield from samples(latents, gains, self.order, level)
 
-    def bits(self, batch: list[Sample]) -> Tensor:
-        """Bits of each wanted difference, float32[A, M]."""
+    def bits(self, batch: list[Sample]) -> tuple[Tensor, Tensor]:
+        """Bits of each wanted difference, float32[A, M], and the levels they were coded at, int64[A]."""
         counts = [len(sample.wanted) for sample in batch]
         levels = torch.tensor([sample.level for sample in batch]).repeat_interleave(torch.tensor(counts))
         surroundings, differences, wanted = (
             torch.from_numpy(np.concatenate([getattr(sample, name) for sample in batch])).to(self.device)
             for name in ("surroundings", "differences", "wanted")
         )
-        means, indexes = self.network(surroundings, differences, levels.to(self.device))
-        return self.difference_bits(wanted, means.float(), indexes.float())
+        levels = levels.to(self.device)
+        means, indexes = self.network(surroundings, differences, levels)
+        return self.difference_bits(wanted, means.float(), indexes.float()), levels
 
     def run(self, checkpoint: Path, source: str) -> None:
         """Trains to the end, saving to the checkpoint; goes on from it if it was made for the same codec."""
@@ -208,14 +214,14 @@ class TemporalTrainer:
                 rate = self.config.rate * (0.02 + 0.49 * (1 + math.cos(math.pi * self.step / self.config.steps)))
                 optimiser.param_groups[0]["lr"], optimiser.param_groups[1]["lr"] = rate, 3 * rate
                 latents = self.latents(self._next_clip())
-                levels = self.random.choice(len(self.gains), self.config.levels_a_step, replace=False)
-                batch = [s for n in levels for s in samples(latents, self.gains[n], self.order, int(n))]
-                batch = [sample for sample in batch if len(sample.wanted)]
+                levels = self._next_levels()
+                batch = [s for n in levels for s in samples(latents, self.gains[n], self.order, n) if len(s.wanted)]
                 self.step += 1
                 progress.update()
                 if batch:
-                    bits = self.bits(batch)
-                    loss = bits.mean()
+                    bits, coded = self.bits(batch)
+                    # By the logarithm a per cent counts the same at every level, however many bits it takes.
+                    loss = torch.stack([bits[coded == n].sum(1).mean().log() for n in coded.unique()]).sum()
                     optimiser.zero_grad(set_to_none=True)
                     loss.backward()  # type: ignore[no-untyped-call]
                     torch.nn.utils.clip_grad_norm_(parameters, 1.0)

@@ -21,8 +21,9 @@ from shared.errors import ConfigError
 from training.checkpoint import digest
 from training.entropy_model import ACTIVATION_STEPS, SCALE_LOG_STEP, SCALE_MIN
 from training.integer_network import IntegerLayer, build_graph
+from training.stages import temporal
 from training.stages.quantise import CERTAIN, PRIOR_WEIGHT, TABLE_REACH, TABLES, integer_layer, movement_tables
-from training.stages.temporal import Sample
+from training.stages.temporal import Sample, TemporalConfig
 from training.temporal_model import GroupNetwork, TemporalNetwork
 
 FOLDER = "temporal"
@@ -125,6 +126,21 @@ def integer_model(network: TemporalNetwork, samples: Iterable[Sample]) -> tuple[
     return made, TemporalModel(
         networks, groups, difference_tables(counts.differences), movement_tables(counts.movement)
     )
+
+
+def train(config: TemporalConfig, checkpoint: Path, shard: Path, folder: Path) -> None:
+    """Trains the temporal model of a finished codec, or goes on, and makes the integer one.
+
+    Args:
+        checkpoint: of the base or the object stage; shard: photos with masks, to make clips of.
+        folder: the run's.
+
+    Raises:
+        ConfigError: the shard has no masks.
+        BundleError: a partial sum of a network could be inexact.
+    """
+    trainer = temporal.train(config, checkpoint, shard, folder)
+    write(folder, checkpoint, trainer.network, trainer.counted())
 
 
 def write(folder: Path, checkpoint: Path, network: TemporalNetwork, samples: Iterable[Sample]) -> None:
