@@ -76,7 +76,7 @@ def _read(path: Path, count: int) -> tuple[list[Picture], int]:
         fps = round(float(stream.average_rate or 10))
         frames = []
         for frame in container.decode(stream):
-            frames.append(frame.to_ndarray(format="rgb24"))
+            frames.append(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8))
             if len(frames) == count:
                 break
     return frames, fps
