@@ -65,6 +65,14 @@ def _parser() -> argparse.ArgumentParser:
     timing.set_defaults(run=_temporal)
     export = commands.add_parser("export", help="what the stages made, to a bundle")
     export.set_defaults(run=_export)
+    ablating = commands.add_parser("ablate", help="short runs that differ in one choice each, measured, as a table")
+    ablating.add_argument("--finetune-start", type=Path, help="checkpoint to finetune in every way")
+    ablating.add_argument("--object-start", type=Path, help="checkpoint to go on from with every object-MSE")
+    ablating.add_argument("--detector-photos", type=Path, help="folder with images/ and labels_boxes/")
+    ablating.add_argument("--detector-weights", type=Path, default=Path(".cache/weights/yolo26n.pt"))
+    ablating.add_argument("--results", type=Path, default=Path("benchmarks/results/ablation.json"))
+    ablating.add_argument("--page", type=Path, default=Path("docs/ablation.md"))
+    ablating.set_defaults(run=_ablate)
     for command in (whole, masking):
         command.add_argument("--weights", type=Path, help="a segmentation model, for photos without labels")
         command.add_argument("--coco-labels", type=Path, help="COCO instances JSON")
@@ -75,9 +83,10 @@ def _parser() -> argparse.ArgumentParser:
     for command in (whole, export):
         command.add_argument("--bundle", type=Path, required=True, help="the folder to write, such as models/icm-1")
         command.add_argument("--figures", type=Path, help="JSON of measured figures to keep in the manifest")
-    for command in (whole, packing, masking, basing, objects, finetuning, quantising, timing, export):
+    for command in (whole, packing, masking, basing, objects, finetuning, quantising, timing, export, ablating):
         command.add_argument("--folder", type=Path, default=Path(".cache/training"), help="shard, checkpoints and logs")
-        command.add_argument("--config", type=Path, default=Path("training/configs/icm.yaml"))
+        config = "ablation.yaml" if command is ablating else "icm.yaml"
+        command.add_argument("--config", type=Path, default=Path("training/configs") / config)
         command.add_argument("--threads", type=int, default=0, help="CPU threads; default one per core")
     return parser
 
@@ -118,6 +127,13 @@ def _export(options: argparse.Namespace) -> None:
     checkpoint = _checkpoint(options.folder, options.stage)
     manifest = export_bundle(checkpoint, options.folder, options.bundle, _figures(options))
     log.info("wrote %s, codec %s", options.bundle, manifest.codec_id[:16])
+
+
+def _ablate(options: argparse.Namespace) -> None:
+    # Only here, since it loads a detector's evaluation, which no stage of training may lean on.
+    from training.ablation_command import ablate
+
+    ablate(options, _shard(options.folder))
 
 
 def _mask_sources(options: argparse.Namespace) -> MaskSources:

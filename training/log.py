@@ -15,9 +15,7 @@ class TrainingLog:
     def __init__(self, folder: Path, name: str, step: int) -> None:
         """Args: step, from which on TensorBoard forgets what an earlier run that was stopped told."""
         self.path = folder / f"{name}.csv"
-        self._writer = SummaryWriter(  # type: ignore[no-untyped-call]
-            str(folder / "tensorboard" / name), purge_step=step if step else None
-        )
+        self._writer = SummaryWriter(str(folder / "tensorboard" / name), purge_step=step if step else None)
 
     def row(self, step: int, seconds: float, values: dict[str, float]) -> None:
         """Adds a row.
@@ -36,7 +34,7 @@ class TrainingLog:
             # TensorBoard puts what shares the text before the slash side by side: bpp_0 and bpp_1 under bpp.
             stem, _, level = name.rpartition("_")
             tag = f"{stem}/{level}" if level.isdigit() else name
-            self._writer.add_scalar(tag, value, step)  # type: ignore[no-untyped-call]
+            self._writer.add_scalar(tag, value, step)
 
     def __enter__(self) -> TrainingLog:
         return self
@@ -44,4 +42,4 @@ class TrainingLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.close()  # type: ignore[no-untyped-call]
+        self._writer.close()

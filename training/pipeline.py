@@ -16,7 +16,7 @@ from training.config import TrainingConfig
 from training.data import pack
 from training.export import export_bundle
 from training.masks import MaskSources, mask_file
-from training.stages import base, finetune, object_region, quantise, temporal, temporal_quantise
+from training.stages import base, finetune, object_region, quantise, temporal_quantise
 
 log = logging.getLogger(__name__)
 

@@ -62,16 +62,16 @@ class FinetuneConfig:
         save_every: steps between checkpoints.
     """
 
-    steps: int = 1500
+    steps: int = 600
     warmup: int = 50
     batch: int = 8
-    crop: int = 192
-    rate: float = 1e-4
-    discriminator_rate: float = 2e-4
+    crop: int = 128
+    rate: float = 3e-4
+    discriminator_rate: float = 4e-4
     layers: Literal["first_two", "all"] = "first_two"
     patch_size: Literal[32, 64] = 64
     patches: Literal[1, 3, 5] = 3
-    lambda_adv: float = 1.0
+    lambda_adv: float = 100.0
     discriminator_loss: DiscriminatorLoss = "hinge"
     feature_weight: float = 0.0
     features: str = ".cache/weights/alex_shift_tolerant.pth"
