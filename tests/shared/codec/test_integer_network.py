@@ -1,109 +1,113 @@
-"""The integer network: exact, whatever computes it."""
+"""The integer networks: exact, whatever computes them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
-from shared.codec.bundle import Bundle
-from shared.codec.integer_network import ACTIVATION_MAX, NETWORK_INPUTS
+from shared.codec.bundle import TEMPORAL
+from shared.codec.integer_network import IntegerNetwork
 from shared.codec.latents import HYPER_MAX
+from shared.codec.temporal import INPUT_MAX
 from shared.errors import BundleError
+from tests.shared.codec.integer_reference import hardest_inputs, in_integers, in_torch, layers_of
 from training.integer_network import EXACT_LIMIT, IntegerLayer, build_graph, check_exact
+
+NETWORKS = ("hyper_decoder.onnx", *TEMPORAL)
+LARGEST_INPUT = max(HYPER_MAX, INPUT_MAX)
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def network(bundle: Path, request: pytest.FixtureRequest) -> Path:
+    """Each integer network of the shipped bundle."""
+    return bundle / str(request.param)
 
 
 @pytest.fixture(scope="module")
-def layers(bundle: Path) -> list[IntegerLayer]:
-    """The shipped network's layers, read back from its graph."""
-    graph = onnx.load(bundle / "hyper_decoder.onnx").graph
-    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    produced = {name for node in graph.node for name in node.output}
-    return [
-        IntegerLayer(
-            constants[f"weights{n}"].astype(np.int32),
-            constants[f"biases{n}"].astype(np.int32),
-            np.round(-np.log2(constants[f"shifts{n}"])).astype(np.uint8).ravel(),
-            upsample=f"up{n}" in produced,
-            clip=f"clipped{n}" in produced,
-        )
-        for n in range(4)
-    ]
+def layers(network: Path) -> list[IntegerLayer]:
+    return layers_of(network)
 
 
-def reference(layers: list[IntegerLayer], hyper: NDArray[np.int8], level: int) -> NDArray[np.int64]:
-    """The network in 64-bit integers, a tap at a time."""
-    x = hyper.astype(np.int64)
-    for layer in layers:
-        out, size = layer.weights.shape[0], layer.weights.shape[2]
-        height, width = x.shape[1:]
-        padded = np.pad(x, ((0, 0), (size // 2, size // 2), (size // 2, size // 2)))
-        sums = np.broadcast_to(layer.biases[level].astype(np.int64)[:, None, None], (out, height, width))
-        for row in range(size):
-            for column in range(size):
-                window = padded[:, row : row + height, column : column + width]
-                sums = sums + np.einsum("oc,chw->ohw", layer.weights[:, :, row, column].astype(np.int64), window)
-        # Rounded half up: floor((2 sum / 2**s + 1) / 2).
-        shifts = layer.shifts.astype(np.int64)[:, None, None]
-        x = (2 * sums + (1 << shifts)) >> (shifts + 1)
-        if layer.clip:
-            x = x.clip(0, ACTIVATION_MAX)
-        if layer.upsample:
-            blocks = x.reshape(out // 4, 2, 2, height, width).transpose(0, 3, 1, 4, 2)
-            x = blocks.reshape(out // 4, 2 * height, 2 * width)
-    return x
+@pytest.fixture(scope="module")
+def cases(layers: list[IntegerLayer]) -> list[tuple[NDArray[np.int8], NDArray[np.int64]]]:
+    """Typical, extreme and worst inputs, each int8[1, C, h, w], and what 64-bit integers make of them at level 5."""
+    random = np.random.default_rng(4)
+    shape = input_shape(layers, 1, (2, 3))
+    typical = np.rint(random.laplace(0, 2, shape)).clip(-LARGEST_INPUT, LARGEST_INPUT)
+    uniform = random.integers(-LARGEST_INPUT, LARGEST_INPUT + 1, shape)
+    full = [np.full(shape, value) for value in (-LARGEST_INPUT, LARGEST_INPUT)]
+    inputs = [x.astype(np.int8) for x in (typical, uniform, *full)] + hardest_inputs(layers, LARGEST_INPUT)
+    return [(known, in_integers(layers, known, 5)) for known in inputs]
 
 
-def split(result: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    means, indexes = np.split(result, 2)
-    return means, indexes.clip(0, 63)
+def input_shape(layers: list[IntegerLayer], batch: int, sides: tuple[int, int]) -> tuple[int, ...]:
+    """A network without padding sees many neighbourhoods of 3x3 at a time, one with padding a whole picture."""
+    channels = layers[0].weights.shape[1]
+    return (1, channels, *sides) if layers[0].padded else (batch, channels, 3, 3)
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.integers(0, 2**32), st.integers(1, 4), st.integers(1, 5), st.integers(0, 7))
-def test_float32_gives_what_64_bit_integers_give(
-    codec: Bundle, layers: list[IntegerLayer], seed: int, rows: int, columns: int, level: int
-) -> None:
-    hyper = np.random.default_rng(seed).integers(-HYPER_MAX, HYPER_MAX + 1, (64, rows, columns)).astype(np.int8)
-    (means,), (indexes,) = codec.entropy.network(hyper[None], level)
-    expected_means, expected_indexes = split(reference(layers, hyper, level))
-    assert (means == expected_means).all()
-    assert (indexes == expected_indexes).all()
+@pytest.fixture
+def torch_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
 @pytest.mark.parametrize("optimisation", list(onnxruntime.GraphOptimizationLevel.__members__))
-def test_threads_and_optimisations_change_nothing(
-    bundle: Path, layers: list[IntegerLayer], threads: int, optimisation: str
+def test_the_onnx_runtime_gives_what_64_bit_integers_give(
+    network: Path, cases: list[tuple[NDArray[np.int8], NDArray[np.int64]]], threads: int, optimisation: str
 ) -> None:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, optimisation)
-    session = onnxruntime.InferenceSession(str(bundle / "hyper_decoder.onnx"), options, ["CPUExecutionProvider"])
-    hyper = np.random.default_rng(4).integers(-HYPER_MAX, HYPER_MAX + 1, (64, 3, 4)).astype(np.int8)
-    (result,) = session.run(
-        None, dict(zip(NETWORK_INPUTS, (hyper[None].astype(np.float32), np.array([5])), strict=True))
-    )
-    assert (result[0] == reference(layers, hyper, 5)).all()
+    session = onnxruntime.InferenceSession(str(network), options, ["CPUExecutionProvider"])
+    names = [node.name for node in session.get_inputs()]
+    for known, expected in cases:
+        (result,) = session.run(None, dict(zip(names, (known.astype(np.float32), np.array([5])), strict=True)))
+        assert (result == expected).all()
 
 
-@pytest.mark.parametrize("value", [-HYPER_MAX, HYPER_MAX])
-def test_the_extremes_stay_exact(codec: Bundle, layers: list[IntegerLayer], value: int) -> None:
-    hyper = np.full((64, 2, 2), value, np.int8)
-    (means,), (indexes,) = codec.entropy.network(hyper[None], 0)
-    expected_means, expected_indexes = split(reference(layers, hyper, 0))
+@pytest.mark.parametrize("threads", [1, 2, 4])
+@pytest.mark.usefixtures("torch_threads")
+def test_torch_gives_what_64_bit_integers_give(
+    layers: list[IntegerLayer], cases: list[tuple[NDArray[np.int8], NDArray[np.int64]]], threads: int
+) -> None:
+    torch.set_num_threads(threads)
+    for known, expected in cases:
+        assert (in_torch(layers, known, 5) == expected).all()
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    name=st.sampled_from(NETWORKS),
+    batch=st.integers(1, 3),
+    sides=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    level=st.integers(0, 7),
+    spread=st.sampled_from([1, 8, LARGEST_INPUT]),
+)
+def test_means_and_scales_are_the_same_in_64_bit_integers_whatever_goes_in(
+    bundle: Path, seed: int, name: str, batch: int, sides: tuple[int, int], level: int, spread: int
+) -> None:
+    layers = layers_of(bundle / name)
+    shape = input_shape(layers, batch, sides)
+    known = np.random.default_rng(seed).integers(-spread, spread + 1, shape).astype(np.int8)
+    means, indexes = IntegerNetwork(bundle / name, 1)(known, level)
+    expected_means, expected_indexes = np.split(in_integers(layers, known, level), 2, axis=1)
     assert (means == expected_means).all()
-    assert (indexes == expected_indexes).all()
+    assert (indexes == expected_indexes.clip(0, 63)).all()
 
 
-def test_no_partial_sum_of_the_shipped_network_leaves_the_exact_range(layers: list[IntegerLayer]) -> None:
+def test_no_partial_sum_of_a_shipped_network_leaves_the_exact_range(layers: list[IntegerLayer]) -> None:
     check_exact(layers)
 
 
