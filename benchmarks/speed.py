@@ -83,7 +83,7 @@ def _profile(bundle: Bundle, frames: list[NDArray[np.uint8]], quality: float) ->
         with timer("entropy encode"):
             bundle.entropy.encode_snapped(latents)
         with timer("synthesis"):
-            decoder.pictures([latents])
+            decoder.picture(latents)
         with timer("whole decode"):
             decoder.decode(record, width, height)
         with timer("JPEG"):

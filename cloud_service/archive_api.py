@@ -130,7 +130,7 @@ class ArchiveService(ArchiveServiceServicer):
             )
         decoder = Decoder(self._bundle)
         latents = [decoder.latents(record, header.width, header.height) for record in records]
-        picture = Image.fromarray(decoder.pictures(latents[-1:])[0])
+        picture = Image.fromarray(decoder.picture(latents[-1]))
         buffer = BytesIO()
         if image_format == pb.IMAGE_FORMAT_PNG:
             picture.save(buffer, "PNG")

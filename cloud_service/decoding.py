@@ -1,19 +1,22 @@
-"""Records to pictures, batched over cameras."""
+"""Records to pictures, each camera's one after the other."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cloud_service.record_store import Chunk
+from cloud_service.record_store import Chunk, SegmentKeys
 from shared.codec.bundle import Bundle
-from shared.codec.codec import Decoder
+from shared.codec.codec import Decoder, recode_alone
 from shared.codec.latents import Latents
-from shared.codec.record import StreamHeader
-from shared.errors import CodecMismatchError, IcmError
+from shared.codec.record import Kind, Record, StreamHeader
+from shared.errors import CodecMismatchError, IcmError, RecordError, StorageError
+
+log = logging.getLogger(__name__)
 
 Picture = NDArray[np.uint8]
 
@@ -26,22 +29,25 @@ class LaneId(NamedTuple):
 
 
 class BatchDecoder:
-    """One ``Decoder`` per lane, one pass through the synthesis for all. Not thread-safe."""
+    """One ``Decoder`` per lane. Not thread-safe."""
 
-    def __init__(self, bundle: Bundle) -> None:
-        """Raises ConfigError: the bundle's device is not there."""
-        self._bundle = bundle
+    def __init__(self, bundle: Bundle, keys: SegmentKeys) -> None:
+        """Args: keys, read where a lane begins with a segment that leans on the one before, and made where they lack.
+
+        Raises:
+            ConfigError: the bundle's device is not there.
+        """
+        self._bundle, self._keys = bundle, keys
         # Networks load when first asked for; a start must find what is wrong, not the first frame.
         _ = bundle.synthesis
         self._decoders: dict[LaneId, tuple[StreamHeader, Decoder]] = {}
 
     def decode(self, chunks: Sequence[tuple[LaneId, Chunk]]) -> list[list[Picture | IcmError]]:
         """For each chunk, its records' pictures, uint8[H, W, 3] RGB, or what kept one from being decoded."""
-        latents: list[list[Latents | IcmError]] = [self._latents(lane, chunk) for lane, chunk in chunks]
-        good = [item for items in latents for item in items if not isinstance(item, IcmError)]
-        # Which Decoder turns latents into pictures does not matter: the synthesis remembers nothing.
-        pictures = iter(Decoder(self._bundle).pictures(good))
-        return [[item if isinstance(item, IcmError) else next(pictures) for item in items] for items in latents]
+        return [
+            [item if isinstance(item, IcmError) else self._decoders[lane][1].picture(item) for item in items]
+            for (lane, _), items in ((pair, self._latents(*pair)) for pair in chunks)
+        ]
 
     def _latents(self, lane: LaneId, chunk: Chunk) -> list[Latents | IcmError]:
         header = chunk.header
@@ -53,12 +59,33 @@ class BatchDecoder:
             return [mismatch for _ in chunk.records]
         decoder = self._decoder(lane, header)
         result: list[Latents | IcmError] = []
-        for record in chunk.records:
+        for index, record in enumerate(chunk.records):
             try:
-                result.append(decoder.latents(record, header.width, header.height))
+                if chunk.starts and index == 0 and record.kind is Kind.P:
+                    result.append(self._first(chunk, record, decoder))
+                else:
+                    result.append(decoder.latents(record, header.width, header.height))
             except IcmError as error:
                 result.append(error)
         return result
+
+    def _first(self, chunk: Chunk, record: Record, decoder: Decoder) -> Latents:
+        """The latents of a segment's first record, a P record: by its key, or after the record before it."""
+        header = chunk.header
+        key = self._keys.read(chunk.segment, record)
+        if key is not None:
+            try:
+                return decoder.latents(key, header.width, header.height)
+            except RecordError as error:
+                log.warning("the key of segment %s cannot be used: %s", chunk.segment.path, error)
+        latents = decoder.latents(record, header.width, header.height)
+        key = recode_alone(self._bundle, latents).record(record.sequence, record.capture_us)
+        try:
+            self._keys.write(chunk.segment, header, key)
+        except StorageError as error:
+            # The next reader that comes by from an earlier segment makes it.
+            log.warning("segment %s gets no key: %s", chunk.segment.path, error)
+        return latents
 
     def _decoder(self, lane: LaneId, header: StreamHeader) -> Decoder:
         known = self._decoders.get(lane)

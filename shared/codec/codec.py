@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +12,8 @@ from shared.codec.hold import hold
 from shared.codec.latents import LATENT_MAX, QUALITY_STEPS, Latents
 from shared.codec.record import Kind, Record, check_size
 from shared.codec.rescale import rescale
+from shared.codec.tiles import TiledAnalysis, TiledSynthesis
 from shared.errors import ConfigError, ImageError, RecordError
-
-PIXELS_AT_ONCE = 1 << 22
-"""Of all pictures in one call of the synthesis, which takes about 120 bytes of memory for each."""
-
 
 MANY_MOVED = 0.3
 """Share of positions from which on a frame may be cheaper alone; both ways are tried."""
@@ -50,6 +45,7 @@ class Encoder:
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
+        self._analysis = TiledAnalysis(bundle.analysis, bundle.sparse_analysis)
         self._last: Latents | None = None
 
     def encode(self, image: NDArray[np.uint8], quality: float, *, alone: bool = False) -> CodedFrame:
@@ -67,12 +63,14 @@ class Encoder:
         units = quality_units(self._bundle, quality)
         check_image(image)
         height, width = image.shape[:2]
-        scaled = self._bundle.analysis.scaled(image, self._bundle.gains(units))
+        latents, changed = self._analysis.latents(image)
+        scaled = latents * self._bundle.gains(units)[:, None, None]
         last = self._last
         if alone or last is None or (last.width, last.height) != (width, height):
             coded = self._alone(scaled, units, width, height)
         else:
-            coded = self._after(last, scaled, units)
+            # What was held at this quality and did not change since is held again.
+            coded = self._after(last, scaled, units, changed | (last.quality != units))
             if coded.latents.moved.mean() > MANY_MOVED:
                 coded = min(coded, self._alone(scaled, units, width, height), key=lambda frame: len(frame.payload))
         self._last = coded.latents
@@ -89,9 +87,11 @@ class Encoder:
         latents, payload = self._bundle.entropy.encode_snapped(rounded)
         return CodedFrame(Kind.I, 0, quality, latents.digest(), payload, latents)
 
-    def _after(self, last: Latents, scaled: NDArray[np.float32], quality: int) -> CodedFrame:
+    def _after(
+        self, last: Latents, scaled: NDArray[np.float32], quality: int, changed: NDArray[np.bool_]
+    ) -> CodedFrame:
         reference = rescale(last.values, self._bundle.octaves, last.quality, quality)
-        values, moved = hold(np.clip(scaled, -LATENT_MAX, LATENT_MAX), reference)
+        values, moved = hold(np.clip(scaled, -LATENT_MAX, LATENT_MAX), reference, changed)
         target = replace(last, values=values.astype(np.int16), moved=moved, quality=quality)
         level = self._bundle.entropy.level(quality)
         latents, payload = self._bundle.temporal.encode(target, reference, last.moved, level)
@@ -109,6 +109,8 @@ class Decoder:
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
+        # Made with the first picture: who decodes latents only never loads the synthesis.
+        self._synthesis: TiledSynthesis | None = None
         self._sequence = 0
         self._last: Latents | None = None
 
@@ -128,19 +130,16 @@ class Decoder:
         """The next P record may lean on this frame."""
         self._sequence, self._last = sequence, latents
 
-    def pictures(self, latents: Sequence[Latents]) -> list[NDArray[np.uint8]]:
-        """Pictures of several frames, uint8[H, W, 3] RGB each; each of ``batches`` takes one call of the network."""
-        pictures: list[NDArray[np.uint8]] = []
-        for frames in batches(latents):
-            width, height = frames[0].width, frames[0].height
-            values = np.stack([frame.values for frame in frames])
-            ungains = np.stack([self._bundle.ungains(frame.quality) for frame in frames])
-            pictures.extend(p[:height, :width] for p in self._bundle.synthesis.pictures(values, ungains))
-        return pictures
+    def picture(self, latents: Latents) -> NDArray[np.uint8]:
+        """The picture of a frame, uint8[H, W, 3] RGB; where it is as the last one was, nothing is computed."""
+        if self._synthesis is None:
+            self._synthesis = TiledSynthesis(self._bundle.synthesis, self._bundle.sparse_synthesis)
+        whole = self._synthesis.picture(latents.values, self._bundle.ungains(latents.quality))
+        return whole[: latents.height, : latents.width]
 
     def decode(self, record: Record, width: int, height: int) -> NDArray[np.uint8]:
         """The picture of a record, uint8[height, width, 3] RGB; raises as ``latents`` does."""
-        return self.pictures([self.latents(record, width, height)])[0]
+        return self.picture(self.latents(record, width, height))
 
 
 def check_image(image: NDArray[np.uint8]) -> None:
@@ -151,15 +150,6 @@ def check_image(image: NDArray[np.uint8]) -> None:
         check_size(image.shape[1], image.shape[0])
     except RecordError as error:
         raise ImageError(str(error)) from None
-
-
-def batches(latents: Sequence[Latents]) -> Iterator[list[Latents]]:
-    """The frames in their order, neighbours of one size together as long as they have few enough pixels."""
-    for (width, height), group in groupby(latents, key=lambda item: (item.width, item.height)):
-        frames = list(group)
-        count = max(1, PIXELS_AT_ONCE // (width * height))
-        for start in range(0, len(frames), count):
-            yield frames[start : start + count]
 
 
 def quality_units(bundle: Bundle, quality: float) -> int:

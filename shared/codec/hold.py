@@ -20,20 +20,26 @@ POSITION_BITS = 24.0
 """What a position must save beyond the bits of its latents: its flag, its share of computing, immunity to noise."""
 
 
-def hold(scaled: NDArray[np.float32], reference: NDArray[np.int16]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+def hold(
+    scaled: NDArray[np.float32], reference: NDArray[np.int16], among: NDArray[np.bool_]
+) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """Latents to code after a reference.
 
     Args:
         scaled: float32[M, h, w], latents in quantisation steps, not rounded.
         reference: int16[M, h, w], what the decoder holds.
+        among: bool[h, w], positions that may have moved; the others are held unseen.
 
     Returns:
         The latents int32[M, h, w], equal to the reference wherever they hold, and bool[h, w], positions that moved.
     """
-    rounded = np.rint(scaled)
-    saved = np.square(scaled - reference) - np.square(scaled - rounded)
+    here, held = scaled[:, among], reference[:, among]
+    rounded = np.rint(here)
+    saved = np.square(here - held) - np.square(here - rounded)
     worth = np.maximum(saved - LATENT_BITS * BIT_WORTH, 0)
-    moved: NDArray[np.bool_] = worth.sum(0) > POSITION_BITS * BIT_WORTH
+    pays = worth.sum(0) > POSITION_BITS * BIT_WORTH
     values = reference.astype(np.int32)
-    values[:, moved] = np.where(worth[:, moved] > 0, rounded[:, moved], values[:, moved])
+    values[:, among] = np.where((worth > 0) & pays, rounded, held)
+    moved = np.zeros_like(among)
+    moved[among] = pays
     return values, moved

@@ -207,6 +207,13 @@ class Record:
         return record
 
 
+def stands_alone(packed: bytes) -> bool:
+    """Whether a packed record, or the first ``RECORD_OVERHEAD`` bytes of one, leans on no other. So do bytes that are no
+    record.
+    """
+    return len(packed) < RECORD_OVERHEAD or _RECORD_START.unpack_from(packed)[4] & 3 != Kind.P
+
+
 def parse_stream(data: bytes) -> tuple[StreamHeader, Iterator[Record]]:
     """Reads a file's worth of bytes: one header, then records to the end.
 

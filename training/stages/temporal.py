@@ -84,9 +84,9 @@ def samples(
     """
     scaled = latents * gains[:, None, None]
     reference = np.rint(scaled[0]).astype(np.int16)
-    last = np.zeros(reference.shape[1:], bool)
+    last, everywhere = np.zeros(reference.shape[1:], bool), np.ones(reference.shape[1:], bool)
     for frame in scaled[1:]:
-        values, moved = hold(frame, reference)
+        values, moved = hold(frame, reference, everywhere)
         difference = values - reference
         where = np.nonzero(moved)
         flags = MOVED_INPUT * moved[None].astype(np.int16)

@@ -9,8 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from shared.codec.bundle import Bundle
-from shared.codec.codec import Decoder, Encoder, batches, recode_alone
-from shared.codec.latents import Latents
+from shared.codec.codec import Decoder, Encoder, recode_alone
 from shared.codec.record import Kind
 from shared.errors import ConfigError, ImageError, RecordError, ReferenceMissingError
 
@@ -59,19 +58,6 @@ def test_any_size_can_be_coded(codec: Bundle, size: tuple[int, int]) -> None:
     image = np.full((*size, 3), 128, np.uint8)
     decoded = Decoder(codec).decode(Encoder(codec).encode(image, 4).record(1, 0), size[1], size[0])
     assert decoded.shape == image.shape
-
-
-def test_a_batch_gives_what_single_pictures_give(codec: Bundle, scene: NDArray[np.uint8]) -> None:
-    encoder, decoder = Encoder(codec), Decoder(codec)
-    images = [scene, scene[::-1].copy(), scene[:64, :64].copy(), scene[:, ::-1].copy()]
-    latents = [
-        decoder.latents(encoder.encode(image, quality, alone=True).record(1, 0), image.shape[1], image.shape[0])
-        for image, quality in zip(images, (0, 3, 5, 7), strict=True)
-    ]
-    together = decoder.pictures(latents)
-    for picture, alone in zip(together, latents, strict=True):
-        difference = picture.astype(int) - decoder.pictures([alone])[0]
-        assert np.abs(difference).max() <= 1
 
 
 def test_a_record_whose_latents_are_not_the_promised_ones_is_refused(codec: Bundle, scene: NDArray[np.uint8]) -> None:
@@ -173,13 +159,3 @@ def test_a_level_that_the_bundle_lacks_is_refused(codec: Bundle, scene: NDArray[
 def test_what_is_no_picture_is_refused(codec: Bundle, shape: tuple[int, ...]) -> None:
     with pytest.raises(ImageError):
         Encoder(codec).encode(np.zeros(shape, np.uint8), 3)
-
-
-def test_large_pictures_do_not_share_a_call_so_that_memory_stays_bounded() -> None:
-    def latents(width: int, height: int) -> Latents:
-        still = np.zeros((1, 1), bool)
-        return Latents(np.zeros((1, 1, 1), np.int16), np.zeros((1, 1, 1), np.int8), still, 0, width, height)
-
-    small, hd, eight_k = latents(640, 384), latents(1920, 1080), latents(7680, 4320)
-    found = batches([small] * 4 + [hd] * 3 + [eight_k] * 2 + [small])
-    assert [len(frames) for frames in found] == [4, 2, 1, 1, 1, 1]

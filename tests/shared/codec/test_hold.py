@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from shared.codec.hold import BIT_WORTH, LATENT_BITS, POSITION_BITS, hold
 
 SHAPE = (32, 6, 9)
+EVERYWHERE = np.ones(SHAPE[1:], bool)
 
 
 def after(reference: np.ndarray, noise: float, seed: int = 0) -> np.ndarray:
@@ -19,7 +20,7 @@ def after(reference: np.ndarray, noise: float, seed: int = 0) -> np.ndarray:
 @given(st.integers(0, 1000))
 def test_changes_within_rounding_move_nothing(seed: int) -> None:
     reference = np.random.default_rng(seed).integers(-9, 10, SHAPE).astype(np.int16)
-    values, moved = hold(after(reference, 0.49, seed), reference)
+    values, moved = hold(after(reference, 0.49, seed), reference, EVERYWHERE)
     assert not moved.any()
     assert (values == reference).all()
 
@@ -28,7 +29,7 @@ def test_a_position_that_changed_much_is_coded_anew_and_others_stay() -> None:
     reference = np.zeros(SHAPE, np.int16)
     scaled = after(reference, 0.4)
     scaled[:8, 2, 3] += 6
-    values, moved = hold(scaled, reference)
+    values, moved = hold(scaled, reference, EVERYWHERE)
     assert np.argwhere(moved).tolist() == [[2, 3]]
     assert (values[:8, 2, 3] == np.rint(scaled[:8, 2, 3])).all()
 
@@ -39,7 +40,7 @@ def test_what_is_held_never_strays_further_than_the_threshold_allows(seed: int, 
     held = np.zeros(SHAPE, np.int16)
     for step in range(5):
         scaled = after(np.zeros(SHAPE, np.int16), noise, seed + step)
-        values, moved = hold(scaled, held)
+        values, moved = hold(scaled, held, EVERYWHERE)
         held = values.astype(np.int16)
         excess = np.square(scaled - held) - np.square(scaled - np.rint(scaled))
         per_latent = LATENT_BITS * BIT_WORTH
@@ -51,5 +52,14 @@ def test_what_is_held_never_strays_further_than_the_threshold_allows(seed: int, 
 @given(st.integers(0, 1000))
 def test_moved_says_exactly_where_latents_differ(seed: int) -> None:
     reference = np.random.default_rng(seed).integers(-2, 3, SHAPE).astype(np.int16)
-    values, moved = hold(after(reference, 2.0, seed), reference)
+    values, moved = hold(after(reference, 2.0, seed), reference, EVERYWHERE)
     assert ((values != reference).any(0) == moved).all()
+
+
+def test_positions_that_cannot_have_moved_are_held_unseen() -> None:
+    reference = np.zeros(SHAPE, np.int16)
+    among = np.zeros(SHAPE[1:], bool)
+    among[0] = True
+    values, moved = hold(np.full(SHAPE, 9, np.float32), reference, among)
+    assert (moved == among).all()
+    assert (values[:, 1:] == 0).all()
