@@ -1,0 +1,91 @@
+"""Golden records: streams made once with a bundle, which every later version must decode to the same latents.
+
+They lie in a folder of the bundle's name, a stream a file; ``latents.json`` beside them holds what they decode to.
+
+    python -m tests.golden.streams     makes those of the shipped bundle; refuses where they exist
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.codec.bundle import DEFAULT_BUNDLE, Bundle
+from shared.codec.codec import CodedFrame, Encoder, recode_alone
+from shared.codec.latents import Latents
+from shared.codec.record import StreamHeader
+
+GOLDEN = Path(__file__).parent
+EXPECTED = "latents.json"
+
+
+def fingerprint(latents: Latents) -> str:
+    """SHA-256 of everything that a later frame leans on, independent of the digest that records carry."""
+    return hashlib.sha256(latents.values.astype("<i2").tobytes() + latents.moved.tobytes()).hexdigest()
+
+
+def scene(width: int, height: int, time: int) -> NDArray[np.uint8]:
+    """A picture made by integer arithmetic, uint8[height, width, 3]: something walks over a background that stays."""
+    row, column = np.mgrid[0:height, 0:width]
+    grain = (row * 7919 + column * 104_729) % 23
+    planes = [row * 2 + grain, column + 40 * ((row // 12 + column // 20) % 2), (row * column // 16) % 256]
+    walker = (abs(row - height // 2) < 10) & (abs(column - 8 * time - 10) < 5)
+    pictures = [np.where(walker, 230 - 40 * number, plane) for number, plane in enumerate(planes)]
+    return np.stack(pictures, -1).clip(0, 255).astype(np.uint8)
+
+
+def coded(bundle: Bundle, width: int, height: int, qualities: list[float]) -> list[CodedFrame]:
+    """One stream: the first frame alone, the others after it, each at its quality."""
+    encoder = Encoder(bundle)
+    return [encoder.encode(scene(width, height, time), quality) for time, quality in enumerate(qualities)]
+
+
+def streams(bundle: Bundle) -> Iterator[tuple[str, int, int, list[CodedFrame]]]:
+    """Name, width, height and frames of each golden stream."""
+    best = bundle.levels - 1
+    yield "walk", 150, 90, coded(bundle, 150, 90, [3] * 5)
+    yield (
+        "levels",
+        64,
+        48,
+        [Encoder(bundle).encode(scene(64, 48, 0), level) for level in (*range(bundle.levels), 0.5, best - 0.25)],
+    )
+    yield "changing-quality", 64, 48, coded(bundle, 64, 48, [3, 3.5, 2, best, 0, 0])
+    yield "one-pixel", 1, 1, coded(bundle, 1, 1, [4, 4])
+    yield "column", 3, 200, coded(bundle, 3, 200, [5, 5])
+    yield "small", 130, 18, coded(bundle, 130, 18, [0, 0])
+    walk = coded(bundle, 50, 34, [2] * 4)
+    # As a cloud starts a segment: a frame in the middle of a chain, coded again alone; the chain goes on after it.
+    yield "restart", 50, 34, [recode_alone(bundle, walk[2].latents), walk[3]]
+    still = Encoder(bundle)
+    yield "still", 50, 34, [still.encode(scene(50, 34, 0), 1) for _ in range(3)]
+
+
+def main() -> int:
+    bundle = Bundle.load(DEFAULT_BUNDLE)
+    folder = GOLDEN / bundle.name
+    if folder.exists():
+        print(f"{folder} exists: golden records are made once, so give a bundle with other bits another name")
+        return 1
+    folder.mkdir()
+    expected: dict[str, list[str]] = {}
+    for name, width, height, frames in streams(bundle):
+        header = StreamHeader(bundle.codec_id, "golden", 1, 0, width, height)
+        records = [frame.record(number, 100_000 * number) for number, frame in enumerate(frames, start=1)]
+        (folder / f"{name}.icm").write_bytes(header.pack() + b"".join(record.pack(header) for record in records))
+        expected[name] = [fingerprint(frame.latents) for frame in frames]
+    facts = {"codec_id": bundle.codec_id.hex(), "latents": expected}
+    (folder / EXPECTED).write_text(json.dumps(facts, indent=1) + "\n")
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    print(f"{folder}: {len(expected)} streams, {sum(map(len, expected.values()))} records, {size} bytes")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""What was coded once decodes to the same latents for ever, and no damaged bit of it passes for right."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from shared.codec.bundle import DEFAULT_BUNDLE, Bundle
+from shared.codec.codec import Decoder
+from shared.codec.latents import Latents
+from shared.codec.record import Kind, Record, StreamHeader, parse_stream
+from shared.errors import RecordError
+from tests.golden.streams import EXPECTED, GOLDEN, fingerprint
+
+FOLDERS = sorted(path.parent for path in GOLDEN.glob(f"*/{EXPECTED}"))
+STREAMS = sorted(path for folder in FOLDERS for path in folder.glob("*.icm"))
+SMALL = GOLDEN / DEFAULT_BUNDLE.name / "small.icm"
+"""An I record and a P record of 130x18 pixels."""
+
+_loaded: dict[tuple[str, int], Bundle] = {}
+
+
+def bundle_of(stream: Path, threads: int = 1) -> Bundle:
+    """The bundle that a golden stream was made with."""
+    key = stream.parent.name, threads
+    if key not in _loaded:
+        _loaded[key] = Bundle.load(DEFAULT_BUNDLE.parent / key[0], threads)
+    return _loaded[key]
+
+
+def read(stream: Path) -> tuple[StreamHeader, list[Record]]:
+    header, records = parse_stream(stream.read_bytes())
+    return header, list(records)
+
+
+def decoded(bundle: Bundle, header: StreamHeader, records: list[Record]) -> list[Latents]:
+    decoder = Decoder(bundle)
+    return [decoder.latents(record, header.width, header.height) for record in records]
+
+
+def flips(data: bytes) -> list[bytes]:
+    """The data with each of its bits flipped in turn."""
+    number = int.from_bytes(data, "big")
+    return [(number ^ 1 << bit).to_bytes(len(data), "big") for bit in range(8 * len(data))]
+
+
+def test_the_shipped_bundle_has_golden_records() -> None:
+    assert DEFAULT_BUNDLE.name in [folder.name for folder in FOLDERS], "make them: python -m tests.golden.streams"
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("stream", STREAMS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_golden_records_decode_to_the_latents_they_were_made_from(stream: Path, threads: int) -> None:
+    expected = json.loads((stream.parent / EXPECTED).read_text())
+    header, records = read(stream)
+    bundle = bundle_of(stream, threads)
+    assert header.codec_id.hex() == bundle.codec_id.hex() == expected["codec_id"]
+    found = [fingerprint(latents) for latents in decoded(bundle, header, records)]
+    assert found == expected["latents"][stream.stem]
+
+
+@pytest.mark.parametrize("stream", STREAMS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_latents_of_golden_i_records_are_coded_to_the_same_bytes_again(stream: Path) -> None:
+    bundle = bundle_of(stream)
+    header, records = read(stream)
+    for record, latents in zip(records, decoded(bundle, header, records), strict=True):
+        if record.kind is Kind.I:
+            assert bundle.entropy.encode(latents) == record.payload
+
+
+def test_every_flipped_bit_of_a_record_is_detected_and_the_record_named() -> None:
+    header, records = read(SMALL)
+    assert [record.kind for record in records] == [Kind.I, Kind.P]
+    for record in records:
+        for damaged in flips(record.pack(header)):
+            with pytest.raises(RecordError, match=r"record \d+ (is damaged|is cut off)|bytes follow record \d+"):
+                Record.parse_whole(damaged, header)
+
+
+def test_every_flipped_bit_of_a_stream_header_is_detected() -> None:
+    header, _ = read(SMALL)
+    for damaged in flips(header.pack()):
+        with pytest.raises(RecordError):
+            StreamHeader.parse(damaged)
+
+
+def test_a_flipped_bit_of_a_payload_is_detected_even_where_the_checksum_was_made_after_it() -> None:
+    header, (first, second) = read(SMALL)
+    bundle = bundle_of(SMALL)
+    reference = Decoder(bundle).latents(first, header.width, header.height)
+    for damaged in flips(first.payload):
+        with pytest.raises(RecordError):
+            Decoder(bundle).latents(replace(first, payload=damaged), header.width, header.height)
+    for damaged in flips(second.payload):
+        decoder = Decoder(bundle)
+        decoder.resume(first.sequence, reference)
+        with pytest.raises(RecordError):
+            decoder.latents(replace(second, payload=damaged), header.width, header.height)
+
+
+def test_a_flipped_bit_of_a_digest_is_detected() -> None:
+    header, (first, _) = read(SMALL)
+    decoder = Decoder(bundle_of(SMALL))
+    for bit in range(32):
+        damaged = replace(first, digest=first.digest ^ 1 << bit)
+        with pytest.raises(RecordError, match=f"record {first.sequence} decodes to latents with digest"):
+            decoder.latents(damaged, header.width, header.height)
