@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.bd_rate import Curve, bd_rate, interval, overlap
+from benchmarks.bd_rate import Curve, bd_rate, centred_interval, interval, overlap
 from benchmarks.measurement import Measurement, resamples
 from benchmarks.picture_codecs.base import PictureCodec
 
@@ -53,7 +53,7 @@ class Curves:
 
 def point_row(detector: str, codec: PictureCodec, measurement: Measurement) -> dict[str, Any]:
     """A point of a curve as the results have it, with the 95 % bootstrap interval of its mAP50-95."""
-    low, high = interval(measurement.resampled[:, 0])
+    low, high = centred_interval(float(measurement.precision[0]), measurement.resampled[:, 0])
     return {
         "detector": detector,
         "codec": codec.name,

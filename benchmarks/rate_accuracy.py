@@ -21,7 +21,7 @@ from benchmarks.picture_codecs.source import Source
 from benchmarks.picture_codecs.vvc import QUANTISERS as VVC_QUANTISERS
 from benchmarks.picture_codecs.vvc import VvcIntra
 from benchmarks.rate_accuracy_plot import plot
-from benchmarks.report import RESULTS, print_table, write_json
+from benchmarks.report import RESULTS, print_rows, write_json
 from shared.codec.bundle import DEFAULT_BUNDLE, Bundle
 from shared.errors import ConfigError
 from training.evaluation.detection import load_photos
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for key, measurement in measurements.measure(codec).items():
             curves.add(keys[key].stem, codec.name, measurement)
             rows.append(point_row(keys[key].stem, codec, measurement))
-            print_table(list(rows[-1]), [list(rows[-1].values())])
+            print_rows(rows[-1:])
     ours = [name for name, _ in bundles if name in curves.codecs]
     pairs = [(name, anchor) for name in ours for anchor in curves.codecs if anchor in ANCHORS]
     pairs += [(later, earlier) for number, later in enumerate(ours) for earlier in ours[:number]]
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for table in tables:
         if figures[table]:
             print()
-            print_table(list(figures[table][0]), [list(row.values()) for row in figures[table]])
+            print_rows(figures[table])
     print(f"written to {write_json('rate_accuracy', figures, options.results)}")
     plot(figures["rows"], options.results / "rate_accuracy.png")
     return 0

