@@ -149,7 +149,7 @@ class TemporalTrainer:
     @torch.no_grad()
     def latents(self, clip: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8[T, H, W, 3] -> float32[T, M, h, w], not scaled."""
-        frames = torch.from_numpy(np.ascontiguousarray(clip)).to(self.device).permute(0, 3, 1, 2).float() / 255
+        frames = torch.from_numpy(clip.copy()).to(self.device).permute(0, 3, 1, 2).float() / 255
         result: NDArray[np.float32] = self.codec.analysis(frames).cpu().numpy()
         return result
 
