@@ -17,6 +17,8 @@ BENCHMARKS = {
     "speed": "what coding a frame costs, part by part",
     "cost": "memory, install size and throughput of the services",
     "load": "how many cameras one cloud takes, and what each costs it",
+    "framing": "bytes that a record costs on the wire beside its payload",
+    "rate-control": "how near a camera comes to its target bitrate, and how soon once its link halves",
     "chaos": "what delivery keeps of its promises while services die and the network fails",
     "soak": "memory of both services over hours",
     "results-page": "docs/results.md from what the others wrote",

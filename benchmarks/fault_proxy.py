@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from contextlib import suppress
 from typing import Literal
 
@@ -10,6 +12,9 @@ Direction = Literal["up", "down"]
 """up: from the client that connected to the server behind the proxy."""
 
 _CHUNK = 4096
+_TCP_INFO_BYTES = 256
+_SEGMENTS_OFFSET = 136
+"""Of tcpi_segs_out and tcpi_segs_in in Linux' struct tcp_info."""
 
 
 class FaultProxy:
@@ -21,6 +26,8 @@ class FaultProxy:
         bytes_per_second: most that each direction of a connection carries; None for no bound.
         half_open: while set, what comes is swallowed and nobody is told, as when a router forgets a connection.
         cuts: connections that were cut so far.
+        carried: bytes that were passed on in each direction.
+        segments: TCP segments between the clients and the proxy, empty ones included, of connections that are over.
     """
 
     def __init__(self, target_port: int) -> None:
@@ -30,6 +37,8 @@ class FaultProxy:
         self.bytes_per_second: float | None = None
         self.half_open = False
         self.cuts = 0
+        self.carried: dict[Direction, int] = {"up": 0, "down": 0}
+        self.segments: dict[Direction, int] = {"up": 0, "down": 0}
         self._armed: tuple[Direction, int] | None = None
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
@@ -84,8 +93,17 @@ class FaultProxy:
                     await asyncio.gather(*pumps, return_exceptions=True)
         finally:
             self._connections.discard(task)
+            self._count_segments(writer)
             for each in writers:
                 each.transport.abort()
+
+    def _count_segments(self, writer: asyncio.StreamWriter) -> None:
+        kernel: socket.socket = writer.get_extra_info("socket")
+        with suppress(OSError):
+            info = kernel.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+            out, into = struct.unpack_from("=II", info, _SEGMENTS_OFFSET)
+            self.segments["up"] += into
+            self.segments["down"] += out
 
     async def _pump(self, direction: Direction, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         carried = 0
@@ -106,5 +124,6 @@ class FaultProxy:
                     self._cut.set()
                     return
                 carried += len(data)
+                self.carried[direction] += len(data)
                 writer.write(data)
                 await writer.drain()

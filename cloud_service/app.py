@@ -16,6 +16,7 @@ from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.archive.storage import ArchiveStorage
 from cloud_service.archive.writer import ArchiveWriter
 from cloud_service.archive_api import ArchiveService
+from cloud_service.broken_chains import BrokenChains
 from cloud_service.database import open_database
 from cloud_service.decoding import BatchDecoder
 from cloud_service.detection import Detector
@@ -65,12 +66,13 @@ class App:
         events, catalogue = EventStore(database), VideoCatalogue(database)
         self._feed = EventFeed()
         engine = InProcessEngine(
-            BatchDecoder(bundle),
+            BatchDecoder(bundle, store.keys),
             detector,
             ArchiveWriter(storage, settings.archive.thumbnail_width),
             metrics.stage_seconds,
         )
-        self._pipeline = Pipeline(store, engine, database, self._feed, problems, metrics, clock)
+        chains = BrokenChains()
+        self._pipeline = Pipeline(store, engine, database, self._feed, problems, metrics, clock, chains)
         self._commit = GroupCommit(
             store, settings.ingest.group_delay_seconds, metrics.stage_seconds.labels("persist"), self._pipeline.wake
         )
@@ -90,6 +92,7 @@ class App:
             metrics=metrics,
             clock=clock,
             retry_seconds=RETRY_SECONDS,
+            chains=chains,
         )
         self._ingest = IngestService(desk, access)
         self._database = database

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -24,6 +24,7 @@ from icm.v1.ingest_pb2 import (
     Welcome,
 )
 
+from cloud_service.broken_chains import BrokenChains
 from cloud_service.ingest_credit import Credit, Pending
 from cloud_service.metrics import Metrics
 from cloud_service.record_store import GroupCommit, RawRecord, RecordStore, SequenceSet
@@ -53,6 +54,7 @@ class Desk:
         credit: records per stream that may be unacknowledged at any time.
         credit_bytes: their bytes, likewise.
         pending: what waits in all streams together.
+        chains: cameras that must send an I record.
         retry_seconds: how long to wait before trying again what the disk refused.
     """
 
@@ -66,6 +68,7 @@ class Desk:
     metrics: Metrics
     clock: Clock
     retry_seconds: float
+    chains: BrokenChains = field(default_factory=BrokenChains)
 
 
 class _Answer(NamedTuple):
@@ -100,6 +103,7 @@ class Session:
         self._hello = hello
         self._header: StreamHeader | RecordError | None = None
         self._last_sequence = hello.last_persisted
+        self._newest = desk.store.newest(self.camera, self.epoch)
         self._credit = Credit(self.camera, desk.credit, desk.credit_bytes, desk.pending)
         self._pending: list[tuple[StreamHeader, RawRecord]] = []
         self._in_flight: set[int] = set()
@@ -215,14 +219,28 @@ class Session:
 
     def _parse(self, packed: bytes, header: StreamHeader) -> Record:
         record = Record.parse_whole(packed, header)
-        reference = record.sequence - record.reference
-        if record.kind is Kind.P and not (
-            reference in self._in_flight or self._desk.store.holds(self.camera, header.epoch, reference)
-        ):
-            raise ReferenceMissingError(
-                f"record {record.sequence} leans on record {reference}, which is not here; send an I record"
-            )
+        if not (record.sequence in self._in_flight or self._holds(record.sequence)):
+            self._check_reference(record)
+            self._newest = record.sequence
         return record
+
+    def _check_reference(self, record: Record) -> None:
+        """Raises ReferenceMissingError: a decoder that has read the log so far could not decode this record next."""
+        chains = self._desk.chains
+        if record.kind is Kind.I:
+            chains.stands_alone(self.camera, self.epoch, record.sequence)
+        elif record.sequence - record.reference != self._newest:
+            raise ReferenceMissingError(
+                f"record {record.sequence} leans on record {record.sequence - record.reference}, but the newest that is"
+                f" here is {self._newest or 'none'}; send an I record"
+            )
+        elif chains.broken(self.camera, self.epoch):
+            raise ReferenceMissingError(
+                f"record {record.sequence} leans on records of which one is lost or damaged here; send an I record"
+            )
+
+    def _holds(self, sequence: int) -> bool:
+        return self._desk.store.holds(self.camera, self.epoch, sequence)
 
     def _sequence_of(self, packed: bytes) -> int:
         """The sequence that a damaged record claims if it can be true, else the next one."""

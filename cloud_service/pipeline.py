@@ -3,7 +3,8 @@
 The store itself is the queue: records are read back from its files (from the page cache, as a rule), so a slow detector
 neither blocks persistence nor makes memory grow, and a restart goes on at the cursors kept in the database. One reader
 per camera, ``live``, serves detector and archive alike. After a restart it begins with the segment that it was in, as
-only a segment's start stands by itself: what was detected before is decoded and rendered, not detected again. Where
+only a segment's start stands by itself, and that only if it begins with an I record or has a key; else with the nearest
+one before: what was detected and rendered before is decoded, not detected or rendered again. Where
 the archive could not be written, a second reader, ``catch-up``, renders from the missing segment on until it meets the
 first.
 """
@@ -20,6 +21,7 @@ from sqlalchemy import Engine as Database
 from sqlalchemy.exc import SQLAlchemyError
 
 from cloud_service.archive.catalogue import VideoCatalogue
+from cloud_service.broken_chains import BrokenChains
 from cloud_service.decoding import LaneId
 from cloud_service.engine import Engine, FrameResult, Result, Work
 from cloud_service.event_feed import EventFeed
@@ -29,7 +31,7 @@ from cloud_service.metrics import Metrics
 from cloud_service.progress import load_progress
 from cloud_service.record_store import Chunk, Position, RecordStore
 from shared.clock import Clock
-from shared.errors import DetectorError, NotFoundError, RecordError, StorageError
+from shared.errors import DetectorError, NotFoundError, RecordError, ReferenceMissingError, StorageError
 from shared.health import Problems
 
 log = logging.getLogger(__name__)
@@ -40,17 +42,24 @@ _LIVE, _CATCH_UP = "live", "catch-up"
 
 @dataclass
 class _Lane:
-    """One reader. It detects from ``detect_from`` on, or nothing if that is None."""
+    """One reader. It detects from ``detect_from`` on, or nothing if that is None, and renders from the segment
+    ``archive_from`` on, if it does.
+    """
 
     id: LaneId
     position: Position
     detect_from: Position | None
     archive: bool
+    archive_from: int
     not_before: float = 0.0
 
     @property
     def detects(self) -> bool:
         return self.detect_from is not None and self.position >= self.detect_from
+
+    @property
+    def renders(self) -> bool:
+        return self.archive and self.position.segment >= self.archive_from
 
 
 class Pipeline:
@@ -65,7 +74,9 @@ class Pipeline:
         problems: Problems,
         metrics: Metrics,
         clock: Clock,
+        chains: BrokenChains,
     ) -> None:
+        """Args: chains, told of records that cannot be decoded."""
         self._store = store
         self._engine = engine
         self._database = database
@@ -75,6 +86,7 @@ class Pipeline:
         self._problems = problems
         self._metrics = metrics
         self._clock = clock
+        self._chains = chains
         self._live: dict[str, _Lane] = {}
         self._catch_up: dict[str, _Lane] = {}
         self._turn = 0
@@ -134,7 +146,7 @@ class Pipeline:
             chunk = self._read(lane, share) if share else None
             if chunk is not None:
                 left -= len(chunk.records)
-                work.append((lane, Work(lane.id, chunk, lane.detects, lane.archive)))
+                work.append((lane, Work(lane.id, chunk, lane.detects, lane.renders)))
         return work
 
     def _open_camera(self, camera: str) -> None:
@@ -143,15 +155,17 @@ class Pipeline:
         except SQLAlchemyError as error:
             self._problems.report("database", str(error))
             return
-        start = Position(progress.detect.segment, 0)
-        self._live[camera] = _Lane(LaneId(camera, _LIVE), start, progress.detect, archive=True)
-        if progress.archive < start.segment:
+        begun = progress.detect.segment
+        start = Position(self._store.standing(camera, begun), 0)
+        self._live[camera] = _Lane(LaneId(camera, _LIVE), start, progress.detect, archive=True, archive_from=begun)
+        if progress.archive < begun:
             self._part(camera, progress.archive)
 
     def _part(self, camera: str, segment: int) -> _Lane:
         """Lets the archive of a camera be served from this segment on by a lane of its own."""
         self._live[camera].archive = False
-        lane = _Lane(LaneId(camera, _CATCH_UP), Position(segment, 0), None, archive=True)
+        start = Position(self._store.standing(camera, segment), 0)
+        lane = _Lane(LaneId(camera, _CATCH_UP), start, None, archive=True, archive_from=segment)
         self._catch_up[camera] = lane
         return lane
 
@@ -218,6 +232,8 @@ class Pipeline:
                 if self._problems.report("detector", str(frame.problem)):
                     log.error("frames go undetected: %s", frame.problem)
             elif frame.problem is not None:
+                if isinstance(frame.problem, ReferenceMissingError):
+                    self._chains.report(camera, chunk.header.epoch, frame.record.sequence)
                 self._metrics.records.labels(camera, "skipped").inc()
                 log.error("camera %s: skipping record %d: %s", camera, frame.record.sequence, frame.problem)
         return events

@@ -12,18 +12,20 @@ from functools import partial
 import grpc
 from icm.v1 import camera_pb2_grpc
 
-from edge_service.camera import THREADS, Camera, Codec
+from edge_service.camera import THREADS, Camera
+from edge_service.encoding import Codec
 from edge_service.frame_api import FrameApi, SubmittedCamera
 from edge_service.metrics import EdgeMetrics
 from edge_service.rate_control import Aim, RateControl
 from edge_service.settings import CameraSettings, EdgeSettings
 from edge_service.sources import Source, SubmittedSource, make_source
-from edge_service.spool import CameraSpool, Spool, check_folder
+from edge_service.spool import CameraSpool, Spool
+from edge_service.spool_folder import check_folder
 from edge_service.tokens import Tokens
 from edge_service.uplink import Uplink
 from shared.clock import Clock, SystemClock
 from shared.codec.bundle import Bundle
-from shared.codec.codec import Encoder
+from shared.codec.codec import Encoder, recode_alone
 from shared.errors import ConfigError
 from shared.health import Problems
 from shared.rpc.channels import open_channel
@@ -167,7 +169,7 @@ class Edge:
         return Camera(
             settings,
             self._sources[settings.name],
-            Codec(Encoder(self._bundle), self._bundle.codec_id),
+            Codec(Encoder(self._bundle), partial(recode_alone, self._bundle), self._bundle.codec_id),
             spool.camera(settings.name),
             rate,
             self._metrics,

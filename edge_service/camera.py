@@ -6,9 +6,8 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
 
-from edge_service.encoding import EncodingStage, FrameEncoder
+from edge_service.encoding import Codec, EncodingStage
 from edge_service.frame_queue import FrameQueue
 from edge_service.metrics import EdgeMetrics
 from edge_service.rate_control import RateControl
@@ -22,14 +21,6 @@ QUEUE_FRAMES = 2
 """Pictures between source and encoder: a frame that waits longer is only later, and each takes megabytes."""
 THREADS = 2
 """That a camera occupies in its executor."""
-
-
-@dataclass(frozen=True)
-class Codec:
-    """What a camera needs of the codec: its own encoder, and what the records are stamped with."""
-
-    encoder: FrameEncoder
-    codec_id: bytes
 
 
 class Camera:
@@ -52,9 +43,7 @@ class Camera:
         name = settings.name
         queue = self._queue = FrameQueue(QUEUE_FRAMES, source.live, lambda _: metrics.count_drop(name, "queue_full"))
         self._reader = Reader(name, source, queue, Thinning(settings.max_fps), metrics, problems, self._stop)
-        self._encoding = EncodingStage(
-            codec.encoder, codec.codec_id, rate, queue, spool, metrics, problems, announce, self._stop
-        )
+        self._encoding = EncodingStage(codec, rate, queue, spool, metrics, problems, announce, self._stop)
 
     async def run(self, threads: Executor) -> bool:
         """Returns when the source has ended and all its frames are spooled; False if the source failed."""

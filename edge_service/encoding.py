@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -19,8 +19,9 @@ from edge_service.rate_control import RateControl
 from edge_service.sources import Frame, Spooled
 from edge_service.spool import CameraSpool
 from shared.codec.codec import CodedFrame
-from shared.codec.record import StreamHeader
-from shared.errors import IcmError, SpoolError
+from shared.codec.latents import Latents
+from shared.codec.record import Kind, StreamHeader
+from shared.errors import IcmError, ReferenceMissingError, SpoolError
 from shared.health import Problems
 from shared.telemetry import timed
 
@@ -37,14 +38,26 @@ class FrameEncoder(Protocol):
 
     def encode(self, image: NDArray[np.uint8], quality: float) -> CodedFrame: ...
 
+    def forget(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Codec:
+    """What a camera needs of the codec: its own encoder, what codes a frame anew and alone, and what the records are
+    stamped with.
+    """
+
+    encoder: FrameEncoder
+    recode_alone: Callable[[Latents], CodedFrame]
+    codec_id: bytes
+
 
 class EncodingStage:
     """Codes one camera's frames. Blocks: give ``run`` a thread of its own."""
 
     def __init__(
         self,
-        encoder: FrameEncoder,
-        codec_id: bytes,
+        codec: Codec,
         rate: RateControl,
         queue: FrameQueue,
         spool: CameraSpool,
@@ -58,7 +71,7 @@ class EncodingStage:
         announce: called after each record that was spooled.
         stop: once set, a frame that finds no room in the spool is dropped instead of waiting.
         """
-        self._encoder, self._codec_id, self._rate = encoder, codec_id, rate
+        self._codec, self._encoder, self._rate = codec, codec.encoder, rate
         self._queue, self._spool, self._metrics, self._problems = queue, spool, metrics, problems
         self._announce, self._stop = announce, stop
         self._header: StreamHeader | None = None
@@ -91,13 +104,18 @@ class EncodingStage:
                 try:
                     self._keep(frame, coded)
                     return
+                except ReferenceMissingError:
+                    coded = self._encode_alone(frame)
                 except SpoolError as error:
                     if self._problems.report(f"spool of {self._spool.name}", str(error)):
                         _log.error("camera %s waits: %s", self._spool.name, error)
                     if self._stop.wait(SPOOL_RETRY_SECONDS):
+                        self._encoder.forget()
                         self._metrics.count_drop(self._spool.name, "shutdown")
                         return
         except IcmError as error:
+            # The encoder must not lean on a frame that may have been coded and did not get into the spool.
+            self._encoder.forget()
             self._metrics.count_drop(self._spool.name, "image")
             if str(error) != self._last_error:
                 self._last_error = str(error)
@@ -106,8 +124,13 @@ class EncodingStage:
     def _answer(self, frame: Frame, result: Future[Spooled]) -> None:
         """Codes a submitted frame; whoever submitted it learns at once what became of it."""
         try:
-            spooled = self._keep(frame, self._encode(frame))
+            coded = self._encode(frame)
+            try:
+                spooled = self._keep(frame, coded)
+            except ReferenceMissingError:
+                spooled = self._keep(frame, self._encode_alone(frame))
         except IcmError as error:
+            self._encoder.forget()
             result.set_exception(error)
         else:
             result.set_result(spooled)
@@ -117,16 +140,24 @@ class EncodingStage:
         with timed(self._metrics.stage_seconds.labels(self._spool.name, "encode")):
             return self._encoder.encode(frame.image, frame.quality)
 
+    def _encode_alone(self, frame: Frame) -> CodedFrame:
+        """Codes a frame anew after the spool dropped the one that it leant on."""
+        self._encoder.forget()
+        return self._encode(frame)
+
     def _keep(self, frame: Frame, coded: CodedFrame) -> Spooled:
         spool, (height, width) = self._spool, frame.image.shape[:2]
         header = self._header
         if header is None or not header.holds(frame.capture_us, width, height):
             base_us = max(0, frame.capture_us - HEADER_MARGIN_US)
-            header = StreamHeader(self._codec_id, spool.name, spool.epoch, base_us, width, height)
+            header = StreamHeader(self._codec.codec_id, spool.name, spool.epoch, base_us, width, height)
         sequence = spool.next_sequence
         record = coded.record(sequence, frame.capture_us).pack(header)
+        stand_in = None
+        if coded.kind is Kind.P and spool.needs_stand_in():
+            stand_in = self._codec.recode_alone(coded.latents).record(sequence, frame.capture_us).pack(header)
         with timed(self._metrics.stage_seconds.labels(spool.name, "spool")):
-            spool.append(sequence, None if header is self._header else header.pack(), record)
+            spool.append(sequence, None if header is self._header else header.pack(), record, stand_in)
         self._header = header
         self._problems.clear(f"spool of {spool.name}")
         self._metrics.frames.labels(spool.name, "spooled").inc()

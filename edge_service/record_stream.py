@@ -133,7 +133,7 @@ class RecordStream:
             await self._write(ingest_pb2.StreamRecordsRequest(batch=message))
 
     async def receive(self) -> None:
-        """Takes acknowledgements until the cloud ends the stream."""
+        """Takes acknowledgements until the cloud ends the stream, or lacks what a record leans on."""
         while (answer := await self._read()) is not None:
             ack = answer.ack
             if ack.state not in (ingest_pb2.ACK_STATE_PERSISTED, ingest_pb2.ACK_STATE_REJECTED):
@@ -151,6 +151,10 @@ class RecordStream:
                 self._acknowledged(sum(record.size for record in taken), now - min(record.sent for record in taken))
             # What lies between the first and the last and was not in flight was settled before.
             await self._settle(done[0], done[-1], error)
+            if ack.reason == ingest_pb2.REJECT_REASON_REFERENCE_MISSING:
+                # What follows in flight leans on it too. The next stream starts with a record that stands alone.
+                await asyncio.to_thread(self._spool.mend, done[-1])
+                return
             # Only now: the sender may end the stream as soon as nothing is in flight.
             for sequence in done:
                 del self._in_flight[sequence]

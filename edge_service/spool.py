@@ -6,26 +6,28 @@ must never name another frame, whatever crashes, because the cloud keeps the fir
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from edge_service.spool_folder import FILE_NAME, lock_folder
+from edge_service.spool_records import delete, first_waiting, mend, shrink
 from edge_service.spool_repair import SCHEMA, repair
 from shared.clock import Clock
-from shared.errors import ConfigError, SpoolError, SpoolFullError
+from shared.codec.record import stands_alone
+from shared.errors import ReferenceMissingError, SpoolError, SpoolFullError
 
-FILE_NAME = "spool.sqlite"
-LOCK_NAME = "spool.lock"
-SPARE_PAGES = 1024
-"""Pages of 4 KiB that the file keeps for what comes next; what deletions free beyond them goes back to the disk."""
-_PAGES_AT_ONCE = 1024
+STAND_IN_RECORDS = 64
+"""Waiting records of a camera, none of which stands alone, from which on the next one gets a stand-in: the most of a
+camera's records that go together when the oldest must. Records are persisted long before, unless the cloud is away."""
+STAND_IN_SHARE = 1 / 16
+"""The same, as a part of the spool's bound in bytes."""
 
 Policy = Literal["block", "drop_oldest"]
 """What a full spool does with a new record: refuse it, so that cameras wait, or let the oldest records go for it."""
@@ -49,7 +51,21 @@ class _Waiting(NamedTuple):
     camera: int
     name: str
     sequence: int
-    size: int
+
+
+@dataclass
+class _Dropped:
+    """What a transaction let go.
+
+    Attributes:
+        counts: records, by camera and reason.
+        bytes: how many this freed.
+        last: by camera, the highest sequence that no later record may lean on.
+    """
+
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    bytes: int = 0
+    last: dict[str, int] = field(default_factory=dict)
 
 
 class Spool:
@@ -73,7 +89,7 @@ class Spool:
         self._max_bytes, self._max_age, self._clock = max_bytes, max_age_seconds, clock
         self._policy, self._on_drop = policy, on_drop
         self._lock = threading.Lock()
-        self._lock_file = _lock_folder(folder)
+        self._lock_file = lock_folder(folder)
         self._bytes: int
         self._cameras: dict[str, CameraSpool] = {}
         try:
@@ -132,18 +148,15 @@ class Spool:
         with self._reading() as connection:
             return self._age(self._oldest(connection))
 
-    def _make_room(self, connection: sqlite3.Connection, size: int) -> list[tuple[str, _Waiting]]:
+    def _make_room(self, connection: sqlite3.Connection, size: int) -> _Dropped:
         """Inside a transaction: lets records go, if the policy allows it, until one of this size finds room.
-
-        Returns:
-            The records that went, each with the reason.
 
         Raises:
             SpoolFullError: there is no room.
         """
-        gone: list[tuple[str, _Waiting]] = []
-        held = self._bytes
+        dropped = _Dropped()
         while True:
+            held = self._bytes - dropped.bytes
             oldest = self._oldest(connection)
             if held + size > self._max_bytes:
                 reason, state = "spool_full", f"it holds {held} of {self._max_bytes} bytes"
@@ -152,27 +165,37 @@ class Spool:
                 reason, bound = "spool_aged", "spool.max_age_seconds"
                 state = f"its oldest record has waited {self._age(oldest):.0f} of at most {self._max_age:.0f} s"
             else:
-                return gone
+                return dropped
             if self._policy == "block" or oldest is None:
                 raise SpoolFullError(
                     f"the spool {self.path} is full: {state}; it empties when the cloud takes the records"
                     f" ({bound} sets the bound)"
                 )
-            held -= _delete(connection, oldest.camera, oldest.sequence, oldest.sequence)
-            gone.append((reason, oldest))
+            for gone in (
+                delete(connection, oldest.camera, oldest.sequence, oldest.sequence),
+                mend(connection, oldest.camera, oldest.sequence),
+            ):
+                dropped.counts[oldest.name, reason] += gone.records
+                dropped.bytes += gone.bytes
+                dropped.last[oldest.name] = gone.last
 
-    def _tell(self, gone: list[tuple[str, _Waiting]]) -> None:
-        for (name, reason), count in Counter((record.name, reason) for reason, record in gone).items():
-            self._on_drop(name, reason, count)
+    def _settle(self, dropped: _Dropped) -> None:
+        """After the transaction: what went is no longer here, and nothing may lean on it."""
+        with self._lock:
+            self._bytes -= dropped.bytes
+        for name, last in dropped.last.items():
+            self.camera(name).unusable = last
+        for (name, reason), count in dropped.counts.items():
+            if count:
+                self._on_drop(name, reason, count)
 
     def _oldest(self, connection: sqlite3.Connection) -> _Waiting | None:
         """The record that was spooled first. Within a camera that is the one with the lowest sequence."""
         firsts = [
-            _Waiting(spooled_us, camera, name, sequence, size)
+            _Waiting(spooled_us, camera, name, sequence)
             for camera, name in connection.execute("SELECT id, name FROM camera WHERE bytes > 0").fetchall()
-            for spooled_us, sequence, size in connection.execute(
-                "SELECT spooled_us, sequence, length(content) FROM record WHERE camera = ? ORDER BY sequence LIMIT 1",
-                (camera,),
+            for spooled_us, sequence in connection.execute(
+                "SELECT spooled_us, sequence FROM record WHERE camera = ? ORDER BY sequence LIMIT 1", (camera,)
             )
         ]
         return min(firsts, default=None)
@@ -224,43 +247,69 @@ class CameraSpool:
     Attributes:
         epoch: the camera's numbering, made when the spool first saw the camera.
         next_sequence: what the next record must be called.
+        unusable: the highest sequence that neither the cloud has nor the spool: no record may lean on it.
     """
 
     def __init__(self, spool: Spool, name: str, row: int, epoch: int, next_sequence: int) -> None:
         self._spool, self.name, self._row = spool, name, row
         self.epoch = epoch
         self.next_sequence = next_sequence
+        self.unusable = 0
+        self._since_alone = self._bytes_since_alone = 0
 
-    def append(self, sequence: int, header: bytes | None, record: bytes) -> None:
+    def needs_stand_in(self) -> bool:
+        """Whether the next record, if it is a P record, must come with a stand-in: many wait, and none stands alone."""
+        share = STAND_IN_SHARE * self._spool._max_bytes
+        if self._bytes_since_alone >= share and self.waiting_bytes >= share:
+            return True
+        if self._since_alone < STAND_IN_RECORDS:
+            return False
+        with self._spool._reading() as connection:
+            first = first_waiting(connection, self._row)
+        return first is not None and first <= self.next_sequence - STAND_IN_RECORDS
+
+    def append(self, sequence: int, header: bytes | None, record: bytes, stand_in: bytes | None = None) -> None:
         """Keeps a packed record; on return it survives a power cut.
 
         Args:
             sequence: must be ``next_sequence``.
             header: the packed stream header that holds from this record on; None: the last one still does.
+            stand_in: the same frame as an I record, in case that a P record loses the one before it.
 
         Raises:
+            ReferenceMissingError: the record leans on one that will never reach the cloud; code the frame alone.
             SpoolFullError: there is no room, and the policy makes none; the sequence is not used up.
             SpoolError: the disk failed; likewise.
         """
         if sequence != self.next_sequence:
             raise ValueError(f"record {sequence} does not follow: the next is {self.next_sequence}")
         spool = self._spool
+        alone, size = stands_alone(record), len(record) + len(stand_in or b"")
         with spool._writing(spool._durable) as connection:
-            gone = spool._make_room(connection, len(record))
+            dropped = spool._make_room(connection, size)
+            if not alone and sequence - 1 <= dropped.last.get(self.name, self.unusable):
+                raise ReferenceMissingError(
+                    f"record {sequence} of {self.name} leans on record {sequence - 1}, which is dropped"
+                )
             if header is not None:
                 connection.execute("INSERT INTO header VALUES (?, ?, ?)", (self._row, sequence, header))
             connection.execute(
                 "INSERT INTO record VALUES (?, ?, ?, ?)", (self._row, sequence, spool._clock.now_us(), record)
             )
+            if stand_in is not None:
+                connection.execute("INSERT INTO stand_in VALUES (?, ?, ?)", (self._row, sequence, stand_in))
             connection.execute(
-                "UPDATE camera SET next_sequence = ?, bytes = bytes + ? WHERE id = ?",
-                (sequence + 1, len(record), self._row),
+                "UPDATE camera SET next_sequence = ?, bytes = bytes + ? WHERE id = ?", (sequence + 1, size, self._row)
             )
-        # Only this thread writes next_sequence; the sum is shared and so counted under the lock.
+        # Only this thread writes these; the sum is shared and so counted under the lock.
         self.next_sequence = sequence + 1
+        if alone or stand_in is not None:
+            self._since_alone = self._bytes_since_alone = 0
+        else:
+            self._since_alone, self._bytes_since_alone = self._since_alone + 1, self._bytes_since_alone + size
         with spool._lock:
-            spool._bytes += len(record) - sum(dropped.size for _, dropped in gone)
-        spool._tell(gone)
+            spool._bytes += size
+        spool._settle(dropped)
 
     def read(self, after: int, max_records: int, max_bytes: int) -> Batch | None:
         """The first records after a sequence that share a header, at least one however large; None if there is none."""
@@ -326,72 +375,26 @@ class CameraSpool:
     def rejected(self, first: int, last: int) -> None:
         """The cloud will never take these records: they may go."""
         self._delete(first, last, 0)
+        self.unusable = max(self.unusable, last)
+
+    def mend(self, after: int) -> None:
+        """The cloud lacks the record ``after``, so the next one that waits must stand alone; those that cannot go, and
+        are counted as rejected for it.
+        """
+        spool, dropped = self._spool, _Dropped()
+        with spool._writing(spool._relaxed) as connection:
+            gone = mend(connection, self._row, after)
+        dropped.counts[self.name, "rejected_reference_missing"] = gone.records
+        dropped.bytes, dropped.last[self.name] = gone.bytes, gone.last
+        spool._settle(dropped)
 
     def _delete(self, first: int, last: int, persisted: int) -> None:
         spool = self._spool
         with spool._writing(spool._relaxed) as connection:
-            size = _delete(connection, self._row, first, last)
+            gone = delete(connection, self._row, first, last)
             connection.execute(
                 "UPDATE camera SET last_persisted = max(last_persisted, ?) WHERE id = ?", (persisted, self._row)
             )
         with spool._lock, spool._reporting():
-            spool._bytes -= size
-            _shrink(spool._relaxed)
-
-
-def _delete(connection: sqlite3.Connection, camera: int, first: int, last: int) -> int:
-    """Lets the records ``first`` to ``last`` go; returns how many bytes they had."""
-    span, where = (camera, first, last), "WHERE camera = ? AND sequence BETWEEN ? AND ?"
-    (size,) = connection.execute(f"SELECT coalesce(sum(length(content)), 0) FROM record {where}", span).fetchone()
-    connection.execute(f"DELETE FROM record {where}", span)
-    connection.execute("UPDATE camera SET bytes = bytes - ? WHERE id = ?", (size, camera))
-    # Headers that no record is left under; the newest stays, because more records may follow under it.
-    connection.execute(
-        "DELETE FROM header WHERE camera = :camera AND first_sequence < (SELECT max(first_sequence) FROM header"
-        " WHERE camera = :camera AND first_sequence <= coalesce((SELECT min(sequence) FROM record"
-        " WHERE camera = :camera), 1 << 62))",
-        {"camera": camera},
-    )
-    return int(size)
-
-
-def _shrink(connection: sqlite3.Connection) -> None:
-    """Gives some of the pages that hold nothing back to the disk; a spool that drained is small again soon."""
-    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
-    if free > SPARE_PAGES:
-        # `execute` would take the first step of it only, which is a single page.
-        connection.executescript(f"PRAGMA incremental_vacuum({min(free - SPARE_PAGES, _PAGES_AT_ONCE)})")
-
-
-def check_folder(folder: Path) -> None:
-    """Finds out whether a spool can be kept there; changes nothing, as another process may use it now.
-
-    Raises:
-        ConfigError: it cannot.
-    """
-    ground = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    file = folder / FILE_NAME
-    if not ground.is_dir():
-        problem = f"{ground} is no folder"
-    elif not os.access(ground, os.W_OK | os.X_OK):
-        problem = f"{ground} cannot be written"
-    elif file.exists() and not os.access(file, os.R_OK | os.W_OK):
-        problem = f"{file} cannot be read and written"
-    else:
-        return
-    raise ConfigError(f"cannot keep a spool in {folder}: {problem}; change its permissions or set spool.folder")
-
-
-def _lock_folder(folder: Path) -> int:
-    """Keeps other processes out, who would use the same sequences twice. The kernel lets go when this process dies."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise SpoolError(f"cannot use the spool folder {folder}: {error.strerror}") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise SpoolError(f"the spool folder {folder} is in use by another icm-edge: give each its own") from None
-    return descriptor
+            spool._bytes -= gone.bytes
+            shrink(spool._relaxed)

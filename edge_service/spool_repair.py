@@ -10,6 +10,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+from edge_service.spool_records import first_waiting, mend
 from shared.codec.record import StreamHeader
 from shared.errors import RecordError
 
@@ -29,6 +30,9 @@ CREATE TABLE IF NOT EXISTS header (
 CREATE TABLE IF NOT EXISTS record (
     camera INTEGER NOT NULL, sequence INTEGER NOT NULL, spooled_us INTEGER NOT NULL, content BLOB NOT NULL,
     PRIMARY KEY (camera, sequence)
+);
+CREATE TABLE IF NOT EXISTS stand_in (
+    camera INTEGER NOT NULL, sequence INTEGER NOT NULL, content BLOB NOT NULL, PRIMARY KEY (camera, sequence)
 );
 """
 
@@ -106,6 +110,8 @@ def _rescue(damaged: sqlite3.Connection, sound: sqlite3.Connection) -> dict[str,
         sound.execute("INSERT OR IGNORE INTO header VALUES (?, ?, ?)", row)
     for row in _readable(damaged, "record"):
         sound.execute("INSERT OR IGNORE INTO record VALUES (?, ?, ?, ?)", row)
+    for row in _readable(damaged, "stand_in"):
+        sound.execute("INSERT OR IGNORE INTO stand_in VALUES (?, ?, ?)", row)
     for camera, first_sequence in _bad_headers(sound):
         # What stands under it must not be taken for the header's before.
         sound.execute(
@@ -118,6 +124,12 @@ def _rescue(damaged: sqlite3.Connection, sound: sqlite3.Connection) -> dict[str,
         "DELETE FROM record WHERE camera NOT IN (SELECT id FROM camera) OR NOT EXISTS (SELECT 1 FROM header"
         " WHERE header.camera = record.camera AND first_sequence <= sequence)"
     )
+    sound.execute(
+        "DELETE FROM stand_in WHERE NOT EXISTS (SELECT 1 FROM record WHERE record.camera = stand_in.camera"
+        " AND record.sequence = stand_in.sequence)"
+    )
+    for camera, last_persisted in sound.execute("SELECT id, last_persisted FROM camera").fetchall():
+        _mend(sound, camera, last_persisted)
     # Every sequence after the last that the cloud has is missed, though some of them may have been rejected.
     lost: dict[str, int] = dict(
         sound.execute(
@@ -128,10 +140,16 @@ def _rescue(damaged: sqlite3.Connection, sound: sqlite3.Connection) -> dict[str,
     sound.execute(
         "UPDATE camera SET next_sequence = max(next_sequence, (SELECT coalesce(max(sequence) + 1, 1) FROM record"
         " WHERE camera = id)) + ?, bytes = (SELECT coalesce(sum(length(content)), 0)"
-        " FROM record WHERE camera = id)",
+        " FROM record WHERE camera = id) + (SELECT coalesce(sum(length(content)), 0) FROM stand_in WHERE camera = id)",
         (SKIPPED_SEQUENCES,),
     )
     return lost
+
+
+def _mend(connection: sqlite3.Connection, camera: int, last: int) -> None:
+    """Makes every record that follows a gap stand alone. Args: last, the highest sequence that the cloud has."""
+    while (following := first_waiting(connection, camera, last)) is not None:
+        last = following if following == last + 1 else mend(connection, camera, following - 1).last + 1
 
 
 def _bad_headers(connection: sqlite3.Connection) -> list[tuple[int, int]]:

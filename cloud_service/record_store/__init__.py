@@ -1,10 +1,21 @@
 """The canonical archive: the records themselves, in append-only segment files."""
 
 from cloud_service.record_store.group_commit import GroupCommit
+from cloud_service.record_store.keys import SegmentKeys
 from cloud_service.record_store.position import Position
 from cloud_service.record_store.reading import Chunk
 from cloud_service.record_store.segment import Segment
 from cloud_service.record_store.sequences import SequenceSet
 from cloud_service.record_store.store import CameraSummary, RawRecord, RecordStore
 
-__all__ = ["CameraSummary", "Chunk", "GroupCommit", "Position", "RawRecord", "RecordStore", "Segment", "SequenceSet"]
+__all__ = [
+    "CameraSummary",
+    "Chunk",
+    "GroupCommit",
+    "Position",
+    "RawRecord",
+    "RecordStore",
+    "Segment",
+    "SegmentKeys",
+    "SequenceSet",
+]

@@ -25,6 +25,7 @@ class Chunk:
         header: the segment's.
         records: may be empty when ``ended``.
         next: where to read on.
+        starts: whether they begin with the segment's first.
         ended: whether these are the segment's last.
         damage: what makes the rest of the segment unreadable, if anything does.
     """
@@ -33,6 +34,7 @@ class Chunk:
     header: StreamHeader
     records: list[Record]
     next: Position
+    starts: bool
     ended: bool
     damage: RecordError | None = None
 
@@ -73,14 +75,29 @@ def read(root: Path, segment: Segment, offset: int, end: int, sealed: bool, limi
             break
         records.append(record)
         used += length
+    starts = position == start
     position += used
     ended = sealed and (position == end or damage is not None)
     if not records and not ended:
         return None
     return Chunk(
         segment, header, records, Position(segment.number + 1, 0) if ended else Position(segment.number, position),
-        ended, damage,
+        starts, ended, damage,
     )  # fmt: skip
+
+
+def first(root: Path, segment: Segment) -> Record:
+    """The segment's first record.
+
+    Raises:
+        NotFoundError: the file is gone.
+        RecordError: its start is damaged.
+        StorageError: it cannot be read just now.
+    """
+    chunk = read(root, segment, 0, segment.size, sealed=False, limit=1)
+    if chunk is None:
+        raise RecordError(f"segment {root / segment.path} does not begin with a whole record")
+    return chunk.records[0]
 
 
 def find(root: Path, segment: Segment, sequence: int) -> tuple[StreamHeader, list[Record]]:

@@ -23,6 +23,11 @@ class SequenceSet:
         """The ranges as (first, last), both included, in order."""
         return iter(zip(self._first, self._last, strict=True))
 
+    @property
+    def last(self) -> int:
+        """The highest member; 0 if there is none."""
+        return self._last[-1] if self._last else 0
+
     def add(self, sequence: int) -> None:
         self.add_range(sequence, sequence)
 

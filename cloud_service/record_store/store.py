@@ -13,14 +13,15 @@ from typing import NamedTuple
 from cloud_service.durable import make_folder, storage_error
 from cloud_service.record_store import reading
 from cloud_service.record_store.index import SegmentIndex
+from cloud_service.record_store.keys import SegmentKeys
 from cloud_service.record_store.position import Position
 from cloud_service.record_store.reading import Chunk
 from cloud_service.record_store.recovery import recover, remember
 from cloud_service.record_store.segment import OpenSegment, Segment
 from cloud_service.record_store.sequences import SequenceSet
 from shared.clock import Clock
-from shared.codec.record import Record, StreamHeader
-from shared.errors import NotFoundError
+from shared.codec.record import Kind, Record, StreamHeader
+from shared.errors import NotFoundError, RecordError, ReferenceMissingError, StorageError
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,9 @@ class RecordStore:
     """Append-only segment files below one folder. Thread-safe: one thread at a time appends to a camera, any reads.
 
     Nothing may be appended while segments are sealed.
+
+    Attributes:
+        keys: of the segments that begin with a P record.
     """
 
     def __init__(self, root: Path, index: SegmentIndex, segment_seconds: float, clock: Clock) -> None:
@@ -79,6 +83,7 @@ class RecordStore:
         self._clock = clock
         self._lock = threading.Lock()
         self._logs: dict[str, _Log] = {}
+        self.keys = SegmentKeys(root)
         try:
             make_folder(root)
             recovered = recover(root, index)
@@ -108,6 +113,12 @@ class RecordStore:
         with self._lock:
             held = self._held(camera, epoch)
             return held is not None and sequence in held
+
+    def newest(self, camera: str, epoch: int) -> int:
+        """The sequence of the camera's newest record, if that is of this epoch; else 0."""
+        with self._lock:
+            segments = self._logs[camera].segments if camera in self._logs else []
+            return segments[-1].sequences.last if segments and segments[-1].epoch == epoch else 0
 
     def resume_after(self, camera: str, epoch: int, acknowledged: int) -> int:
         """The last sequence of the unbroken run of persisted records that follows ``acknowledged``."""
@@ -185,18 +196,48 @@ class RecordStore:
         return reading.read(self._root, segment, offset, end, sealed and end == size, limit)
 
     def find(self, camera: str, epoch: int, sequence: int) -> tuple[StreamHeader, list[Record]]:
-        """The record and, before it, those of its segment that it needs to be decoded: from the last I record on.
+        """The record and, before it, those that it needs to be decoded: from the last I record or key on.
 
         Raises:
             NotFoundError: it is not here.
             StorageError: its file cannot be read.
+            ReferenceMissingError: one that it needs is not here.
         """
-        with self._lock:
-            segments = self._logs[camera].segments if camera in self._logs else []
-            segment = next((s for s in reversed(segments) if s.epoch == epoch and sequence in s.sequences), None)
+        segment = self._segment_of(camera, epoch, sequence)
         if segment is None:
             raise NotFoundError(f"there is no frame {sequence} of camera {camera!r}, epoch {epoch}")
-        return reading.find(self._root, segment, sequence)
+        header, chain = reading.find(self._root, segment, sequence)
+        while chain[0].kind is not Kind.I:
+            first = chain[0]
+            if (key := self.keys.read(segment, first)) is not None:
+                return header, [key, *chain[1:]]
+            segment = self._segment_of(camera, epoch, first.sequence - first.reference)
+            if segment is None:
+                raise ReferenceMissingError(
+                    f"frame {sequence} of camera {camera!r} needs record {first.sequence - first.reference}, which is"
+                    " not here"
+                )
+            chain = reading.find(self._root, segment, first.sequence - first.reference)[1] + chain
+        return header, chain
+
+    def standing(self, camera: str, number: int) -> int:
+        """The nearest segment, at or before this one, that can be read by itself; where there is none, this one."""
+        with self._lock:
+            segments = self._logs[camera].segments if camera in self._logs else []
+            before = segments[: bisect_left(segments, number + 1, key=lambda segment: segment.number)]
+        for segment in reversed(before):
+            try:
+                first = reading.first(self._root, segment)
+            except (NotFoundError, StorageError, RecordError):
+                break
+            if first.kind is Kind.I or self.keys.read(segment, first) is not None:
+                return segment.number
+        return number
+
+    def _segment_of(self, camera: str, epoch: int, sequence: int) -> Segment | None:
+        with self._lock:
+            segments = self._logs[camera].segments if camera in self._logs else []
+            return next((s for s in reversed(segments) if s.epoch == epoch and sequence in s.sequences), None)
 
     def _log(self, camera: str) -> _Log:
         with self._lock:

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.archive.storage import ArchiveStorage
 from cloud_service.archive.writer import ArchiveWriter
+from cloud_service.broken_chains import BrokenChains
 from cloud_service.decoding import BatchDecoder
 from cloud_service.engine import InProcessEngine
 from cloud_service.event_feed import EventFeed
@@ -62,12 +63,14 @@ class Reader:
 
     def start(self) -> None:
         """A new process, as far as the disk can tell."""
-        self.problems, self.metrics = WatchedProblems(), Metrics("test")
+        self.problems, self.metrics, self.chains = WatchedProblems(), Metrics("test"), BrokenChains()
         self.store: RecordStore = open_store(self.folder / "records", self.database)
         writer = ArchiveWriter(ArchiveStorage(str(self.folder / "archive")), 32)
-        engine = InProcessEngine(BatchDecoder(self.bundle), self.detector, writer, self.metrics.stage_seconds)
+        engine = InProcessEngine(
+            BatchDecoder(self.bundle, self.store.keys), self.detector, writer, self.metrics.stage_seconds
+        )
         self.pipeline = Pipeline(
-            self.store, engine, self.database, EventFeed(), self.problems, self.metrics, self.clock
+            self.store, engine, self.database, EventFeed(), self.problems, self.metrics, self.clock, self.chains
         )
 
     def append(self, records: list[Record], camera: str = "gate") -> None:

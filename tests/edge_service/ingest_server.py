@@ -1,4 +1,5 @@
-"""A cloud for tests: a real gRPC server with a small, strict IngestService that holds an edge to the protocol."""
+"""A cloud for tests: a real gRPC server with a small, strict IngestService that holds an edge to the protocol. It
+rejects P records whose reference it does not hold."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 import grpc
 from icm.v1 import archive_pb2, archive_pb2_grpc, frame_pb2, ingest_pb2, ingest_pb2_grpc
 
-from shared.codec.record import Record, StreamHeader
+from shared.codec.record import Kind, Record, StreamHeader
 from shared.errors import BusyError, CodecMismatchError
 from shared.rpc.servers import Server
 from shared.rpc.status import abort
@@ -119,8 +120,11 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
             self.most_in_flight = max(self.most_in_flight, in_flight)
             bytes_in_flight += sum(map(len, batch.records))
             self.most_bytes_in_flight = max(self.most_bytes_in_flight, bytes_in_flight)
+            orphans = set()
             for record in new:
-                if record.sequence not in self.rejects:
+                if record.kind is Kind.P and record.sequence - record.reference not in stored:
+                    orphans.add(record.sequence)
+                elif record.sequence not in self.rejects:
                     self.duplicates += record.sequence in stored
                     stored[record.sequence] = record
             await self._notify()
@@ -132,10 +136,10 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
             for record, packed in zip(new, batch.records, strict=True):
                 if record.sequence in self.withholds:
                     continue
-                rejected = record.sequence in self.rejects
+                rejected = record.sequence in self.rejects | orphans
                 state = ingest_pb2.ACK_STATE_REJECTED if rejected else ingest_pb2.ACK_STATE_PERSISTED
                 for _ in range(1 + self.acknowledges_twice):
-                    yield _ack(state, record.sequence, record.sequence)
+                    yield _ack(state, record.sequence, record.sequence, record.sequence in orphans)
                 in_flight -= 1
                 bytes_in_flight -= len(packed)
                 self.last_acknowledged = record.sequence
@@ -151,9 +155,11 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
             self.changed.notify_all()
 
 
-def _ack(state: ingest_pb2.AckState, first: int, last: int) -> Response:
+def _ack(state: ingest_pb2.AckState, first: int, last: int, orphan: bool = False) -> Response:
     reason = ingest_pb2.REJECT_REASON_DAMAGED if state == ingest_pb2.ACK_STATE_REJECTED else None
     detail = "its checksum does not fit" if reason else ""
+    if orphan:
+        reason, detail = ingest_pb2.REJECT_REASON_REFERENCE_MISSING, "send an I record"
     return Response(
         ack=ingest_pb2.Ack(state=state, first_sequence=first, last_sequence=last, reason=reason, detail=detail)
     )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_service.encoding import Codec, FrameEncoder
 from edge_service.rate_control import Aim, RateControl
 from edge_service.spool import CameraSpool
 from shared.clock import ManualClock
@@ -44,6 +47,15 @@ class PlainEncoder:
 
     def forget(self) -> None:
         """Nothing: each frame is coded alone."""
+
+
+def plain_codec(encoder: FrameEncoder | None = None) -> Codec:
+    """A codec of plain encoders, none of whose frames lean on others."""
+
+    def recode_alone(latents: Latents) -> CodedFrame:
+        raise AssertionError("frames of this codec stand alone already")
+
+    return Codec(encoder or PlainEncoder(), recode_alone, CODEC_ID)
 
 
 def fixed_quality(spool: CameraSpool, quality: float = 3.0) -> RateControl:
@@ -82,6 +94,16 @@ def spool_records(spool: CameraSpool, count: int, codec_id: bytes = CODEC_ID, wi
         record = Record(sequence, sequence, Kind.I, 0, 48, 0, bytes(size))
         spool.append(sequence, packed, record.pack(header))
         packed = None
+
+
+def spool_p_records(spool: CameraSpool, count: int, stand_ins: Collection[int] = ()) -> None:
+    """Appends P records under the last header, those of the sequences in ``stand_ins`` with one."""
+    header = header_of(spool)
+    for _ in range(count):
+        sequence = spool.next_sequence
+        alone = Record(sequence, sequence, Kind.I, 0, 48, 0, bytes(5))
+        stand_in = alone.pack(header) if sequence in stand_ins else None
+        spool.append(sequence, None, replace(alone, kind=Kind.P, reference=1).pack(header), stand_in)
 
 
 def write_clip(path: Path, frames: int, width: int = 64, height: int = 48, fps: int = 10) -> None:

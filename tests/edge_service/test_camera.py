@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_service.camera import Camera, Codec
+from edge_service.camera import Camera
 from edge_service.settings import CameraSettings, FileSourceSettings
 from edge_service.sources import make_source
 from edge_service.spool import Spool
 from shared.clock import SystemClock
 from shared.codec.codec import CodedFrame
-from tests.edge_service.parts import CODEC_ID, PlainEncoder, fixed_quality
+from tests.edge_service.parts import PlainEncoder, fixed_quality, plain_codec
 
 
 class BrokenEncoder:
@@ -26,7 +26,7 @@ def camera(clip: Path, encoder, spool: Spool, metrics, problems, loop: bool = Fa
     settings = CameraSettings(name="gate", source=source)
     gate = spool.camera("gate")
     return Camera(
-        settings, make_source(source, SystemClock()), Codec(encoder, CODEC_ID), gate,
+        settings, make_source(source, SystemClock()), plain_codec(encoder), gate,
         fixed_quality(gate), metrics, problems,
         lambda: None,
     )  # fmt: skip

@@ -17,7 +17,7 @@ from edge_service.spool import CameraSpool, Spool
 from shared.clock import ManualClock
 from shared.codec.record import RECORD_OVERHEAD, Record, StreamHeader
 from shared.errors import ImageError, SpoolFullError
-from tests.edge_service.parts import CODEC_ID, PlainEncoder, fixed_quality
+from tests.edge_service.parts import CODEC_ID, fixed_quality, plain_codec
 
 T0 = 1_700_000_000_000_000
 Run = Callable[[Spool, list[Frame]], threading.Event]
@@ -38,7 +38,7 @@ def start(metrics, problems) -> Callable[..., tuple[threading.Thread, threading.
         queue.close()
         stop, gate = threading.Event(), spool.camera("gate")
         rate = rate or fixed_quality(gate)
-        stage = EncodingStage(PlainEncoder(), CODEC_ID, rate, queue, gate, metrics, problems, announce, stop)
+        stage = EncodingStage(plain_codec(), rate, queue, gate, metrics, problems, announce, stop)
         thread = threading.Thread(target=stage.run)
         thread.start()
         return thread, stop

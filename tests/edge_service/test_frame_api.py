@@ -18,7 +18,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from icm.v1 import camera_pb2, camera_pb2_grpc, frame_pb2
 from PIL import Image
 
-from edge_service.camera import Camera, Codec
+from edge_service.camera import Camera
 from edge_service.frame_api import ANSWERS_AHEAD, FrameApi, SubmittedCamera
 from edge_service.settings import CameraSettings, SubmittedSourceSettings
 from edge_service.sources import SubmittedSource
@@ -32,7 +32,7 @@ from shared.rpc.channels import open_channel
 from shared.rpc.servers import Server
 from shared.rpc.status import reason_of
 from tests.edge_service.ingest_server import Ingest, serving
-from tests.edge_service.parts import CODEC_ID, PlainEncoder, fixed_quality
+from tests.edge_service.parts import CODEC_ID, PlainEncoder, fixed_quality, plain_codec
 
 Submit = camera_pb2.SubmitFrameRequest
 Frame = frame_pb2.Frame
@@ -74,7 +74,7 @@ async def edge_on(
         source = SubmittedSource()
         settings = CameraSettings(name="door", source=SubmittedSourceSettings(kind="submitted"))
         rate = fixed_quality(door)
-        camera = Camera(settings, source, Codec(encoder, CODEC_ID), door, rate, metrics, problems, uplink.announce)
+        camera = Camera(settings, source, plain_codec(encoder), door, rate, metrics, problems, uplink.announce)
         threads = ThreadPoolExecutor(2)
         running = asyncio.create_task(camera.run(threads))
         server = Server("127.0.0.1:0", allow_plaintext=False)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_service.spool import FILE_NAME, Spool
+from edge_service.spool import Spool
+from edge_service.spool_folder import FILE_NAME
 from edge_service.spool_repair import SKIPPED_SEQUENCES
 from shared.clock import ManualClock
 from tests.edge_service.parts import spool_records

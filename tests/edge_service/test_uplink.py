@@ -11,11 +11,12 @@ from edge_service.backoff import Backoff
 from edge_service.metrics import EdgeMetrics
 from edge_service.spool import CameraSpool, Spool
 from edge_service.uplink import Uplink
-from shared.errors import UplinkError
+from shared.codec.record import Kind
+from shared.errors import ReferenceMissingError, UplinkError
 from shared.health import Problems
 from shared.rpc.channels import open_channel
 from tests.edge_service.ingest_server import Ingest, serving
-from tests.edge_service.parts import CODEC_ID, OTHER_CODEC_ID, spool_records
+from tests.edge_service.parts import CODEC_ID, OTHER_CODEC_ID, spool_p_records, spool_records
 
 
 @pytest.fixture
@@ -194,6 +195,52 @@ async def test_a_rejected_record_is_counted_with_its_reason_and_not_sent_again(g
     assert [record.sequence for record in ingest.of("gate")] == [1, 2, 4, 5]
     assert sample("icm_edge_dropped_total", camera="gate", reason="rejected_damaged") == 1
     assert sum(ingest.batches) == 5
+
+
+async def test_a_cloud_that_lacks_what_a_record_leans_on_gets_next_what_stands_alone(gate, sending, sample) -> None:
+    spool_records(gate, 1)
+    spool_p_records(gate, 8, stand_ins={5})
+    gate.persisted(1, 2)
+    # A cloud that lost its disk: 3 and 4 lean on what it had.
+    ingest = Ingest()
+    async with serving(ingest) as port, sending(gate, port) as uplink:
+        await uplink.drained()
+    assert [(record.sequence, record.kind) for record in ingest.of("gate")] == [
+        (5, Kind.I), (6, Kind.P), (7, Kind.P), (8, Kind.P), (9, Kind.P),
+    ]  # fmt: skip
+    assert sample("icm_edge_dropped_total", camera="gate", reason="rejected_reference_missing") == 1
+    assert len(ingest.hellos) == 2
+
+
+async def test_after_a_rejection_nothing_leans_on_what_was_rejected(gate, sending) -> None:
+    spool_records(gate, 3)
+    async with serving(Ingest(rejects=frozenset({3}))) as port, sending(gate, port) as uplink:
+        await uplink.drained()
+    with pytest.raises(ReferenceMissingError, match="leans on record 3"):
+        spool_p_records(gate, 1)
+    spool_records(gate, 1)
+    spool_p_records(gate, 1)
+
+
+async def test_records_that_come_fast_share_messages_and_the_first_is_not_held_back(
+    gate, metrics: EdgeMetrics, problems: Problems
+) -> None:
+    ingest = Ingest()
+    async with serving(ingest) as port, asyncio.timeout(20):
+        channel = open_channel(f"127.0.0.1:{port}", allow_plaintext=False)
+        uplink = Uplink(gate, CODEC_ID, channel, metrics, problems, batch_seconds=2.0)
+        task = asyncio.create_task(uplink.run())
+        spool_records(gate, 1)
+        uplink.announce()
+        await ingest.until("gate", 1)
+        for _ in range(5):
+            spool_p_records(gate, 1)
+            uplink.announce()
+        await ingest.until("gate", 6)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await channel.close()
+    assert ingest.batches == [1, 5]
 
 
 async def test_who_waits_for_a_record_hears_that_it_is_persisted_or_why_it_was_rejected(gate, sending) -> None:
