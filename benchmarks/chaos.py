@@ -1,4 +1,5 @@
-"""``icm-bench chaos``: real services behind a real, bad network, killed and cut at random, and nothing may be lost.
+"""``icm-bench chaos``: real services behind a real, bad network, on disks that fill and by clocks that jump, killed and
+cut at random, and nothing may be lost.
 
 A source hands pictures to the edge's frame API and notes which ones it was told are spooled. After every round of
 faults both sides are left in peace until all is delivered, and the cloud's files are compared with the notes.
@@ -25,7 +26,9 @@ from tqdm import tqdm
 
 from benchmarks.fault_proxy import Direction, FaultProxy
 from benchmarks.ledger import Ledger, Name, Verdict, check, stored
+from benchmarks.moved_clock import MovedClock
 from benchmarks.report import RESULTS, print_table, write_json
+from benchmarks.small_disk import SmallDisk
 from deploy.demo.metrics import Metrics
 from deploy.demo.processes import Ports, Service
 from shared.codec.bundle import DEFAULT_BUNDLE
@@ -42,6 +45,9 @@ SUBMIT_SECONDS = 5.0
 PATIENCE_SECONDS = 120.0
 """After which what should have happened by itself has failed."""
 FAULTS_A_ROUND = 8
+DISK_MEGABYTES = {EDGE: 32, CLOUD: 128}
+CLOCK_JUMPS = (-86_400.0, -3_600.0, -5.0, 5.0, 3_600.0, 86_400.0)
+"""How far a service's clock may be off, in seconds. Less than the age at which a spool counts as full."""
 _ANY_PORT = "127.0.0.1:0"
 _POLL_SECONDS = 0.1
 
@@ -62,7 +68,14 @@ records and acknowledgements."""
 
 
 class Chaos:
-    """An edge, a cloud, a bad network between them, and a source. An async context manager."""
+    """An edge, a cloud, a bad network between them, and a source. An async context manager.
+
+    Attributes:
+        ledger: what the source gave and was told.
+        proxy: the network.
+        disks: by service, where it keeps its data; folders like any other where no disk can be mounted.
+        clocks: by service, what it takes for the time of day; the machine's where libfaketime is not installed.
+    """
 
     def __init__(self, folder: Path, bundle: Path) -> None:
         self.ledger = Ledger()
@@ -71,9 +84,15 @@ class Chaos:
         self._services: dict[str, Service] = {}
         self._ports: dict[str, Ports] = {}
         self._turns = {camera: asyncio.Lock() for camera in CAMERAS}
+        folder.mkdir(parents=True, exist_ok=True)
+        self.disks = {name: SmallDisk(folder / name, size) for name, size in DISK_MEGABYTES.items()}
+        self.clocks = {name: MovedClock(folder / f"{name}.clock") for name in DISK_MEGABYTES}
 
     async def __aenter__(self) -> Chaos:
         async with AsyncExitStack() as stack:
+            for disk in self.disks.values():
+                disk.mount()
+                stack.callback(disk.unmount)
             stack.callback(self._kill)
             await self._start(CLOUD)
             self.proxy = FaultProxy(self._ports[CLOUD].grpc)
@@ -122,6 +141,28 @@ class Chaos:
         self.proxy.latency_seconds, self.proxy.bytes_per_second = latency, bytes_per_second
         await asyncio.sleep(seconds)
         self.proxy.latency_seconds, self.proxy.bytes_per_second = 0.0, None
+
+    async def full_disk(self, name: str, seconds: float = 0.0) -> None:
+        """No room left until the service says that it takes no frames, and for so long after that."""
+        before = await self._complaints(name)
+
+        async def noticed() -> bool:
+            return await self._complaints(name) > before
+
+        self.disks[name].fill()
+        # A spool that drains finds room for the next record in what it gave up.
+        self.proxy.half_open = name == EDGE
+        await self._until(noticed)
+        await asyncio.sleep(seconds)
+        self.disks[name].free()
+        self.proxy.half_open = False
+        self.proxy.cut()
+
+    async def _complaints(self, name: str) -> float:
+        metrics = await asyncio.to_thread(Metrics.scrape, self._ports[name].metrics)
+        if name == CLOUD:
+            return metrics.total("icm_cloud_store_failures_total")
+        return metrics.total("icm_edge_frames_total", outcome="refused")
 
     async def progress(self, frames: int = 5) -> None:
         """Waits until the source was told of so many more frames that they are spooled."""
@@ -187,7 +228,8 @@ class Chaos:
         known = self._ports.get(name)
         address = f"127.0.0.1:{known.grpc if known else 0}"
         settings = self._cloud(address) if name == CLOUD else self._edge(address)
-        service = self._services[name] = Service(name, settings, self._folder)
+        environment = self.clocks[name].environment
+        service = self._services[name] = Service(name, settings, self._folder, environment=environment)
         self._ports[name] = await service.listening()
 
     async def _end(self, name: str) -> None:
@@ -238,8 +280,12 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
 
 async def _fault(chaos: Chaos, dice: random.Random) -> str:
     """Does one thing at random; says what."""
-    rare = "kill edge", "kill cloud", "kill both", "end edge", "end cloud", "half-open", "slow"
-    kind = dice.choice((*rare, *("cut",) * 5))
+    kinds = ["kill edge", "kill cloud", "kill both", "end edge", "end cloud", "half-open", "slow", *("cut",) * 5]
+    if all(disk.mounted for disk in chaos.disks.values()):
+        kinds += ["edge's disk full", "cloud's disk full"]
+    if all(clock.environment for clock in chaos.clocks.values()):
+        kinds += ["edge's clock", "cloud's clock"]
+    kind = dice.choice(kinds)
     match kind:
         case "kill edge":
             await chaos.kill(EDGE)
@@ -255,6 +301,14 @@ async def _fault(chaos: Chaos, dice: random.Random) -> str:
             await chaos.half_open(dice.uniform(0.5, 10))
         case "slow":
             await chaos.slow(dice.uniform(2, 5), dice.uniform(0, 0.5), dice.uniform(1_000, 50_000))
+        case "edge's disk full":
+            await chaos.full_disk(EDGE, dice.uniform(1, 5))
+        case "cloud's disk full":
+            await chaos.full_disk(CLOUD, dice.uniform(1, 5))
+        case "edge's clock":
+            chaos.clocks[EDGE].jump(dice.choice(CLOCK_JUMPS))
+        case "cloud's clock":
+            chaos.clocks[CLOUD].jump(dice.choice(CLOCK_JUMPS))
         case _:
             await chaos.cut(dice.choice(("up", "down")), round(10 ** dice.uniform(0, 4)))
     return kind
@@ -281,7 +335,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="icm-bench chaos", description=__doc__)
     parser.add_argument("--minutes", type=float, default=5.0, help="how long (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the random faults (default: %(default)s)")
-    parser.add_argument("--folder", type=Path, help="keep the services' folders and logs here")
+    parser.add_argument("--folder", type=Path, help="keep the services' logs here")
     parser.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE)
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)

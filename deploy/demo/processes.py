@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -32,13 +34,21 @@ class Ports:
 class Service:
     """A running ``icm-edge`` or ``icm-cloud``; what it logs goes to a file."""
 
-    def __init__(self, name: str, settings: Mapping[str, Any], folder: Path, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: Mapping[str, Any],
+        folder: Path,
+        options: Sequence[str] = (),
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         """Writes the settings to ``folder`` and starts the service with them.
 
         Args:
             name: the command, such as ``icm-edge``.
             settings: as in the service's YAML file.
             options: further arguments of ``run``.
+            environment: variables beside this process's own.
 
         Raises:
             IcmError: the command is not installed.
@@ -54,7 +64,7 @@ class Service:
             try:
                 self.process = subprocess.Popen(
                     [command, "run", "--config", settings_path, *options],
-                    stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **environment},
                 )  # fmt: skip
             except OSError as error:
                 raise IcmError(f"cannot start {command}: {error.strerror}; is the project installed here?") from None

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from benchmarks.chaos import CLOUD, CUTS, EDGE, Chaos
 
 
@@ -26,3 +28,33 @@ async def test_what_was_acknowledged_survives_kills_and_a_network_that_fails_in_
     assert verdict.kept, verdict
     assert verdict.stored >= verdict.acknowledged >= 2 * len(CUTS)
     assert chaos.proxy.cuts >= len(CUTS)
+
+
+@pytest.mark.parametrize("name", [EDGE, CLOUD])
+async def test_a_disk_that_fills_up_holds_frames_back_and_costs_none_that_was_acknowledged(
+    tmp_path: Path, bundle: Path, name: str
+) -> None:
+    async with Chaos(tmp_path, bundle) as chaos:
+        if not chaos.disks[name].mounted:
+            pytest.skip("only root can mount a small disk")
+        await chaos.progress()
+        await chaos.full_disk(name)
+        await chaos.progress()
+        verdict = await chaos.finish()
+    assert verdict.kept, verdict
+    assert verdict.acknowledged >= 10
+
+
+async def test_clocks_that_jump_change_neither_order_nor_identity(tmp_path: Path, bundle: Path) -> None:
+    async with Chaos(tmp_path, bundle) as chaos:
+        if not chaos.clocks[EDGE].environment:
+            pytest.skip("needs libfaketime")
+        for name, seconds in ((EDGE, 86_400.0), (CLOUD, -86_400.0), (EDGE, -3_600.0), (CLOUD, 3_600.0)):
+            await chaos.progress()
+            chaos.clocks[name].jump(seconds)
+        await chaos.progress()
+        await chaos.kill(EDGE, CLOUD)
+        await chaos.progress()
+        verdict = await chaos.finish()
+    assert verdict.kept, verdict
+    assert verdict.acknowledged >= 30
