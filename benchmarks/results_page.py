@@ -10,14 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import RESULTS
+from benchmarks.results_notes import NOTES, TITLES
 
-TITLES = {
-    "rate_accuracy": "Bits against detection",
-    "speed": "What a frame costs",
-    "cost": "What the services cost",
-    "load": "Many cameras on one cloud",
-    "chaos": "Kills and cuts",
-}
 _INTRODUCTION = """# Results
 
 Written by `icm-bench results-page` from the JSON files in `benchmarks/results/`. Each section names the command that
@@ -41,25 +35,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _section(name: str, title: str, figures: dict[str, Any], options: argparse.Namespace) -> str:
-    tables = [value for value in figures.values() if isinstance(value, list) and value and isinstance(value[0], dict)]
     facts = ", ".join(f"{key} {_plain(value)}" for key, value in figures.items() if not isinstance(value, list))
     lines = [f"## {title}", "", f"`icm-bench {name.replace('_', '-')}`: {facts}.", ""]
-    plot = options.results / f"{name}.png"
-    if plot.exists():
-        images = options.page.parent / "images"
-        images.mkdir(parents=True, exist_ok=True)
-        shutil.copy(plot, images / plot.name)
-        lines += [f"![{title}](images/{plot.name})", ""]
-    for rows in tables:
-        columns = list(dict.fromkeys(column for row in rows for column in row))
-        lines.append("| " + " | ".join(column.replace("_", " ") for column in columns) + " |")
-        lines.append("|" + "---|" * len(columns))
-        lines += ["| " + " | ".join(_plain(row.get(column, "")) for column in columns) + " |" for row in rows]
-        lines.append("")
+    if name in NOTES:
+        lines += [NOTES[name], ""]
+    for plot in (options.results / f"{name}.png", *sorted(options.results.glob(f"{name}_*.png"))):
+        if plot.exists():
+            images = options.page.parent / "images"
+            images.mkdir(parents=True, exist_ok=True)
+            shutil.copy(plot, images / plot.name)
+            lines += [f"![{title}](images/{plot.name})", ""]
+    for value in figures.values():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            lines += [*_table(value), ""]
     return "\n".join(lines)
+
+
+def _table(rows: list[dict[str, Any]]) -> list[str]:
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    lines = ["| " + " | ".join(column.replace("_", " ") for column in columns) + " |", "|" + "---|" * len(columns)]
+    return lines + ["| " + " | ".join(_plain(row.get(column, "")) for column in columns) + " |" for row in rows]
 
 
 def _plain(value: Any) -> str:
     if isinstance(value, dict):
         return "(" + ", ".join(f"{key} {_plain(item)}" for key, item in value.items()) + ")"
+    if value is None:
+        return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -14,12 +14,18 @@ from PIL import Image
 from benchmarks import detectors
 from benchmarks.cli import main
 from benchmarks.comparison import Curves, bd_rows, finetuning_rows
-from benchmarks.measurement import RESAMPLES, Measurement, Measurements, resamples
+from benchmarks.measurement import Measurement, Measurements, resamples
 from benchmarks.picture_codecs.base import Picture
 from benchmarks.picture_codecs.files import FileCodec
 from training.evaluation.detection import Detections, load_photos
 
+SAMPLES = 20
 RED = np.array([200, 30, 30])
+
+
+@pytest.fixture(autouse=True)
+def few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.measurement.RESAMPLES", SAMPLES)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +64,7 @@ def measurement(bits: float, worth: float) -> Measurement:
     random = np.random.default_rng(1)
     return Measurement(
         np.full(4, round(1000 * bits)), np.full(4, 1000), np.full(4, 30.0),
-        np.array([worth, worth]), worth + random.normal(0, 0.01, (RESAMPLES, 2)),
+        np.array([worth, worth]), worth + random.normal(0, 0.01, (SAMPLES, 2)),
     )  # fmt: skip
 
 
@@ -82,7 +88,7 @@ def test_other_photos_are_measured_anew(folder: Path, tmp_path: Path) -> None:
 
 def test_every_codec_and_detector_sees_the_same_samples() -> None:
     assert np.array_equal(resamples(9), resamples(9))
-    assert resamples(9).shape == (RESAMPLES, 9)
+    assert resamples(9).shape == (SAMPLES, 9)
 
 
 def test_half_the_bits_for_the_same_worth_is_minus_fifty_per_cent_in_every_sample() -> None:

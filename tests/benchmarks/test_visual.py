@@ -1,4 +1,4 @@
-"""``icm-bench visual``: a decoder beside the one before finetuning, on the same bits, and the control that must fail."""
+"""``icm-bench visual``: a decoder beside the one before finetuning, on the same bits, and a control that must fail."""
 
 from __future__ import annotations
 

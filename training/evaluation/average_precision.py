@@ -30,7 +30,8 @@ class MatchedDetections:
         self._count = len(photos)
         self._matches: list[Any] = []
         truths, boxes = _as_coco(photos, found)
-        if not boxes:
+        self._classes = sorted({truth["category_id"] for truth in truths["annotations"]})
+        if not boxes or not self._classes:
             return
         with contextlib.redirect_stdout(io.StringIO()):
             truth = COCO(truths)
@@ -41,6 +42,8 @@ class MatchedDetections:
             # Of what COCO reports, mAP needs only boxes of any size and up to 100 of them.
             evaluation.params.areaRng, evaluation.params.areaRngLbl = evaluation.params.areaRng[:1], ["all"]
             evaluation.params.maxDets = [100]
+            # A class without an object anywhere has no precision.
+            evaluation.params.catIds = self._classes
             evaluation.evaluate()
         self._parameters = evaluation._paramsEval
         # One match a class and photo, classes outside, photos inside.
@@ -55,7 +58,7 @@ class MatchedDetections:
         if not self._matches:
             return Precision(0.0, 0.0)
         numbers = range(self._count) if chosen is None else chosen.tolist()
-        matches = [self._matches[kind * self._count + photo] for kind in range(CLASSES) for photo in numbers]
+        matches = [self._matches[kind * self._count + photo] for kind in range(len(self._classes)) for photo in numbers]
         parameters = self._parameters
         parameters.imgIds = list(range(len(numbers)))
         precision = np.asarray(matching.COCOevalAccumulate(parameters, matches)["precision"])
@@ -63,7 +66,7 @@ class MatchedDetections:
 
 
 def _mean_of_defined(precision: NDArray[np.float64]) -> float:
-    """Classes without any object are marked -1 and do not count."""
+    """Classes without any object in the sample are marked -1 and do not count."""
     defined = precision[precision > -1]
     return float(defined.mean()) if defined.size else 0.0
 

@@ -1,0 +1,46 @@
+"""What the results page says beside the figures: what was counted, where the parts come from, how to read a column."""
+
+from __future__ import annotations
+
+TITLES = {
+    "rate_accuracy": "Bits against detection",
+    "visual": "What a person sees",
+    "training_log": "How training went",
+    "video": "A still camera against video codecs",
+    "speed": "What a frame costs",
+    "cost": "What the services cost",
+    "load": "Many cameras on one cloud",
+    "chaos": "Kills and cuts",
+}
+"""By JSON file, in the order of the page."""
+
+NOTES = {
+    "rate_accuracy": """\
+Detectors are frozen and were seen by no training: yolo26n and yolov8n, which
+`python -m deploy.demo.assets --weights --older` fetches, and YOLOX-nano from github.com/Megvii-BaseDetection/YOLOX.
+mAP over the photos' boxes by faster-coco-eval, which computes what pycocotools does.
+
+What is counted: JPEG (optimised, progressive), WebP (method 6) and AVIF (speed 4) as the files that Pillow writes, with
+AVIF's container (275 bytes, 0.007 bpp); HEVC (x265, preset slow, fixed quantiser) and VVC (VVenC, preset medium) as one
+intra picture's elementary stream with its parameter sets, without a container; ours as the file of one picture, stream
+header and record. All but ours have chroma at half resolution. No package registry has a VVC encoder; VVenC is built
+from its public source, github.com/fraunhoferhhi/vvenc, and given as `--vvenc`.
+
+Intervals are 95 % bootstrap intervals over the photos, 200 samples, the same for every codec. `map low` and `map high`
+say what another choice of photos could give; since codecs share their photos, what tells them apart are the paired
+intervals of the BD-rates. A BD-rate is the mean difference in bits at equal detection, in per cent; below zero ours
+takes fewer. It is averaged over the detection from `from` to `to`, which both curves reach, by the package
+`bjontegaard` (pchip) on those points of a curve that find more than all cheaper ones. `change` is what finetuning the
+decoder did to mAP at the same bits, in per cent, the mean over the levels.""",
+    "visual": """\
+`psnr` is the mean over pictures; of objects (COCO's polygons) and of what is around them PSNR is taken over all their
+pixels. `perceptual` is the LPIPS distance in a shift-tolerant AlexNet, 0 for equal pictures.
+
+`C2` to `C16` are the 95 % bootstrap upper bounds of C_s(decoded) - C_s(original) in dB: how far harmonics of a pattern
+that repeats every s pixels stand out of their surroundings in the power spectrum of the luma. With all below 1 dB the
+checkerboard counts as gone. The control is the same test on the originals with a pattern of half a grey level at one
+stride, which it must find there.""",
+    "training_log": """\
+The last figures of each stage, means over the last twentieth of its log; the plots show the whole of it.""",
+}
+"""By JSON file; sections without a note have none."""
