@@ -44,6 +44,9 @@ from shared.health import Problems
 
 log = logging.getLogger(__name__)
 MAX_EPOCH = (1 << 63) - 1
+RECEIVED_SECONDS = 1.0
+"""Records that the disk keeps waiting for so long are acknowledged as received. Before that, PERSISTED says enough:
+a message for each record would cost the cloud a third of its time."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,11 @@ class Session:
         self.ended = asyncio.Event()
         self._outgoing: asyncio.Queue[_Answer | Exception | None] = asyncio.Queue()
         self._receiving: asyncio.Task[None] | None = None
-        self._appending: asyncio.Task[list[bool]] | None = None
+        self._appending: asyncio.Future[list[bool]] | None = None
+        self._persisted = desk.metrics.records.labels(self.camera, "persisted")
+        self._duplicate = desk.metrics.records.labels(self.camera, "duplicate")
+        self._received_bytes = desk.metrics.received_bytes.labels(self.camera)
+        self._capture_to_persisted = desk.metrics.capture_to_persisted.labels(self.camera)
         if hello.HasField("send_time"):
             self._compare_clocks(hello.send_time)
 
@@ -168,7 +175,7 @@ class Session:
         async for request in requests:
             if request.WhichOneof("message") != "batch":
                 raise ProtocolError("after the Hello, every message must hold a batch of records")
-            self._desk.metrics.received_bytes.labels(self.camera).inc(request.ByteSize())
+            self._received_bytes.inc(request.ByteSize())
             self._take(request.batch)
         self._end_input()
 
@@ -181,7 +188,6 @@ class Session:
         header = self._header
         if header is None:
             raise ProtocolError("the first batch of a stream must hold a stream header")
-        received = SequenceSet()
         for packed in batch.records:
             try:
                 if isinstance(header, RecordError):
@@ -193,9 +199,6 @@ class Session:
             self._last_sequence = record.sequence
             self._in_flight.add(record.sequence)
             self._pending.append((header, RawRecord(record, packed)))
-            received.add(record.sequence)
-        for first, last in received:
-            self._send(Ack(state=ACK_STATE_RECEIVED, first_sequence=first, last_sequence=last))
         self._changed.set()
 
     def _compare_clocks(self, sent: Timestamp) -> None:
@@ -280,32 +283,43 @@ class Session:
 
     async def _commit(self, header: StreamHeader, records: Sequence[RawRecord]) -> list[bool]:
         """Waits until the disk took the records, however long that is; the credit bounds what waits."""
-        problems = self._desk.problems
+        problems, told = self._desk.problems, False
         while True:
             try:
-                self._appending = asyncio.ensure_future(self._desk.commit.append(header, records))
-                outcomes = await asyncio.shield(self._appending)
+                # Waited for in this way, since it goes on even if this stream ends first.
+                self._appending = self._desk.commit.append(header, records)
+                done, _ = await asyncio.wait((self._appending,), timeout=None if told else RECEIVED_SECONDS)
+                if not done:
+                    told = self._say_received(records)
+                    await asyncio.wait((self._appending,))
+                outcomes = self._appending.result()
             except StorageError as error:
                 self._desk.metrics.store_failures.labels(self.camera).inc()
                 if problems.report("record store", str(error)):
                     log.error("not acknowledging, trying again every %g s: %s", self._desk.retry_seconds, error)
                 if self._input_over.is_set():
                     raise
+                told = told or self._say_received(records)
                 await asyncio.sleep(self._desk.retry_seconds)
             else:
                 if problems.clear("record store"):
                     log.info("the record store takes records again")
                 return outcomes
 
+    def _say_received(self, records: Sequence[RawRecord]) -> bool:
+        for first, last in SequenceSet((raw.record.sequence, raw.record.sequence) for raw in records):
+            self._send(Ack(state=ACK_STATE_RECEIVED, first_sequence=first, last_sequence=last))
+        return True
+
     def _acknowledge(self, records: Sequence[RawRecord], outcomes: Sequence[bool]) -> None:
-        metrics, now = self._desk.metrics, self._desk.clock.now_us()
+        now = self._desk.clock.now_us()
         persisted = SequenceSet()
         for (record, _), new in zip(records, outcomes, strict=True):
             persisted.add(record.sequence)
             self._in_flight.discard(record.sequence)
-            metrics.records.labels(self.camera, "persisted" if new else "duplicate").inc()
+            (self._persisted if new else self._duplicate).inc()
             if new:
-                metrics.capture_to_persisted.labels(self.camera).observe(max(0, now - record.capture_us) / 1e6)
+                self._capture_to_persisted.observe(max(0, now - record.capture_us) / 1e6)
         settled, size = len(records), sum(len(packed) for _, packed in records)
         for first, last in persisted:
             self._send(Ack(state=ACK_STATE_PERSISTED, first_sequence=first, last_sequence=last), settled, size)

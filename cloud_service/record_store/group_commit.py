@@ -33,15 +33,16 @@ class _Pending:
     done: asyncio.Future[list[bool]]
 
     def resolve(self, outcome: list[bool] | StorageError) -> None:
-        def set_result() -> None:
-            if self.done.cancelled():
-                return
-            if isinstance(outcome, StorageError):
-                self.done.set_exception(outcome)
-            else:
-                self.done.set_result(outcome)
+        """On the event loop's thread."""
+        if self.done.cancelled():
+            return
+        if isinstance(outcome, StorageError):
+            self.done.set_exception(outcome)
+        else:
+            self.done.set_result(outcome)
 
-        self.done.get_loop().call_soon_threadsafe(set_result)
+
+_Outcomes = list[tuple[_Pending, "list[bool] | StorageError"]]
 
 
 class GroupCommit:
@@ -76,11 +77,11 @@ class GroupCommit:
         self._queue.put(None)
         self._thread.join()
 
-    async def append(self, header: StreamHeader, records: Sequence[RawRecord]) -> list[bool]:
-        """Returns when the records are on the disk; returns and raises what ``RecordStore.append`` does."""
+    def append(self, header: StreamHeader, records: Sequence[RawRecord]) -> asyncio.Future[list[bool]]:
+        """Done when the records are on the disk, with what ``RecordStore.append`` returns or raises."""
         done: asyncio.Future[list[bool]] = asyncio.get_running_loop().create_future()
         self._queue.put(_Pending(header, records, done))
-        return await done
+        return done
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -119,21 +120,23 @@ class GroupCommit:
         with timed(self._persist_seconds):
             ordered = sorted(group, key=lambda pending: pending.header.camera)
             cameras = [list(camera) for _, camera in groupby(ordered, key=lambda pending: pending.header.camera)]
-            for _ in self._writers.map(self._commit_camera, cameras):
-                pass
+            outcomes = [outcome for camera in self._writers.map(self._commit_camera, cameras) for outcome in camera]
+        # All at once: to wake the loop for each stream costs more than what it then has to say.
+        outcomes[0][0].done.get_loop().call_soon_threadsafe(_resolve, outcomes)
 
-    def _commit_camera(self, pending: list[_Pending]) -> None:
-        for header, run in groupby(pending, key=lambda item: item.header):
-            self._commit_run(header, list(run))
+    def _commit_camera(self, pending: list[_Pending]) -> _Outcomes:
+        runs = [(header, list(run)) for header, run in groupby(pending, key=lambda item: item.header)]
+        return [outcome for header, run in runs for outcome in self._commit_run(header, run)]
 
-    def _commit_run(self, header: StreamHeader, run: list[_Pending]) -> None:
+    def _commit_run(self, header: StreamHeader, run: list[_Pending]) -> _Outcomes:
         records = [raw for pending in run for raw in pending.records]
         try:
-            outcomes = self._store.append(header, records)
+            outcomes = iter(self._store.append(header, records))
         except StorageError as error:
-            for pending in run:
-                pending.resolve(error)
-            return
-        taken = iter(outcomes)
-        for pending in run:
-            pending.resolve([next(taken) for _ in pending.records])
+            return [(pending, error) for pending in run]
+        return [(pending, [next(outcomes) for _ in pending.records]) for pending in run]
+
+
+def _resolve(outcomes: _Outcomes) -> None:
+    for pending, outcome in outcomes:
+        pending.resolve(outcome)

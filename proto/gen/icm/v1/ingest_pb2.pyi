@@ -29,7 +29,7 @@ class _AckStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AckState.Val
     ACK_STATE_UNSPECIFIED: _AckState.ValueType  # 0
     """Not used."""
     ACK_STATE_RECEIVED: _AckState.ValueType  # 1
-    """In the cloud's memory. The edge must keep it."""
+    """In the cloud's memory, while the disk keeps it waiting. The edge must keep it."""
     ACK_STATE_PERSISTED: _AckState.ValueType  # 2
     """On the cloud's disk. The edge may delete it."""
     ACK_STATE_REJECTED: _AckState.ValueType  # 3
@@ -41,7 +41,7 @@ class AckState(_AckState, metaclass=_AckStateEnumTypeWrapper):
 ACK_STATE_UNSPECIFIED: AckState.ValueType  # 0
 """Not used."""
 ACK_STATE_RECEIVED: AckState.ValueType  # 1
-"""In the cloud's memory. The edge must keep it."""
+"""In the cloud's memory, while the disk keeps it waiting. The edge must keep it."""
 ACK_STATE_PERSISTED: AckState.ValueType  # 2
 """On the cloud's disk. The edge may delete it."""
 ACK_STATE_REJECTED: AckState.ValueType  # 3
