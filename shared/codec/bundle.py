@@ -25,7 +25,7 @@ from shared.codec.temporal import TemporalModel
 from shared.codec.transforms import Analysis, HyperAnalysis, Synthesis
 from shared.errors import BundleError, IcmError, RecordError, ReferenceMissingError
 
-DEFAULT_BUNDLE = Path(__file__).parents[2] / "models" / "base-1"
+DEFAULT_BUNDLE = Path(__file__).parents[2] / "models" / "icm-1"
 """The bundle that ships with the project."""
 FORMAT = 1
 MANIFEST = "manifest.json"
