@@ -13,7 +13,7 @@ from benchmarks.picture_codecs.base import Picture
 from benchmarks.picture_codecs.planes import decode_stream, to_yuv
 from shared.errors import ConfigError
 
-QUANTISERS = (52, 47, 42, 37, 32, 27)
+QUANTISERS = (47, 42, 37, 32, 27)
 
 
 class VvcIntra:
@@ -42,7 +42,7 @@ class VvcIntra:
             command = [
                 str(self._program), "--input", str(raw), "--size", f"{frame.width}x{frame.height}", "--frames", "1",
                 "--format", "yuv420", "--internal-bitdepth", "8", "--preset", "medium", "--qp", str(self._quantiser),
-                "--qpa", "0", "--intraperiod", "1", "--threads", "1", "--sei", "0", "--output", str(coded),
+                "--qpa", "0", "--intraperiod", "1", "--threads", "1", "--hrdparameterspresent", "0", "--output", str(coded),
             ]  # fmt: skip
             try:
                 subprocess.run(command, check=True, capture_output=True, text=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,19 @@ def test_codecs_that_may_give_other_bits_or_pixels_are_kept_under_other_names(bu
     codecs = [codec for pair in pairs(bundle) for codec in pair]
     assert len({codec.key for codec in codecs}) == len(codecs)
     assert all(Path(codec.key).name == codec.key for codec in codecs)
+
+
+def test_a_vvc_stream_is_seen_as_it_was_coded() -> None:
+    """The stream is one that VVenC made of this ramp; the encoder itself comes from no package registry."""
+    rows, columns = np.mgrid[:45, :63]
+    ramp = np.stack([4 * columns, 5 * rows, 200 - 2 * rows - columns], -1).clip(0, 255).astype(np.uint8)
+    coded = base64.b64decode(
+        "AAAAAQB5AA2CEIAAgIIMfSoD6bdMjSKTecJsrGCBBOCr/0uy/zkCAAAAAQCBAABBBiJgM+wIAAABAEHEASAFeA97X1tU1ba2xwYfsFrqz5bbzf0i"
+        "nbzYBis+Vm7sLaBvE9Vn9IWe"
+    )
+    decoded = VvcIntra(40, Path("vvencapp")).decode(coded, 63, 45)
+    assert decoded.shape == ramp.shape
+    assert peak_ratio(ramp, decoded) > 37
 
 
 def test_a_missing_vvc_encoder_is_named(picture: Picture, tmp_path: Path) -> None:
