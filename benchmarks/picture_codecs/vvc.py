@@ -42,7 +42,8 @@ class VvcIntra:
             command = [
                 str(self._program), "--input", str(raw), "--size", f"{frame.width}x{frame.height}", "--frames", "1",
                 "--format", "yuv420", "--internal-bitdepth", "8", "--preset", "medium", "--qp", str(self._quantiser),
-                "--qpa", "0", "--intraperiod", "1", "--threads", "1", "--hrdparameterspresent", "0", "--output", str(coded),
+                "--qpa", "0", "--intraperiod", "1", "--hrdparameterspresent", "0", "--threads", "1",
+                "--output", str(coded),
             ]  # fmt: skip
             try:
                 subprocess.run(command, check=True, capture_output=True, text=True)
