@@ -11,6 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from tests.training.feature_weights import write_random_weights
 from training.cli import main
 
 SMOKE = Path(__file__).parents[2] / "training/configs/smoke.yaml"
@@ -58,6 +59,12 @@ def trained(photos: Path, coco_instances: Path, tmp_path_factory: pytest.TempPat
     assert main(["base", "--config", str(half), "--folder", str(folder)]) == 0
     assert main(["base", "--config", str(whole), "--folder", str(folder)]) == 0
     return folder
+
+
+@pytest.fixture(scope="session")
+def feature_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of the perceptual distance's network, in place of the fetched ones."""
+    return write_random_weights(tmp_path_factory.mktemp("features") / "network.pth")
 
 
 def smoke_config(path: Path, **changes: dict[str, Any]) -> Path:

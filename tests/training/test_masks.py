@@ -9,8 +9,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from shared.errors import ConfigError
 from training.data import Crops, pack
-from training.masks import coco_labels, polygon_mask, read_masks, unpack, write_masks, yolo_labels
+from training.masks import (
+    MaskSources,
+    coco_labels,
+    mask_file,
+    polygon_mask,
+    read_masks,
+    unpack,
+    write_masks,
+    yolo_labels,
+)
 
 SQUARE = [0.25, 0.25, 0.75, 0.25, 0.75, 0.75, 0.25, 0.75]
 
@@ -53,6 +63,27 @@ def test_labels_win_over_the_model(shard: Path) -> None:
     packed = zip(photos, read_masks(shard, photos), strict=True)
     shares = [unpack(bits, photo["height"], photo["width"]).mean() for photo, bits in packed]
     assert shares == [pytest.approx(0.25, abs=0.01), 1.0]
+
+
+def test_a_photo_without_labels_needs_a_model_and_is_named(shard: Path) -> None:
+    before = mask_file(shard).read_bytes()
+    with pytest.raises(ConfigError, match=r"b\.png has no labels: give a segmentation model"):
+        write_masks(shard, None, {"a.png": [SQUARE]})
+    assert mask_file(shard).read_bytes() == before
+
+
+def test_labels_of_every_photo_need_no_model(shard: Path) -> None:
+    write_masks(shard, None, {"a.png": [SQUARE], "b.png": []})
+    photos = json.loads(shard.with_suffix(".json").read_text())
+    packed = zip(photos, read_masks(shard, photos), strict=True)
+    assert [unpack(bits, photo["height"], photo["width"]).any() for photo, bits in packed] == [True, False]
+
+
+def test_mask_sources_that_are_not_there_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--coco-labels"):
+        MaskSources().check()
+    with pytest.raises(ConfigError, match=str(tmp_path / "none.json")):
+        MaskSources(coco_labels=tmp_path / "none.json").check()
 
 
 def test_yolo_labels_are_polygons_by_photo_name(tmp_path: Path) -> None:
