@@ -70,7 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     features = FrozenFeatures(
         assets.fetch(assets.FEATURE_WEIGHTS, assets.CACHE, lambda text: print(text, file=sys.stderr))
     )
-    rows, changes, controls = [], [], []
+    rows: list[dict[str, Any]] = []
+    changes: list[dict[str, Any]] = []
+    controls: list[dict[str, Any]] = []
     for folder in options.pictures:
         pictures = _read(folder, options.first)
         for level in map(float, options.levels.split(",")):

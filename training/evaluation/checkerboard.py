@@ -93,7 +93,8 @@ def plant_grid(picture: NDArray[np.uint8], stride: int, amplitude: float = 0.5) 
     signs = np.random.default_rng(stride).permutation(np.resize([-amplitude, amplitude], stride * stride))
     tile = signs.reshape(stride, stride)
     pattern = np.tile(tile, (-(-height // stride), -(-width // stride)))[:height, :width]
-    return picture + pattern[:, :, np.newaxis]
+    planted: NDArray[np.float64] = picture + pattern[:, :, np.newaxis]
+    return planted
 
 
 def _spectra(pictures: Sequence[NDArray[np.generic]], size: int) -> NDArray[np.float64]:

@@ -66,12 +66,12 @@ def likeness(
         features: the network of the perceptual distance.
     """
     error = np.square(decoded.astype(np.float64) - original).sum(2)
-    regions = (None, None) if mask is None else (_region(error[mask]), _region(error[~mask]))
+    objects, background = (None, None) if mask is None else (_region(error[mask]), _region(error[~mask]))
     with torch.inference_mode():
         first, second = _tensor(original), _tensor(decoded)
         structure = float(ms_ssim(second, first, data_range=255))
         distance = float(features(second / 255, first / 255))
-    return Likeness(_region(error), *regions, structure, distance)
+    return Likeness(_region(error), objects, background, structure, distance)
 
 
 def _region(error: NDArray[np.float64]) -> Region:
