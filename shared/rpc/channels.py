@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 
 from shared.rpc.reloading_channel import ReloadingChannel
-from shared.rpc.servers import MAX_MESSAGE_BYTES, check_plaintext
+from shared.rpc.servers import MAX_MESSAGE_BYTES, WINDOW_OPTIONS, check_plaintext
 from shared.rpc.tls import MutualTlsSettings, watched_channel_credentials
 
 _OPTIONS = [
@@ -13,6 +13,7 @@ _OPTIONS = [
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
+    *WINDOW_OPTIONS,
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 5_000),
 ]

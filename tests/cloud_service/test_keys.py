@@ -223,6 +223,22 @@ async def test_a_repeated_p_record_is_a_duplicate_and_not_an_orphan(
     assert (cloud.count("persisted"), cloud.count("duplicate")) == (5, 2)
 
 
+async def test_a_camera_whose_records_cannot_be_decoded_is_asked_for_an_i_record(
+    cloud: Cloud, of: StreamHeader, records: list[Record], coded: list[CodedFrame]
+) -> None:
+    uplink = cloud.uplink()
+    await uplink.hello(of)
+    await uplink.send(of, records[:3], of)
+    await uplink.until(3)
+    cloud.chains.report("gate", of.epoch, 3)
+    await uplink.send(None, records[3:4], of)
+    ack = await uplink.until(4)
+    assert (ack.state, ack.reason) == (ACK_STATE_REJECTED, REJECT_REASON_REFERENCE_MISSING)
+    assert "one is lost or damaged here; send an I record" in ack.detail
+    await uplink.send(None, [coded[0].record(5, records[4].capture_us)], of)
+    assert (await uplink.until(5)).state != ACK_STATE_REJECTED
+
+
 async def test_a_stream_goes_on_after_a_restart_of_the_cloud_with_a_p_record(
     loaded: Bundle, tmp_path: Path, database: Engine, of: StreamHeader, records: list[Record]
 ) -> None:
