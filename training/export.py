@@ -70,7 +70,7 @@ def export_bundle(checkpoint: Path, run: Path, folder: Path, figures: dict[str, 
     for name in TEMPORAL:
         shutil.copyfile(moving / name, folder / name)
     tables = dict(np.load(made / quantise.TABLES)) | dict(np.load(moving / quantise.TABLES))
-    np.savez_compressed(folder / "entropy.npz", **tables)  # type: ignore[arg-type]
+    np.savez_compressed(folder / "entropy.npz", **tables)
     export_encoder(codec, folder)
     names = [*DECIDE_BITS, DECODER]
     if (finetuned := run / f"{finetune.NAME}.pt").exists():
@@ -120,7 +120,13 @@ def export_synthesis(synthesis: SynthesisTransform, path: Path) -> None:
 def _export(module: nn.Module, inputs: tuple[Tensor, ...], path: Path, shapes: Any) -> None:
     program = torch.onnx.export(module.eval(), inputs, dynamo=True, dynamic_shapes=shapes, verbose=False)
     assert program is not None
-    program.save(str(path), external_data=False)
+    model = program.model_proto
+    # How it came about differs from run to run, names this machine's folders, and must not decide the codec id.
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    path.write_bytes(model.SerializeToString(deterministic=True))
 
 
 def _described(path: Path) -> BundleFile:
