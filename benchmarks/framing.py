@@ -30,7 +30,7 @@ FPS = 10
 WIDTH, HEIGHT = 160, 96
 SEGMENT_HEADER_BYTES = 52
 """Of IPv4, 20, and of TCP with time stamps, 32."""
-BATCH_SECONDS = "0,0.25,1"
+BATCH_SECONDS = "0,0.25,0.5,1,2"
 _ANY_PORT = "127.0.0.1:0"
 
 

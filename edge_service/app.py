@@ -28,6 +28,7 @@ from shared.codec.bundle import Bundle
 from shared.codec.codec import Encoder, recode_alone
 from shared.errors import ConfigError
 from shared.health import Problems
+from shared.rpc.certificate_expiry import watch_certificates
 from shared.rpc.channels import open_channel
 from shared.rpc.limits import REFUSALS, ClientLimits
 from shared.rpc.servers import Server, check_plaintext, is_loopback
@@ -115,6 +116,8 @@ class Edge:
             server = self._server()
             channel = open_channel(settings.cloud.address, settings.cloud.allow_plaintext, settings.cloud.tls)
             stack.push_async_callback(channel.close)
+            sides = {"uplink": settings.cloud.tls, "frame_api": settings.frame_api.tls}
+            watch_certificates(self._metrics.registry, sides)
             telemetry = TelemetryServer(settings.metrics.address, self._metrics.registry, problems.lines)
 
             # A camera that left the settings may have left records behind; they are delivered too.

@@ -7,6 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import grpc
@@ -55,6 +56,7 @@ class RecordStream:
         work: asyncio.Event,
         settle: Callable[[int, int, UplinkError | None], Awaitable[None]],
         batch_seconds: float,
+        hurry: asyncio.Event,
         acknowledged: Callable[[int, float], None],
     ) -> None:
         """Args:
@@ -62,11 +64,12 @@ class RecordStream:
         work: set when there are new records in the spool; set here too when credit comes back.
         settle: told the first and last of sequences that the cloud has persisted, or rejected with an error.
         batch_seconds: how long a record waits for others to share its message.
+        hurry: while set, none waits.
         acknowledged: told how many bytes were persisted, and how many seconds after they were sent.
         """
         self._call, self._spool, self._codec_id, self._metrics = call, spool, codec_id, metrics
         self._work, self._settle = work, settle
-        self._batch_seconds, self._acknowledged = batch_seconds, acknowledged
+        self._batch_seconds, self._hurry, self._acknowledged = batch_seconds, hurry, acknowledged
         self._last_batch, self._last_records = -math.inf, 1
         self._credit = 0
         self._credit_bytes = 0
@@ -167,7 +170,9 @@ class RecordStream:
         now = time.monotonic()
         interval = (now - self._last_batch) / self._last_records
         if interval < self._batch_seconds and batch.records[-1][0] + 1 == self._spool.next_sequence:
-            await asyncio.sleep(self._batch_seconds)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._batch_seconds):
+                    await self._hurry.wait()
             batch = await self._next_batch() or batch
         self._last_batch, self._last_records = now, len(batch.records)
         return batch

@@ -124,11 +124,12 @@ class ConnectionSettings(Section):
     )
     tls: MutualTlsSettings | None = Field(default=None, description="Mutual TLS. Unset: plaintext.")
     batch_seconds: float = Field(
-        default=0.25,
+        default=0.5,
         ge=0,
         le=60,
-        description="Seconds that a record waits for others to share its message, which saves up to 70 bytes each. A"
-        " camera whose records come less often than that is never held back. 0: each is sent at once.",
+        description="Seconds that a record waits for others to share its message, which saves up to 100 bytes each. A"
+        " camera whose records come less often than that is not held back, nor while a client waits for detections. 0:"
+        " each is sent at once.",
     )
 
 

@@ -54,6 +54,7 @@ class Uplink:
         self._loop = asyncio.get_running_loop()
         self._work = asyncio.Event()
         self._settled = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._waiters: dict[int, asyncio.Future[None]] = {}
 
     def announce(self) -> None:
@@ -73,11 +74,14 @@ class Uplink:
             UplinkError: the cloud rejected it.
         """
         waiter = self._waiters.setdefault(sequence, self._loop.create_future())
+        self._hurry.set()
         try:
             if await asyncio.to_thread(self._spool.holds, sequence):
                 await waiter
         finally:
             self._waiters.pop(sequence, None)
+            if not self._waiters:
+                self._hurry.clear()
 
     async def run(self) -> None:
         """Connects, sends, and connects again; ends by being cancelled only."""
@@ -110,6 +114,7 @@ class Uplink:
             self._work,
             self._settle,
             self._batch_seconds,
+            self._hurry,
             self._acknowledged,
         )
         tasks: list[asyncio.Task[None]] = []

@@ -96,12 +96,12 @@ def spool_records(spool: CameraSpool, count: int, codec_id: bytes = CODEC_ID, wi
         packed = None
 
 
-def spool_p_records(spool: CameraSpool, count: int, stand_ins: Collection[int] = ()) -> None:
+def spool_p_records(spool: CameraSpool, count: int, stand_ins: Collection[int] = (), size: int = 5) -> None:
     """Appends P records under the last header, those of the sequences in ``stand_ins`` with one."""
     header = header_of(spool)
     for _ in range(count):
         sequence = spool.next_sequence
-        alone = Record(sequence, sequence, Kind.I, 0, 48, 0, bytes(5))
+        alone = Record(sequence, sequence, Kind.I, 0, 48, 0, bytes(size))
         stand_in = alone.pack(header) if sequence in stand_ins else None
         spool.append(sequence, None, replace(alone, kind=Kind.P, reference=1).pack(header), stand_in)
 

@@ -243,6 +243,25 @@ async def test_records_that_come_fast_share_messages_and_the_first_is_not_held_b
     assert ingest.batches == [1, 5]
 
 
+async def test_nothing_is_held_back_while_somebody_waits_for_a_record(
+    gate, metrics: EdgeMetrics, problems: Problems
+) -> None:
+    ingest = Ingest()
+    async with serving(ingest) as port, asyncio.timeout(20):
+        channel = open_channel(f"127.0.0.1:{port}", allow_plaintext=False)
+        uplink = Uplink(gate, CODEC_ID, channel, metrics, problems, batch_seconds=60.0)
+        task = asyncio.create_task(uplink.run())
+        spool_records(gate, 1)
+        uplink.announce()
+        await ingest.until("gate", 1)
+        spool_p_records(gate, 1)
+        uplink.announce()
+        await uplink.persisted(2)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await channel.close()
+
+
 async def test_who_waits_for_a_record_hears_that_it_is_persisted_or_why_it_was_rejected(gate, sending) -> None:
     spool_records(gate, 2)
     ingest = Ingest(rejects=frozenset({2}))
