@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from shared.codec.bundle import DEFAULT_BUNDLE, Bundle
 from shared.codec.codec import Decoder, Encoder
+from shared.codec.doctor import examine
 from shared.codec.latents import QUALITY_STEPS
 from shared.codec.media import PICTURES, VIDEOS, LosslessVideo, open_video, read_picture, write_picture
 from shared.codec.record import Record, StreamHeader, parse_stream
@@ -26,17 +27,17 @@ _CAMERA = "file"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; 0 on success, 2 with one line on stderr when something was wrong."""
+    """Runs the command; 0 on success, 1 where ``doctor`` found a fault, 2 with one line on stderr when it could not."""
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        healthy = options.run(options)
     except IcmError as error:
         print(f"icm: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("icm: interrupted; files already finished are kept", file=sys.stderr)
         return 130
-    return 0
+    return 1 if healthy is False else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,7 +58,19 @@ def _parser() -> argparse.ArgumentParser:
     info.add_argument("input", type=Path)
     info.add_argument("--json", action="store_true", help="one JSON object instead of text")
     info.set_defaults(run=_info)
+    doctor = commands.add_parser(
+        "doctor",
+        help="whether this machine codes and decodes exactly as others do",
+        description="Decodes the bundle's golden records with 1, 2 and 4 threads, encodes on the CPU and, where there"
+        " is one, on a CUDA GPU, and says what this machine computes with. Exit code 1 if a check fails.",
+    )
+    doctor.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE, help="codec bundle; default %(default)s")
+    doctor.set_defaults(run=_doctor)
     return parser
+
+
+def _doctor(options: argparse.Namespace) -> bool:
+    return examine(options.bundle)
 
 
 def _encode(options: argparse.Namespace) -> None:
