@@ -35,6 +35,7 @@ from cloud_service.settings import CloudSettings
 from shared.clock import SystemClock
 from shared.codec.bundle import Bundle
 from shared.health import Problems
+from shared.rpc.certificate_expiry import watch_certificates
 from shared.rpc.limits import REFUSALS, ClientLimits
 from shared.rpc.servers import Server
 from shared.telemetry import TelemetryServer
@@ -111,6 +112,7 @@ class App:
             ArchiveService(bundle, store, catalogue, events, self._feed, access), self._server.grpc
         )
         metrics.registry.register(StorageGauges(store, catalogue, self._pipeline.backlog_bytes))
+        watch_certificates(metrics.registry, {"ingest": ingest.tls})
         self._telemetry = TelemetryServer(settings.metrics.address, metrics.registry, problems.lines)
 
     @property

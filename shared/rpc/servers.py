@@ -16,6 +16,9 @@ MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 """Largest message accepted; a raw 4096x4096 picture fits."""
 MAX_CALLS = 1024
 """Calls of one connection at once."""
+MAX_CONNECTIONS = 512
+"""Of all clients together; further ones are closed at once. A connection costs memory before its client is known, and a
+process may open 1024 files as a rule."""
 
 # gRPC's probing of the bandwidth costs a ping for nearly every small message. Without it windows do not grow by
 # themselves; this one carries 20 Mbit/s a stream over 100 ms.
@@ -43,6 +46,7 @@ class Server:
         guards: Sequence[CallGuard] = (),
         message_bytes: int = MAX_MESSAGE_BYTES,
         calls: int = MAX_CALLS,
+        connections: int = MAX_CONNECTIONS,
     ) -> None:
         """Listens at ``host:port``; port 0 picks a free one.
 
@@ -51,6 +55,7 @@ class Server:
             guards: what watches its calls, the first one outermost.
             message_bytes: largest message it accepts.
             calls: of one connection at once; further ones wait unseen, so let guards refuse before that.
+            connections: of all clients at once; further ones are closed.
 
         Raises:
             ConfigError: plaintext away from loopback was not allowed, or the TLS files cannot be used.
@@ -63,6 +68,7 @@ class Server:
             *_OPTIONS,
             ("grpc.max_receive_message_length", message_bytes),
             ("grpc.max_concurrent_streams", calls),
+            ("grpc.max_allowed_incoming_connections", connections),
         ]
         self.grpc = grpc.aio.server(options=options, interceptors=guards)
         self._health = health.aio.HealthServicer()

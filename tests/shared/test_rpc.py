@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from typing import Any
 
 import grpc
@@ -73,3 +75,33 @@ def test_a_status_carries_the_reason_for_machines() -> None:
     info = error_details_pb2.ErrorInfo()
     assert packed.details[0].Unpack(info)
     assert (info.reason, info.domain) == ("IMAGE_INVALID", "icm-bridge")
+
+
+async def test_connections_beyond_the_bound_are_closed_at_once_and_one_that_ends_makes_room() -> None:
+    server = Server("127.0.0.1:0", allow_plaintext=False, connections=2)
+    await server.start()
+
+    def connect() -> socket.socket:
+        return socket.create_connection(("127.0.0.1", server.port), timeout=20)
+
+    def greeted(connection: socket.socket) -> bool:
+        """A server of HTTP/2 speaks first."""
+        try:
+            return connection.recv(1) != b""
+        except ConnectionResetError:
+            return False
+
+    def knock() -> list[bool]:
+        with connect() as first, connect() as second, connect() as third:
+            answers = [greeted(connection) for connection in (first, second, third)]
+            first.close()
+            # The server takes a moment to see that it is gone.
+            again = False
+            while not again:
+                with connect() as fourth:
+                    again = greeted(fourth)
+            return answers
+
+    async with asyncio.timeout(60):
+        assert await asyncio.to_thread(knock) == [True, True, False]
+    await server.stop(0)
