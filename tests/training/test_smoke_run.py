@@ -1,4 +1,4 @@
-"""From photos to a bundle on a small scale: pack, train, stop, go on, export, and the codec works."""
+"""From photos to a bundle on a small scale, and what each step does when it is taken up again."""
 
 from __future__ import annotations
 
@@ -8,70 +8,127 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
-from PIL import Image
 
-from shared.codec.bundle import Bundle
+from shared.codec.bundle import DECIDE_BITS, Bundle
 from shared.codec.codec import Decoder, Encoder
+from tests.training.conftest import SMOKE, borrow, smoke_config
 from training.checkpoint import load_codec
 from training.cli import main
 from training.data import pack
 from training.masks import mask_file, write_masks
 
-SMOKE = Path(__file__).parents[2] / "training/configs/smoke.yaml"
-
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("photos")
-    row, column = np.mgrid[0:280, 0:300]
-    for number in range(4):
-        planes = [row * (number + 1) // 3, column, 40 * number + (row // 20 + column // 20) % 2 * 60]
-        Image.fromarray(np.stack(planes, -1).clip(0, 255).astype(np.uint8)).save(folder / f"{number}.png")
+def whole(photos: Path, coco_instances: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run's folder after the whole way, with the bundle in it."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert main(the_whole_way(folder, photos, coco_instances)) == 0
     return folder
 
 
-@pytest.fixture(scope="module")
-def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the base stage was stopped at half of its steps and run again to the end."""
-    folder = tmp_path_factory.mktemp("training")
-    settings = yaml.safe_load(SMOKE.read_text())
-    settings["base"] |= {"steps": 10, "save_every": 5}
-    half = folder / "half.yaml"
-    half.write_text(yaml.safe_dump(settings))
-    settings["base"]["steps"] = 20
-    whole = folder / "whole.yaml"
-    whole.write_text(yaml.safe_dump(settings))
-    assert main(["pack", "--photos", str(photos), "--folder", str(folder)]) == 0
-    assert main(["base", "--config", str(half), "--folder", str(folder)]) == 0
-    assert main(["base", "--config", str(whole), "--folder", str(folder)]) == 0
-    return folder
+def the_whole_way(folder: Path, photos: Path, coco_instances: Path) -> list[str]:
+    sources = ["--photos", str(photos), "--coco-labels", str(coco_instances)]
+    return ["all", *sources, "--folder", str(folder), "--bundle", str(folder / "bundle"), "--config", str(SMOKE)]
+
+
+def test_the_whole_way_ends_in_a_bundle_that_loads_and_codes(whole: Path) -> None:
+    bundle = Bundle.load(whole / "bundle")
+    image = np.full((70, 90, 3), 120, np.uint8)
+    coded = Encoder(bundle).encode(image, 7)
+    decoded = Decoder(bundle).decode(coded.record(1, 0), 90, 70)
+    assert np.abs(decoded.astype(int) - 120).mean() < 10
+
+
+def test_the_manifest_says_how_the_bundle_came_about(whole: Path) -> None:
+    told = json.loads((whole / "bundle/manifest.json").read_text())["training"]
+    assert told["step"] == 10
+    assert [earlier["stage"] for earlier in told["history"]] == ["base"]
+    assert told["config"]["stage"] == "object"
+    assert told["finetune"]["step"] == 10
+    assert told["integer_rate_loss"] < 0.02
+
+
+def test_the_whole_way_again_makes_nothing_anew(
+    whole: Path, photos: Path, coco_instances: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = {path: path.stat().st_mtime_ns for path in whole.rglob("*") if path.is_file()}
+    caplog.set_level("INFO")
+    assert main(the_whole_way(whole, photos, coco_instances)) == 0
+    assert {path: path.stat().st_mtime_ns for path in whole.rglob("*") if path.is_file()} == made
+    assert caplog.text.count("is there already") == 8
+
+
+def test_finetuning_changes_the_decoder_and_no_bit_of_any_record(whole: Path, tmp_path: Path) -> None:
+    untouched = tmp_path / "run"
+    untouched.mkdir()
+    borrow(whole, untouched, *(path.name for path in whole.iterdir() if path.name not in ("finetune.pt", "bundle")))
+    arguments = ["--folder", str(untouched), "--bundle", str(tmp_path / "base"), "--config", str(SMOKE)]
+    assert main(["export", *arguments]) == 0
+    before, after = Bundle.load(tmp_path / "base"), Bundle.load(whole / "bundle")
+    for name in DECIDE_BITS:
+        assert (before.folder / name).read_bytes() == (after.folder / name).read_bytes(), name
+    assert before.codec_id == after.codec_id
+    photo = np.random.default_rng(1).integers(0, 256, (96, 128, 3), np.uint8)
+    for quality in (0, 2.5, 7):
+        codings = [Encoder(bundle).encode(photo, quality) for bundle in (before, after)]
+        assert codings[0].record(1, 0) == codings[1].record(1, 0)
+    decoders = [(bundle.folder / "decoder.onnx").read_bytes() for bundle in (before, after)]
+    assert decoders[0] != decoders[1]
+    assert "decoder_base.onnx" not in before.manifest.files
+
+
+def test_the_decoder_before_finetuning_ships_beside_the_finetuned_one(whole: Path) -> None:
+    bundle = Bundle.load(whole / "bundle")
+    assert "decoder_base.onnx" in bundle.manifest.files
+    assert "decoder_base.onnx" not in DECIDE_BITS
+
+
+def test_export_before_quantising_says_what_to_run(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    borrow(trained, tmp_path, "photos.u8", "photos.json", "base.pt")
+    arguments = ["--folder", str(tmp_path), "--bundle", str(tmp_path / "bundle"), "--config", str(SMOKE)]
+    assert main(["export", "--stage", "base", *arguments]) == 2
+    assert "run icm-train quantise first" in capsys.readouterr().err
+
+
+def test_quantising_prints_its_rate_loss(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    borrow(whole, tmp_path, "photos.u8", "photos.json", "object.pt")
+    assert main(["quantise", "--folder", str(tmp_path), "--config", str(SMOKE)]) == 0
+    assert "rate loss" in capsys.readouterr().out
+
+
+def test_an_integer_model_that_costs_too_much_is_refused_and_not_exported(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    borrow(whole, tmp_path, "photos.u8", "photos.json", "object.pt")
+    config = smoke_config(tmp_path / "strict.yaml", quantise={"largest_rate_loss": -1.0})
+    assert main(["quantise", "--folder", str(tmp_path), "--config", str(config)]) == 2
+    assert "more bytes than the float one" in capsys.readouterr().err
+    assert main(["export", "--folder", str(tmp_path), "--bundle", str(tmp_path / "bundle")]) == 2
+
+
+def test_the_whole_way_without_photos_or_masks_says_so_before_it_starts(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["all", "--folder", str(tmp_path), "--bundle", str(tmp_path / "bundle"), "--config", str(SMOKE)]
+    assert main(arguments) == 2
+    assert "--photos FOLDER" in capsys.readouterr().err
+    assert main([*arguments, "--photos", str(photos)]) == 2
+    assert "--coco-labels" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_run_that_was_stopped_goes_on_from_its_checkpoint(trained: Path) -> None:
-    assert torch.load(trained / "base.pt", weights_only=True)["step"] == 20
-
-
-def test_an_exported_bundle_loads_and_codes(trained: Path) -> None:
-    folder = trained / "bundle"
-    arguments = ["--folder", str(trained), "--bundle", str(folder), "--config", str(SMOKE)]
-    assert main(["export", *arguments]) == 0
-    bundle = Bundle.load(folder)
-    image = np.full((70, 90, 3), 120, np.uint8)
-    decoded = Decoder(bundle).decode(Encoder(bundle).encode(image, 7).record(1, 0), 90, 70)
-    assert np.abs(decoded.astype(int) - 120).mean() < 10
-    assert json.loads((folder / "manifest.json").read_text())["training"]["step"] == 20
+    assert torch.load(trained / "base.pt", weights_only=True)["step"] == 10
 
 
 def test_a_run_with_a_frozen_encoder_leaves_analysis_and_gains_as_they_were(trained: Path, tmp_path: Path) -> None:
-    settings = yaml.safe_load(SMOKE.read_text())
-    settings["base"] |= {"steps": 5, "save_every": 5, "rate_on": "rounded", "freeze_encoder": True, "rate": 1e-2}
-    config = tmp_path / "rounded.yaml"
-    config.write_text(yaml.safe_dump(settings))
-    for name in ("photos.u8", "photos.json"):
-        (tmp_path / name).symlink_to(trained / name)
+    rounded = {"steps": 5, "save_every": 5, "rate_on": "rounded", "freeze_encoder": True, "rate": 1e-2}
+    config = smoke_config(tmp_path / "rounded.yaml", base=rounded)
+    borrow(trained, tmp_path, "photos.u8", "photos.json")
     start = trained / "base.pt"
     assert main(["base", "--config", str(config), "--folder", str(tmp_path), "--start", str(start)]) == 0
     before, after = (load_codec(path)[0].state_dict() for path in (start, tmp_path / "base.pt"))
@@ -81,18 +138,6 @@ def test_a_run_with_a_frozen_encoder_leaves_analysis_and_gains_as_they_were(trai
     assert "hyper_synthesis.first.weight" in changed
 
 
-def test_object_region_learning_goes_on_from_the_base_stage(trained: Path, tmp_path: Path) -> None:
-    half = np.zeros((280, 300), bool)
-    half[:, 150:] = True
-    write_masks(trained / "photos.u8", lambda image: half, {})
-    config = tmp_path / "object.yaml"
-    settings = yaml.safe_load(SMOKE.read_text())
-    settings["object"] = {"steps": 5, "crop": 128, "save_every": 5, "background": 0.0}
-    config.write_text(yaml.safe_dump(settings))
-    assert main(["object", "--config", str(config), "--folder", str(trained)]) == 0
-    assert torch.load(trained / "object.pt", weights_only=True)["step"] == 5
-
-
 def test_object_region_learning_without_masks_says_how_to_make_them(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -100,24 +145,6 @@ def test_object_region_learning_without_masks_says_how_to_make_them(
     (tmp_path / "base.pt").touch()
     assert main(["object", "--config", str(SMOKE), "--folder", str(tmp_path)]) == 2
     assert "icm-train masks" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("base: {stepz: 3}", "no setting stepz"),
-        ("sage: 1", "may stand at the top"),
-        ("base: 3", "base must hold settings by name"),
-        ("base: {batch: 7}", "multiple of the number of lambdas"),
-    ],
-)
-def test_a_config_that_means_nothing_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, message: str
-) -> None:
-    path = tmp_path / "bad.yaml"
-    path.write_text(content)
-    assert main(["base", "--config", str(path), "--folder", str(tmp_path)]) == 2
-    assert message in capsys.readouterr().err
 
 
 def test_training_without_a_shard_says_how_to_make_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
