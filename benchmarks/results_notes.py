@@ -34,7 +34,9 @@ takes fewer. It is averaged over the detection from `from` to `to`, which both c
 decoder did to mAP at the same bits, in per cent, the mean over the levels.""",
     "visual": """\
 `psnr` is the mean over pictures; of objects (COCO's polygons) and of what is around them PSNR is taken over all their
-pixels. `perceptual` is the LPIPS distance in a shift-tolerant AlexNet, 0 for equal pictures.
+pixels. `perceptual` is the LPIPS distance in a shift-tolerant AlexNet, 0 for equal pictures. Finetuning has a fidelity
+term in the features of the same network, so this distance is no independent witness of it; the checkerboard score and
+the picture sheet are (`icm-bench sheet`: the crops in which ours is farthest from the original).
 
 `C2` to `C16` are the 95 % bootstrap upper bounds of C_s(decoded) - C_s(original) in dB: how far harmonics of a pattern
 that repeats every s pixels stand out of their surroundings in the power spectrum of the luma. With all below 1 dB the

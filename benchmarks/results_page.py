@@ -12,6 +12,8 @@ from typing import Any
 from benchmarks.report import RESULTS
 from benchmarks.results_notes import NOTES, TITLES
 
+SHEET = "sheet.jpg"
+"""Among the page's images, where ``icm-bench sheet`` draws it."""
 _INTRODUCTION = """# Results
 
 Written by `icm-bench results-page` from the JSON files in `benchmarks/results/`. Each section names the command that
@@ -45,6 +47,9 @@ def _section(name: str, title: str, figures: dict[str, Any], options: argparse.N
             images.mkdir(parents=True, exist_ok=True)
             shutil.copy(plot, images / plot.name)
             lines += [f"![{title}](images/{plot.name})", ""]
+    sheet = options.page.parent / "images" / SHEET
+    if name == "visual" and sheet.exists():
+        lines += [f"![Crops of originals, JPEG, AVIF and ours at equal bits](images/{SHEET})", ""]
     for value in figures.values():
         if isinstance(value, list) and value and isinstance(value[0], dict):
             lines += [*_table(value), ""]

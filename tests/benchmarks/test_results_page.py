@@ -53,3 +53,15 @@ def test_what_was_not_measured_has_no_section(page: str) -> None:
 def test_every_section_is_of_a_benchmark_there_is() -> None:
     assert {name.replace("_", "-") for name in TITLES} <= set(BENCHMARKS)
     assert set(NOTES) <= set(TITLES)
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+def test_the_picture_sheet_is_shown_once_it_is_drawn(tmp_path: Path, drawn: bool) -> None:
+    (tmp_path / "visual.json").write_text(json.dumps({"bundle": "icm"}))
+    sheet = tmp_path / "docs/images/sheet.jpg"
+    sheet.parent.mkdir(parents=True)
+    if drawn:
+        sheet.write_bytes(b"picture")
+    page = tmp_path / "docs/results.md"
+    assert main(["results-page", "--results", str(tmp_path), "--page", str(page)]) == 0
+    assert ("(images/sheet.jpg)" in page.read_text()) == drawn
