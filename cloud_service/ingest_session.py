@@ -106,7 +106,7 @@ class Session:
         self._hello = hello
         self._header: StreamHeader | RecordError | None = None
         self._last_sequence = hello.last_persisted
-        self._newest = desk.store.newest(self.camera, self.epoch)
+        self._newest = 0
         self._credit = Credit(self.camera, desk.credit, desk.credit_bytes, desk.pending)
         self._pending: list[tuple[StreamHeader, RawRecord]] = []
         self._in_flight: set[int] = set()
@@ -230,12 +230,14 @@ class Session:
     def _check_reference(self, record: Record) -> None:
         """Raises ReferenceMissingError: a decoder that has read the log so far could not decode this record next."""
         chains = self._desk.chains
+        # What an earlier stream of this camera brought can reach the disk after this one began.
+        newest = max(self._newest, self._desk.store.newest(self.camera, self.epoch))
         if record.kind is Kind.I:
             chains.stands_alone(self.camera, self.epoch, record.sequence)
-        elif record.sequence - record.reference != self._newest:
+        elif record.sequence - record.reference != newest:
             raise ReferenceMissingError(
                 f"record {record.sequence} leans on record {record.sequence - record.reference}, but the newest that is"
-                f" here is {self._newest or 'none'}; send an I record"
+                f" here is {newest or 'none'}; send an I record"
             )
         elif chains.broken(self.camera, self.epoch):
             raise ReferenceMissingError(

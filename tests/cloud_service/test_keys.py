@@ -212,6 +212,17 @@ async def test_a_p_record_is_taken_only_right_after_the_one_that_it_leans_on(
     assert (await uplink.until(5)).state != ACK_STATE_REJECTED
 
 
+async def test_a_p_record_may_lean_on_what_an_earlier_stream_brought_late(
+    cloud: Cloud, of: StreamHeader, records: list[Record]
+) -> None:
+    uplink = cloud.uplink()
+    await uplink.hello(of)
+    cloud.store.append(of, raw(records[:3], of))
+    await uplink.send(of, records[3:5], of)
+    await uplink.until(5)
+    assert not uplink.ranges(ACK_STATE_REJECTED)
+
+
 async def test_a_repeated_p_record_is_a_duplicate_and_not_an_orphan(
     cloud: Cloud, of: StreamHeader, records: list[Record]
 ) -> None:
