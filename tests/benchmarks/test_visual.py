@@ -27,6 +27,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     bundle, pictures = folder / "bundle", folder / "pictures"
     shutil.copytree(DEFAULT_BUNDLE, bundle)
     shutil.copy(bundle / "decoder.onnx", bundle / "decoder_base.onnx")
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["files"]["decoder_base.onnx"] = manifest["files"]["decoder.onnx"]
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
     (pictures / "labels_seg").mkdir(parents=True)
     random = np.random.default_rng(0)
     for number in range(COUNT):
