@@ -30,7 +30,7 @@ class AblationConfig:
 
     Attributes:
         finetune, object: what all runs of a stage share, their number of steps above all.
-        proxy_weight: the feature weight of the runs with the feature proxy.
+        proxy_weight, pattern_weight: the weights of those terms in the runs that have them.
         levels: quality levels to measure at.
         crops, crop: how many pictures of the training photos, and of which side in pixels, to measure on.
         detector_photos: how many labelled photos a detector is shown.
@@ -39,6 +39,7 @@ class AblationConfig:
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     object: ObjectRegionConfig = field(default_factory=ObjectRegionConfig)
     proxy_weight: float = 300.0
+    pattern_weight: float = 5.0
     levels: tuple[int, ...] = (1, 4)
     crops: int = 16
     crop: int = 256
@@ -65,7 +66,7 @@ class Variant:
 
 def finetune_variants(config: AblationConfig) -> list[Variant]:
     """Around adversarial finetuning without a proxy: one setting changed in each, and the controls."""
-    middle = replace(config.finetune, feature_weight=0.0)
+    middle = replace(config.finetune, feature_weight=0.0, pattern_weight=0.0)
     changes: dict[str, dict[str, Any]] = {
         "L2 only": {"lambda_adv": 0.0},
         "adversarial": {},
@@ -79,6 +80,10 @@ def finetune_variants(config: AblationConfig) -> list[Variant]:
         "LSGAN": {"discriminator_loss": "lsgan"},
         "feature proxy only": {"lambda_adv": 0.0, "feature_weight": config.proxy_weight},
         "adversarial and feature proxy": {"feature_weight": config.proxy_weight},
+        "adversarial, feature proxy and pattern": {
+            "feature_weight": config.proxy_weight,
+            "pattern_weight": config.pattern_weight,
+        },
     }
     runs = [Variant(name, replace(middle, **changed)) for name, changed in changes.items()]
     return [Variant("no finetuning", None), *runs]

@@ -69,6 +69,13 @@ def test_without_an_adversarial_term_the_discriminator_never_learns(trained: Pat
     assert not run.opponent.state
 
 
+def test_the_patterns_term_needs_pictures_that_hold_its_longest_period(trained: Path, tmp_path: Path) -> None:
+    _, changed = finetuned(settings(pattern_weight=5.0, crop=128), trained, tmp_path / "large")
+    assert changed
+    with pytest.raises(ConfigError, match=r"finetune\.crop 64 is too small"):
+        Finetuner(settings(pattern_weight=5.0), trained / "photos.u8", tmp_path / "small", trained / "base.pt")
+
+
 def test_a_run_that_was_stopped_goes_on_from_its_checkpoint(trained: Path, tmp_path: Path) -> None:
     train(settings(steps=2), trained / "photos.u8", tmp_path, trained / "base.pt")
     run = Finetuner(settings(steps=4), trained / "photos.u8", tmp_path, trained / "base.pt")

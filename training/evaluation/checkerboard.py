@@ -18,13 +18,15 @@ STRIDES = (2, 4, 8, 16)
 GONE_BELOW = 1.0
 """dB: with the upper bound of the excess of every stride below it, the checkerboard counts as gone."""
 
-_PATCH = {2: 64, 4: 64, 8: 64, 16: 128}
+PATCH = {2: 64, 4: 64, 8: 64, 16: 128}
 """Pixels a side by stride, so that harmonics lie at least eight bins apart."""
 _LOWEST = 0.1
 """Cycles a pixel. Below it, next to the axes, the spectrum of photos is too steep for a ring to say what is usual."""
-_LEAST_VARIANCE = 1.0
+LEAST_VARIANCE = 1.0
 """Grey levels squared; flatter patches are not blown up further."""
-_LUMA = np.array([0.299, 0.587, 0.114])
+LUMA = np.array([0.299, 0.587, 0.114])
+RING = [(dy, dx) for dy in range(-3, 4) for dx in range(-3, 4) if max(abs(dy), abs(dx)) >= 2]
+"""Two to three bins away: the window spreads a harmonic over one bin to each side, and the next is eight bins off."""
 _RESAMPLES = 200
 
 
@@ -50,8 +52,8 @@ def checkerboard_scores(pictures: Sequence[NDArray[np.generic]]) -> dict[int, fl
     Raises:
         ValueError: a picture is smaller than a patch.
     """
-    spectra = {size: _spectra(pictures, size) for size in set(_PATCH.values())}
-    return {stride: float(_score(spectra[_PATCH[stride]].mean(0)[np.newaxis], stride)[0]) for stride in STRIDES}
+    spectra = {size: _spectra(pictures, size) for size in set(PATCH.values())}
+    return {stride: float(_score(spectra[PATCH[stride]].mean(0)[np.newaxis], stride)[0]) for stride in STRIDES}
 
 
 def checkerboard_excess(
@@ -69,10 +71,10 @@ def checkerboard_excess(
     count = len(originals)
     random = np.random.default_rng(0)
     weights = random.multinomial(count, np.full(count, 1 / count), size=_RESAMPLES) / count
-    spectra = {size: (_spectra(originals, size), _spectra(decoded, size)) for size in set(_PATCH.values())}
+    spectra = {size: (_spectra(originals, size), _spectra(decoded, size)) for size in set(PATCH.values())}
     excess = {}
     for stride in STRIDES:
-        before, after = spectra[_PATCH[stride]]
+        before, after = spectra[PATCH[stride]]
         mean = _score(after.mean(0)[np.newaxis], stride)[0] - _score(before.mean(0)[np.newaxis], stride)[0]
         samples = [_score(np.tensordot(weights, spectra, 1), stride) for spectra in (after, before)]
         excess[stride] = Excess(float(mean), float(np.percentile(samples[0] - samples[1], 95)))
@@ -105,12 +107,12 @@ def _spectra(pictures: Sequence[NDArray[np.generic]], size: int) -> NDArray[np.f
 def _spectrum(picture: NDArray[np.generic], size: int) -> NDArray[np.float64]:
     """Mean power spectrum float64[size, size] of half-overlapping Hann-windowed patches of unit variance."""
     luma = np.asarray(picture, np.float64)
-    luma = luma @ _LUMA if luma.ndim == 3 else luma
+    luma = luma @ LUMA if luma.ndim == 3 else luma
     if min(luma.shape) < size:
         raise ValueError(f"a picture of {luma.shape[1]}x{luma.shape[0]} is smaller than a patch of {size} pixels")
     views = np.lib.stride_tricks.sliding_window_view(luma, (size, size))[:: size // 2, :: size // 2]
     patches = views.reshape(-1, size, size)
-    variance = np.maximum(patches.var((1, 2), keepdims=True), _LEAST_VARIANCE)
+    variance = np.maximum(patches.var((1, 2), keepdims=True), LEAST_VARIANCE)
     window = np.hanning(size + 1)[:size]
     centred = (patches - patches.mean((1, 2), keepdims=True)) / np.sqrt(variance)
     power: NDArray[np.float64] = np.square(np.abs(np.fft.fft2(centred * np.outer(window, window)))).mean(0)
@@ -121,18 +123,16 @@ def _score(power: NDArray[np.float64], stride: int) -> NDArray[np.float64]:
     """Of mean power spectra float64[K, size, size], float64[K]: the mean over the stride's harmonics, in dB."""
     size = power.shape[-1]
     step = size // stride
-    # Two to three bins away: the window spreads a harmonic over one bin to each side, and the next is eight bins off.
-    ring = [(dy, dx) for dy in range(-3, 4) for dx in range(-3, 4) if max(abs(dy), abs(dx)) >= 2]
     total = np.zeros(len(power))
-    harmonics = _harmonics(stride)
-    for a, b in harmonics:
+    counted = harmonics(stride)
+    for a, b in counted:
         y, x = a * step, b * step
-        around = np.stack([power[:, (y + dy) % size, (x + dx) % size] for dy, dx in ring])
+        around = np.stack([power[:, (y + dy) % size, (x + dx) % size] for dy, dx in RING])
         total += 10 * np.log10(power[:, y, x] / np.median(around, axis=0))
-    return total / len(harmonics)
+    return total / len(counted)
 
 
-def _harmonics(stride: int) -> list[tuple[int, int]]:
+def harmonics(stride: int) -> list[tuple[int, int]]:
     """(a, b) of the frequencies (a/s, b/s) that count; of each and its mirror image, which are equal, one."""
     kept = []
     for a in range(stride):

@@ -1,7 +1,8 @@
 """Stage 4: adversarial decoder finetuning (Le et al. 2024). Records stay as they are, pictures lose a pattern.
 
 Only layers of the synthesis move. A discriminator learns to tell patches of photos from decoded ones, the decoder to
-deceive it without leaving the photo: L2 + lambda_adv * adversarial + feature_weight * distance of a frozen network.
+deceive it without leaving the photo: L2 + lambda_adv * adversarial + feature_weight * distance of a frozen network
++ pattern_weight * excess of the periodic pattern over the photo's own.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from training.features import FrozenFeatures
 from training.log import TrainingLog
 from training.losses import squared_error
 from training.networks import SynthesisTransform
+from training.pattern import SMALLEST_SIDE, pattern_excess
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,9 @@ class FinetuneConfig:
         discriminator_loss: "bce", "lsgan" or "hinge".
         feature_weight: weight of the feature distance, taken on the same patches; at 0 its network is not loaded.
         features: weights of that network; see ``training.features``.
+        pattern_weight: weight of the pattern's excess, dB^2, over the whole pictures; see ``training.pattern``. The
+            first two layers work at a sixteenth of the resolution, so the texture that the other terms ask for comes
+            with the period of the blocks unless this one is there.
         level_balance: a picture's L2 is weighted by (lambda / median lambda) ** level_balance of its quality level,
             which evens them out, since the error of a good one is smaller.
         average: decay of the running average of the weights, which is what is exported.
@@ -75,6 +80,7 @@ class FinetuneConfig:
     discriminator_loss: DiscriminatorLoss = "hinge"
     feature_weight: float = 0.0
     features: str = ".cache/weights/alex_shift_tolerant.pth"
+    pattern_weight: float = 0.0
     level_balance: float = 0.5
     average: float = 0.99
     save_every: int = 100
@@ -85,7 +91,7 @@ def train(config: FinetuneConfig, shard: Path, folder: Path, start: Path) -> Non
     """Finetunes the synthesis of the checkpoint ``start``, or goes on from this stage's own checkpoint.
 
     Raises:
-        ConfigError: the folder's checkpoint was finetuned from another one than ``start``.
+        ConfigError: the folder's checkpoint was finetuned from another one than ``start``, or the crops are too small.
     """
     Finetuner(config, shard, folder, start).run()
 
@@ -126,6 +132,10 @@ class Finetuner:
         self.config, self.shard, self.folder = config, shard, folder
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(config.seed)
+        if config.pattern_weight and config.crop < SMALLEST_SIDE:
+            raise ConfigError(
+                f"finetune.crop {config.crop} is too small for the pattern's term: {SMALLEST_SIDE} at least"
+            )
         codec, _ = load_codec(start)
         self.codec = codec.to(self.device, memory_format=torch.channels_last).requires_grad_(False)  # type: ignore[call-overload]
         self.start = digest(start)
@@ -220,6 +230,10 @@ class Finetuner:
                 distance = self.features(coded, photo).mean()
             told["features"] = float(distance.detach())
             loss = loss + config.feature_weight * distance
+        if config.pattern_weight:
+            excess = pattern_excess(restored, image).mean()
+            told["pattern"] = float(excess.detach())
+            loss = loss + config.pattern_weight * excess
         if self.step >= config.warmup or not config.lambda_adv:
             self._move(loss)
         psnr = 20 * math.log10(255) - 10 * error.detach().clamp_min(1e-3).log10().view(
