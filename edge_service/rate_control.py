@@ -157,11 +157,14 @@ class RateControl:
         Args:
             owed: somebody waits for this very frame, so it must not be left out.
         """
+        # Asked before the lock is taken: the disk may take its time, and the uplink must not wait for it.
+        waiting = self._waiting()
         with self._lock:
             now = self._clock.monotonic()
             self._offered.append(now)
             if self._link is not None:
-                self._follow_link(self._link)
+                if waiting is not None:
+                    self._follow_link(self._link, waiting)
                 self._budget.earn(self._link.bits_per_second, now - self._earned)
                 self._earned = now
                 self._adapt(self._link.bits_per_second, now)
@@ -198,12 +201,14 @@ class RateControl:
     def _decide(self, now: float) -> None:
         self._decision_time, self._since_decision = now, 0
 
-    def _follow_link(self, link: LinkRate) -> None:
+    def _waiting(self) -> int | None:
+        """Bytes that wait; None without a target, or where the spool cannot tell, as whoever appends next will say."""
         try:
-            waiting = self.waiting_bytes()
+            return self.waiting_bytes() if self._link is not None else None
         except SpoolError:
-            # Whoever appends next says so; there is no news of the link meanwhile.
-            return
+            return None
+
+    def _follow_link(self, link: LinkRate, waiting: int) -> None:
         link.update(waiting, median(self._sizes) if self._sizes else 0.0, self._held_back)
         if link.limited != self._was_limited:
             self._was_limited = link.limited
