@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict, astuple, dataclass, fields
 from fractions import Fraction
 from pathlib import Path
@@ -42,6 +42,8 @@ WARM_SHARE = 1 / 3
 LIMIT_MB_PER_HOUR = 10.0
 """Growth, once warm, that counts as none: the cloud keeps a few hundred bytes in memory for each segment."""
 _SAMPLES = 240
+_PATIENCE = 24
+"""Times that a service is asked for its metrics, each for five seconds."""
 _ANY_PORT = "127.0.0.1:0"
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -173,12 +175,20 @@ class Soak:
 
 
 async def _frames(edge: Ports, cloud: Ports) -> dict[str, float]:
-    at_edge, at_cloud = [await asyncio.to_thread(Metrics.scrape, ports.metrics) for ports in (edge, cloud)]
+    at_edge, at_cloud = [await _scrape(ports) for ports in (edge, cloud)]
     return {
         "spooled": at_edge.total("icm_edge_frames_total", outcome="spooled"),
         "persisted": at_cloud.total("icm_cloud_records_total", outcome="persisted"),
         "detected": at_cloud.total("icm_cloud_capture_to_detected_seconds_count"),
     }
+
+
+async def _scrape(ports: Ports) -> Metrics:
+    """Hours of samples are not given up because a busy machine is slow to answer once."""
+    for _ in range(_PATIENCE):
+        with suppress(OSError):
+            return await asyncio.to_thread(Metrics.scrape, ports.metrics)
+    raise IcmError(f"a service did not tell its metrics at port {ports.metrics}, though asked {_PATIENCE} times")
 
 
 def make_clip(source: Path, target: Path) -> None:
