@@ -27,7 +27,8 @@ def pattern_excess(restored: Tensor, image: Tensor) -> Tensor:
     """
     decoded, original = scores(restored), scores(image)
     excess = torch.stack([decoded[stride] - original[stride] for stride in STRIDES])
-    return excess.clamp_min(0).square().mean(0)
+    mean: Tensor = excess.clamp_min(0).square().mean(0)
+    return mean
 
 
 def scores(image: Tensor) -> dict[int, Tensor]:
@@ -44,7 +45,8 @@ def _spectrum(image: Tensor, size: int) -> Tensor:
     centred = (patches - patches.mean((2, 3), keepdim=True)) / variance.sqrt()
     window = torch.hann_window(size, device=image.device)
     spectra = torch.fft.fft2(centred * torch.outer(window, window))
-    return (spectra.real.square() + spectra.imag.square()).mean(1)
+    power: Tensor = (spectra.real.square() + spectra.imag.square()).mean(1)
+    return power
 
 
 def _score(power: Tensor, stride: int) -> Tensor:
