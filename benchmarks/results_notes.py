@@ -11,6 +11,8 @@ TITLES = {
     "cost": "What the services cost",
     "load": "Many cameras on one cloud",
     "chaos": "Kills and cuts",
+    "soak": "Memory over time",
+    "fuzz": "Hostile bytes",
 }
 """By JSON file, in the order of the page."""
 
