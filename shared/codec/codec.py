@@ -47,6 +47,7 @@ class Encoder:
         self._bundle = bundle
         self._analysis = TiledAnalysis(bundle.analysis, bundle.sparse_analysis)
         self._last: Latents | None = None
+        self._touched = np.zeros((0, 0), bool)
 
     def encode(self, image: NDArray[np.uint8], quality: float, *, alone: bool = False) -> CodedFrame:
         """Codes one picture: as a P frame after the last one where that is cheaper, else alone.
@@ -69,10 +70,11 @@ class Encoder:
         if alone or last is None or (last.width, last.height) != (width, height):
             coded = self._alone(scaled, units, width, height)
         else:
-            # What was held at this quality and did not change since is held again.
-            coded = self._after(last, scaled, units, changed | (last.quality != units))
+            coded = self._after(last, scaled, units, changed)
             if coded.latents.moved.mean() > MANY_MOVED:
                 coded = min(coded, self._alone(scaled, units, width, height), key=lambda frame: len(frame.payload))
+        # What is touched now is looked at once more when it has come to rest.
+        self._touched = changed
         self._last = coded.latents
         return coded
 
@@ -91,7 +93,8 @@ class Encoder:
         self, last: Latents, scaled: NDArray[np.float32], quality: int, changed: NDArray[np.bool_]
     ) -> CodedFrame:
         reference = rescale(last.values, self._bundle.octaves, last.quality, quality)
-        values, moved = hold(np.clip(scaled, -LATENT_MAX, LATENT_MAX), reference, changed)
+        resting = ~changed & (self._touched | (last.quality != quality))
+        values, moved = hold(np.clip(scaled, -LATENT_MAX, LATENT_MAX), reference, changed, resting)
         target = replace(last, values=values.astype(np.int16), moved=moved, quality=quality)
         level = self._bundle.entropy.level(quality)
         latents, payload = self._bundle.temporal.encode(target, reference, last.moved, level)

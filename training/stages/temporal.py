@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,8 @@ from training.temporal_model import DifferenceBits, TemporalNetwork, channel_gro
 log = logging.getLogger(__name__)
 
 NAME = "temporal"
+CHANGING = 0.5
+"""Quantisation steps by which a latent of a position differs from the last frame's where something moves."""
 CLIPS = "clips.npy"
 
 
@@ -84,9 +87,11 @@ def samples(
     """
     scaled = latents * gains[:, None, None]
     reference = np.rint(scaled[0]).astype(np.int16)
-    last, everywhere = np.zeros(reference.shape[1:], bool), np.ones(reference.shape[1:], bool)
-    for frame in scaled[1:]:
-        values, moved = hold(frame, reference, everywhere)
+    last, touched = (np.zeros(reference.shape[1:], bool) for _ in range(2))
+    for before, frame in pairwise(scaled):
+        changing = (np.abs(frame - before) > CHANGING).any(0)
+        values, moved = hold(frame, reference, changing, touched & ~changing)
+        touched = changing
         difference = values - reference
         where = np.nonzero(moved)
         flags = MOVED_INPUT * moved[None].astype(np.int16)
