@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from icm.v1 import camera_pb2, camera_pb2_grpc, frame_pb2
 from tqdm import tqdm
 
 from benchmarks.fault_proxy import Direction, FaultProxy
-from benchmarks.ledger import Ledger, Name, Verdict, check, stored
+from benchmarks.ledger import Ledger, Name, Verdict, check, stored, undecodable
 from benchmarks.moved_clock import MovedClock
 from benchmarks.report import RESULTS, print_table, write_json
 from benchmarks.small_disk import SmallDisk
@@ -194,7 +194,8 @@ class Chaos:
             yield
 
     def _verdict(self) -> Verdict:
-        return check(self.ledger, stored(self._folder / CLOUD / "records"))
+        folder = self._folder / CLOUD / "records"
+        return replace(check(self.ledger, stored(folder)), undecodable=undecodable(folder))
 
     async def _delivered(self) -> bool:
         metrics = await asyncio.to_thread(Metrics.scrape, self._ports[EDGE].metrics)

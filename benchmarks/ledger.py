@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from shared.codec.record import parse_stream
+from shared.codec.record import Kind, Record, StreamHeader, parse_stream
 
 
 class Name(NamedTuple):
@@ -48,6 +49,7 @@ class Verdict:
         duplicates: records that the store holds more than once, by name or by frame, and names given to two frames.
         unknown: records of frames that nobody gave.
         disordered: records that lie before one with a lower sequence or an earlier frame of their camera.
+        undecodable: P records that do not lie right after the record that they lean on.
     """
 
     given: int
@@ -57,11 +59,12 @@ class Verdict:
     duplicates: int
     unknown: int
     disordered: int
+    undecodable: int = 0
 
     @property
     def kept(self) -> bool:
         """Whether every promise was kept."""
-        return not (self.lost or self.duplicates or self.unknown or self.disordered)
+        return not (self.lost or self.duplicates or self.unknown or self.disordered or self.undecodable)
 
 
 def stored(records_folder: Path) -> list[tuple[Name, int]]:
@@ -70,11 +73,30 @@ def stored(records_folder: Path) -> list[tuple[Name, int]]:
     Raises:
         RecordError: a file holds something else.
     """
-    found = []
-    for path in sorted(records_folder.rglob("*.icm"), key=lambda path: (path.parts[-4], path.stem.rsplit("-", 1)[1])):
+    return [
+        (Name(header.camera, header.epoch, record.sequence), record.capture_us)
+        for header, record in _records(records_folder)
+    ]
+
+
+def undecodable(records_folder: Path) -> int:
+    """How many P records do not lie right after the record that they lean on.
+
+    Raises:
+        RecordError: a file holds something else.
+    """
+    count, before = 0, Name("", 0, 0)
+    for header, record in _records(records_folder):
+        leans_on = Name(header.camera, header.epoch, record.sequence - record.reference)
+        count += record.kind is Kind.P and leans_on != before
+        before = Name(header.camera, header.epoch, record.sequence)
+    return count
+
+
+def _records(folder: Path) -> Iterator[tuple[StreamHeader, Record]]:
+    for path in sorted(folder.rglob("*.icm"), key=lambda path: (path.parts[-4], path.stem.rsplit("-", 1)[1])):
         header, records = parse_stream(path.read_bytes())
-        found += [(Name(header.camera, header.epoch, record.sequence), record.capture_us) for record in records]
-    return found
+        yield from ((header, record) for record in records)
 
 
 def check(ledger: Ledger, records: list[tuple[Name, int]]) -> Verdict:

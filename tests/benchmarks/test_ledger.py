@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.ledger import Ledger, Name, check, stored
+from benchmarks.ledger import Ledger, Name, check, stored, undecodable
 from shared.codec.record import Kind, Record, StreamHeader
 
 Stored = list[tuple[Name, int]]
@@ -67,3 +67,14 @@ def test_records_are_read_in_the_order_of_the_segments_numbers(tmp_path: Path) -
         packed = Record(sequence, 100 * sequence, Kind.I, 0, 48, 0, b"").pack(header)
         (folder / f"20260101T{hour}0000000000Z-{number:06d}.icm").write_bytes(header.pack() + packed)
     assert stored(tmp_path) == [(gate(3), 300), (gate(5), 500)]
+
+
+def test_a_record_that_does_not_follow_the_one_it_leans_on_is_seen(tmp_path: Path) -> None:
+    header = StreamHeader(bytes(32), "gate", 7, 0, 64, 48)
+    chain = [(1, Kind.I), (2, Kind.P), (4, Kind.P), (5, Kind.P), (7, Kind.I), (8, Kind.P)]
+    packed = [Record(n, 100 * n, kind, int(kind is Kind.P), 48, 0, b"").pack(header) for n, kind in chain]
+    folder = tmp_path / "gate" / "2026-01-01" / "10"
+    folder.mkdir(parents=True)
+    (folder / "20260101T100000000000Z-000001.icm").write_bytes(header.pack() + b"".join(packed[:4]))
+    (folder / "20260101T100001000000Z-000002.icm").write_bytes(header.pack() + b"".join(packed[4:]))
+    assert undecodable(tmp_path) == 1
