@@ -43,10 +43,11 @@ class IntegerLayer:
     padded: bool = True
 
     def largest_sum(self, largest_input: int) -> int:
-        """Bound of every partial sum, the rounding term included."""
+        """Bound of every partial sum, the rounding term included; doubled where nothing is shifted off."""
         magnitude = np.abs(self.weights.astype(np.int64)).sum((1, 2, 3)) * largest_input
         rounding = (1 << self.shifts.astype(np.int64)) // 2 + 1
-        return int((magnitude + np.abs(self.biases.astype(np.int64)).max(0) + rounding).max())
+        sums = magnitude + np.abs(self.biases.astype(np.int64)).max(0) + rounding
+        return int(np.where(self.shifts == 0, 2 * sums, sums).max())
 
 
 def check_exact(layers: list[IntegerLayer]) -> None:

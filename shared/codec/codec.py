@@ -65,14 +65,13 @@ class Encoder:
         check_image(image)
         height, width = image.shape[:2]
         latents, changed = self._analysis.latents(image)
-        scaled = latents * self._bundle.gains(units)[:, None, None]
         last = self._last
         if alone or last is None or (last.width, last.height) != (width, height):
-            coded = self._alone(scaled, units, width, height)
+            coded = self._alone(latents, units, width, height)
         else:
-            coded = self._after(last, scaled, units, changed)
+            coded = self._after(last, latents, units, changed)
             if coded.latents.moved.mean() > MANY_MOVED:
-                coded = min(coded, self._alone(scaled, units, width, height), key=lambda frame: len(frame.payload))
+                coded = min(coded, self._alone(latents, units, width, height), key=lambda frame: len(frame.payload))
         # What is touched now is looked at once more when it has come to rest.
         self._touched = changed
         self._last = coded.latents
@@ -82,23 +81,27 @@ class Encoder:
         """The last coded frame will not reach the decoder: the next one is coded alone."""
         self._last = None
 
-    def _alone(self, scaled: NDArray[np.float32], quality: int, width: int, height: int) -> CodedFrame:
+    def _alone(self, latents: NDArray[np.float32], quality: int, width: int, height: int) -> CodedFrame:
+        scaled = latents * self._bundle.gains(quality)[:, None, None]
         values = np.clip(np.rint(scaled), -LATENT_MAX, LATENT_MAX).astype(np.int16)
         hyper = self._bundle.hyper_analysis.hyper(values)
         rounded = Latents(values, hyper, np.zeros(values.shape[1:], bool), quality, width, height)
-        latents, payload = self._bundle.entropy.encode_snapped(rounded)
-        return CodedFrame(Kind.I, 0, quality, latents.digest(), payload, latents)
+        snapped, payload = self._bundle.entropy.encode_snapped(rounded)
+        return CodedFrame(Kind.I, 0, quality, snapped.digest(), payload, snapped)
 
     def _after(
-        self, last: Latents, scaled: NDArray[np.float32], quality: int, changed: NDArray[np.bool_]
+        self, last: Latents, latents: NDArray[np.float32], quality: int, changed: NDArray[np.bool_]
     ) -> CodedFrame:
         reference = rescale(last.values, self._bundle.octaves, last.quality, quality)
-        resting = ~changed & (self._touched | (last.quality != quality))
-        values, moved = hold(np.clip(scaled, -LATENT_MAX, LATENT_MAX), reference, changed, resting)
-        target = replace(last, values=values.astype(np.int16), moved=moved, quality=quality)
+        # What neither changed nor was touched just before is held unseen.
+        seen = changed | self._touched if last.quality == quality else np.ones_like(changed)
+        scaled = np.clip(latents[:, seen] * self._bundle.gains(quality)[:, None], -LATENT_MAX, LATENT_MAX)
+        values, moved = reference.copy(), np.zeros_like(seen)
+        values[:, seen], moved[seen] = hold(scaled, reference[:, seen], changed[seen])
+        target = replace(last, values=values, moved=moved, quality=quality)
         level = self._bundle.entropy.level(quality)
-        latents, payload = self._bundle.temporal.encode(target, reference, last.moved, level)
-        return CodedFrame(Kind.P, 1, quality, latents.digest(), payload, latents)
+        coded, payload = self._bundle.temporal.encode(target, reference, last.moved, level)
+        return CodedFrame(Kind.P, 1, quality, coded.digest(), payload, coded)
 
 
 def recode_alone(bundle: Bundle, latents: Latents) -> CodedFrame:

@@ -22,29 +22,20 @@ REST_BITS = 10.0
 
 
 def hold(
-    scaled: NDArray[np.float32],
-    reference: NDArray[np.int16],
-    changing: NDArray[np.bool_],
-    resting: NDArray[np.bool_],
+    scaled: NDArray[np.float32], held: NDArray[np.int16], changing: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    """Latents to code after a reference.
+    """Latents to code at K positions of a frame.
 
     Args:
-        scaled: float32[M, h, w], latents in quantisation steps, not rounded.
-        reference: int16[M, h, w], what the decoder holds.
-        changing: bool[h, w], positions that change with this frame.
-        resting: bool[h, w], positions that changed before and do not now; all others are held unseen.
+        scaled: float32[M, K], latents in quantisation steps, not rounded.
+        held: int16[M, K], what the decoder holds.
+        changing: bool[K], positions that change with this frame; the others came to rest.
 
     Returns:
-        The latents int32[M, h, w], equal to the reference wherever they hold, and bool[h, w], positions that moved.
+        The latents int32[M, K], all of a position rounded or all as they are held, and bool[K], positions that moved.
     """
-    among = changing | resting
-    here, held = scaled[:, among], reference[:, among]
-    rounded = np.rint(here)
-    saved = (np.square(here - held) - np.square(here - rounded)).sum(0)
-    pays = saved > BIT_WORTH * np.where(changing[among], POSITION_BITS, REST_BITS)
-    values = reference.astype(np.int32)
-    values[:, among] = np.where(pays, rounded, held)
-    moved = np.zeros_like(among)
-    moved[among] = pays & (rounded != held).any(0)
-    return values, moved
+    rounded = np.rint(scaled)
+    saved = (np.square(scaled - held) - np.square(scaled - rounded)).sum(0)
+    pays = saved > BIT_WORTH * np.where(changing, POSITION_BITS, REST_BITS)
+    moved: NDArray[np.bool_] = pays & (rounded != held).any(0)
+    return np.where(moved, rounded, held).astype(np.int32), moved

@@ -208,8 +208,8 @@ class Record:
 
 
 def stands_alone(packed: bytes) -> bool:
-    """Whether a packed record, or the first ``RECORD_OVERHEAD`` bytes of one, leans on no other. So do bytes that are no
-    record.
+    """Whether a packed record, or the first ``RECORD_OVERHEAD`` bytes of one, leans on no other. So do bytes
+    that are no record.
     """
     return len(packed) < RECORD_OVERHEAD or _RECORD_START.unpack_from(packed)[4] & 3 != Kind.P
 

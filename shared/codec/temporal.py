@@ -68,14 +68,13 @@ class TemporalModel:
         """
         where = np.nonzero(target.moved)
         differences = np.zeros((len(reference), *target.moved.shape), np.int32)
-        wanted = target.values.astype(np.int32) - reference
         surroundings = _surroundings(reference, target.moved, where)
         steps: list[tuple[Prediction, NDArray[np.int32]]] = []
         if len(where[0]):
             for number, group in enumerate(self.groups):
                 prediction = self._predict(number, surroundings, differences, where, level)
                 here = reference[group[:, None], where[0], where[1]].ravel().astype(np.int32)
-                values = prediction.snapped(wanted[group[:, None], where[0], where[1]].ravel())
+                values = prediction.snapped(target.values[group[:, None], where[0], where[1]].ravel() - here)
                 values = np.clip(values, -LATENT_MAX - here, LATENT_MAX - here)
                 _place(differences, group, where, values)
                 steps.append((prediction, values))
@@ -83,8 +82,10 @@ class TemporalModel:
         for prediction, values in reversed(steps):
             prediction.push(coder, values, self.latent_tables)
         push_map(coder, target.moved, last, self.movement_tables)
+        decoded = reference.copy()
+        decoded[:, target.moved] += differences[:, target.moved].astype(np.int16)
         hyper = np.zeros((target.hyper.shape[0], 0, 0), np.int8)
-        return replace(target, values=(reference + differences).astype(np.int16), hyper=hyper), payload_of(coder)
+        return replace(target, values=decoded, hyper=hyper), payload_of(coder)
 
     def decode(self, payload: bytes, like: Latents, reference: NDArray[np.int16], last: Map, level: int) -> Latents:
         """The latents of a P record's payload; arguments as in ``encode``, ``like`` gives quality and size.
@@ -103,11 +104,13 @@ class TemporalModel:
                 values = prediction.pop(coder, self.latent_tables, 2 * LATENT_MAX)
                 _place(differences, group, where, values)
         check_spent(coder)
-        decoded = reference + differences
-        if np.abs(decoded).max(initial=0) > LATENT_MAX:
+        there = reference[:, moved] + differences[:, moved]
+        if np.abs(there).max(initial=0) > LATENT_MAX:
             raise RecordError("the payload is damaged: a latent is out of range")
+        decoded = reference.copy()
+        decoded[:, moved] = there
         hyper = np.zeros((like.hyper.shape[0], 0, 0), np.int8)
-        return Latents(decoded.astype(np.int16), hyper, moved, like.quality, like.width, like.height)
+        return Latents(decoded, hyper, moved, like.quality, like.width, like.height)
 
     def _predict(
         self,
@@ -138,8 +141,11 @@ def patches(planes: NDArray[Any], where: tuple[NDArray[Any], ...]) -> NDArray[np
     rows, columns = where
     padded = np.pad(planes, ((0, 0), (1, 1), (1, 1)))
     offsets = np.arange(3)
-    cut = padded[:, rows[:, None, None] + offsets[:, None], columns[:, None, None] + offsets]
-    return np.clip(cut, -INPUT_MAX, INPUT_MAX).astype(np.float32).swapaxes(0, 1)
+    places = (rows[:, None, None] + offsets[:, None]) * padded.shape[2] + columns[:, None, None] + offsets
+    lines = padded.reshape(len(planes), padded.shape[1] * padded.shape[2])
+    cut = np.take(lines, places.ravel(), axis=1).reshape(len(planes), *places.shape)
+    seen: NDArray[np.float32] = np.clip(cut, -INPUT_MAX, INPUT_MAX).astype(np.float32)
+    return seen.swapaxes(0, 1)
 
 
 def _surroundings(reference: NDArray[np.int16], moved: Map, where: tuple[NDArray[Any], ...]) -> NDArray[np.float32]:

@@ -90,7 +90,9 @@ def samples(
     last, touched = (np.zeros(reference.shape[1:], bool) for _ in range(2))
     for before, frame in pairwise(scaled):
         changing = (np.abs(frame - before) > CHANGING).any(0)
-        values, moved = hold(frame, reference, changing, touched & ~changing)
+        seen = changing | touched
+        values, moved = reference.astype(np.int32), np.zeros_like(seen)
+        values[:, seen], moved[seen] = hold(frame[:, seen], reference[:, seen], changing[seen])
         touched = changing
         difference = values - reference
         where = np.nonzero(moved)
