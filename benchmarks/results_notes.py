@@ -1,4 +1,5 @@
-"""What the results page says beside the figures: what was counted, where the parts come from, how to read a column."""
+"""What the results page says beside the figures: what was counted, where the parts come from, how to read a
+column."""
 
 from __future__ import annotations
 
@@ -7,6 +8,8 @@ TITLES = {
     "visual": "What a person sees",
     "training_log": "How training went",
     "video": "A still camera against video codecs",
+    "framing": "What a record costs on the wire",
+    "rate_control": "Rate control",
     "speed": "What a frame costs",
     "cost": "What the services cost",
     "load": "Many cameras on one cloud",
@@ -22,13 +25,17 @@ Detectors are frozen and were seen by no training: yolo26n and yolov8n, which
 `python -m deploy.demo.assets --weights --older` fetches, and YOLOX-nano from github.com/Megvii-BaseDetection/YOLOX.
 mAP over the photos' boxes by faster-coco-eval, which computes what pycocotools does.
 
-What is counted: JPEG (optimised, progressive), WebP (method 6) and AVIF (speed 4) as the files that Pillow writes, with
-AVIF's container (275 bytes, 0.007 bpp); HEVC (x265, preset slow, fixed quantiser) and VVC (VVenC, preset medium) as one
-intra picture's elementary stream with its parameter sets, without a container; ours as the file of one picture, stream
+What is counted: JPEG (optimised, progressive), WebP (method 6) and AVIF (speed 4) as the files that Pillow writes,
+with
+AVIF's container (275 bytes, 0.007 bpp); HEVC (x265, preset slow, fixed quantiser) and VVC (VVenC, preset medium) as
+one
+intra picture's elementary stream with its parameter sets, without a container; ours as the file of one picture,
+stream
 header and record. All but ours have chroma at half resolution. No package registry has a VVC encoder; VVenC is built
 from its public source, github.com/fraunhoferhhi/vvenc, and given as `--vvenc`.
 
-Intervals are 95 % bootstrap intervals over the photos, 200 samples, the same for every codec. `map low` and `map high`
+Intervals are 95 % bootstrap intervals over the photos, 200 samples, the same for every codec. `map low` and `map
+high`
 say what another choice of photos could give; since codecs share their photos, what tells them apart are the paired
 intervals of the BD-rates. A BD-rate is the mean difference in bits at equal detection, in per cent; below zero ours
 takes fewer. It is averaged over the detection from `from` to `to`, which both curves reach, by the package
@@ -36,14 +43,32 @@ takes fewer. It is averaged over the detection from `from` to `to`, which both c
 decoder did to mAP at the same bits, in per cent, the mean over the levels.""",
     "visual": """\
 `psnr` is the mean over pictures; of objects (COCO's polygons) and of what is around them PSNR is taken over all their
-pixels. `perceptual` is the LPIPS distance in a shift-tolerant AlexNet, 0 for equal pictures. Finetuning has a fidelity
-term in the features of the same network, so this distance is no independent witness of it; the checkerboard score and
-the picture sheet are (`icm-bench sheet`: the crops in which ours is farthest from the original).
+pixels. `perceptual` is the LPIPS distance in a shift-tolerant AlexNet, 0 for equal pictures. Finetuning has a
+fidelity
+term in the features of the same network and one for the pattern itself, so neither this distance nor the checkerboard
+score is an independent witness of it; the picture sheet is (`icm-bench sheet`: the crops in which ours is farthest
+from the
+original).
 
-`C2` to `C16` are the 95 % bootstrap upper bounds of C_s(decoded) - C_s(original) in dB: how far harmonics of a pattern
+`C2` to `C16` are the 95 % bootstrap upper bounds of C_s(decoded) - C_s(original) in dB: how far harmonics of a
+pattern
 that repeats every s pixels stand out of their surroundings in the power spectrum of the luma. With all below 1 dB the
 checkerboard counts as gone. The control is the same test on the originals with a pattern of half a grey level at one
 stride, which it must find there.""",
+    "video": """\
+The first frames of a clip of a camera that stands still (PETS 2009, S2.L1, as OpenCV's `vtest.avi`), a frozen
+yolo26n on
+every fourth of them. `ap50` is the average precision of persons at IoU 0.5 against the clip's ground truth,
+`agreement` the same
+against what the detector finds on the uncompressed frames. With 100 frames, differences of less than 0.01 say little.
+
+What is counted: of the video codecs the bare packets, key frames included, without container or transport; of ours
+every record with
+its 23 bytes, the stream header, and 37 bytes a record for framing on the wire. Both rates of frames are taken on
+the machine as it
+was, so they are rough; `icm-bench speed` times single frames. A BD-rate is the mean difference in bits at equal
+precision, in per cent; below zero
+ours takes fewer.""",
     "training_log": """\
 The last figures of each stage, means over the last twentieth of its log; the plots show the whole of it.""",
 }
