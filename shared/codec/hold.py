@@ -19,6 +19,8 @@ POSITION_BITS = 100.0
 """What coding a position anew must save while it goes on changing."""
 REST_BITS = 10.0
 """The same for a position that came to rest: what is wrong there stays wrong."""
+CHANGING = 0.5
+"""Quantisation steps by which some latent of a position differs from the last frame's where something moves."""
 
 
 def hold(
@@ -29,7 +31,7 @@ def hold(
     Args:
         scaled: float32[M, K], latents in quantisation steps, not rounded.
         held: int16[M, K], what the decoder holds.
-        changing: bool[K], positions that change with this frame; the others came to rest.
+        changing: bool[K], positions where something moves, by ``CHANGING``; the others came to rest.
 
     Returns:
         The latents int32[M, K], all of a position rounded or all as they are held, and bool[K], positions that moved.

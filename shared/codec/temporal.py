@@ -9,7 +9,6 @@ not move costs nothing but its flag, neither bits nor time.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -54,7 +53,7 @@ class TemporalModel:
         if not fits or len(latent_tables) != SCALE_COUNT * MEAN_STEPS or len(movement_tables) != CONTEXTS:
             raise BundleError("the temporal model's networks, channel groups and tables do not fit together")
 
-    def encode(self, target: Latents, reference: NDArray[np.int16], last: Map, level: int) -> tuple[Latents, bytes]:
+    def encode(self, target: Latents, reference: NDArray[np.int16], last: Map, level: int) -> bytes:
         """Codes a frame given its reference.
 
         Args:
@@ -63,8 +62,7 @@ class TemporalModel:
             level: the quality level whose biases hold.
 
         Returns:
-            The latents as they will be decoded, where latents that the model calls certain are set to what it expects,
-            and the payload.
+            The payload.
         """
         where = np.nonzero(target.moved)
         differences = np.zeros((len(reference), *target.moved.shape), np.int32)
@@ -73,19 +71,15 @@ class TemporalModel:
         if len(where[0]):
             for number, group in enumerate(self.groups):
                 prediction = self._predict(number, surroundings, differences, where, level)
-                here = reference[group[:, None], where[0], where[1]].ravel().astype(np.int32)
-                values = prediction.snapped(target.values[group[:, None], where[0], where[1]].ravel() - here)
-                values = np.clip(values, -LATENT_MAX - here, LATENT_MAX - here)
+                here = group[:, None], where[0], where[1]
+                values = (target.values[here].astype(np.int32) - reference[here]).ravel()
                 _place(differences, group, where, values)
                 steps.append((prediction, values))
         coder = new_coder()
         for prediction, values in reversed(steps):
             prediction.push(coder, values, self.latent_tables)
         push_map(coder, target.moved, last, self.movement_tables)
-        decoded = reference.copy()
-        decoded[:, target.moved] += differences[:, target.moved].astype(np.int16)
-        hyper = np.zeros((target.hyper.shape[0], 0, 0), np.int8)
-        return replace(target, values=decoded, hyper=hyper), payload_of(coder)
+        return payload_of(coder)
 
     def decode(self, payload: bytes, like: Latents, reference: NDArray[np.int16], last: Map, level: int) -> Latents:
         """The latents of a P record's payload; arguments as in ``encode``, ``like`` gives quality and size.

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from shared.codec.hold import hold
+from shared.codec.hold import CHANGING, hold
 from shared.codec.temporal import MOVED_INPUT, patches
 from training.checkpoint import digest, load_codec
 from training.clips import Clips
@@ -31,8 +31,6 @@ from training.temporal_model import DifferenceBits, TemporalNetwork, channel_gro
 log = logging.getLogger(__name__)
 
 NAME = "temporal"
-CHANGING = 0.5
-"""Quantisation steps by which a latent of a position differs from the last frame's where something moves."""
 CLIPS = "clips.npy"
 
 

@@ -36,27 +36,14 @@ def reference_and_target(draw: st.DrawFn, codec: Bundle) -> tuple[Latents, Laten
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_a_frame_after_any_other_is_decoded_to_what_the_encoder_says(codec: Bundle, data: st.DataObject) -> None:
+def test_a_frame_after_any_other_comes_back_exactly(codec: Bundle, data: st.DataObject) -> None:
     reference, target = data.draw(reference_and_target(codec))
     level = codec.entropy.level(target.quality)
-    coded, payload = codec.temporal.encode(target, reference.values, reference.moved, level)
+    payload = codec.temporal.encode(target, reference.values, reference.moved, level)
     decoded = codec.temporal.decode(payload, reference, reference.values, reference.moved, level)
-    assert (decoded.values == coded.values).all()
+    assert (decoded.values == target.values).all()
     assert (decoded.moved == target.moved).all()
-    assert decoded.digest() == coded.digest()
-    still = ~target.moved
-    assert (coded.values[:, still] == reference.values[:, still]).all()
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.data())
-def test_coding_what_was_decoded_changes_nothing_more(codec: Bundle, data: st.DataObject) -> None:
-    reference, target = data.draw(reference_and_target(codec))
-    level = codec.entropy.level(target.quality)
-    coded, payload = codec.temporal.encode(target, reference.values, reference.moved, level)
-    again, same_payload = codec.temporal.encode(coded, reference.values, reference.moved, level)
-    assert (again.values == coded.values).all()
-    assert same_payload == payload
+    assert decoded.digest() == target.digest()
 
 
 @settings(max_examples=100, deadline=None)
@@ -81,5 +68,5 @@ def test_a_frame_in_which_nothing_moved_takes_a_few_bytes(codec: Bundle, level: 
     hyper = np.zeros((codec.entropy.hyper_channels, 0, 0), np.int8)
     values = np.random.default_rng(1).integers(-3, 4, shape).astype(np.int16)
     reference = Latents(values, hyper, still, level * 16, 768, 576)
-    _, payload = codec.temporal.encode(reference, values, still, level)
+    payload = codec.temporal.encode(reference, values, still, level)
     assert len(payload) <= 16
