@@ -25,6 +25,7 @@ from training.evaluation.average_precision import MatchedDetections
 from training.evaluation.detection import Detections, LabelledPhoto
 
 PERSON = 0
+MEASURES = ("ap50", "agreement")
 SEEN = 0.25
 """Score from which on a box on the source counts as seen, for agreement."""
 
@@ -142,15 +143,17 @@ def _bd_rates(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     names = list(dict.fromkeys(row["codec"] for row in rows if row["kbit_per_second"] is not None))
     tested = [name for name in names if name.endswith("records") or name.endswith("only")]
     return [
-        {"codec": test, "against": anchor}
-        | {
-            measure: round(bd_rate(_curve(rows, anchor, measure), _curve(rows, test, measure)), 1)
-            for measure in ("ap50", "agreement")
-        }
+        {"codec": test, "against": anchor} | {measure: _difference(rows, anchor, test, measure) for measure in MEASURES}
         for test in tested
         for anchor in names
         if anchor != test
     ]
+
+
+def _difference(rows: list[dict[str, Any]], anchor: str, test: str, measure: str) -> float | None:
+    """BD-rate in per cent; None where the curves share no precision."""
+    rate = bd_rate(_curve(rows, anchor, measure), _curve(rows, test, measure))
+    return None if np.isnan(rate) else round(rate, 1)
 
 
 def _curve(rows: list[dict[str, Any]], codec: str, measure: str) -> Curve:
