@@ -234,9 +234,9 @@ async def test_a_cloud_that_is_away_is_a_problem_and_records_wait(tmp_path: Path
         ({"cameras": [{"name": "gate", "source": file(Path("/nowhere/clip.mp4"))}]}, 2, "at /nowhere/clip.mp4"),
         ({"camera": []}, 2, "camera: unknown setting"),
         ({"cameras": [{**SUBMITTED, "quality": 99}]}, 2, "camera door: quality 99 is out of range"),
-        ({"bundle": "/nowhere/bundle"}, 1, "no codec bundle at /nowhere/bundle"),
+        ({"bundle": "/nowhere/bundle"}, 2, "no codec bundle at /nowhere/bundle"),
         ({"cloud": {"address": "192.0.2.1:7443"}}, 2, "refusing to speak plaintext on 192.0.2.1:7443"),
-        ({"spool": {"folder": "/proc/spool"}}, 1, "cannot use the spool folder /proc/spool"),
+        ({"spool": {"folder": "/proc/spool"}}, 2, "cannot use the spool folder /proc/spool"),
     ],
 )
 async def test_what_is_wrong_at_the_start_is_one_line_on_stderr(
@@ -257,7 +257,7 @@ async def test_a_port_in_use_is_named(tmp_path: Path, which: str) -> None:
         address = f"127.0.0.1:{port}"
         async with edge(tmp_path, port, [SUBMITTED], **{which: {"address": address}}) as process:
             status, log = await process.ended()
-    assert status == 1
+    assert status == 2
     assert log.splitlines()[-1].startswith("icm-edge: cannot ")
     assert f"{address}" in log
     assert "another process using the port" in log

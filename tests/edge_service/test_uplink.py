@@ -240,7 +240,10 @@ async def test_records_that_come_fast_share_messages_and_the_first_is_not_held_b
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await channel.close()
-    assert ingest.batches == [1, 5]
+    assert ingest.batches[0] == 1
+    assert sum(ingest.batches) == 6
+    # How many of them fall into one wait depends on the machine, that they are fewer messages than records does not.
+    assert max(ingest.batches) > 1
 
 
 async def test_nothing_is_held_back_while_somebody_waits_for_a_record(
