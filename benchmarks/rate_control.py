@@ -201,5 +201,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = asdict(figures(samples, target))
     print_table(("figure", "value"), list(found.items()))
     results = {"target": target, **found, "samples": [asdict(sample) for sample in samples[::4]]}
-    print(f"written to {write_json('rate-control', results, options.results)}")
+    print(f"written to {write_json('rate_control', results, options.results)}")
     return 0
