@@ -104,7 +104,7 @@ def test_a_change_of_quality_needs_no_i_record_and_drifts_nowhere(
         coded = encoder.encode(picture, quality)
         decoded = decoder.decode(coded.record(number, 0), 150, 100)
     alone = Decoder(codec).decode(Encoder(codec).encode(pictures[-1], then).record(1, 0), 150, 100)
-    assert psnr(decoded, pictures[-1]) > psnr(alone, pictures[-1]) - 2.5
+    assert psnr(decoded, pictures[-1]) > psnr(alone, pictures[-1]) - 1.0
 
 
 def test_a_scene_cut_is_coded_alone_where_that_is_cheaper(codec: Bundle, scene: NDArray[np.uint8]) -> None:
