@@ -29,8 +29,8 @@ def rescale(values: NDArray[np.int16], octaves: NDArray[np.int32], old: int, new
         return values
     exponent = _interpolated(octaves, new) - _interpolated(octaves, old)
     whole, part = np.divmod(exponent, OCTAVE_STEPS)
-    # Beyond 14 octaves everything is 0 or clipped anyway.
-    whole = np.clip(whole, -15, 14)
+    # From 15 octaves up a one is clipped already, from 17 down the largest latent is 0 already.
+    whole = np.clip(whole, -17, 15)
     mantissa = _POWERS[part]
     shift = (_FRACTION_BITS - whole).astype(np.int64)
     magnitude = np.abs(values.astype(np.int64)) * mantissa[:, None, None]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.codec.bundle import Bundle
-from shared.codec.latents import LATENT_MAX
+from shared.codec.latents import LATENT_MAX, QUALITY_STEPS
 from shared.codec.rescale import _FRACTION_BITS, _POWERS, OCTAVE_STEPS, rescale
 
 qualities = st.integers(0, 7 * 16)
@@ -41,3 +41,11 @@ def test_the_same_quality_changes_nothing(codec: Bundle, quality: int) -> None:
 def test_the_largest_latents_stay_in_range(codec: Bundle) -> None:
     values = np.full((codec.entropy.latent_channels, 1, 1), -LATENT_MAX, np.int16)
     assert rescale(values, codec.octaves, 0, 7 * 16).min() >= -LATENT_MAX
+
+
+@given(st.integers(-30, 30), st.integers(-LATENT_MAX, LATENT_MAX))
+def test_a_ratio_of_any_number_of_octaves_is_a_shift_that_rounds_and_clips(octaves: int, value: int) -> None:
+    ladder = np.array([[0], [octaves * OCTAVE_STEPS]], np.int32)
+    magnitude = abs(value) * 2**octaves if octaves >= 0 else (abs(value) + 2 ** (-octaves - 1)) >> -octaves
+    expected = min(magnitude, LATENT_MAX) * (-1 if value < 0 else 1)
+    assert rescale(np.full((1, 1, 1), value, np.int16), ladder, 0, QUALITY_STEPS).item() == expected
