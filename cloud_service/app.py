@@ -28,6 +28,7 @@ from cloud_service.ingest import IngestService
 from cloud_service.ingest_credit import Pending
 from cloud_service.ingest_session import Desk
 from cloud_service.metrics import Metrics
+from cloud_service.newest_detections import NewestDetections
 from cloud_service.pipeline import Pipeline
 from cloud_service.record_store import GroupCommit, RecordStore
 from cloud_service.record_store.index import SegmentIndex
@@ -72,8 +73,8 @@ class App:
             ArchiveWriter(storage, settings.archive.thumbnail_width),
             metrics.stage_seconds,
         )
-        chains = BrokenChains()
-        self._pipeline = Pipeline(store, engine, database, self._feed, problems, metrics, clock, chains)
+        chains, detections = BrokenChains(), NewestDetections()
+        self._pipeline = Pipeline(store, engine, database, self._feed, problems, metrics, clock, chains, detections)
         self._commit = GroupCommit(
             store, settings.ingest.group_delay_seconds, metrics.stage_seconds.labels("persist"), self._pipeline.wake
         )
@@ -94,6 +95,7 @@ class App:
             clock=clock,
             retry_seconds=RETRY_SECONDS,
             chains=chains,
+            detections=detections,
         )
         self._ingest = IngestService(desk, access)
         self._database = database

@@ -27,6 +27,7 @@ from icm.v1.ingest_pb2 import (
 from cloud_service.broken_chains import BrokenChains
 from cloud_service.ingest_credit import Credit, Pending
 from cloud_service.metrics import Metrics
+from cloud_service.newest_detections import NewestDetections
 from cloud_service.record_store import GroupCommit, RawRecord, RecordStore, SequenceSet
 from shared.camera_name import check_camera_name
 from shared.clock import Clock
@@ -58,6 +59,7 @@ class Desk:
         credit_bytes: their bytes, likewise.
         pending: what waits in all streams together.
         chains: cameras that must send an I record.
+        detections: in which frames something was found, for edges to know.
         retry_seconds: how long to wait before trying again what the disk refused.
     """
 
@@ -72,6 +74,7 @@ class Desk:
     clock: Clock
     retry_seconds: float
     chains: BrokenChains = field(default_factory=BrokenChains)
+    detections: NewestDetections = field(default_factory=NewestDetections)
 
 
 class _Answer(NamedTuple):
@@ -106,6 +109,7 @@ class Session:
         self._hello = hello
         self._header: StreamHeader | RecordError | None = None
         self._last_sequence = hello.last_persisted
+        self._last_detected = 0
         self._newest = 0
         self._credit = Credit(self.camera, desk.credit, desk.credit_bytes, desk.pending)
         self._pending: list[tuple[StreamHeader, RawRecord]] = []
@@ -324,7 +328,11 @@ class Session:
                 self._capture_to_persisted.observe(max(0, now - record.capture_us) / 1e6)
         settled, size = len(records), sum(len(packed) for _, packed in records)
         for first, last in persisted:
-            self._send(Ack(state=ACK_STATE_PERSISTED, first_sequence=first, last_sequence=last), settled, size)
+            ack = Ack(state=ACK_STATE_PERSISTED, first_sequence=first, last_sequence=last)
+            detected = self._desk.detections.sequence(self.camera, self.epoch)
+            if detected != self._last_detected:
+                self._last_detected = ack.last_detected = detected
+            self._send(ack, settled, size)
             settled = size = 0
 
     def _send(self, ack: Ack, records: int = 0, size: int = 0) -> None:

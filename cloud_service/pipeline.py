@@ -28,6 +28,7 @@ from cloud_service.event_feed import EventFeed
 from cloud_service.events import EventStore, FrameEvent
 from cloud_service.frame_key import FrameKey
 from cloud_service.metrics import Metrics
+from cloud_service.newest_detections import NewestDetections
 from cloud_service.progress import load_progress
 from cloud_service.record_store import Chunk, Position, RecordStore
 from shared.clock import Clock
@@ -75,8 +76,12 @@ class Pipeline:
         metrics: Metrics,
         clock: Clock,
         chains: BrokenChains,
+        detections: NewestDetections,
     ) -> None:
-        """Args: chains, told of records that cannot be decoded."""
+        """Args:
+        chains: told of records that cannot be decoded.
+        detections: told of frames that were looked at.
+        """
         self._store = store
         self._engine = engine
         self._database = database
@@ -87,6 +92,7 @@ class Pipeline:
         self._metrics = metrics
         self._clock = clock
         self._chains = chains
+        self._detections = detections
         self._live: dict[str, _Lane] = {}
         self._catch_up: dict[str, _Lane] = {}
         self._turn = 0
@@ -245,6 +251,7 @@ class Pipeline:
             self._metrics.capture_to_detected.labels(camera).observe(max(0, now - event.capture_us) / 1e6)
             for found in event.detections:
                 self._metrics.detections.labels(camera, found.class_name).inc()
+        self._detections.note(events)
         self._feed.publish(events)
 
     def _archived(self, chunk: Chunk, result: Result) -> bool:

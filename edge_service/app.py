@@ -109,7 +109,13 @@ class Edge:
         async with AsyncExitStack() as stack:
             kept = settings.spool
             spool = Spool(
-                kept.folder, kept.max_bytes, kept.max_age_seconds, self._clock, kept.policy, self._metrics.count_lost
+                kept.folder,
+                kept.max_bytes,
+                kept.max_age_seconds,
+                self._clock,
+                kept.policy,
+                self._metrics.count_lost,
+                kept.recent_seconds,
             )
             stack.callback(spool.close)
             self._metrics.watch_spool(lambda: spool.bytes, spool.oldest_seconds)
@@ -123,7 +129,7 @@ class Edge:
             # A camera that left the settings may have left records behind; they are delivered too.
             names = {*self._sources, *spool.waiting_cameras()}
             for name in names:
-                self._metrics.add_camera(name)
+                self._metrics.add_camera(name, spool.camera(name).last_detection_us)
             rates = {camera.name: self._rate_control(camera, spool.camera(camera.name)) for camera in settings.cameras}
             uplinks = {name: self._uplink(spool.camera(name), channel, rates.get(name)) for name in names}
             sending = await stack.enter_async_context(_running(list(uplinks.values())))

@@ -22,6 +22,7 @@ DROP_REASONS = (
     "image",
     "shutdown",
     "spool_full",
+    "spool_thinned",
     "spool_aged",
     "spool_damaged",
     "rejected_damaged",
@@ -29,9 +30,10 @@ DROP_REASONS = (
     "rejected_unspecified",
 )
 """queue_full: the encoder is too slow for a live source; image: cannot be coded; shutdown: the spool had no room when
-the process ended; spool_full, spool_aged: the oldest records went so that newer ones find room (policy drop_oldest; one
-that was already on its way may have arrived); spool_damaged: could not be read from a damaged spool, counted at most;
-rejected_*: by the cloud, after the frame was spooled."""
+the process ended; spool_full, spool_aged: the oldest records went so that newer ones find room (policies drop_oldest
+and thin; one that was already on its way may have arrived); spool_thinned: likewise the oldest without recent
+detections (policy thin); spool_damaged: could not be read from a damaged spool, counted at most; rejected_*: by the
+cloud, after the frame was spooled."""
 
 
 _RATE_GAUGES: tuple[tuple[str, str, Callable[[RateState], float]], ...] = (
@@ -81,6 +83,12 @@ class EdgeMetrics:
         self._spool_oldest = Gauge(
             "icm_edge_spool_oldest_seconds", "How long the oldest record has waited in the spool.", registry=registry
         )
+        self._last_detection = Gauge(
+            "icm_edge_last_detection_timestamp_seconds",
+            "When the newest frame in which the cloud found something was spooled; 0 unless policy thin knows of one.",
+            ["camera"],
+            registry=registry,
+        )
         self._rate_decisions = Counter(
             "icm_edge_rate_decisions", "What rate control decided.", ["camera", "decision"], registry=registry
         )
@@ -91,8 +99,9 @@ class EdgeMetrics:
         build.labels("edge", version("icm-bridge"), bundle).set(1)
         ProcessCollector(registry=registry)
 
-    def add_camera(self, camera: str) -> None:
+    def add_camera(self, camera: str, last_detection_us: Callable[[], int]) -> None:
         """Shows a camera's series from the start, at zero: a counter that appears with its first drop has no rate."""
+        self._last_detection.labels(camera).set_function(lambda: last_detection_us() / 1e6)
         for outcome in OUTCOMES:
             self.frames.labels(camera, outcome)
         for kind in Kind:

@@ -154,6 +154,8 @@ class RecordStream:
                 self._acknowledged(sum(record.size for record in taken), now - min(record.sent for record in taken))
             # What lies between the first and the last and was not in flight was settled before.
             await self._settle(done[0], done[-1], error)
+            if ack.last_detected:
+                await asyncio.to_thread(self._spool.detected, ack.last_detected)
             if ack.reason == ingest_pb2.REJECT_REASON_REFERENCE_MISSING:
                 # What follows in flight leans on it too. The next stream starts with a record that stands alone.
                 await asyncio.to_thread(self._spool.mend, done[-1])

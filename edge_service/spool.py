@@ -9,16 +9,17 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections import Counter
+from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 from edge_service.spool_folder import FILE_NAME, lock_folder
 from edge_service.spool_records import delete, first_waiting, mend, shrink
 from edge_service.spool_repair import SCHEMA, repair
+from edge_service.spool_room import Dropped, Policy, Room, oldest
 from shared.clock import Clock
 from shared.codec.record import stands_alone
 from shared.errors import ReferenceMissingError, SpoolError, SpoolFullError
@@ -29,11 +30,12 @@ camera's records that go together when the oldest must. Records are persisted lo
 STAND_IN_SHARE = 1 / 16
 """The same, as a part of the spool's bound in bytes."""
 
-Policy = Literal["block", "drop_oldest"]
-"""What a full spool does with a new record: refuse it, so that cameras wait, or let the oldest records go for it."""
+REMEMBERED = 4096
+"""Acknowledgements whose time is remembered until the cloud tells in which of their frames it found something."""
 
 OnDrop = Callable[[str, str, int], None]
-"""Told camera, reason (``spool_full``, ``spool_aged`` or ``spool_damaged``) and number of records that are lost."""
+"""Told camera, reason (``spool_full``, ``spool_thinned``, ``spool_aged`` or ``spool_damaged``) and number of records
+that are lost."""
 
 
 @dataclass(frozen=True)
@@ -42,30 +44,6 @@ class Batch:
 
     header: bytes
     records: list[tuple[int, bytes]]
-
-
-class _Waiting(NamedTuple):
-    """A record that waits, and whose it is."""
-
-    spooled_us: int
-    camera: int
-    name: str
-    sequence: int
-
-
-@dataclass
-class _Dropped:
-    """What a transaction let go.
-
-    Attributes:
-        counts: records, by camera and reason.
-        bytes: how many this freed.
-        last: by camera, the highest sequence that no later record may lean on.
-    """
-
-    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
-    bytes: int = 0
-    last: dict[str, int] = field(default_factory=dict)
 
 
 class Spool:
@@ -79,15 +57,18 @@ class Spool:
         clock: Clock,
         policy: Policy = "block",
         on_drop: OnDrop = lambda camera, reason, count: None,
+        recent_seconds: float = 60.0,
     ) -> None:
         """Opens the spool, or makes it. A damaged file is set aside, and what can be read of it goes on.
+
+        Args: see ``Room`` for the bounds.
 
         Raises:
             SpoolError: the folder cannot be used, or another process uses it.
         """
         self.path = folder / FILE_NAME
-        self._max_bytes, self._max_age, self._clock = max_bytes, max_age_seconds, clock
-        self._policy, self._on_drop = policy, on_drop
+        self.room = Room(self.path, max_bytes, max_age_seconds, policy, recent_seconds, clock)
+        self._clock, self._on_drop = clock, on_drop
         self._lock = threading.Lock()
         self._lock_file = lock_folder(folder)
         self._bytes: int
@@ -146,62 +127,18 @@ class Spool:
     def oldest_seconds(self) -> float:
         """How long the oldest record has been waiting; 0 if there is none."""
         with self._reading() as connection:
-            return self._age(self._oldest(connection))
+            return self.room.age(oldest(connection))
 
-    def _make_room(self, connection: sqlite3.Connection, size: int) -> _Dropped:
-        """Inside a transaction: lets records go, if the policy allows it, until one of this size finds room.
-
-        Raises:
-            SpoolFullError: there is no room.
-        """
-        dropped = _Dropped()
-        while True:
-            held = self._bytes - dropped.bytes
-            oldest = self._oldest(connection)
-            if held + size > self._max_bytes:
-                reason, state = "spool_full", f"it holds {held} of {self._max_bytes} bytes"
-                bound = "spool.max_bytes"
-            elif self._age(oldest) > self._max_age:
-                reason, bound = "spool_aged", "spool.max_age_seconds"
-                state = f"its oldest record has waited {self._age(oldest):.0f} of at most {self._max_age:.0f} s"
-            else:
-                return dropped
-            if self._policy == "block" or oldest is None:
-                raise SpoolFullError(
-                    f"the spool {self.path} is full: {state}; it empties when the cloud takes the records"
-                    f" ({bound} sets the bound)"
-                )
-            for gone in (
-                delete(connection, oldest.camera, oldest.sequence, oldest.sequence),
-                mend(connection, oldest.camera, oldest.sequence),
-            ):
-                dropped.counts[oldest.name, reason] += gone.records
-                dropped.bytes += gone.bytes
-                dropped.last[oldest.name] = gone.last
-
-    def _settle(self, dropped: _Dropped) -> None:
+    def _settle(self, dropped: Dropped) -> None:
         """After the transaction: what went is no longer here, and nothing may lean on it."""
         with self._lock:
             self._bytes -= dropped.bytes
         for name, last in dropped.last.items():
-            self.camera(name).unusable = last
+            camera = self.camera(name)
+            camera.unusable = max(camera.unusable, last)
         for (name, reason), count in dropped.counts.items():
             if count:
                 self._on_drop(name, reason, count)
-
-    def _oldest(self, connection: sqlite3.Connection) -> _Waiting | None:
-        """The record that was spooled first. Within a camera that is the one with the lowest sequence."""
-        firsts = [
-            _Waiting(spooled_us, camera, name, sequence)
-            for camera, name in connection.execute("SELECT id, name FROM camera WHERE bytes > 0").fetchall()
-            for spooled_us, sequence in connection.execute(
-                "SELECT spooled_us, sequence FROM record WHERE camera = ? ORDER BY sequence LIMIT 1", (camera,)
-            )
-        ]
-        return min(firsts, default=None)
-
-    def _age(self, record: _Waiting | None) -> float:
-        return max(0.0, (self._clock.now_us() - record.spooled_us) / 1e6) if record is not None else 0.0
 
     def _connect(self, synchronous: str) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
@@ -256,10 +193,11 @@ class CameraSpool:
         self.next_sequence = next_sequence
         self.unusable = 0
         self._since_alone = self._bytes_since_alone = 0
+        self._persisted: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)
 
     def needs_stand_in(self) -> bool:
         """Whether the next record, if it is a P record, must come with a stand-in: many wait, and none stands alone."""
-        share = STAND_IN_SHARE * self._spool._max_bytes
+        share = STAND_IN_SHARE * self._spool.room.max_bytes
         if self._bytes_since_alone >= share and self.waiting_bytes >= share:
             return True
         if self._since_alone < STAND_IN_RECORDS:
@@ -286,7 +224,7 @@ class CameraSpool:
         spool = self._spool
         alone, size = stands_alone(record), len(record) + len(stand_in or b"")
         with spool._writing(spool._durable) as connection:
-            dropped = spool._make_room(connection, size)
+            dropped = spool.room.make(connection, spool._bytes, size)
             if not alone and sequence - 1 <= dropped.last.get(self.name, self.unusable):
                 raise ReferenceMissingError(
                     f"record {sequence} of {self.name} leans on record {sequence - 1}, which is dropped"
@@ -381,20 +319,47 @@ class CameraSpool:
         """The cloud lacks the record ``after``, so the next one that waits must stand alone; those that cannot go, and
         are counted as rejected for it.
         """
-        spool, dropped = self._spool, _Dropped()
+        spool, dropped = self._spool, Dropped()
         with spool._writing(spool._relaxed) as connection:
             gone = mend(connection, self._row, after)
         dropped.counts[self.name, "rejected_reference_missing"] = gone.records
         dropped.bytes, dropped.last[self.name] = gone.bytes, gone.last
         spool._settle(dropped)
 
+    def detected(self, sequence: int) -> None:
+        """The cloud found something in this frame, which it has persisted; only the policy ``thin`` asks."""
+        spool = self._spool
+        # The time of the last record of its acknowledgement.
+        index = bisect_left(self._persisted, (sequence, 0))
+        if spool.room.policy == "thin" and index < len(self._persisted):
+            with spool._writing(spool._relaxed) as connection:
+                connection.execute(
+                    "INSERT INTO detection VALUES (:camera, :us) ON CONFLICT DO UPDATE SET spooled_us = :us",
+                    {"camera": self._row, "us": self._persisted[index][1]},
+                )
+
+    def last_detection_us(self) -> int:
+        """When the newest frame in which the cloud found something was spooled, in microseconds since 1970; 0 if none
+        is known.
+        """
+        with self._spool._reading() as connection:
+            row = connection.execute("SELECT spooled_us FROM detection WHERE camera = ?", (self._row,)).fetchone()
+            return int(row[0]) if row is not None else 0
+
     def _delete(self, first: int, last: int, persisted: int) -> None:
         spool = self._spool
         with spool._writing(spool._relaxed) as connection:
+            newest = connection.execute(
+                "SELECT sequence, spooled_us FROM record WHERE camera = ? AND sequence BETWEEN ? AND ?"
+                " ORDER BY sequence DESC LIMIT 1",
+                (self._row, first, last),
+            ).fetchone()
             gone = delete(connection, self._row, first, last)
             connection.execute(
                 "UPDATE camera SET last_persisted = max(last_persisted, ?) WHERE id = ?", (persisted, self._row)
             )
+        if newest is not None and persisted:
+            self._persisted.append(newest)
         with spool._lock, spool._reporting():
             spool._bytes -= gone.bytes
             shrink(spool._relaxed)

@@ -16,7 +16,8 @@ from shared.errors import RecordError
 
 _log = logging.getLogger(__name__)
 
-# A header holds for the records from its first sequence on, up to the next header's.
+# A header holds for the records from its first sequence on, up to the next header's. A camera's detection is the newest
+# frame in which the cloud found something.
 SCHEMA = """
 PRAGMA auto_vacuum = INCREMENTAL;
 CREATE TABLE IF NOT EXISTS camera (
@@ -34,6 +35,7 @@ CREATE TABLE IF NOT EXISTS record (
 CREATE TABLE IF NOT EXISTS stand_in (
     camera INTEGER NOT NULL, sequence INTEGER NOT NULL, content BLOB NOT NULL, PRIMARY KEY (camera, sequence)
 );
+CREATE TABLE IF NOT EXISTS detection (camera INTEGER PRIMARY KEY, spooled_us INTEGER NOT NULL);
 """
 
 SKIPPED_SEQUENCES = 1 << 16
@@ -112,6 +114,8 @@ def _rescue(damaged: sqlite3.Connection, sound: sqlite3.Connection) -> dict[str,
         sound.execute("INSERT OR IGNORE INTO record VALUES (?, ?, ?, ?)", row)
     for row in _readable(damaged, "stand_in"):
         sound.execute("INSERT OR IGNORE INTO stand_in VALUES (?, ?, ?)", row)
+    for row in _readable(damaged, "detection"):
+        sound.execute("INSERT OR IGNORE INTO detection VALUES (?, ?)", row)
     for camera, first_sequence in _bad_headers(sound):
         # What stands under it must not be taken for the header's before.
         sound.execute(

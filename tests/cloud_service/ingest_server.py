@@ -56,7 +56,7 @@ class Cloud:
             self.clock,
             0.01,
         )
-        self.chains = desk.chains
+        self.chains, self.detections = desk.chains, desk.detections
         self.service = IngestService(desk)
         self.server = Server("127.0.0.1:0", allow_plaintext=False)
         add_IngestServiceServicer_to_server(self.service, self.server.grpc)

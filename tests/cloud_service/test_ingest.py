@@ -23,6 +23,9 @@ from icm.v1.ingest_pb2 import (
 from icm.v1.ingest_pb2_grpc import IngestServiceStub
 from sqlalchemy import Engine
 
+from cloud_service.detection import Detection
+from cloud_service.events import FrameEvent
+from cloud_service.frame_key import FrameKey
 from cloud_service.metrics import Metrics
 from cloud_service.record_store import GroupCommit
 from shared.codec.bundle import Bundle
@@ -41,6 +44,21 @@ async def test_records_are_persisted_and_neighbours_share_an_answer(cloud: Cloud
     assert uplink.ranges(ACK_STATE_PERSISTED) == [(1, 3), (5, 5)]
     assert all(cloud.store.holds("gate", EPOCH, n) for n in (1, 2, 3, 5))
     assert cloud.count("persisted") == 4
+
+
+async def test_an_edge_is_told_once_in_which_frame_something_was_found(cloud: Cloud, of: StreamHeader) -> None:
+    def look(sequence: int, *found: Detection, epoch: int = EPOCH) -> None:
+        cloud.detections.note([FrameEvent(FrameKey("gate", epoch, sequence), START_US, "brightness", found)])
+
+    person, told = Detection("person", 0.9, 1.0, 2.0, 3.0, 4.0), []
+    uplink = cloud.uplink()
+    await uplink.hello(of)
+    for sequence in range(1, 6):
+        await uplink.send(of, [record(sequence)], of)
+        told.append((await uplink.until(sequence)).last_detected)
+        look(sequence, *(person,) * (sequence in (2, 3)))
+        look(sequence + 100, person, epoch=EPOCH + 1)
+    assert told == [0, 0, 2, 3, 0]
 
 
 async def test_a_returning_edge_is_told_where_to_go_on(cloud: Cloud, of: StreamHeader) -> None:

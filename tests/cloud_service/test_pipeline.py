@@ -18,6 +18,7 @@ from cloud_service.engine import InProcessEngine
 from cloud_service.event_feed import EventFeed
 from cloud_service.events import EventStore
 from cloud_service.metrics import Metrics
+from cloud_service.newest_detections import NewestDetections
 from cloud_service.pipeline import RETRY_SECONDS, Pipeline
 from cloud_service.record_store import RecordStore
 from shared.clock import ManualClock
@@ -64,13 +65,22 @@ class Reader:
     def start(self) -> None:
         """A new process, as far as the disk can tell."""
         self.problems, self.metrics, self.chains = WatchedProblems(), Metrics("test"), BrokenChains()
+        self.newest = NewestDetections()
         self.store: RecordStore = open_store(self.folder / "records", self.database)
         writer = ArchiveWriter(ArchiveStorage(str(self.folder / "archive")), 32)
         engine = InProcessEngine(
             BatchDecoder(self.bundle, self.store.keys), self.detector, writer, self.metrics.stage_seconds
         )
         self.pipeline = Pipeline(
-            self.store, engine, self.database, EventFeed(), self.problems, self.metrics, self.clock, self.chains
+            self.store,
+            engine,
+            self.database,
+            EventFeed(),
+            self.problems,
+            self.metrics,
+            self.clock,
+            self.chains,
+            self.newest,
         )
 
     def append(self, records: list[Record], camera: str = "gate") -> None:

@@ -253,6 +253,7 @@ class Ack(_message.Message):
     LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
+    LAST_DETECTED_FIELD_NUMBER: _builtins.int
     state: Global___AckState.ValueType
     """How far they got."""
     first_sequence: _builtins.int
@@ -263,6 +264,10 @@ class Ack(_message.Message):
     """For ACK_STATE_REJECTED: why."""
     detail: _builtins.str
     """For ACK_STATE_REJECTED: what was wrong and what to do, for a person."""
+    last_detected: _builtins.int
+    """For ACK_STATE_PERSISTED: the highest sequence of the epoch in whose frame a detector has found something so far, if
+    that is news. Detectors look at frames after they were acknowledged.
+    """
     def __init__(
         self,
         *,
@@ -271,10 +276,11 @@ class Ack(_message.Message):
         last_sequence: _builtins.int = ...,
         reason: Global___RejectReason.ValueType = ...,
         detail: _builtins.str = ...,
+        last_detected: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "first_sequence", b"first_sequence", "last_sequence", b"last_sequence", "reason", b"reason", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "first_sequence", b"first_sequence", "last_detected", b"last_detected", "last_sequence", b"last_sequence", "reason", b"reason", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
