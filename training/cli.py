@@ -17,7 +17,7 @@ from training.data import pack
 from training.export import export_bundle
 from training.masks import MaskSources
 from training.pipeline import SHARD, Run
-from training.stages import base, finetune, object_region, quantise, temporal_quantise
+from training.stages import base, context, finetune, object_region, quantise, temporal_quantise
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
         "finetune", help="adversarial finetuning of the decoder; no bit of a record changes"
     )
     finetuning.set_defaults(run=_finetune)
+    contexts = commands.add_parser("context", help="what decoded latents say about the next ones, without a bit more")
+    contexts.set_defaults(run=_context)
     quantising = commands.add_parser("quantise", help="the integer entropy network and its tables, from the float one")
     quantising.set_defaults(run=_quantise)
     timing = commands.add_parser("temporal", help="the entropy model of P records, from made clips")
@@ -77,13 +79,25 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--weights", type=Path, help="a segmentation model, for photos without labels")
         command.add_argument("--coco-labels", type=Path, help="COCO instances JSON")
         command.add_argument("--yolo-labels", type=Path, help="folder of YOLO segmentation labels")
-    for command in (finetuning, quantising, timing, export):
+    for command in (finetuning, contexts, quantising, timing, export):
         stages = (base.NAME, object_region.NAME)
         command.add_argument("--stage", choices=stages, default=object_region.NAME, help="whose checkpoint to take")
     for command in (whole, export):
         command.add_argument("--bundle", type=Path, required=True, help="the folder to write, such as models/icm-1")
         command.add_argument("--figures", type=Path, help="JSON of measured figures to keep in the manifest")
-    for command in (whole, packing, masking, basing, objects, finetuning, quantising, timing, export, ablating):
+    for command in (
+        whole,
+        packing,
+        masking,
+        basing,
+        objects,
+        finetuning,
+        contexts,
+        quantising,
+        timing,
+        export,
+        ablating,
+    ):
         command.add_argument("--folder", type=Path, default=Path(".cache/training"), help="shard, checkpoints and logs")
         config = "ablation.yaml" if command is ablating else "icm.yaml"
         command.add_argument("--config", type=Path, default=Path("training/configs") / config)
@@ -110,6 +124,11 @@ def _object(options: argparse.Namespace) -> None:
 def _finetune(options: argparse.Namespace) -> None:
     config = load_config(options.config).finetune
     finetune.train(config, _shard(options.folder), options.folder, _checkpoint(options.folder, options.stage))
+
+
+def _context(options: argparse.Namespace) -> None:
+    config, shard = load_config(options.config).context, _shard(options.folder)
+    context.train(config, _checkpoint(options.folder, options.stage), shard, options.folder)
 
 
 def _quantise(options: argparse.Namespace) -> None:

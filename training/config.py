@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from shared.errors import ConfigError
 from training.networks import NetworkConfig
+from training.stages.context import ContextConfig
 from training.stages.finetune import FinetuneConfig
 from training.stages.object_region import ObjectRegionConfig
 from training.stages.quantise import QuantiseConfig
@@ -26,6 +27,7 @@ class TrainingConfig:
     base: TrainerConfig
     object: ObjectRegionConfig
     finetune: FinetuneConfig
+    context: ContextConfig
     quantise: QuantiseConfig
     temporal: TemporalConfig
 
@@ -35,6 +37,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "base": TrainerConfig,
     "object": ObjectRegionConfig,
     "finetune": FinetuneConfig,
+    "context": ContextConfig,
     "quantise": QuantiseConfig,
     "temporal": TemporalConfig,
 }
@@ -51,7 +54,7 @@ def load_config(path: Path) -> TrainingConfig:
         raise ConfigError(f"{path}: only {', '.join(sorted(_SECTIONS))} may stand at the top")
     sections = {name: section(kind, content.get(name, {}), f"{path}: {name}") for name, kind in _SECTIONS.items()}
     levels = len(sections["network"].lambdas)
-    for name in ("base", "object", "finetune"):
+    for name in ("base", "object", "finetune", "context"):
         if sections[name].batch % levels or sections[name].crop % 64:
             raise ConfigError(
                 f"{path}: {name}.batch must be a multiple of the number of lambdas, {name}.crop one of 64"

@@ -11,7 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from shared.codec.bundle import DECIDE_BITS, GOLDEN, MANIFEST, TEMPORAL, Bundle, BundleFile, Manifest, codec_id_of
+from shared.codec.bundle import (
+    CONTEXT,
+    DECIDE_BITS,
+    GOLDEN,
+    MANIFEST,
+    TEMPORAL,
+    Bundle,
+    BundleFile,
+    Manifest,
+    codec_id_of,
+)
 from training.checkpoint import load_codec
 from training.golden import golden_stream
 from training.model import TrainableCodec
@@ -65,21 +75,21 @@ def export_bundle(checkpoint: Path, run: Path, folder: Path, figures: dict[str, 
     made, rate_loss = quantise.quantised(run, checkpoint)
     provenance |= {"integer_rate_loss": rate_loss}
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(made / quantise.NETWORK, folder / quantise.NETWORK)
     moving = temporal_quantise.quantised(run, checkpoint)
-    for name in TEMPORAL:
-        shutil.copyfile(moving / name, folder / name)
+    for source, names in ((made, (quantise.NETWORK, *CONTEXT)), (moving, TEMPORAL)):
+        for name in names:
+            shutil.copyfile(source / name, folder / name)
     tables = dict(np.load(made / quantise.TABLES)) | dict(np.load(moving / quantise.TABLES))
     np.savez_compressed(folder / "entropy.npz", **tables)
     export_encoder(codec, folder)
-    names = [*DECIDE_BITS, DECODER]
+    shipped = [*DECIDE_BITS, DECODER]
     if (finetuned := run / f"{finetune.NAME}.pt").exists():
         export_synthesis(codec.synthesis, folder / DECODER_BASE)
-        names.append(DECODER_BASE)
+        shipped.append(DECODER_BASE)
         codec.synthesis.load_state_dict(finetune.finetuned_synthesis(finetuned, checkpoint))
         provenance |= {"finetune": finetune.provenance(finetuned)}
     export_synthesis(codec.synthesis, folder / DECODER)
-    files = {name: _described(folder / name) for name in names}
+    files = {name: _described(folder / name) for name in shipped}
     manifest = Manifest(
         format=1,
         name=folder.name,

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor
 
 from shared.codec.integer_network import ACTIVATION_MAX, NETWORK_INPUTS
 from shared.codec.latents import HYPER_MAX
@@ -19,6 +21,7 @@ from shared.errors import BundleError
 
 EXACT_LIMIT = 1 << 24
 """float32 holds every integer below this exactly."""
+LARGEST_SHIFT = 14
 _OPSET = 17
 
 
@@ -58,6 +61,43 @@ def check_exact(layers: list[IntegerLayer]) -> None:
         if bound >= EXACT_LIMIT:
             raise BundleError(f"integer layer {number} can reach {bound}; exactness ends at {EXACT_LIMIT}")
         largest_input = ACTIVATION_MAX
+
+
+def integer_layer(
+    weight: Tensor,
+    bias: Tensor,
+    scale_in: float,
+    scale_out: float | Tensor,
+    largest: int,
+    *,
+    upsample: bool,
+    clip: bool,
+    padded: bool = True,
+) -> IntegerLayer:
+    """A float convolution in integers.
+
+    Args:
+        weight: float32[out, in, k, k]; bias: float32[levels, out].
+        scale_in, scale_out: integer units per 1.0 of the float network's input and output.
+        largest: magnitude of an input, in units.
+        upsample, clip, padded: as in ``IntegerLayer``.
+    """
+    out = torch.as_tensor(scale_out).double().expand(weight.shape[0])
+    weights = (weight.detach().double() * (out / scale_in)[:, None, None, None]).numpy()
+    biases = (bias.detach().double() * out).numpy()
+    reach = np.abs(weights).sum((1, 2, 3)) * largest + np.abs(biases).max(0) + 0.5
+    # Rounding may add half a unit to each weight.
+    spare = EXACT_LIMIT - 0.5 * largest * weights[0].size - 4
+    shifts = np.clip(np.floor(np.log2(spare / reach)), 0, LARGEST_SHIFT)
+    factor = np.exp2(shifts)
+    return IntegerLayer(
+        np.round(weights * factor[:, None, None, None]).astype(np.int32),
+        np.round(biases * factor).astype(np.int32),
+        shifts.astype(np.uint8),
+        upsample,
+        clip,
+        padded,
+    )
 
 
 def build_graph(layers: list[IntegerLayer]) -> onnx.ModelProto:

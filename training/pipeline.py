@@ -16,7 +16,7 @@ from training.config import TrainingConfig
 from training.data import pack
 from training.export import export_bundle
 from training.masks import MaskSources, mask_file
-from training.stages import base, finetune, object_region, quantise, temporal_quantise
+from training.stages import base, context, finetune, object_region, quantise, temporal_quantise
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +77,11 @@ class Run:
                 "finetune",
                 lambda: finished(finetuned, config.finetune.steps),
                 lambda: finetune.train(config.finetune, shard, folder, trained),
+            ),
+            Step(
+                "context",
+                lambda: context.is_trained(config.context, trained, folder),
+                lambda: context.train(config.context, trained, shard, folder),
             ),
             Step(
                 "quantise",

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from shared.codec.context import PHASES, ContextModel
 from shared.codec.entropy import EntropyModel
 from shared.codec.integer_network import IntegerNetwork
 from shared.codec.latents import QUALITY_STEPS, Latents
@@ -32,7 +33,9 @@ MANIFEST = "manifest.json"
 GOLDEN = "golden.icm"
 TEMPORAL = tuple(f"temporal_{group}.onnx" for group in range(4))
 """The networks of the temporal model's groups of channels, in their order."""
-DECIDE_BITS = ("encoder.onnx", "hyper_encoder.onnx", "hyper_decoder.onnx", *TEMPORAL, "entropy.npz")
+CONTEXT = tuple(f"context_{group}_{phase}.onnx" for group in range(4) for phase in range(PHASES))
+"""The networks of the context model's steps, in their order."""
+DECIDE_BITS = ("encoder.onnx", "hyper_encoder.onnx", "hyper_decoder.onnx", *CONTEXT, *TEMPORAL, "entropy.npz")
 """The files that the codec id is the digest of."""
 
 
@@ -137,17 +140,20 @@ class Bundle:
         """
         with np.load(BytesIO((folder / "entropy.npz").read_bytes()), allow_pickle=False) as stored:
             arrays = dict(stored)
-        networks = [IntegerNetwork(folder / name, threads) for name in ("hyper_decoder.onnx", *TEMPORAL)]
+        hyper_synthesis = IntegerNetwork(folder / "hyper_decoder.onnx", threads)
+        steps, moving = ([IntegerNetwork(folder / name, threads) for name in names] for names in (CONTEXT, TEMPORAL))
         try:
             gains, octaves = arrays["log_gains"].astype(np.float32), arrays["gain_octaves"]
             groups = np.split(arrays["channel_order"], arrays["group_ends"][:-1])
+            context_groups = np.split(arrays["context_order"], arrays["context_ends"][:-1])
         except KeyError as error:
             raise BundleError(f"{folder / 'entropy.npz'} lacks the array {error.args[0]!r}") from None
         latent, hyper, movement, differences = (
             Tables.from_arrays(arrays, name) for name in ("latent", "hyper", "movement", "difference")
         )
-        entropy = EntropyModel(networks[0], latent, hyper, movement, *gains.shape[1:])
-        temporal = TemporalModel(networks[1:], groups, differences, movement)
+        context = ContextModel(steps, context_groups)
+        entropy = EntropyModel(hyper_synthesis, context, latent, hyper, movement, *gains.shape[1:])
+        temporal = TemporalModel(moving, groups, differences, movement)
         bundle = Bundle(folder, manifest, entropy, temporal, gains, octaves)
         bundle._threads, bundle._device = threads, device
         return bundle

@@ -1,8 +1,9 @@
 """The payload of an I record: latents to bytes and back, with integer arithmetic only.
 
 A payload is one ANS stream. In the order of decoding it holds whether anything moved since the frame that was decoded
-before it, and if so the map of it, the hyper-latents channel by channel, the latents grouped by frequency table, the
-values of escaped symbols, and the few latents that differ from what their table called certain.
+before it, and if so the map of it, the hyper-latents channel by channel, and the latents in the steps of
+``shared.codec.context``: in each, grouped by frequency table, then the values of escaped symbols, and the few latents
+that differ from what their table called certain.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.codec.context import ContextModel, Expected, Surroundings
 from shared.codec.integer_network import MEAN_STEPS, SCALE_COUNT, IntegerNetwork
 from shared.codec.latents import HYPER_MAX, LATENT_MAX, QUALITY_STEPS, Latents, hyper_size, latent_size
 from shared.codec.movement import pop_map, push_map
@@ -31,11 +33,12 @@ from shared.errors import BundleError, RecordError
 
 
 class EntropyModel:
-    """The integer network h_s with its tables: what both ends must agree on to code a frame alone."""
+    """The integer networks and their tables: what both ends must agree on to code a frame alone."""
 
     def __init__(
         self,
         network: IntegerNetwork,
+        context: ContextModel,
         latent_tables: Tables,
         hyper_tables: Tables,
         movement_tables: Tables,
@@ -43,6 +46,7 @@ class EntropyModel:
         latent_channels: int,
     ) -> None:
         """Args:
+        network: h_s, which says what the hyper-latents say about latents; context: corrects that step by step.
         latent_tables: one per scale index and eighth of a mean.
         hyper_tables: one per level and channel.
         movement_tables: one per context of ``movement``.
@@ -52,7 +56,7 @@ class EntropyModel:
         Raises:
             BundleError: the tables are not as many as they should be.
         """
-        self.network = network
+        self.network, self.context = network, context
         self.latent_tables = latent_tables
         self.hyper_tables = hyper_tables
         self.movement_tables = movement_tables
@@ -66,12 +70,18 @@ class EntropyModel:
         """The level whose biases and tables hold at this quality, the nearest one."""
         return min((quality + QUALITY_STEPS // 2) // QUALITY_STEPS, self.levels - 1)
 
-    def predict(self, hyper: NDArray[np.int8], quality: int, rows: int, columns: int) -> Prediction:
-        """What the hyper-latents say about latents of rows x columns."""
-        means, indexes = self.network(hyper[None], self.level(quality))
+    def surroundings(self, hyper: NDArray[np.int8], quality: int, rows: int, columns: int) -> Surroundings:
+        """Latents of rows x columns, of which nothing but the hyper-latents is known."""
+        level = self.level(quality)
+        means, indexes = self.network(hyper[None], level)
         means, indexes = means[0, :, :rows, :columns], indexes[0, :, :rows, :columns]
-        tables = (indexes.astype(np.int32) * MEAN_STEPS + means % MEAN_STEPS).ravel()
-        return Prediction(self.latent_tables, (means // MEAN_STEPS).ravel(), tables)
+        return Surroundings(self.context, Expected(means, indexes.astype(np.int32)), level)
+
+    def predict(self, expected: Expected) -> Prediction:
+        """Tables and coding order of latents of which so much is known."""
+        means = expected.means.ravel()
+        tables = expected.indexes.ravel() * MEAN_STEPS + means % MEAN_STEPS
+        return Prediction(self.latent_tables, means // MEAN_STEPS, tables)
 
     def encode_snapped(self, latents: Latents) -> tuple[Latents, bytes]:
         """Sets the latents that the model calls certain to what it expects, which then cost nothing, and encodes.
@@ -79,29 +89,33 @@ class EntropyModel:
         Returns:
             The latents as they will be decoded, and their payload.
         """
-        prediction = self._prediction(latents)
-        values = prediction.snapped(latents.values.ravel().astype(np.int32))
-        snapped = values.astype(np.int16).reshape(latents.values.shape)
-        return replace(latents, values=snapped), self._write(values, latents, prediction)
+        return self._encode(latents, snap=True)
 
     def encode(self, latents: Latents) -> bytes:
         """The payload of an I record; lossless for any latents."""
-        return self._write(latents.values.ravel().astype(np.int32), latents, self._prediction(latents))
+        return self._encode(latents, snap=False)[1]
 
-    def _prediction(self, latents: Latents) -> Prediction:
-        _, rows, columns = latents.values.shape
-        return self.predict(latents.hyper, latents.quality, rows, columns)
-
-    def _write(self, values: NDArray[np.int32], latents: Latents, prediction: Prediction) -> bytes:
+    def _encode(self, latents: Latents, *, snap: bool) -> tuple[Latents, bytes]:
+        coded = latents.values.astype(np.int32)
+        surroundings = self.surroundings(latents.hyper, latents.quality, *coded.shape[1:])
+        steps = []
+        for step in range(len(self.context)):
+            places = surroundings.places(step)
+            prediction, values = self.predict(surroundings.expect(step)), coded[places]
+            if snap:
+                values = coded[places] = prediction.snapped(values.ravel()).reshape(values.shape)
+            surroundings.learn(step, values)
+            steps.append((prediction, values.ravel()))
         coder = new_coder()
-        prediction.push(coder, values, self.latent_tables)
+        for prediction, flat in reversed(steps):
+            prediction.push(coder, flat, self.latent_tables)
         tables = self._hyper_tables(latents.quality, latents.hyper[0].size)
         push_symbols(coder, latents.hyper.ravel().astype(np.int32), tables, self.hyper_tables)
         moved = latents.moved
         if moved.any():
             push_map(coder, moved, np.zeros_like(moved), self.movement_tables)
         push_number(coder, int(moved.any()))
-        return payload_of(coder)
+        return replace(latents, values=coded.astype(np.int16)), payload_of(coder)
 
     def decode(self, payload: bytes, quality: int, width: int, height: int) -> Latents:
         """The latents of an I record's payload.
@@ -119,13 +133,17 @@ class EntropyModel:
         if pop_number(coder):
             moved = pop_map(coder, moved, self.movement_tables)
         hyper = pop_symbols(coder, tables, self.hyper_tables, HYPER_MAX).astype(np.int8).reshape(hyper_shape)
-        prediction = self.predict(hyper, quality, rows, columns)
-        values = prediction.pop(coder, self.latent_tables, 2 * LATENT_MAX)
+        surroundings = self.surroundings(hyper, quality, rows, columns)
+        decoded = np.zeros((self.latent_channels, rows, columns), np.int32)
+        for step in range(len(self.context)):
+            expected = surroundings.expect(step)
+            values = self.predict(expected).pop(coder, self.latent_tables, 2 * LATENT_MAX)
+            if np.abs(values).max(initial=0) > LATENT_MAX:
+                raise RecordError("the payload is damaged: a latent is out of range")
+            decoded[surroundings.places(step)] = values.reshape(expected.means.shape)
+            surroundings.learn(step, values.reshape(expected.means.shape))
         check_spent(coder)
-        if np.abs(values).max() > LATENT_MAX:
-            raise RecordError("the payload is damaged: a latent is out of range")
-        shape = (self.latent_channels, rows, columns)
-        return Latents(values.astype(np.int16).reshape(shape), hyper, moved, quality, width, height)
+        return Latents(decoded.astype(np.int16), hyper, moved, quality, width, height)
 
     def _hyper_tables(self, quality: int, positions: int) -> NDArray[np.int32]:
         first = self.level(quality) * self.hyper_channels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.losses import object_mse, squared_error
+from training.losses import object_mse, squared_error, visible_error
 
 IMAGE = torch.zeros(1, 3, 8, 8)
 MASK = torch.zeros(1, 8, 8)
@@ -47,3 +47,26 @@ def test_the_mean_over_pixels_grows_with_the_objects_area_and_the_mean_over_mask
 
 def test_a_picture_without_objects_costs_nothing_at_background_0() -> None:
     assert object_mse(wrong_at(2), IMAGE, torch.zeros(1, 8, 8), 0.0, "mask").item() == 0
+
+
+def texture(contrast: float) -> torch.Tensor:
+    """Stripes of two pixels, 32 px wide and high."""
+    stripes = (torch.arange(32) // 2 % 2).float() - 0.5
+    return (0.5 + contrast * stripes).expand(1, 3, 32, 32)
+
+
+def test_an_error_is_seen_less_where_there_is_more_texture() -> None:
+    errors = [visible_error(texture(contrast) + 0.02, texture(contrast)).mean() for contrast in (0.0, 0.1, 0.4)]
+    assert errors[0] > 1.3 * errors[1]
+    assert errors[1] > 1.2 * errors[2]
+
+
+def test_in_flat_surroundings_an_even_error_counts_as_its_square() -> None:
+    flat = texture(0.0)
+    assert visible_error(flat + 0.02, flat) == pytest.approx(squared_error(flat + 0.02, flat))
+
+
+def test_a_fine_error_is_seen_less_than_a_coarse_one_of_the_same_size() -> None:
+    fine = 0.02 * (1 - 2 * (torch.arange(32) % 2)).float().expand(1, 3, 32, 32)
+    flat = texture(0.0)
+    assert visible_error(flat + fine, flat).mean() < 0.3 * visible_error(flat + 0.02, flat).mean()

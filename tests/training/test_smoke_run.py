@@ -57,7 +57,7 @@ def test_the_whole_way_again_makes_nothing_anew(
     caplog.set_level("INFO")
     assert main(the_whole_way(whole, photos, coco_instances)) == 0
     assert {path: path.stat().st_mtime_ns for path in whole.rglob("*") if path.is_file()} == made
-    assert caplog.text.count("is there already") == 8
+    assert caplog.text.count("is there already") == 9
 
 
 def test_finetuning_changes_the_decoder_and_no_bit_of_any_record(whole: Path, tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_export_before_quantising_says_what_to_run(
 
 
 def test_quantising_prints_its_rate_loss(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    borrow(whole, tmp_path, "photos.u8", "photos.json", "object.pt")
+    borrow(whole, tmp_path, "photos.u8", "photos.json", "object.pt", "context.pt")
     assert main(["quantise", "--folder", str(tmp_path), "--config", str(SMOKE)]) == 0
     assert "rate loss" in capsys.readouterr().out
 
@@ -103,7 +103,7 @@ def test_quantising_prints_its_rate_loss(whole: Path, tmp_path: Path, capsys: py
 def test_an_integer_model_that_costs_too_much_is_refused_and_not_exported(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    borrow(whole, tmp_path, "photos.u8", "photos.json", "object.pt")
+    borrow(whole, tmp_path, "photos.u8", "photos.json", "object.pt", "context.pt")
     config = smoke_config(tmp_path / "strict.yaml", quantise={"largest_rate_loss": -1.0})
     assert main(["quantise", "--folder", str(tmp_path), "--config", str(config)]) == 2
     assert "more bytes than the float one" in capsys.readouterr().err

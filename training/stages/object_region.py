@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from shared.errors import ConfigError
 from training.data import Batch
-from training.losses import AreaMode, object_mse
+from training.losses import AreaMode, ErrorMeasure, object_mse
 from training.masks import mask_file
 from training.model import CodecOutput
 from training.networks import NetworkConfig
@@ -30,6 +30,7 @@ class ObjectRegionConfig(TrainerConfig):
     Attributes:
         background: weight of the distortion outside all masks, 0..1.
         area: whether the mean is taken over all pixels or over the weights; see ``object_mse``.
+        measure: what the distortion of a pixel is; see ``object_mse``.
         margin: pixels that a mask grows by on all sides, since a detector finds an object by its outline against what
             is behind it.
         distortion_scale: factor on the distortion, which is smaller than the base stage's where objects are few; it
@@ -39,6 +40,7 @@ class ObjectRegionConfig(TrainerConfig):
     background: float = 0.05
     area: AreaMode = "pixel"
     margin: int = 6
+    measure: ErrorMeasure = "squared"
     distortion_scale: float = 1.5
 
 
@@ -59,7 +61,7 @@ def trainer(network: NetworkConfig, config: ObjectRegionConfig, shard: Path, fol
     def distortion(output: CodecOutput, batch: Batch) -> Tensor:
         assert batch.mask is not None
         mask = grown(batch.mask, config.margin)
-        error = object_mse(output.image, batch.image, mask, config.background, config.area)
+        error = object_mse(output.image, batch.image, mask, config.background, config.area, config.measure)
         return config.distortion_scale * error
 
     return CodecTrainer(NAME, network, config, shard, folder, distortion)

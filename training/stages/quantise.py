@@ -1,4 +1,4 @@
-"""Stage 3: the float entropy model becomes the integer one that ships."""
+"""Stage 4: the float entropy model becomes the integer one that ships."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from shared.codec.bundle import CONTEXT
+from shared.codec.context import ContextModel, Expected
 from shared.codec.entropy import EntropyModel
 from shared.codec.integer_network import ACTIVATION_MAX, MEAN_STEPS, SCALE_COUNT, IntegerNetwork
 from shared.codec.latents import HYPER_MAX, QUALITY_STEPS, Latents
@@ -24,10 +26,13 @@ from shared.codec.rescale import OCTAVE_STEPS
 from shared.codec.tables import TOTAL, Tables, normalised
 from shared.errors import BundleError, ConfigError
 from training.checkpoint import digest, load_codec
+from training.context_model import ContextNetworks, rounded
 from training.data import Crops
 from training.entropy_model import ACTIVATION_STEPS, SCALE_LOG_STEP, SCALE_MIN, HyperSynthesis
-from training.integer_network import EXACT_LIMIT, IntegerLayer, build_graph
+from training.integer_context import context_model, graphs, walk
+from training.integer_network import IntegerLayer, build_graph, integer_layer
 from training.model import TrainableCodec
+from training.stages import context
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +44,6 @@ _FACTS = "quantised.json"
 _COMPARED = 16
 """Pictures that the rate loss is taken over."""
 
-LARGEST_SHIFT = 14
 TABLE_REACH = 400
 """No table runs further than this from its mean; rarer values are escaped."""
 CERTAIN = TOTAL - (1 << 13)
@@ -63,30 +67,34 @@ class QuantiseConfig:
 
 
 def quantise(checkpoint: Path, config: QuantiseConfig, shard: Path, folder: Path) -> float:
-    """Makes the integer network and its tables from a checkpoint of the base or the object stage.
+    """Makes the integer networks and their tables from a checkpoint of the base or the object stage.
 
     Args:
         shard: the training photos, to count symbols on.
-        folder: the run's; the results lie in ``quantised`` there.
+        folder: the run's, with the context stage's checkpoint; the results lie in ``quantised`` there.
 
     Returns:
         the rate loss, as a share.
 
     Raises:
-        BundleError: it is too large, or a partial sum of the network could be inexact.
+        ConfigError: there is no context model of that checkpoint.
+        BundleError: the rate loss is too large, or a partial sum of a network could be inexact.
     """
     codec, _ = load_codec(checkpoint)
+    networks = context.trained(checkpoint, folder)
     target = folder / FOLDER
     target.mkdir(parents=True, exist_ok=True)
     (target / _FACTS).unlink(missing_ok=True)  # whatever is here until the end belongs together no more
     crops = Crops(shard, config.crop, 1, seed=77)
     graph = build_graph(integer_layers(codec.hyper_synthesis)).SerializeToString()
     network = IntegerNetwork(graph, 0)
-    histograms = count(codec, network, [crops.crop().image for _ in range(config.crops)])
+    steps = graphs(networks)
+    corrections = context_model(steps, networks.groups)
+    histograms = count(codec, network, corrections, [crops.crop().image for _ in range(config.crops)])
     tables = latent_tables(histograms), hyper_tables(histograms)
     still = movement_tables(np.zeros((CONTEXTS, 2), np.int64))  # photos do not move
-    entropy = EntropyModel(network, *tables, still, len(codec.config.lambdas), codec.config.latents)
-    loss = rate_loss(codec, entropy, [crops.crop().image for _ in range(min(_COMPARED, config.crops))])
+    entropy = EntropyModel(network, corrections, *tables, still, len(codec.config.lambdas), codec.config.latents)
+    loss = rate_loss(codec, networks, entropy, [crops.crop().image for _ in range(min(_COMPARED, config.crops))])
     log.info("the integer entropy model takes %+.2f %% bytes against the float one", 100 * loss)
     if loss > config.largest_rate_loss:
         raise BundleError(
@@ -94,9 +102,15 @@ def quantise(checkpoint: Path, config: QuantiseConfig, shard: Path, folder: Path
             f" {100 * config.largest_rate_loss:g} % are allowed: train longer, or count on more pictures"
             " (quantise.crops)"
         )
-    (target / NETWORK).write_bytes(graph)
+    for name, made in zip((NETWORK, *CONTEXT), (graph, *steps), strict=True):
+        (target / name).write_bytes(made)
     np.savez_compressed(
-        target / TABLES, **gain_arrays(codec), **tables[0].arrays("latent"), **tables[1].arrays("hyper")
+        target / TABLES,
+        context_order=np.concatenate(networks.groups).astype(np.int16),
+        context_ends=np.cumsum([len(group) for group in networks.groups]).astype(np.int16),
+        **gain_arrays(codec),
+        **tables[0].arrays("latent"),
+        **tables[1].arrays("hyper"),
     )
     (target / _FACTS).write_text(json.dumps({"start": digest(checkpoint), "rate_loss": round(loss, 5)}))
     return loss
@@ -144,43 +158,6 @@ def integer_layers(float_network: HyperSynthesis) -> list[IntegerLayer]:
     return layers
 
 
-def integer_layer(
-    weight: Tensor,
-    bias: Tensor,
-    scale_in: float,
-    scale_out: float | Tensor,
-    largest: int,
-    *,
-    upsample: bool,
-    clip: bool,
-    padded: bool = True,
-) -> IntegerLayer:
-    """A float convolution in integers.
-
-    Args:
-        weight: float32[out, in, k, k]; bias: float32[levels, out].
-        scale_in, scale_out: integer units per 1.0 of the float network's input and output.
-        largest: magnitude of an input, in units.
-        upsample, clip, padded: as in ``IntegerLayer``.
-    """
-    out = torch.as_tensor(scale_out).double().expand(weight.shape[0])
-    weights = (weight.detach().double() * (out / scale_in)[:, None, None, None]).numpy()
-    biases = (bias.detach().double() * out).numpy()
-    reach = np.abs(weights).sum((1, 2, 3)) * largest + np.abs(biases).max(0) + 0.5
-    # Rounding may add half a unit to each weight.
-    spare = EXACT_LIMIT - 0.5 * largest * weights[0].size - 4
-    shifts = np.clip(np.floor(np.log2(spare / reach)), 0, LARGEST_SHIFT)
-    factor = np.exp2(shifts)
-    return IntegerLayer(
-        np.round(weights * factor[:, None, None, None]).astype(np.int32),
-        np.round(biases * factor).astype(np.int32),
-        shifts.astype(np.uint8),
-        upsample,
-        clip,
-        padded,
-    )
-
-
 @dataclass
 class Histograms:
     """Counts of what the integer network met.
@@ -195,21 +172,25 @@ class Histograms:
 
 
 @torch.no_grad()
-def count(codec: TrainableCodec, network: IntegerNetwork, images: Iterable[Tensor]) -> Histograms:
+def count(
+    codec: TrainableCodec, network: IntegerNetwork, corrections: ContextModel, images: Iterable[Tensor]
+) -> Histograms:
     """Codes uint8[3, H, W] pictures (sides multiples of 64) at every level and counts the symbols."""
     latents = np.zeros((SCALE_COUNT * MEAN_STEPS, 2 * TABLE_REACH + 1), np.int64)
     levels = len(codec.config.lambdas)
     hyper = np.zeros((levels, codec.config.hyper, 2 * HYPER_MAX + 1), np.int64)
+    channels = np.arange(codec.config.hyper)[:, None, None]
     for image in tqdm(list(images), desc="counting", unit="photo"):
         for level in range(levels):
             y, z = codec.integers(image[None].float() / 255, level)
             hyper_values = z[0].numpy().astype(np.int8)
-            (means,), (indexes,) = network(hyper_values[None], level)
-            tables = indexes.astype(np.int32) * MEAN_STEPS + means % MEAN_STEPS
-            symbols = np.clip(y[0].numpy().astype(np.int32) - means // MEAN_STEPS, -TABLE_REACH, TABLE_REACH)
-            np.add.at(latents, (tables.ravel(), symbols.ravel() + TABLE_REACH), 1)
-            channels = np.arange(codec.config.hyper)[:, None, None]
             np.add.at(hyper[level], (np.broadcast_to(channels, hyper_values.shape), hyper_values + HYPER_MAX), 1)
+            (means,), (indexes,) = network(hyper_values[None], level)
+            expected = Expected(means, indexes.astype(np.int32))
+            for known, values in walk(corrections, y[0].numpy().astype(np.int32), expected, level):
+                tables = known.indexes * MEAN_STEPS + known.means % MEAN_STEPS
+                symbols = np.clip(values - known.means // MEAN_STEPS, -TABLE_REACH, TABLE_REACH)
+                np.add.at(latents, (tables.ravel(), symbols.ravel() + TABLE_REACH), 1)
     return Histograms(latents, hyper)
 
 
@@ -274,15 +255,19 @@ def _tables(
 
 
 @torch.no_grad()
-def rate_loss(codec: TrainableCodec, entropy: EntropyModel, images: Iterable[Tensor]) -> float:
+def rate_loss(
+    codec: TrainableCodec, networks: ContextNetworks, entropy: EntropyModel, images: Iterable[Tensor]
+) -> float:
     """Payload bytes of the integer model over those of the float one, less 1; over uint8[3, H, W] pictures."""
     integer = floating = 0.0
     for image in images:
         height, width = image.shape[1:]
         for level in range(entropy.levels):
             y, z = codec.integers(image[None].float() / 255, level)
-            means, indexes = codec.hyper_synthesis(z, torch.tensor([level]))
-            floating += float(codec.latent_bits(y, means, indexes).sum() + codec.hyper_prior(z).sum()) / 8
+            levels = torch.tensor([level])
+            means, indexes = rounded(*networks(*context.predicted_from(codec, y, z, levels), levels))
+            bits = codec.latent_bits(y, means / MEAN_STEPS, indexes).sum() + codec.hyper_prior(z).sum()
+            floating += float(bits) / 8
             quality, still = level * QUALITY_STEPS, np.zeros(y.shape[2:], bool)
             values = Latents(y[0].numpy().astype(np.int16), z[0].numpy().astype(np.int8), still, quality, width, height)
             integer += len(entropy.encode(values))

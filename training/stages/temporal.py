@@ -1,4 +1,4 @@
-"""Stage 4: the entropy model of P records, trained on clips of a camera that stands still.
+"""Stage 5: the entropy model of P records, trained on clips of a camera that stands still.
 
 The codec is finished and frozen; clips are coded with it as the encoder will, level by level, and the networks learn
 to predict what moved.

@@ -1,4 +1,4 @@
-"""Stage 4b: the float temporal model becomes the integer one that ships, with tables counted on clips."""
+"""Stage 5b: the float temporal model becomes the integer one that ships, with tables counted on clips."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from shared.codec.temporal import INPUT_MAX, TemporalModel
 from shared.errors import ConfigError
 from training.checkpoint import digest
 from training.entropy_model import ACTIVATION_STEPS, SCALE_LOG_STEP, SCALE_MIN
-from training.integer_network import IntegerLayer, build_graph
+from training.integer_network import IntegerLayer, build_graph, integer_layer
 from training.stages import temporal
-from training.stages.quantise import CERTAIN, PRIOR_WEIGHT, TABLE_REACH, TABLES, integer_layer, movement_tables
+from training.stages.quantise import CERTAIN, PRIOR_WEIGHT, TABLE_REACH, TABLES, movement_tables
 from training.stages.temporal import Sample, TemporalConfig
 from training.temporal_model import GroupNetwork, TemporalNetwork
 

@@ -75,8 +75,8 @@ def test_a_payload_that_claims_four_billion_surprises_is_refused_at_once(codec: 
         push_number(coder, half)
     model, quality, size = codec.entropy, 48, (64, 64)
     hyper = np.zeros((model.hyper_channels, *hyper_size(*size)), np.int8)
-    expected = model.predict(hyper, quality, *latent_size(*size))
-    push_symbols(coder, np.zeros(len(expected.order), np.int32), expected.order_tables, model.latent_tables)
+    first = model.predict(model.surroundings(hyper, quality, *latent_size(*size)).expect(0))
+    push_symbols(coder, np.zeros(len(first.order), np.int32), first.order_tables, model.latent_tables)
     tables = model._hyper_tables(quality, hyper[0].size)
     push_symbols(coder, hyper.ravel().astype(np.int32), tables, model.hyper_tables)
     push_number(coder, 0)  # nothing moved

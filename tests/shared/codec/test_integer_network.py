@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from shared.codec.bundle import TEMPORAL
+from shared.codec.bundle import CONTEXT, TEMPORAL
 from shared.codec.integer_network import IntegerNetwork
 from shared.codec.latents import HYPER_MAX
 from shared.codec.temporal import INPUT_MAX
@@ -21,7 +21,7 @@ from shared.errors import BundleError
 from tests.shared.codec.integer_reference import hardest_inputs, in_integers, in_torch, layers_of
 from training.integer_network import EXACT_LIMIT, IntegerLayer, build_graph, check_exact
 
-NETWORKS = ("hyper_decoder.onnx", *TEMPORAL)
+NETWORKS = ("hyper_decoder.onnx", *CONTEXT, *TEMPORAL)
 LARGEST_INPUT = max(HYPER_MAX, INPUT_MAX)
 
 
