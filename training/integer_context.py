@@ -32,10 +32,19 @@ def context_model(graphs: list[bytes], groups: list[list[int]]) -> ContextModel:
 def walk(
     model: ContextModel, values: NDArray[np.int32], expected: Expected, level: int
 ) -> Iterator[tuple[Expected, NDArray[np.int32]]]:
-    """What is known of the latents int32[M, h, w] before each step, and what they are: int32[G, A]."""
-    surroundings = Surroundings(model, expected, level)
+    """What is known of latents before each step, and what they are, int32[G, A].
+
+    Args:
+        values: int32[M, h, w]; expected: of the same latents, by the hyper-latents.
+    """
+    channels, rows, columns = values.shape
+    means, indexes, latents = (
+        array[model.order].reshape(channels, rows * columns) for array in (expected.means, expected.indexes, values)
+    )
+    surroundings = Surroundings(model, Expected(means, indexes), rows, columns, level)
     for step in range(len(model)):
-        there = values[surroundings.places(step)]
+        group, positions = surroundings.places(step)
+        there = latents[group].take(positions, axis=1)
         yield surroundings.expect(step), there
         surroundings.learn(step, there)
 

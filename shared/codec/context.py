@@ -45,15 +45,13 @@ class Expected:
     means: NDArray[np.int32]
     indexes: NDArray[np.int32]
 
-    @property
-    def nearest(self) -> NDArray[np.int32]:
-        """The means as whole latents, rounded half up."""
-        whole: NDArray[np.int32] = (self.means + MEAN_STEPS // 2) // MEAN_STEPS
-        return whole
-
 
 class ContextModel:
-    """The networks of all steps, which both ends must agree on; a step is a group of channels and a phase."""
+    """The networks of all steps, which both ends must agree on; a step is a group of channels and a phase.
+
+    Attributes:
+        order: int64[M], the channels in the order of their groups.
+    """
 
     def __init__(self, networks: Sequence[IntegerNetwork], groups: Sequence[NDArray[np.int64]]) -> None:
         """Args:
@@ -63,44 +61,58 @@ class ContextModel:
         Raises:
             BundleError: they do not fit together.
         """
-        self.networks, self.groups = list(networks), [np.asarray(group, np.int64) for group in groups]
-        channels = np.concatenate(self.groups)
-        if len(networks) != PHASES * len(groups) or not np.array_equal(np.sort(channels), np.arange(len(channels))):
+        self.networks = list(networks)
+        self.order = np.concatenate([np.asarray(group, np.int64) for group in groups])
+        if len(networks) != PHASES * len(groups) or not np.array_equal(np.sort(self.order), np.arange(len(self.order))):
             raise BundleError("the context model's networks and channel groups do not fit together")
+        ends = np.cumsum([len(group) for group in groups]).tolist()
+        self._groups = [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
     def __len__(self) -> int:
         return len(self.networks)
 
+    def group(self, step: int) -> slice:
+        """Where the step's channels are in ``order``."""
+        return self._groups[step // PHASES]
+
 
 class Surroundings:
-    """The latents of one frame as they become known, step by step; encoder and decoder walk through the same."""
+    """The latents of one frame as they become known, step by step; encoder and decoder walk through the same.
 
-    def __init__(self, model: ContextModel, expected: Expected, level: int) -> None:
+    All arrays have a row for each channel, in the model's order, and a column for each position, row by row.
+    """
+
+    def __init__(self, model: ContextModel, expected: Expected, rows: int, columns: int, level: int) -> None:
         """Args:
-        expected: of all latents, [M, h, w], by the hyper-latents; level: the quality level whose biases hold.
+        expected: of all latents, by the hyper-latents, [M, rows * columns].
+        level: the quality level whose biases hold.
         """
         self._model, self._expected, self._level = model, expected, level
-        self._nearest = expected.nearest
-        channels, rows, columns = expected.means.shape
-        # How far known latents lie from what was expected, in the groups' order, with a margin of zeros.
-        self._residuals = np.zeros((channels, rows + 2, columns + 2), np.float32)
-        self._lengths = np.zeros((channels, rows + 2, columns + 2), np.uint8)
+        self._nearest = (expected.means + MEAN_STEPS // 2) // MEAN_STEPS
+        # How far known latents lie from what was expected, and the bit lengths of that, with a margin of zeros.
+        self._shape = rows + 2, columns + 2
+        self._residuals = np.zeros((len(expected.means), self._shape[0] * self._shape[1]), np.float32)
+        self._lengths = np.zeros(self._residuals.shape, np.uint8)
         parity = np.add.outer(np.arange(rows), np.arange(columns)) % 2
-        self._positions = [np.nonzero(parity == phase) for phase in range(PHASES)]
+        self._positions = [np.flatnonzero(parity == phase) for phase in range(PHASES)]
+        inner = (np.arange(1, rows + 1)[:, None] * self._shape[1] + np.arange(1, columns + 1)).ravel()
+        self._padded_positions = [inner[positions] for positions in self._positions]
 
-    def places(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Where the step's latents are among all: an index of [M, h, w] that gives [G, A]."""
-        rows, columns = self._positions[step % PHASES]
-        return self._model.groups[step // PHASES][:, None], rows, columns
+    def places(self, step: int) -> tuple[slice, NDArray[np.int64]]:
+        """Rows and columns of the step's latents."""
+        return self._model.group(step), self._positions[step % PHASES]
 
     def expect(self, step: int) -> Expected:
         """What is known of the step's latents, [G, A], after all steps before it."""
-        places = self.places(step)
-        means, indexes = self._expected.means[places], self._expected.indexes[places]
+        group, positions = self.places(step)
+        means, indexes, nearest = (
+            array[group].take(positions, axis=1)
+            for array in (self._expected.means, self._expected.indexes, self._nearest)
+        )
         if means.size == 0:
             return Expected(means, indexes)
-        own = np.concatenate((np.clip(self._nearest[places], -INPUT_MAX, INPUT_MAX), indexes))
-        seen = np.concatenate((self._known_around(step), own.astype(np.float32)))
+        own = np.concatenate((np.clip(nearest, -INPUT_MAX, INPUT_MAX), indexes))
+        seen = np.concatenate((*self._known_around(step), own.astype(np.float32)))
         changes, offsets = self._model.networks[step](seen[None, :, None], self._level)
         limit = LATENT_MAX * MEAN_STEPS
         corrected = np.clip(indexes + offsets[0, :, 0].astype(np.int32) - NO_CHANGE, 0, SCALE_COUNT - 1)
@@ -108,29 +120,26 @@ class Surroundings:
 
     def learn(self, step: int, values: NDArray[np.int32]) -> None:
         """The step's latents are known, int32[G, A]."""
-        start = self._start(step)
-        rows, columns = self._positions[step % PHASES]
-        residuals = values - self._nearest[self.places(step)]
-        there = slice(start, start + len(values)), rows + 1, columns + 1
-        self._residuals[there] = np.clip(residuals, -INPUT_MAX, INPUT_MAX)
-        # Of whole numbers, the exponent is the bit length.
-        self._lengths[there] = np.minimum(np.frexp(np.abs(residuals))[1], BIT_LENGTH_MAX)
+        group, positions = self.places(step)
+        residuals = values - self._nearest[group].take(positions, axis=1)
+        padded = self._padded_positions[step % PHASES]
+        self._residuals[group][:, padded] = np.clip(residuals, -INPUT_MAX, INPUT_MAX)
+        self._lengths[group][:, padded] = _BIT_LENGTHS[np.minimum(np.abs(residuals), len(_BIT_LENGTHS) - 1)]
 
-    def _start(self, step: int) -> int:
-        return sum(len(group) for group in self._model.groups[: step // PHASES])
+    def _known_around(self, step: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The 3x3 neighbourhoods in the K channels known, [9 K, A], and their summed bit lengths, [K, A]."""
+        group, phase = self._model.group(step), step % PHASES
+        known = group.stop if phase else group.start
+        height, width = self._shape
+        places = self._padded_positions[phase]
+        offsets = np.arange(-1, 2)
+        around = (offsets[:, None] * width + offsets).reshape(-1, 1) + places
+        neighbours = self._residuals[:known].take(around.ravel(), axis=1).reshape(9 * known, len(places))
+        lengths = self._lengths[:known].reshape(known, height, width)
+        sums = np.zeros_like(lengths)
+        of_lines = lengths[:, :-2] + lengths[:, 1:-1] + lengths[:, 2:]
+        sums[:, 1:-1, 1:-1] = of_lines[:, :, :-2] + of_lines[:, :, 1:-1] + of_lines[:, :, 2:]
+        return neighbours, sums.reshape(known, height * width).take(places, axis=1).astype(np.float32)
 
-    def _known_around(self, step: int) -> NDArray[np.float32]:
-        """The 3x3 neighbourhoods in the channels known, and their summed bit lengths: float32[10 K, A]."""
-        group, phase = divmod(step, PHASES)
-        known = self._start(step) + phase * len(self._model.groups[group])
-        rows, columns = self._positions[phase]
-        height, width = self._residuals.shape[1:]
-        offsets = np.arange(3)
-        corners = (offsets[:, None] * width + offsets).ravel()
-        places = corners[:, None] + (rows * width + columns)
-        lines = self._residuals[:known].reshape(known, height * width)
-        around = np.take(lines, places.ravel(), axis=1).reshape(9 * known, places.shape[1])
-        lengths = self._lengths[:known]
-        lines_of_three = lengths[:, :-2] + lengths[:, 1:-1] + lengths[:, 2:]
-        sums = lines_of_three[:, :, :-2] + lines_of_three[:, :, 1:-1] + lines_of_three[:, :, 2:]
-        return np.concatenate((around, sums[:, rows, columns].astype(np.float32)))
+
+_BIT_LENGTHS = np.array([value.bit_length() for value in range(1 << BIT_LENGTH_MAX)], np.uint8)

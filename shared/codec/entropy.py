@@ -72,10 +72,12 @@ class EntropyModel:
 
     def surroundings(self, hyper: NDArray[np.int8], quality: int, rows: int, columns: int) -> Surroundings:
         """Latents of rows x columns, of which nothing but the hyper-latents is known."""
-        level = self.level(quality)
-        means, indexes = self.network(hyper[None], level)
-        means, indexes = means[0, :, :rows, :columns], indexes[0, :, :rows, :columns]
-        return Surroundings(self.context, Expected(means, indexes.astype(np.int32)), level)
+        level, order = self.level(quality), self.context.order
+        means, indexes = (
+            array[0, order, :rows, :columns].reshape(len(order), rows * columns).astype(np.int32)
+            for array in self.network(hyper[None], level)
+        )
+        return Surroundings(self.context, Expected(means, indexes), rows, columns, level)
 
     def predict(self, expected: Expected) -> Prediction:
         """Tables and coding order of latents of which so much is known."""
@@ -96,14 +98,16 @@ class EntropyModel:
         return self._encode(latents, snap=False)[1]
 
     def _encode(self, latents: Latents, *, snap: bool) -> tuple[Latents, bytes]:
-        coded = latents.values.astype(np.int32)
-        surroundings = self.surroundings(latents.hyper, latents.quality, *coded.shape[1:])
+        shape, order = latents.values.shape, self.context.order
+        coded = latents.values.reshape(shape[0], -1)[order].astype(np.int32)
+        surroundings = self.surroundings(latents.hyper, latents.quality, *shape[1:])
         steps = []
         for step in range(len(self.context)):
-            places = surroundings.places(step)
-            prediction, values = self.predict(surroundings.expect(step)), coded[places]
+            group, positions = surroundings.places(step)
+            prediction, values = self.predict(surroundings.expect(step)), coded[group].take(positions, axis=1)
             if snap:
-                values = coded[places] = prediction.snapped(values.ravel()).reshape(values.shape)
+                values = prediction.snapped(values.ravel()).reshape(values.shape)
+                coded[group][:, positions] = values
             surroundings.learn(step, values)
             steps.append((prediction, values.ravel()))
         coder = new_coder()
@@ -115,7 +119,7 @@ class EntropyModel:
         if moved.any():
             push_map(coder, moved, np.zeros_like(moved), self.movement_tables)
         push_number(coder, int(moved.any()))
-        return replace(latents, values=coded.astype(np.int16)), payload_of(coder)
+        return replace(latents, values=self._in_channels(coded, shape)), payload_of(coder)
 
     def decode(self, payload: bytes, quality: int, width: int, height: int) -> Latents:
         """The latents of an I record's payload.
@@ -134,16 +138,24 @@ class EntropyModel:
             moved = pop_map(coder, moved, self.movement_tables)
         hyper = pop_symbols(coder, tables, self.hyper_tables, HYPER_MAX).astype(np.int8).reshape(hyper_shape)
         surroundings = self.surroundings(hyper, quality, rows, columns)
-        decoded = np.zeros((self.latent_channels, rows, columns), np.int32)
+        decoded = np.zeros((self.latent_channels, rows * columns), np.int32)
         for step in range(len(self.context)):
             expected = surroundings.expect(step)
-            values = self.predict(expected).pop(coder, self.latent_tables, 2 * LATENT_MAX)
+            values = self.predict(expected).pop(coder, self.latent_tables, 2 * LATENT_MAX).reshape(expected.means.shape)
             if np.abs(values).max(initial=0) > LATENT_MAX:
                 raise RecordError("the payload is damaged: a latent is out of range")
-            decoded[surroundings.places(step)] = values.reshape(expected.means.shape)
-            surroundings.learn(step, values.reshape(expected.means.shape))
+            group, positions = surroundings.places(step)
+            decoded[group][:, positions] = values
+            surroundings.learn(step, values)
         check_spent(coder)
-        return Latents(decoded.astype(np.int16), hyper, moved, quality, width, height)
+        latents = self._in_channels(decoded, (self.latent_channels, rows, columns))
+        return Latents(latents, hyper, moved, quality, width, height)
+
+    def _in_channels(self, ordered: NDArray[np.int32], shape: tuple[int, ...]) -> NDArray[np.int16]:
+        """Latents in the groups' order, int32[M, h * w], as int16[M, h, w] of this shape."""
+        values = np.empty(ordered.shape, np.int16)
+        values[self.context.order] = ordered
+        return values.reshape(shape)
 
     def _hyper_tables(self, quality: int, positions: int) -> NDArray[np.int32]:
         first = self.level(quality) * self.hyper_channels

@@ -63,6 +63,7 @@ def test_object_learning_is_run_at_every_background_and_area_beside_plain_mse() 
     settings = [run.settings for run in runs if isinstance(run.settings, ObjectRegionConfig)]
     choices = {(one.background, one.area) for one in settings}
     assert choices >= {(0.0, "pixel"), (0.0, "mask"), (0.05, "pixel"), (0.05, "mask"), (1.0, "pixel")}
+    assert {one.measure for one in settings} == {"squared", "visible"}
 
 
 @pytest.fixture

@@ -6,29 +6,32 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from shared.codec.bundle import Bundle
-from shared.codec.context import ContextModel, Expected, Surroundings
+from shared.codec.context import PHASES, ContextModel, Expected, Surroundings
 from shared.codec.latents import LATENT_MAX
 from shared.errors import BundleError
 
 sides = st.integers(1, 6)
 
 
-def surroundings(codec: Bundle, rows: int, columns: int, level: int = 2) -> Surroundings:
+def surroundings(codec: Bundle, rows: int, columns: int) -> Surroundings:
     """Of latents that the hyper-latents expect to be anything from -2 to 2."""
-    shape = (codec.entropy.latent_channels, rows, columns)
+    shape = (codec.entropy.latent_channels, rows * columns)
     random = np.random.default_rng(4)
     means, indexes = random.integers(-16, 17, shape), random.integers(0, 64, shape)
-    return Surroundings(codec.entropy.context, Expected(means.astype(np.int32), indexes.astype(np.int32)), level)
+    expected = Expected(means.astype(np.int32), indexes.astype(np.int32))
+    return Surroundings(codec.entropy.context, expected, rows, columns, level=2)
 
 
-def walked(around: Surroundings, values: np.ndarray, steps: int) -> list[Expected]:
+def walked(around: Surroundings, values: NDArray[np.int32], steps: int) -> list[Expected]:
     """What is known before each of the steps, if the latents are these."""
     known = []
     for step in range(steps):
         known.append(around.expect(step))
-        around.learn(step, values[around.places(step)])
+        group, positions = around.places(step)
+        around.learn(step, values[group][:, positions])
     return known
 
 
@@ -36,9 +39,10 @@ def walked(around: Surroundings, values: np.ndarray, steps: int) -> list[Expecte
 @given(sides, sides)
 def test_the_steps_visit_every_latent_once(codec: Bundle, rows: int, columns: int) -> None:
     around = surroundings(codec, rows, columns)
-    visits = np.zeros((codec.entropy.latent_channels, rows, columns), int)
+    visits = np.zeros((codec.entropy.latent_channels, rows * columns), int)
     for step in range(len(codec.entropy.context)):
-        visits[around.places(step)] += 1
+        group, positions = around.places(step)
+        visits[group][:, positions] += 1
     assert (visits == 1).all()
 
 
@@ -48,11 +52,12 @@ def test_what_is_not_decoded_yet_has_no_say(
     codec: Bundle, rows: int, columns: int, last: int, seed: int, spread: int
 ) -> None:
     random = np.random.default_rng(seed)
-    shape = (codec.entropy.latent_channels, rows, columns)
+    shape = (codec.entropy.latent_channels, rows * columns)
     one, other = (random.integers(-spread, spread + 1, shape).astype(np.int32) for _ in range(2))
     first = surroundings(codec, rows, columns)
     for step in range(last):
-        other[first.places(step)] = one[first.places(step)]
+        group, positions = first.places(step)
+        other[group][:, positions] = one[group][:, positions]
     before = walked(first, one, last + 1)[-1]
     after = walked(surroundings(codec, rows, columns), other, last + 1)[-1]
     assert (before.means == after.means).all()
@@ -60,21 +65,22 @@ def test_what_is_not_decoded_yet_has_no_say(
 
 
 def test_what_is_decoded_has_a_say_next_door_and_no_further(codec: Bundle) -> None:
-    around = surroundings(codec, 7, 9)
-    calm = np.zeros((codec.entropy.latent_channels, 7, 9), np.int32)
+    rows, columns, there = 7, 9, (2, 2)
+    calm = np.zeros((codec.entropy.latent_channels, rows * columns), np.int32)
     loud = calm.copy()
-    loud[:, 2, 2] = 40
-    last = [walked(surroundings(codec, 7, 9), values, 8)[-1] for values in (calm, loud)]
-    _, rows, columns = around.places(7)
+    loud[:, there[0] * columns + there[1]] = 40
+    last = [walked(surroundings(codec, rows, columns), values, 8)[-1] for values in (calm, loud)]
+    row, column = np.divmod(surroundings(codec, rows, columns).places(7)[1], columns)
+    near = (np.abs(row - there[0]) <= 1) & (np.abs(column - there[1]) <= 1)
     differs = (last[0].indexes != last[1].indexes).any(0)
-    near = (np.abs(rows - 2) <= 1) & (np.abs(columns - 2) <= 1)
     assert differs[near].any()
     assert not differs[~near].any()
 
 
 def test_networks_and_groups_that_do_not_fit_are_refused(codec: Bundle) -> None:
     model = codec.entropy.context
+    groups = [model.order[model.group(step)] for step in range(0, len(model), PHASES)]
     with pytest.raises(BundleError, match="do not fit together"):
-        ContextModel(model.networks[:-1], model.groups)
+        ContextModel(model.networks[:-1], groups)
     with pytest.raises(BundleError, match="do not fit together"):
-        ContextModel(model.networks, [*model.groups[:-1], model.groups[0]])
+        ContextModel(model.networks, [*groups[:-1], groups[0]])
