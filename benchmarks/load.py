@@ -1,8 +1,9 @@
 """``icm-bench load``: how many cameras one cloud takes, and what each costs it.
 
-More and more simulated cameras replay coded frames to one cloud on this machine. Latency counts from the moment a
-record was due until the camera knew that it is persisted. The cameras run on the same machine and take their share of
-it.
+More and more simulated cameras replay coded frames to one cloud on this machine: ten of a clip over and over, the first
+as an I record, each in a message of its own, as edges with ``cloud.batch_seconds`` 0 send them. Latency counts from the
+moment a record was due until the camera knew that it is persisted. The cameras are one process on the same machine and
+take their share of it, which is measured too.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Row:
         p50_ms, p95_ms, p99_ms: of the latency.
         cpu: of the cloud's process, in cores.
         cpu_ms_a_record: the cloud's time on a CPU for each record.
+        cameras_cpu: of the process that is all cameras, in cores.
         rss_mb: the cloud's memory at the end.
         rss_kb_a_camera: how much of it came with each camera.
     """
@@ -63,6 +65,7 @@ class Row:
     p99_ms: float
     cpu: float
     cpu_ms_a_record: float
+    cameras_cpu: float
     rss_mb: float
     rss_kb_a_camera: float
 
@@ -87,9 +90,10 @@ class Load:
             try:
                 await _sleep(_SETTLE_SECONDS, running)
                 measured.since = time.monotonic()
-                cpu = _cpu_seconds(process)
+                cpu, own_cpu = _cpu_seconds(process), time.process_time()
                 await _sleep(self._seconds, running)
-                cpu, seconds = _cpu_seconds(process) - cpu, time.monotonic() - measured.since
+                cpu, own_cpu = _cpu_seconds(process) - cpu, time.process_time() - own_cpu
+                seconds = time.monotonic() - measured.since
                 latencies = sorted(measured.latencies)
                 resident = _resident_bytes(process)
             finally:
@@ -101,7 +105,7 @@ class Load:
         p50, p95, p99 = (1000 * latencies[int(q * (len(latencies) - 1))] for q in (0.5, 0.95, 0.99))
         return Row(
             cameras, len(latencies) / seconds, measured.bytes / seconds / 1e6, p50, p95, p99, cpu / seconds,
-            1000 * cpu / len(latencies), resident / 1e6, (resident - before) / 1e3 / cameras,
+            1000 * cpu / len(latencies), own_cpu / seconds, resident / 1e6, (resident - before) / 1e3 / cameras,
         )  # fmt: skip
 
     def _camera(self, number: int, measured: Measured) -> SimulatedCamera:

@@ -79,7 +79,7 @@ class SimulatedCamera:
             due = start + (sequence - 1) * period
             await asyncio.sleep(due - time.monotonic())
             await self._credit.acquire()
-            frame = self._frames[sequence % len(self._frames)]
+            frame = self._frames[(sequence - 1) % len(self._frames)]
             record = frame.record(sequence, time.time_ns() // 1000).pack(self._header)
             self._due[sequence] = due, len(record)
             batch = RecordBatch(stream_header=packed_header, records=[record])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 from pathlib import Path
 
 from icm.v1.ingest_pb2_grpc import add_IngestServiceServicer_to_server
@@ -19,6 +20,7 @@ from cloud_service.settings import ArchiveSettings, IngestSettings
 from shared.clock import SystemClock
 from shared.codec.bundle import Bundle
 from shared.health import Problems
+from shared.rpc.limits import REFUSALS, ClientLimits
 from shared.rpc.servers import Server
 
 
@@ -41,10 +43,13 @@ async def serve(bundle: Bundle, folder: Path) -> None:
         clock=clock,
         retry_seconds=1.0,
     )
-    server = Server("127.0.0.1:0", allow_plaintext=False)
+    limits = ClientLimits(settings.limits.streams, settings.limits.bytes_per_second, clock)
+    calls = settings.limits.streams + REFUSALS
+    server = Server("127.0.0.1:0", False, None, (limits,), settings.limits.message_bytes, calls)
     add_IngestServiceServicer_to_server(IngestService(desk), server.grpc)
     commit.start()
     await server.start()
+    gc.freeze()  # as cloud_service.app does
     print(server.port, flush=True)
     await asyncio.Event().wait()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import threading
@@ -160,6 +161,8 @@ async def run(app: App) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     await app.start()
+    # What is loaded stays; to look through it for garbage again and again takes a tenth of a busy ingest's time.
+    gc.freeze()
     await ended.wait()
     log.info("stopping")
     await app.stop()

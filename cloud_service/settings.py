@@ -58,7 +58,7 @@ class IngestSettings(Section):
         " come back later.",
     )
     group_delay_seconds: float = Field(
-        default=0.02, ge=0, le=1, description="Seconds a record waits for others to share its fsync."
+        default=0.05, ge=0, le=1, description="Seconds a record waits for others to share its fsync."
     )
 
 

@@ -7,8 +7,6 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from cloud_service.record_store.index import SegmentIndex
 from cloud_service.record_store.segment import Segment, cut, number_of, scan, sync_file
 
@@ -35,6 +33,7 @@ def recover(root: Path, index: SegmentIndex) -> dict[str, Recovered]:
     """
     known = index.load()
     cameras: dict[str, Recovered] = defaultdict(Recovered)
+    read: list[Segment] = []
     for segment in known.values():
         camera = cameras[segment.camera]
         # A number must not come back even if its file is gone: readers remember it.
@@ -48,19 +47,12 @@ def recover(root: Path, index: SegmentIndex) -> dict[str, Recovered]:
             if found is None or not _agrees(path, found):
                 found = _read(root, path, number, newest=number == numbered[-1][0])
                 if found is not None:
-                    remember(index, found)
+                    read.append(found)
             if found is not None:
                 cameras[folder.name].segments.append(found)
                 cameras[folder.name].next_number = max(cameras[folder.name].next_number, number + 1)
+    index.put(read)
     return cameras
-
-
-def remember(index: SegmentIndex, segment: Segment) -> None:
-    """Puts the segment into the index; failing to is no failure of the store."""
-    try:
-        index.put(segment)
-    except SQLAlchemyError as error:
-        log.warning("cannot index %s, the next start will read it again: %s", segment.path, error)
 
 
 def _agrees(path: Path, segment: Segment) -> bool:

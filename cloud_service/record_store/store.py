@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from cloud_service.durable import make_folder, storage_error
 from cloud_service.record_store import reading
-from cloud_service.record_store.index import SegmentIndex
+from cloud_service.record_store.index import IndexWriter, SegmentIndex
 from cloud_service.record_store.keys import SegmentKeys
 from cloud_service.record_store.position import Position
 from cloud_service.record_store.reading import Chunk
-from cloud_service.record_store.recovery import recover, remember
+from cloud_service.record_store.recovery import recover
 from cloud_service.record_store.segment import OpenSegment, Segment
 from cloud_service.record_store.sequences import SequenceSet
 from shared.clock import Clock
@@ -78,7 +78,7 @@ class RecordStore:
             StorageError: the folder cannot be used.
         """
         self._root = root
-        self._index = index
+        self._indexing = IndexWriter(index)
         self._seconds = segment_seconds
         self._clock = clock
         self._lock = threading.Lock()
@@ -138,10 +138,11 @@ class RecordStore:
         return bool(aged)
 
     def close(self) -> None:
-        """Seals every open segment."""
+        """Seals every open segment; the index knows them all when this returns."""
         for camera_log in self._logs.values():
             if camera_log.open is not None:
                 self._seal(camera_log)
+        self._indexing.close()
 
     def names(self) -> list[str]:
         """The cameras that have records."""
@@ -291,7 +292,7 @@ class RecordStore:
         with self._lock:
             segment.seal()
             camera_log.open = None
-        remember(self._index, segment.info)
+        self._indexing.remember(segment.info)
 
     def _abandon(self, camera_log: _Log) -> None:
         segment, camera_log.open = camera_log.open, None
@@ -299,4 +300,4 @@ class RecordStore:
             with self._lock:
                 kept = segment.abandon()
             if kept:
-                remember(self._index, segment.info)
+                self._indexing.remember(segment.info)

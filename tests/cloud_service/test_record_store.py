@@ -12,6 +12,7 @@ from sqlalchemy import Engine, text
 
 from cloud_service.database import open_database
 from cloud_service.record_store import Position, RecordStore
+from cloud_service.record_store.index import SegmentIndex
 from shared.clock import ManualClock
 from shared.codec.record import Kind, Record, StreamHeader, parse_stream
 from shared.errors import NotFoundError, RecordError, StorageError
@@ -144,6 +145,19 @@ def test_any_garbage_after_the_last_record_is_cut_off_and_kept_beside_it(garbage
         assert read_all(store) == [1, 2]
         assert append(store, 2, 3) == [False, True]
         database.dispose()
+
+
+def test_records_are_persisted_while_the_index_cannot_be_written(tmp_path: Path, database: Engine) -> None:
+    store = open_store(tmp_path / "records", database)
+    with database.connect() as other:
+        # Whoever wants to write to the database now waits.
+        other.execute(text("BEGIN IMMEDIATE"))
+        for camera in range(20):
+            of = header(f"camera-{camera}")
+            assert append(store, 1, 11, of=of) == [True, True]
+        other.rollback()
+    store.close()
+    assert len(SegmentIndex(database).load()) == 40
 
 
 def test_the_index_may_be_lost(tmp_path: Path, database: Engine) -> None:
