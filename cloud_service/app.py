@@ -112,7 +112,8 @@ class App:
         )
         add_IngestServiceServicer_to_server(self._ingest, self._server.grpc)
         add_ArchiveServiceServicer_to_server(
-            ArchiveService(bundle, store, catalogue, events, self._feed, access), self._server.grpc
+            ArchiveService(bundle, store, catalogue, events, self._feed, detector is not None, access),
+            self._server.grpc,
         )
         metrics.registry.register(StorageGauges(store, catalogue, self._pipeline.backlog_bytes))
         watch_certificates(metrics.registry, {"ingest": ingest.tls})

@@ -21,12 +21,19 @@ from cloud_service.access import ANYBODY, Access
 from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.archive.writer import VideoSegment
 from cloud_service.event_feed import EventFeed
-from cloud_service.events import EventStore, FrameEvent
+from cloud_service.events import EventStore, FrameEvent, FrameSkipped
 from cloud_service.frame_key import FrameKey
 from cloud_service.record_store import RecordStore
 from shared.codec.bundle import Bundle
 from shared.codec.codec import Decoder
-from shared.errors import CodecMismatchError, ConfigError, IcmError, NotFoundError, StorageError
+from shared.errors import (
+    CodecMismatchError,
+    ConfigError,
+    FrameSkippedError,
+    IcmError,
+    NotFoundError,
+    StorageError,
+)
 from shared.rpc.status import abort
 
 log = logging.getLogger(__name__)
@@ -46,9 +53,14 @@ class ArchiveService(ArchiveServiceServicer):
         catalogue: VideoCatalogue,
         events: EventStore,
         feed: EventFeed,
+        detects: bool,
         access: Access = ANYBODY,
     ) -> None:
-        """Args: access, who may read which camera."""
+        """Args:
+        detects: whether there is a detector.
+        access: who may read which camera.
+        """
+        self._detects = detects
         self._bundle = bundle
         self._store = store
         self._catalogue = catalogue
@@ -101,12 +113,16 @@ class ArchiveService(ArchiveServiceServicer):
             with self._feed.subscribe(lambda event: event.key == key) as subscription:
                 # Subscribed first, so that an event made between the two is not missed.
                 event = await asyncio.to_thread(self._events.get, key)
+                if event is None and not self._detects:
+                    raise NotFoundError("this cloud looks for nothing in its frames: its setting detector.kind is none")
                 if event is None:
                     with suppress(TimeoutError):
                         async with asyncio.timeout(patience):
                             event = await subscription.next()
             if event is None:
                 raise NotFoundError(f"no detector has looked at frame {key.sequence} of {key.camera!r} yet")
+            if isinstance(event, FrameSkipped):
+                raise FrameSkippedError(f"frame {key.sequence} of {key.camera!r} was skipped: {event.why}")
         return pb.GetDetectionsResponse(detections=detections_message(event))
 
     async def WatchDetections(
@@ -115,10 +131,12 @@ class ArchiveService(ArchiveServiceServicer):
         """See archive.proto. A watcher that lags too far behind is ended with RESOURCE_EXHAUSTED, never sent gaps."""
         async with _errors_answered(context):
             self._access.caller(context).check_reads(request.camera)
-            with self._feed.subscribe(lambda event: request.camera in ("", event.key.camera)) as subscription:
+            with self._feed.subscribe(
+                lambda item: isinstance(item, FrameEvent) and request.camera in ("", item.key.camera)
+            ) as subscription:
                 # Headers tell the caller that the subscription stands.
                 await context.send_initial_metadata(())
-                while (event := await subscription.next()) is not None:
+                while isinstance(event := await subscription.next(), FrameEvent):
                     yield pb.WatchDetectionsResponse(detections=detections_message(event))
 
     def _frame(self, key: FrameKey, image_format: int) -> pb.GetFrameResponse:

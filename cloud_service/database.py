@@ -3,6 +3,7 @@
 record_segments   what the record store's sealed segment files hold; the files are the truth
 frames            one row per frame that a detector looked at
 detections        what it found there
+skipped_frames    one row per frame that no detector will look at, and why
 video_segments    the MP4 files for people
 progress          how far each camera's records were detected and rendered
 """
@@ -77,6 +78,17 @@ class DetectionRow(Base):
     top: Mapped[float]
     right: Mapped[float]
     bottom: Mapped[float]
+
+
+class SkippedFrameRow(Base):
+    """A frame that no detector will look at."""
+
+    __tablename__ = "skipped_frames"
+
+    camera: Mapped[str] = mapped_column(primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True)
+    sequence: Mapped[int] = mapped_column(primary_key=True)
+    why: Mapped[str]
 
 
 class VideoSegmentRow(Base):

@@ -1,4 +1,4 @@
-"""Hands new events to whoever watches, as they are made."""
+"""Hands new events, and news of frames that were skipped, to whoever watches, as they are made."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from cloud_service.events import FrameEvent
+from cloud_service.events import FrameEvent, FrameSkipped
 from shared.errors import BusyError
+
+FeedItem = FrameEvent | FrameSkipped
 
 WATCHER_LIMIT = 256
 """Events a watcher may lag behind before it is given up."""
@@ -17,13 +19,13 @@ WATCHER_LIMIT = 256
 class Subscription:
     """One watcher's events, from its subscription on. Belongs to the event loop it was made on."""
 
-    def __init__(self, wanted: Callable[[FrameEvent], bool]) -> None:
+    def __init__(self, wanted: Callable[[FeedItem], bool]) -> None:
         self._wanted = wanted
         self._loop = asyncio.get_running_loop()
-        self._queue: asyncio.Queue[FrameEvent | None] = asyncio.Queue(WATCHER_LIMIT)
+        self._queue: asyncio.Queue[FeedItem | None] = asyncio.Queue(WATCHER_LIMIT)
         self._too_slow = False
 
-    def offer(self, events: Sequence[FrameEvent]) -> None:
+    def offer(self, events: Sequence[FeedItem]) -> None:
         """Queues those that are wanted; may be called on any thread."""
         if chosen := [event for event in events if self._wanted(event)]:
             self._loop.call_soon_threadsafe(self._put, chosen)
@@ -32,7 +34,7 @@ class Subscription:
         """No more events will come; may be called on any thread."""
         self._loop.call_soon_threadsafe(self._put, [None])
 
-    async def next(self) -> FrameEvent | None:
+    async def next(self) -> FeedItem | None:
         """The next event, or None when there will be no more.
 
         Raises:
@@ -42,7 +44,7 @@ class Subscription:
             raise BusyError(f"this watcher lags more than {WATCHER_LIMIT} frames behind; read faster, or watch less")
         return await self._queue.get()
 
-    def _put(self, items: Sequence[FrameEvent | None]) -> None:
+    def _put(self, items: Sequence[FeedItem | None]) -> None:
         for item in items:
             if self._too_slow:
                 return
@@ -60,7 +62,7 @@ class EventFeed:
         self._subscriptions: list[Subscription] = []
         self._closed = False
 
-    def publish(self, events: Sequence[FrameEvent]) -> None:
+    def publish(self, events: Sequence[FeedItem]) -> None:
         with self._lock:
             for subscription in self._subscriptions:
                 subscription.offer(events)
@@ -73,7 +75,7 @@ class EventFeed:
                 subscription.end()
 
     @contextmanager
-    def subscribe(self, wanted: Callable[[FrameEvent], bool]) -> Iterator[Subscription]:
+    def subscribe(self, wanted: Callable[[FeedItem], bool]) -> Iterator[Subscription]:
         """Events that are wanted, published while the block runs."""
         subscription = Subscription(wanted)
         with self._lock:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from cloud_service.database import DetectionRow, FrameRow
+from cloud_service.database import DetectionRow, FrameRow, SkippedFrameRow
 from cloud_service.detection.base import Detection
 from cloud_service.frame_key import FrameKey
 from cloud_service.progress import set_detected
@@ -32,13 +32,28 @@ class FrameEvent:
     detections: tuple[Detection, ...]
 
 
+@dataclass(frozen=True)
+class FrameSkipped:
+    """A frame that no detector will ever look at.
+
+    Attributes:
+        key: the frame.
+        why: for a person.
+    """
+
+    key: FrameKey
+    why: str
+
+
 class EventStore:
-    """Rows of ``frames`` and ``detections``. Thread-safe."""
+    """Rows of ``frames``, ``detections`` and ``skipped_frames``. Thread-safe."""
 
     def __init__(self, database: Engine) -> None:
         self._database = database
 
-    def commit(self, events: Sequence[FrameEvent], detected: dict[str, Position]) -> None:
+    def commit(
+        self, events: Sequence[FrameEvent], skipped: Sequence[FrameSkipped], detected: dict[str, Position]
+    ) -> None:
         """Adds events and moves the cameras' cursors in one transaction, so that each frame gives one event, ever.
 
         A frame that the same model has an event for already keeps it.
@@ -50,14 +65,31 @@ class EventStore:
             for event in events:
                 if _find(session, event.key, event.model) is None:
                     session.add(_row(event))
+            for frame in skipped:
+                session.merge(SkippedFrameRow(**frame.key._asdict(), why=frame.why))
             for camera, position in detected.items():
                 set_detected(session, camera, position)
 
-    def get(self, key: FrameKey) -> FrameEvent | None:
-        """The frame's newest event, or None if no detector looked at it yet."""
+    def get(self, key: FrameKey) -> FrameEvent | FrameSkipped | None:
+        """The frame's newest event, or why there will be none, or None if no detector looked at it yet."""
         with Session(self._database) as session:
             row = _find(session, key, None)
-            return _event(row) if row is not None else None
+            if row is not None:
+                return _event(row)
+            skipped = session.get(SkippedFrameRow, key)
+            return FrameSkipped(key, skipped.why) if skipped is not None else None
+
+    def unknown(self, camera: str, epoch: int, sequences: Iterable[tuple[int, int]]) -> list[FrameKey]:
+        """Those frames of the ranges, first and last included, of which nothing is known yet."""
+        found: list[FrameKey] = []
+        with Session(self._database) as session:
+            for first, last in sequences:
+                known = set[int]()
+                for table in (FrameRow, SkippedFrameRow):
+                    of_camera = select(table.sequence).filter_by(camera=camera, epoch=epoch)
+                    known.update(session.scalars(of_camera.where(table.sequence.between(first, last))))
+                found += [FrameKey(camera, epoch, s) for s in range(first, last + 1) if s not in known]
+        return found
 
     def search(
         self,

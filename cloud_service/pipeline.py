@@ -25,14 +25,14 @@ from cloud_service.broken_chains import BrokenChains
 from cloud_service.decoding import LaneId
 from cloud_service.engine import Engine, FrameResult, Result, Work
 from cloud_service.event_feed import EventFeed
-from cloud_service.events import EventStore, FrameEvent
+from cloud_service.events import EventStore, FrameEvent, FrameSkipped
 from cloud_service.frame_key import FrameKey
 from cloud_service.metrics import Metrics
 from cloud_service.newest_detections import NewestDetections
 from cloud_service.progress import load_progress
-from cloud_service.record_store import Chunk, Position, RecordStore
+from cloud_service.record_store import Chunk, Position, RecordStore, Segment
 from shared.clock import Clock
-from shared.errors import DetectorError, NotFoundError, RecordError, ReferenceMissingError, StorageError
+from shared.errors import DetectorError, IcmError, NotFoundError, RecordError, ReferenceMissingError, StorageError
 from shared.health import Problems
 
 log = logging.getLogger(__name__)
@@ -196,6 +196,7 @@ class Pipeline:
         except (RecordError, NotFoundError) as error:
             log.error("camera %s: skipping a segment: %s", camera, error)
             self._metrics.records.labels(camera, "skipped").inc()
+            self._skip(lane, error)
             lane.position = Position(lane.position.segment + 1, 0)
             self._join(camera)
             self._woken.set()
@@ -203,35 +204,50 @@ class Pipeline:
             self._delay(lane, f"records of {camera}", error)
         return None
 
+    def _skip(self, lane: _Lane, problem: IcmError) -> None:
+        """The segment that a lane would read next is lost."""
+        segment = self._store.segment(lane.id.camera, lane.position.segment)
+        if segment is not None and lane.detect_from is not None and segment.number >= lane.detect_from.segment:
+            skipped = self._rest(segment, problem)
+            if self._written(lambda: self._events.commit((), skipped, {})):
+                self._feed.publish(skipped)
+
     def _process(self, work: Sequence[tuple[_Lane, Work]]) -> None:
         results = self._engine.process([item for _, item in work])
         events: list[FrameEvent] = []
+        skipped: list[FrameSkipped] = []
         detected: dict[str, Position] = {}
         for (lane, item), result in zip(work, results, strict=True):
             lane.position = item.chunk.next
             if lane.detects:
                 detected[lane.id.camera] = lane.position
             if item.detect:
-                events.extend(self._look_at(item.chunk, result.frames))
-        if detected and not self._written(lambda: self._events.commit(events, detected)):
+                self._look_at(item.chunk, result.frames, events, skipped)
+        if detected and not self._written(lambda: self._events.commit(events, skipped, detected)):
             return
-        self._announce(events)
+        self._announce(events, skipped)
         for (lane, item), result in zip(work, results, strict=True):
             self._problems.clear(f"records of {lane.id.camera}")
             if item.archive and not self._archived(item.chunk, result):
                 return
             self._join(lane.id.camera)
 
-    def _look_at(self, chunk: Chunk, frames: Sequence[FrameResult]) -> list[FrameEvent]:
+    def _look_at(
+        self, chunk: Chunk, frames: Sequence[FrameResult], events: list[FrameEvent], skipped: list[FrameSkipped]
+    ) -> None:
+        """Adds to what was found, or will never be."""
         camera = chunk.header.camera
         if chunk.damage is not None:
             log.error("camera %s: the rest of segment %s is lost: %s", camera, chunk.segment.path, chunk.damage)
             self._metrics.records.labels(camera, "skipped").inc()
-        events = []
+            read = {record.sequence for record in chunk.records}
+            skipped.extend(frame for frame in self._rest(chunk.segment, chunk.damage) if frame.key.sequence not in read)
         for frame in frames:
+            key = FrameKey(camera, chunk.header.epoch, frame.record.sequence)
+            if frame.problem is not None:
+                skipped.append(FrameSkipped(key, str(frame.problem)))
             if frame.detections is not None:
                 self._problems.clear("detector")
-                key = FrameKey(camera, chunk.header.epoch, frame.record.sequence)
                 events.append(FrameEvent(key, frame.record.capture_us, self._engine.model, frame.detections))
             elif isinstance(frame.problem, DetectorError):
                 self._metrics.detector_failures.labels(camera).inc()
@@ -242,9 +258,14 @@ class Pipeline:
                     self._chains.report(camera, chunk.header.epoch, frame.record.sequence)
                 self._metrics.records.labels(camera, "skipped").inc()
                 log.error("camera %s: skipping record %d: %s", camera, frame.record.sequence, frame.problem)
-        return events
 
-    def _announce(self, events: Sequence[FrameEvent]) -> None:
+    def _rest(self, segment: Segment, problem: IcmError) -> list[FrameSkipped]:
+        """The frames of a segment that cannot be read any more and were not looked at before."""
+        unknown: list[FrameKey] = []
+        self._written(lambda: unknown.extend(self._events.unknown(segment.camera, segment.epoch, segment.sequences)))
+        return [FrameSkipped(key, str(problem)) for key in unknown]
+
+    def _announce(self, events: Sequence[FrameEvent], skipped: Sequence[FrameSkipped]) -> None:
         now = self._clock.now_us()
         for event in events:
             camera = event.key.camera
@@ -252,7 +273,7 @@ class Pipeline:
             for found in event.detections:
                 self._metrics.detections.labels(camera, found.class_name).inc()
         self._detections.note(events)
-        self._feed.publish(events)
+        self._feed.publish([*events, *skipped])
 
     def _archived(self, chunk: Chunk, result: Result) -> bool:
         camera, number = chunk.header.camera, chunk.segment.number

@@ -17,6 +17,7 @@
     ├── ProtocolError            a peer breaks the rules of a call
     ├── CameraTakenError         two edges send the same camera
     ├── NotFoundError            a camera, frame or segment that is not there
+    │   └── FrameSkippedError    a frame that no detector will ever look at
     ├── DetectorError            a detector cannot be loaded or fails
     ├── UnauthenticatedError     a caller does not show who it is, or with what no longer counts
     ├── PermissionDeniedError    a caller is known, and may not do this
@@ -105,6 +106,10 @@ class CameraTakenError(IcmError):
 
 class NotFoundError(IcmError):
     reason = "NOT_FOUND"
+
+
+class FrameSkippedError(NotFoundError):
+    reason = "FRAME_SKIPPED"
 
 
 class DetectorError(IcmError):

@@ -235,6 +235,13 @@ class RecordStore:
                 return segment.number
         return number
 
+    def segment(self, camera: str, number: int) -> Segment | None:
+        """The camera's first segment from this number on."""
+        with self._lock:
+            segments = self._logs[camera].segments if camera in self._logs else []
+            at = bisect_left(segments, number, key=lambda segment: segment.number)
+            return segments[at] if at < len(segments) else None
+
     def _segment_of(self, camera: str, epoch: int, sequence: int) -> Segment | None:
         with self._lock:
             segments = self._logs[camera].segments if camera in self._logs else []

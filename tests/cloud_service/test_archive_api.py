@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -53,6 +54,13 @@ def stamp(microseconds: int) -> Timestamp:
 async def detections(cloud: RunningCloud, sequence: int, patience: float = PATIENCE_SECONDS) -> FrameDetections:
     request = pb.GetDetectionsRequest(frame=frame(sequence))
     return (await cloud.archive.GetDetections(request, timeout=patience)).detections
+
+
+async def refusal(cloud: RunningCloud, sequence: int) -> grpc.aio.AioRpcError:
+    """How the cloud answers who asks for a frame's detections and has all the time there is."""
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await detections(cloud, sequence)
+    return refused.value
 
 
 async def test_cameras_are_listed_with_what_is_stored_of_them(
@@ -107,6 +115,28 @@ async def test_detections_of_a_frame_can_be_asked_for_before_it_comes(
     assert found.model == "brightness"
     assert [(item.class_name, item.right, item.bottom) for item in found.detections] == [("bright", WIDTH, HEIGHT)]
     assert await detections(cloud, 2) == found
+
+
+async def test_detections_of_a_frame_that_was_skipped_are_refused_at_once_with_the_reason(
+    cloud: RunningCloud, loaded: Bundle, coded: list[CodedFrame]
+) -> None:
+    before = asyncio.create_task(refusal(cloud, 2))
+    first, second, third = coded_records(coded, 3)
+    await cloud.deliver(coded_header(loaded), [first, replace(second, digest=second.digest ^ 1), third])
+    await detections(cloud, 3)
+    for error in (await before, await refusal(cloud, 2)):
+        assert (error.code(), reason_of(error)) == (grpc.StatusCode.NOT_FOUND, "FRAME_SKIPPED")
+        assert "frame 2 of 'gate' was skipped" in (error.details() or "")
+
+
+async def test_a_cloud_without_a_detector_says_so_at_once(
+    tmp_path: Path, loaded: Bundle, coded: list[CodedFrame]
+) -> None:
+    async with running_cloud(tmp_path, loaded, None) as cloud:
+        await cloud.deliver(coded_header(loaded), coded_records(coded, 1))
+        error = await refusal(cloud, 1)
+    assert error.code() is grpc.StatusCode.NOT_FOUND
+    assert "detector.kind" in (error.details() or "")
 
 
 async def test_asking_for_detections_ends_at_the_callers_deadline(cloud: RunningCloud) -> None:

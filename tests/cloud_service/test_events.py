@@ -28,32 +28,32 @@ def events(database: Engine) -> EventStore:
 
 def test_an_event_comes_back_as_it_was(events: EventStore) -> None:
     original = event(1, "person", "dog", epoch=(1 << 63) - 1)
-    events.commit([original], {})
+    events.commit([original], (), {})
     assert events.get(original.key) == original
 
 
 def test_a_frame_without_objects_is_an_event_and_an_unseen_frame_is_none(events: EventStore) -> None:
-    events.commit([event(1)], {})
+    events.commit([event(1)], (), {})
     assert events.get(event(1).key) == event(1)
     assert events.get(event(2).key) is None
 
 
 def test_a_frame_seen_twice_by_a_model_keeps_its_first_event(events: EventStore) -> None:
-    events.commit([event(1, "person")], {})
-    events.commit([event(1, "dog"), event(1, "cat")], {})
+    events.commit([event(1, "person")], (), {})
+    events.commit([event(1, "dog"), event(1, "cat")], (), {})
     assert events.search() == [event(1, "person")]
 
 
 def test_another_model_gives_a_frame_another_event_and_the_newest_is_shown(events: EventStore) -> None:
-    events.commit([event(1, "person")], {})
-    events.commit([event(1, "dog", model="large")], {})
+    events.commit([event(1, "person")], (), {})
+    events.commit([event(1, "dog", model="large")], (), {})
     assert events.get(event(1).key) == event(1, "dog", model="large")
     assert len(events.search()) == 2
 
 
 def test_events_and_cursor_move_together(events: EventStore, database: Engine) -> None:
     assert load_progress(database, "gate").detect == Position(0, 0)
-    events.commit([event(1)], {"gate": Position(3, 500), "yard": Position(1, 80)})
+    events.commit([event(1)], (), {"gate": Position(3, 500), "yard": Position(1, 80)})
     assert load_progress(database, "gate").detect == Position(3, 500)
     assert load_progress(database, "yard").detect == Position(1, 80)
     assert load_progress(database, "gate").archive == 0
@@ -61,7 +61,7 @@ def test_events_and_cursor_move_together(events: EventStore, database: Engine) -
 
 def test_events_are_searched_by_camera_class_and_time_newest_first(events: EventStore) -> None:
     one, two, three = event(1, "person"), event(2, "dog", "person"), event(3, "dog", camera="yard")
-    events.commit([one, two, three], {})
+    events.commit([one, two, three], (), {})
     assert events.search() == [three, two, one]
     assert events.search(camera="gate") == [two, one]
     assert events.search(class_name="dog") == [three, two]

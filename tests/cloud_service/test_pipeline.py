@@ -16,7 +16,8 @@ from cloud_service.broken_chains import BrokenChains
 from cloud_service.decoding import BatchDecoder
 from cloud_service.engine import InProcessEngine
 from cloud_service.event_feed import EventFeed
-from cloud_service.events import EventStore
+from cloud_service.events import EventStore, FrameSkipped
+from cloud_service.frame_key import FrameKey
 from cloud_service.metrics import Metrics
 from cloud_service.newest_detections import NewestDetections
 from cloud_service.pipeline import RETRY_SECONDS, Pipeline
@@ -98,6 +99,12 @@ class Reader:
     def seen(self, camera: str = "gate") -> list[int]:
         return sorted(event.key.sequence for event in self.events.search(camera, limit=1000))
 
+    def skipped(self, sequence: int, camera: str = "gate") -> str:
+        """Why a frame was."""
+        known = self.events.get(FrameKey(camera, EPOCH, sequence))
+        assert isinstance(known, FrameSkipped)
+        return known.why
+
     def rendered(self, camera: str = "gate") -> list[int]:
         """Frames of each video."""
         return [video.frames for video in self.catalogue.list(camera, None, None)]
@@ -161,6 +168,7 @@ def test_a_detector_that_fails_costs_detections_but_neither_records_nor_videos(r
     assert reader.rendered() == [3]
     assert reader.value("icm_cloud_detector_failures_total", camera="gate") == 3
     assert any("told to fail" in line for line in reader.problems.lines())
+    assert "told to fail" in reader.skipped(2)
 
 
 def test_a_detector_that_works_again_is_no_problem_any_more(reader: Reader) -> None:
@@ -177,6 +185,7 @@ def test_a_record_that_decodes_to_other_latents_is_counted_and_skipped(reader: R
     assert reader.seen() == [1, 3]
     assert reader.rendered() == [2]
     assert reader.value("icm_cloud_records_total", camera="gate", outcome="skipped") == 1
+    assert "digest" in reader.skipped(2)
 
 
 def test_records_of_another_codec_are_skipped(reader: Reader) -> None:
@@ -192,6 +201,20 @@ def test_a_segment_whose_file_is_gone_is_skipped(reader: Reader) -> None:
     next((reader.folder / "records").rglob("*-000001.icm")).unlink()
     reader.work_off()
     assert reader.seen() == [11, 12]
+    assert all("is gone" in reader.skipped(sequence) for sequence in range(1, 11))
+
+
+def test_frames_behind_damage_are_known_to_be_skipped(reader: Reader) -> None:
+    reader.append(reader.records(12))
+    path = next((reader.folder / "records").rglob("*-000001.icm"))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    reader.work_off()
+    seen = reader.seen()
+    assert 1 in seen
+    assert 11 in seen
+    assert all("damaged" in reader.skipped(sequence) for sequence in range(1, 13) if sequence not in seen)
 
 
 def test_a_restart_gets_over_the_loss_of_the_segment_it_was_in(reader: Reader) -> None:

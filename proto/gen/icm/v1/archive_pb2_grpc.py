@@ -90,7 +90,8 @@ class ArchiveServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetDetections(self, request, context):
-        """What was found in one frame; waits for the detector as long as the deadline allows.
+        """What was found in one frame; waits for the detector as long as the deadline allows. NOT_FOUND at once if the frame was
+        skipped (FRAME_SKIPPED), as it could not be decoded or the detector failed, or if there is no detector.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -42,7 +42,9 @@ class ArchiveServiceStub:
     GetFrame: _grpc.UnaryUnaryMultiCallable[_archive_pb2.GetFrameRequest, _archive_pb2.GetFrameResponse]
     """One frame as a picture, decoded from its record. NOT_FOUND if there is none."""
     GetDetections: _grpc.UnaryUnaryMultiCallable[_archive_pb2.GetDetectionsRequest, _archive_pb2.GetDetectionsResponse]
-    """What was found in one frame; waits for the detector as long as the deadline allows."""
+    """What was found in one frame; waits for the detector as long as the deadline allows. NOT_FOUND at once if the frame was
+    skipped (FRAME_SKIPPED), as it could not be decoded or the detector failed, or if there is no detector.
+    """
     WatchDetections: _grpc.UnaryStreamMultiCallable[_archive_pb2.WatchDetectionsRequest, _archive_pb2.WatchDetectionsResponse]
     """Detections as they are made, from the call on."""
 
@@ -60,7 +62,9 @@ class ArchiveServiceAsyncStub(ArchiveServiceStub):
     GetFrame: _aio.UnaryUnaryMultiCallable[_archive_pb2.GetFrameRequest, _archive_pb2.GetFrameResponse]  # type: ignore[assignment]
     """One frame as a picture, decoded from its record. NOT_FOUND if there is none."""
     GetDetections: _aio.UnaryUnaryMultiCallable[_archive_pb2.GetDetectionsRequest, _archive_pb2.GetDetectionsResponse]  # type: ignore[assignment]
-    """What was found in one frame; waits for the detector as long as the deadline allows."""
+    """What was found in one frame; waits for the detector as long as the deadline allows. NOT_FOUND at once if the frame was
+    skipped (FRAME_SKIPPED), as it could not be decoded or the detector failed, or if there is no detector.
+    """
     WatchDetections: _aio.UnaryStreamMultiCallable[_archive_pb2.WatchDetectionsRequest, _archive_pb2.WatchDetectionsResponse]  # type: ignore[assignment]
     """Detections as they are made, from the call on."""
 
@@ -99,7 +103,9 @@ class ArchiveServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _archive_pb2.GetDetectionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_archive_pb2.GetDetectionsResponse, _abc.Awaitable[_archive_pb2.GetDetectionsResponse]]:
-        """What was found in one frame; waits for the detector as long as the deadline allows."""
+        """What was found in one frame; waits for the detector as long as the deadline allows. NOT_FOUND at once if the frame was
+        skipped (FRAME_SKIPPED), as it could not be decoded or the detector failed, or if there is no detector.
+        """
 
     @_abc_1.abstractmethod
     def WatchDetections(
