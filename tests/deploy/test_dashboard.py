@@ -13,7 +13,7 @@ from tests.deploy.dashboard import DASHBOARD, PANELS
 from tests.deploy.tools import ROOT
 
 PROVISIONING = ROOT / "deploy/grafana/provisioning"
-BOUNDED_LABELS = {"camera", "class", "instance", "kind", "outcome", "reason", "stage", "tier"}
+BOUNDED_LABELS = {"camera", "class", "decision", "instance", "kind", "outcome", "reason", "stage", "tier"}
 
 
 def rectangle(panel: dict[str, Any]) -> set[tuple[int, int]]:
