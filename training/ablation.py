@@ -14,6 +14,7 @@ from training.config import read_yaml, section
 from training.data import Batch
 from training.evaluation.codec_figures import DetectorTest, Figures, evaluation_crops, measure
 from training.features import FrozenFeatures
+from training.losses import VISIBLE_SCALE
 from training.model import TrainableCodec
 from training.stages import finetune, object_region
 from training.stages.finetune import FinetuneConfig
@@ -98,8 +99,7 @@ def object_variants(config: AblationConfig) -> list[Variant]:
         # The mean over the weights does not shrink with the objects' area, so it needs no factor.
         mask = replace(config.object, background=background, area="mask", distortion_scale=1.0)
         runs.append(Variant(f"background {background:g}, mean over masks", mask))
-    # It counts less per pixel than the squared error does; nine times as much keeps the rates where they were.
-    seen = replace(config.object, background=0.05, area="mask", measure="visible", distortion_scale=9.0)
+    seen = replace(config.object, background=0.05, area="mask", measure="visible", distortion_scale=VISIBLE_SCALE)
     runs.append(Variant("background 0.05, mean over masks, visible error", seen))
     return [Variant("the start", None), *runs]
 

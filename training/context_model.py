@@ -1,4 +1,4 @@
-"""The context model while it is trained: float weights, activations already on the integer network's grid.
+"""The context model while it is trained.
 
 One network per group of channels and phase; ``shared.codec.context`` says what they see and what they say.
 """
@@ -9,37 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from shared.codec.context import BIT_LENGTH_MAX, INPUT_MAX, PHASES, input_size
+from shared.codec.context import PHASES, input_size
 from shared.codec.integer_network import MEAN_STEPS, SCALE_COUNT
-from training.entropy_model import quantised_relu, round_ste
-
-HIDDEN = 128
-
-
-class ContextNetwork(nn.Module):
-    """What is known around A positions, float32[A, K] (whole numbers), and levels int64[A] -> corrections, [A, G] each.
-
-    The corrections are of means, in 1/8, and of scale indexes. An untrained network corrects nothing.
-    """
-
-    def __init__(self, inputs: int, outputs: int, levels: int) -> None:
-        super().__init__()
-        self.outputs = outputs
-        self.first = nn.Linear(inputs, HIDDEN, bias=False)
-        self.second = nn.Linear(HIDDEN, HIDDEN)
-        self.last = nn.Linear(HIDDEN, 2 * outputs, bias=False)
-        self.first_bias = nn.Parameter(torch.full((levels, HIDDEN), 0.5))
-        self.last_bias = nn.Parameter(torch.zeros(levels, 2 * outputs))
-        with torch.no_grad():
-            self.first.weight.mul_(0.3)
-        nn.init.zeros_(self.last.weight)
-
-    def forward(self, known: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
-        x = quantised_relu(self.first(known) + self.first_bias[levels])
-        x = quantised_relu(self.second(x))
-        x = (self.last(x) + self.last_bias[levels]).float()
-        means, indexes = x.split(self.outputs, 1)
-        return means * MEAN_STEPS, indexes * 8
+from shared.codec.neighbours import BIT_LENGTH_MAX, INPUT_MAX
+from training.column_network import ColumnNetwork
+from training.entropy_model import round_ste
 
 
 class ContextNetworks(nn.Module):
@@ -52,7 +26,7 @@ class ContextNetworks(nn.Module):
         networks = []
         for group in groups:
             networks += [
-                ContextNetwork(input_size(known + phase * len(group), len(group)), len(group), levels)
+                ColumnNetwork(input_size(known + phase * len(group), len(group)), len(group), levels)
                 for phase in range(PHASES)
             ]
             known += len(group)
@@ -96,7 +70,7 @@ class ContextNetworks(nn.Module):
             by_mean, by_index = network(columns_of, levels.repeat_interleave(len(where)))
             channels = torch.tensor(group, device=latents.device)[:, None]
             shape = (len(latents), len(where), len(group))
-            for target, change in ((corrected_means, by_mean), (corrected_indexes, by_index)):
+            for target, change in ((corrected_means, by_mean * MEAN_STEPS), (corrected_indexes, by_index)):
                 flat = target.view(*target.shape[:2], -1)
                 flat[:, channels, where] += change.view(shape).transpose(1, 2)
             if phase:

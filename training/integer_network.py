@@ -27,7 +27,7 @@ _OPSET = 17
 
 @dataclass(frozen=True)
 class IntegerLayer:
-    """One convolution, 1x1 or 3x3, stride 1.
+    """One convolution, 1x1 or 3x3 over a picture padded with zeros, stride 1.
 
     Attributes:
         weights: int32[out, in, k, k].
@@ -35,7 +35,6 @@ class IntegerLayer:
         shifts: uint8[out]; accumulators are divided by 2**shift.
         upsample: whether a pixel shuffle by 2 follows.
         clip: whether the result is clipped to 0..255.
-        padded: whether the surroundings are padded with zeros so that the size stays; without, a 3x3 patch becomes 1x1.
     """
 
     weights: NDArray[np.int32]
@@ -43,7 +42,6 @@ class IntegerLayer:
     shifts: NDArray[np.uint8]
     upsample: bool
     clip: bool
-    padded: bool = True
 
     def largest_sum(self, largest_input: int) -> int:
         """Bound of every partial sum, the rounding term included; doubled where nothing is shifted off."""
@@ -72,7 +70,6 @@ def integer_layer(
     *,
     upsample: bool,
     clip: bool,
-    padded: bool = True,
 ) -> IntegerLayer:
     """A float convolution in integers.
 
@@ -80,7 +77,7 @@ def integer_layer(
         weight: float32[out, in, k, k]; bias: float32[levels, out].
         scale_in, scale_out: integer units per 1.0 of the float network's input and output.
         largest: magnitude of an input, in units.
-        upsample, clip, padded: as in ``IntegerLayer``.
+        upsample, clip: as in ``IntegerLayer``.
     """
     out = torch.as_tensor(scale_out).double().expand(weight.shape[0])
     weights = (weight.detach().double() * (out / scale_in)[:, None, None, None]).numpy()
@@ -96,7 +93,6 @@ def integer_layer(
         shifts.astype(np.uint8),
         upsample,
         clip,
-        padded,
     )
 
 
@@ -122,7 +118,7 @@ def build_graph(layers: list[IntegerLayer]) -> onnx.ModelProto:
         )
         size = layer.weights.shape[2]
         nodes += [
-            helper.make_node("Conv", [x, f"weights{n}"], [f"products{n}"], pads=[size // 2 if layer.padded else 0] * 4),
+            helper.make_node("Conv", [x, f"weights{n}"], [f"products{n}"], pads=[size // 2] * 4),
             helper.make_node("Gather", [f"biases{n}", NETWORK_INPUTS[1]], [f"row{n}"], axis=0),
             helper.make_node("Reshape", [f"row{n}", "column"], [f"bias{n}"]),
             helper.make_node("Add", [f"products{n}", f"bias{n}"], [f"sums{n}"]),

@@ -18,6 +18,8 @@ _FLAT = 25.0
 """Variance of the luma, on the 0..255 scale, from which on detail begins to hide errors."""
 _NEIGHBOURHOOD = 7
 """Pixels, the side of the square that a variance is taken over."""
+VISIBLE_SCALE = 9.0
+"""By how much the squared error of decoded photos is larger than the visible one, about."""
 
 
 def bits_per_pixel(output: CodecOutput) -> Tensor:

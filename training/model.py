@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,7 +45,9 @@ class TrainableCodec(nn.Module):
         self.gains = Gains(config)
         self.latent_bits = LatentBits()
 
-    def forward(self, image: Tensor, levels: Tensor, rate_on: RateOn = "noise") -> CodecOutput:
+    def forward(
+        self, image: Tensor, levels: Tensor, rate_on: RateOn = "noise", *, float32_synthesis: bool = False
+    ) -> CodecOutput:
         """One training pass.
 
         Args:
@@ -53,6 +56,7 @@ class TrainableCodec(nn.Module):
             rate_on: what the rate is taken of: latents with uniform noise, which gives smooth gradients but up to
                 twice the true rate where most latents are 0; or rounded ones with straight-through gradients, which
                 gives the true rate.
+            float32_synthesis: whether the synthesis computes in float32 under whatever autocast.
         """
         latents = self.analysis(image) * self.gains.scale(levels)
         hyper = self.hyper_analysis(latents).float().clamp(-HYPER_MAX, HYPER_MAX)
@@ -61,7 +65,9 @@ class TrainableCodec(nn.Module):
         rounded = round_ste(latents)
         coded = rounded if rate_on == "rounded" else latents + torch.rand_like(latents) - 0.5
         latent_bits = self.latent_bits(coded, means.float(), indexes.float())
-        restored = self.synthesis(rounded * self.gains.unscale(levels))
+        unscaled = rounded * self.gains.unscale(levels)
+        with torch.autocast(image.device.type, enabled=False) if float32_synthesis else nullcontext():
+            restored = self.synthesis(unscaled)
         return CodecOutput(restored, latent_bits.sum((1, 2, 3)), hyper_bits.sum((1, 2, 3)))
 
     @torch.no_grad()

@@ -17,14 +17,11 @@ from numpy.typing import NDArray
 
 from shared.codec.integer_network import MEAN_STEPS, SCALE_COUNT, IntegerNetwork
 from shared.codec.latents import LATENT_MAX
+from shared.codec.neighbours import INPUT_MAX, Neighbours
 from shared.errors import BundleError
 
 PHASES = 2
 """Halves of the checkerboard."""
-INPUT_MAX = 63
-"""What a network sees is clipped to this."""
-BIT_LENGTH_MAX = 7
-"""Of each of nine neighbours, so that their sum stays within what a network sees."""
 NO_CHANGE = SCALE_COUNT // 2
 """The scale index by which a network says that the hyper-latents' own is right."""
 
@@ -89,14 +86,10 @@ class Surroundings:
         """
         self._model, self._expected, self._level = model, expected, level
         self._nearest = (expected.means + MEAN_STEPS // 2) // MEAN_STEPS
-        # How far known latents lie from what was expected, and the bit lengths of that, with a margin of zeros.
-        self._shape = rows + 2, columns + 2
-        self._residuals = np.zeros((len(expected.means), self._shape[0] * self._shape[1]), np.float32)
-        self._lengths = np.zeros(self._residuals.shape, np.uint8)
+        # How far known latents lie from what was expected.
+        self._residuals = Neighbours(len(expected.means), rows, columns)
         parity = np.add.outer(np.arange(rows), np.arange(columns)) % 2
         self._positions = [np.flatnonzero(parity == phase) for phase in range(PHASES)]
-        inner = (np.arange(1, rows + 1)[:, None] * self._shape[1] + np.arange(1, columns + 1)).ravel()
-        self._padded_positions = [inner[positions] for positions in self._positions]
 
     def places(self, step: int) -> tuple[slice, NDArray[np.int64]]:
         """Rows and columns of the step's latents."""
@@ -111,8 +104,15 @@ class Surroundings:
         )
         if means.size == 0:
             return Expected(means, indexes)
-        own = np.concatenate((np.clip(nearest, -INPUT_MAX, INPUT_MAX), indexes))
-        seen = np.concatenate((*self._known_around(step), own.astype(np.float32)))
+        known = slice(group.stop if step % PHASES else group.start)
+        seen = np.concatenate(
+            (
+                self._residuals.around(known, positions),
+                self._residuals.loudness(known, positions),
+                np.clip(nearest, -INPUT_MAX, INPUT_MAX).astype(np.float32),
+                indexes.astype(np.float32),
+            )
+        )
         changes, offsets = self._model.networks[step](seen[None, :, None], self._level)
         limit = LATENT_MAX * MEAN_STEPS
         corrected = np.clip(indexes + offsets[0, :, 0].astype(np.int32) - NO_CHANGE, 0, SCALE_COUNT - 1)
@@ -121,25 +121,5 @@ class Surroundings:
     def learn(self, step: int, values: NDArray[np.int32]) -> None:
         """The step's latents are known, int32[G, A]."""
         group, positions = self.places(step)
-        residuals = values - self._nearest[group].take(positions, axis=1)
-        padded = self._padded_positions[step % PHASES]
-        self._residuals[group][:, padded] = np.clip(residuals, -INPUT_MAX, INPUT_MAX)
-        self._lengths[group][:, padded] = _BIT_LENGTHS[np.minimum(np.abs(residuals), len(_BIT_LENGTHS) - 1)]
-
-    def _known_around(self, step: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The 3x3 neighbourhoods in the K channels known, [9 K, A], and their summed bit lengths, [K, A]."""
-        group, phase = self._model.group(step), step % PHASES
-        known = group.stop if phase else group.start
-        height, width = self._shape
-        places = self._padded_positions[phase]
-        offsets = np.arange(-1, 2)
-        around = (offsets[:, None] * width + offsets).reshape(-1, 1) + places
-        neighbours = self._residuals[:known].take(around.ravel(), axis=1).reshape(9 * known, len(places))
-        lengths = self._lengths[:known].reshape(known, height, width)
-        sums = np.zeros_like(lengths)
-        of_lines = lengths[:, :-2] + lengths[:, 1:-1] + lengths[:, 2:]
-        sums[:, 1:-1, 1:-1] = of_lines[:, :, :-2] + of_lines[:, :, 1:-1] + of_lines[:, :, 2:]
-        return neighbours, sums.reshape(known, height * width).take(places, axis=1).astype(np.float32)
-
-
-_BIT_LENGTHS = np.array([value.bit_length() for value in range(1 << BIT_LENGTH_MAX)], np.uint8)
+        nearest = self._nearest[group].take(positions, axis=1)
+        self._residuals.learn(group, positions, values - nearest)

@@ -1,7 +1,7 @@
 """The payload of a P record: the latents that moved since the reference, in integer arithmetic only.
 
 First comes the map of moved positions. At those, the latents are coded as differences from the reference in a few
-groups of channels, the most energetic first. A small integer network looks at a position's 3x3 surroundings, in the
+groups of channels, the most energetic first. A small integer network looks at a position and what surrounds it, in the
 reference and in the groups that are known already, and says where each difference lies and how sure that is. What did
 not move costs nothing but its flag, neither bits nor time.
 """
@@ -9,7 +9,6 @@ not move costs nothing but its flag, neither bits nor time.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +16,25 @@ from numpy.typing import NDArray
 from shared.codec.integer_network import MEAN_STEPS, SCALE_COUNT, IntegerNetwork
 from shared.codec.latents import LATENT_MAX, Latents
 from shared.codec.movement import CONTEXTS, Map, pop_map, push_map
+from shared.codec.neighbours import Neighbours
 from shared.codec.symbols import Prediction, check_spent, coder_of, new_coder, payload_of
 from shared.codec.tables import Tables
 from shared.errors import BundleError, RecordError
 
-INPUT_MAX = 63
-"""Latents and differences are clipped to this before a network sees them."""
 MOVED_INPUT = 32
 """What a network sees where a position moved; elsewhere 0."""
+WIDE_GROUPS = 2
+"""Groups of channels whose 3x3 neighbourhoods a network sees; of finer detail it sees what is there and how loud it is
+around."""
+
+
+def input_size(channels: int, wide: int, known: int) -> int:
+    """Numbers a network sees of a position.
+
+    Args:
+        channels: M; wide: how many of them are in the wide groups; known: how many are in the groups before its own.
+    """
+    return 9 * (wide + 1 + min(known, wide)) + 2 * (channels - wide + max(known - wide, 0))
 
 
 class TemporalModel:
@@ -38,7 +48,7 @@ class TemporalModel:
         movement_tables: Tables,
     ) -> None:
         """Args:
-        networks: one per group of channels; see ``inputs``.
+        networks: one per group of channels.
         groups: the channels of each, together all M.
         latent_tables: one per scale index and eighth of a mean.
         movement_tables: one per context of ``movement``.
@@ -46,10 +56,11 @@ class TemporalModel:
         Raises:
             BundleError: they do not fit together.
         """
-        self.networks, self.groups = list(networks), [np.asarray(group, np.int64) for group in groups]
+        self.networks = list(networks)
+        self.channels = ChannelGroups(groups)
         self.latent_tables, self.movement_tables = latent_tables, movement_tables
-        channels = np.concatenate(self.groups)
-        fits = len(networks) == len(groups) and np.array_equal(np.sort(channels), np.arange(len(channels)))
+        whole = np.array_equal(np.sort(self.channels.order), np.arange(len(self.channels.order)))
+        fits = whole and len(networks) == len(groups)
         if not fits or len(latent_tables) != SCALE_COUNT * MEAN_STEPS or len(movement_tables) != CONTEXTS:
             raise BundleError("the temporal model's networks, channel groups and tables do not fit together")
 
@@ -64,17 +75,13 @@ class TemporalModel:
         Returns:
             The payload.
         """
-        where = np.nonzero(target.moved)
-        differences = np.zeros((len(reference), *target.moved.shape), np.int32)
-        surroundings = _surroundings(reference, target.moved, where)
+        surroundings = MovedSurroundings(self.channels, reference, target.moved)
+        differences = (target.values.astype(np.int32) - reference)[self.channels.order][:, target.moved]
         steps: list[tuple[Prediction, NDArray[np.int32]]] = []
-        if len(where[0]):
-            for number, group in enumerate(self.groups):
-                prediction = self._predict(number, surroundings, differences, where, level)
-                here = group[:, None], where[0], where[1]
-                values = (target.values[here].astype(np.int32) - reference[here]).ravel()
-                _place(differences, group, where, values)
-                steps.append((prediction, values))
+        if differences.size:
+            for number, group in enumerate(self.channels.slices):
+                steps.append((self._predict(number, surroundings, level), differences[group].ravel()))
+                surroundings.learn(number, differences[group])
         coder = new_coder()
         for prediction, values in reversed(steps):
             prediction.push(coder, values, self.latent_tables)
@@ -89,16 +96,16 @@ class TemporalModel:
         """
         coder = coder_of(payload)
         moved = pop_map(coder, last, self.movement_tables)
-        where = np.nonzero(moved)
-        differences = np.zeros(reference.shape, np.int32)
-        surroundings = _surroundings(reference, moved, where)
-        if len(where[0]):
-            for number, group in enumerate(self.groups):
-                prediction = self._predict(number, surroundings, differences, where, level)
-                values = prediction.pop(coder, self.latent_tables, 2 * LATENT_MAX)
-                _place(differences, group, where, values)
+        surroundings = MovedSurroundings(self.channels, reference, moved)
+        differences = np.zeros((len(reference), np.count_nonzero(moved)), np.int32)
+        if differences.size:
+            for number, group in enumerate(self.channels.slices):
+                values = self._predict(number, surroundings, level).pop(coder, self.latent_tables, 2 * LATENT_MAX)
+                differences[group] = values.reshape(differences[group].shape)
+                surroundings.learn(number, differences[group])
         check_spent(coder)
-        there = reference[:, moved] + differences[:, moved]
+        there = reference[:, moved].astype(np.int32)
+        there[self.channels.order] += differences
         if np.abs(there).max(initial=0) > LATENT_MAX:
             raise RecordError("the payload is damaged: a latent is out of range")
         decoded = reference.copy()
@@ -106,49 +113,63 @@ class TemporalModel:
         hyper = np.zeros((like.hyper.shape[0], 0, 0), np.int8)
         return Latents(decoded, hyper, moved, like.quality, like.width, like.height)
 
-    def _predict(
-        self,
-        number: int,
-        surroundings: NDArray[np.float32],
-        differences: NDArray[np.int32],
-        where: tuple[NDArray[Any], ...],
-        level: int,
-    ) -> Prediction:
+    def _predict(self, number: int, surroundings: MovedSurroundings, level: int) -> Prediction:
         """What the network of a group says about its channels at the moved positions, channel by channel."""
-        known = np.concatenate([*self.groups[:number], np.empty(0, np.int64)])
-        network_input = np.concatenate((surroundings, patches(differences[known], where)), 1)
-        means, indexes = self.networks[number](network_input, level)
-        flat_means, flat_indexes = means[:, :, 0, 0].T.ravel(), indexes[:, :, 0, 0].T.ravel()
-        tables = flat_indexes.astype(np.int32) * MEAN_STEPS + flat_means % MEAN_STEPS
-        return Prediction(self.latent_tables, flat_means // MEAN_STEPS, tables)
+        means, indexes = self.networks[number](surroundings.seen(number)[None, :, None], level)
+        flat = means.ravel()
+        tables = indexes.ravel().astype(np.int32) * MEAN_STEPS + flat % MEAN_STEPS
+        return Prediction(self.latent_tables, flat // MEAN_STEPS, tables)
 
 
-def patches(planes: NDArray[Any], where: tuple[NDArray[Any], ...]) -> NDArray[np.float32]:
-    """The 3x3 surroundings of A positions, 0 outside the picture, clipped to what networks see.
+class ChannelGroups:
+    """The channels in groups, the most energetic first.
 
-    Args:
-        planes: int[C, h, w]; where: rows and columns, each int[A].
-
-    Returns:
-        float32[A, C, 3, 3], whole numbers.
+    Attributes:
+        order: int64[M], the channels in the order of their groups; slices: where each group is in it.
+        wide: how many are in the wide groups.
     """
-    rows, columns = where
-    padded = np.pad(planes, ((0, 0), (1, 1), (1, 1)))
-    offsets = np.arange(3)
-    places = (rows[:, None, None] + offsets[:, None]) * padded.shape[2] + columns[:, None, None] + offsets
-    lines = padded.reshape(len(planes), padded.shape[1] * padded.shape[2])
-    cut = np.take(lines, places.ravel(), axis=1).reshape(len(planes), *places.shape)
-    seen: NDArray[np.float32] = np.clip(cut, -INPUT_MAX, INPUT_MAX).astype(np.float32)
-    return seen.swapaxes(0, 1)
+
+    def __init__(self, groups: Sequence[Sequence[int] | NDArray[np.int64]]) -> None:
+        self.order = np.concatenate([np.asarray(group, np.int64) for group in groups])
+        ends = np.cumsum([len(group) for group in groups]).tolist()
+        self.slices = [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+        self.wide = ends[min(WIDE_GROUPS, len(ends)) - 1]
 
 
-def _surroundings(reference: NDArray[np.int16], moved: Map, where: tuple[NDArray[Any], ...]) -> NDArray[np.float32]:
-    """What every group's network sees first: the reference's M channels and the map of moved positions."""
-    flags = MOVED_INPUT * moved[None].astype(np.int16)
-    return np.concatenate((patches(reference, where), patches(flags, where)), 1)
+class MovedSurroundings:
+    """What the networks see of the moved positions of one frame, as its groups become known one after another."""
+
+    def __init__(self, channels: ChannelGroups, reference: NDArray[np.int16], moved: Map) -> None:
+        """Args: reference, int16[M, h, w]; moved, bool[h, w]."""
+        self._channels = channels
+        self._positions = np.flatnonzero(moved)
+        rows, columns = moved.shape
+        count = len(channels.order)
+        near = np.flatnonzero(_reached(moved))
+        before, flags = Neighbours(count, rows, columns), Neighbours(1, rows, columns)
+        before.learn(slice(count), near, reference.reshape(count, -1)[:, near][channels.order].astype(np.int32))
+        flags.learn(slice(1), self._positions, np.full((1, len(self._positions)), MOVED_INPUT, np.int32))
+        self._differences = Neighbours(count, rows, columns)
+        self._first = [*self._of(before, count), flags.around(slice(1), self._positions)]
+
+    def seen(self, number: int) -> NDArray[np.float32]:
+        """What the network of a group sees, a column for each moved position: [K, A]."""
+        known = self._channels.slices[number].start
+        return np.concatenate((*self._first, *self._of(self._differences, known)))
+
+    def learn(self, number: int, differences: NDArray[np.int32]) -> None:
+        """The group's differences, int32[G, A], are known."""
+        self._differences.learn(self._channels.slices[number], self._positions, differences)
+
+    def _of(self, planes: Neighbours, known: int) -> list[NDArray[np.float32]]:
+        wide, fine = slice(min(known, self._channels.wide)), slice(self._channels.wide, max(known, self._channels.wide))
+        positions = self._positions
+        return [planes.around(wide, positions), planes.there(fine, positions), planes.loudness(fine, positions)]
 
 
-def _place(
-    differences: NDArray[np.int32], group: NDArray[np.int64], where: tuple[NDArray[Any], ...], values: NDArray[np.int32]
-) -> None:
-    differences[group[:, None], where[0], where[1]] = values.reshape(len(group), -1)
+def _reached(moved: Map) -> Map:
+    """The positions whose 3x3 neighbourhood holds one that moved."""
+    padded = np.pad(moved, 1)
+    lines = padded[:-2] | padded[1:-1] | padded[2:]
+    reached: Map = lines[:, :-2] | lines[:, 1:-1] | lines[:, 2:]
+    return reached

@@ -30,7 +30,7 @@ def all_samples(trainer: TemporalTrainer, level: int) -> list[Sample]:
     found = [
         sample
         for clip in trainer.clips
-        for sample in samples(trainer.latents(clip), trainer.gains[level], trainer.order, level)
+        for sample in samples(trainer.latents(clip), trainer.gains[level], trainer.channels, level)
     ]
     moved = [sample for sample in found if sample.moved.any()]
     assert moved
@@ -42,13 +42,14 @@ def test_samples_hold_what_moved_and_what_was_around_it(trainer: TemporalTrainer
         count = int(sample.moved.sum())
         channels = trainer.codec.config.latents
         assert sample.wanted.shape == (count, channels)
-        assert sample.surroundings.shape == (count, channels + 1, 3, 3)
+        assert [seen.shape for seen in sample.seen] == [
+            (count, network.first.in_features) for network in trainer.network.networks
+        ]
         assert (np.abs(sample.wanted).max(1) > 0).all()
-        assert (sample.differences[:, :, 1, 1] == np.clip(sample.wanted, -63, 63)).all()
 
 
 def test_groups_hold_every_channel_once_the_most_energetic_first(trainer: TemporalTrainer) -> None:
-    assert sorted(trainer.order.tolist()) == list(range(trainer.codec.config.latents))
+    assert sorted(trainer.channels.order.tolist()) == list(range(trainer.codec.config.latents))
     energy = np.square(trainer.latents(trainer.clips[0])).mean((0, 2, 3))
     assert energy[trainer.groups[0]].mean() > 10 * energy[trainer.groups[-1]].mean()
 
@@ -75,15 +76,11 @@ def test_the_integer_networks_predict_what_the_float_ones_do(trainer: TemporalTr
     networks = [IntegerNetwork(graph, 1) for graph in graphs(trainer.network)]
     levels = torch.full((len(batch.wanted),), batch.level)
     with torch.no_grad():
-        means, indexes = trainer.network(*map(torch.from_numpy, (batch.surroundings, batch.differences)), levels)
-    start = 0
-    for network, group in zip(networks, trainer.groups, strict=True):
-        known = np.concatenate((batch.surroundings, batch.differences[:, :start]), 1)
-        whole_means, whole_indexes = network(known, batch.level)
-        part = slice(start, start + len(group))
-        assert np.abs(whole_means[:, :, 0, 0] / MEAN_STEPS - means[:, part].numpy()).mean() < 0.1
-        assert np.abs(whole_indexes[:, :, 0, 0] - indexes[:, part].clamp(0, 63).numpy()).mean() < 1.0
-        start += len(group)
+        means, indexes = trainer.network(list(map(torch.from_numpy, batch.seen)), levels)
+    for network, group, seen in zip(networks, trainer.channels.slices, batch.seen, strict=True):
+        whole_means, whole_indexes = (said[0, :, 0].T for said in network(seen.T[None, :, None], batch.level))
+        assert np.abs(whole_means / MEAN_STEPS - means[:, group].numpy()).mean() < 0.1
+        assert np.abs(whole_indexes - indexes[:, group].clamp(0, 63).numpy()).mean() < 1.0
 
 
 def test_counted_tables_fit_what_was_counted(trainer: TemporalTrainer) -> None:

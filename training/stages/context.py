@@ -1,4 +1,4 @@
-"""Stage 3: the context model of frames coded alone. Codec and hyperprior are finished and frozen.
+"""Stage 4: the context model of frames coded alone. Codec and hyperprior are finished and frozen.
 
 What it minimises is the rate alone, each level's against what the hyper-latents alone would cost, so that levels with
 few bits count like those with many.

@@ -1,4 +1,4 @@
-"""Stage 4: adversarial decoder finetuning (Le et al. 2024). Records stay as they are, pictures lose a pattern.
+"""Stage 3: adversarial decoder finetuning (Le et al. 2024). Records stay as they are, pictures lose a pattern.
 
 Only layers of the synthesis move. A discriminator learns to tell patches of photos from decoded ones, the decoder to
 deceive it without leaving the photo: L2 + lambda_adv * adversarial + feature_weight * distance of a frozen network
@@ -31,7 +31,7 @@ from training.discriminator import (
 )
 from training.features import FrozenFeatures
 from training.log import TrainingLog
-from training.losses import squared_error
+from training.losses import VISIBLE_SCALE, ErrorMeasure, squared_error, visible_error
 from training.networks import SynthesisTransform
 from training.pattern import SMALLEST_SIDE, pattern_excess
 
@@ -54,6 +54,8 @@ class FinetuneConfig:
         rate: peak learning rate of the decoder; discriminator_rate: of the discriminator.
         layers: which of the synthesis moves: "first_two" or "all".
         patch_size: side of the discriminator's patches in pixels; patches: how many of each picture.
+        measure: what the L2 is taken of: the squared error, or the visible one brought to its size; the one that the
+            codec was trained with keeps the finetuned decoder where it was.
         lambda_adv: weight of the adversarial term beside the L2 on the 0..255 scale; at 0 there is no discriminator.
         discriminator_loss: "bce", "lsgan" or "hinge".
         feature_weight: weight of the feature distance, taken on the same patches; at 0 its network is not loaded.
@@ -76,6 +78,7 @@ class FinetuneConfig:
     layers: Literal["first_two", "all"] = "first_two"
     patch_size: Literal[32, 64] = 64
     patches: Literal[1, 3, 5] = 3
+    measure: ErrorMeasure = "squared"
     lambda_adv: float = 100.0
     discriminator_loss: DiscriminatorLoss = "hinge"
     feature_weight: float = 0.0
@@ -216,7 +219,8 @@ class Finetuner:
         # And as the exported decoder does: rounding to bfloat16 leaves a pattern of its own.
         restored = self.codec.synthesis(latents)
         error = squared_error(restored, image).mean((1, 2))
-        loss = (self.weights * error).mean()
+        seen = VISIBLE_SCALE * visible_error(restored, image).mean((1, 2)) if config.measure == "visible" else error
+        loss = (self.weights * seen).mean()
         told = {"l2": float(loss.detach())}
         photo, coded = cut_patches((image, restored), config.patch_size, config.patches, self.generator)
         if config.lambda_adv:

@@ -1,4 +1,4 @@
-"""Stage 5: the entropy model of P records, trained on clips of a camera that stands still.
+"""Stage 6: the entropy model of P records, trained on clips of a camera that stands still.
 
 The codec is finished and frozen; clips are coded with it as the encoder will, level by level, and the networks learn
 to predict what moved.
@@ -21,7 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from shared.codec.hold import CHANGING, hold
-from shared.codec.temporal import MOVED_INPUT, patches
+from shared.codec.temporal import ChannelGroups, MovedSurroundings
 from training.checkpoint import digest, load_codec
 from training.clips import Clips
 from training.log import TrainingLog
@@ -61,13 +61,12 @@ class Sample:
     """What moved between two frames of a clip, and what the networks may look at to predict it.
 
     Attributes:
-        surroundings: float32[A, M + 1, 3, 3]; differences: float32[A, M, 3, 3], clipped; wanted: float32[A, M].
+        seen: what the network of each group sees, float32[A, K]; wanted: float32[A, M], the differences.
         level: of all.
         moved, last: bool[h, w], the map of this frame and of the one before.
     """
 
-    surroundings: NDArray[np.float32]
-    differences: NDArray[np.float32]
+    seen: list[NDArray[np.float32]]
     wanted: NDArray[np.float32]
     level: int
     moved: NDArray[np.bool_]
@@ -75,13 +74,13 @@ class Sample:
 
 
 def samples(
-    latents: NDArray[np.float32], gains: NDArray[np.float32], order: NDArray[np.int64], level: int
+    latents: NDArray[np.float32], gains: NDArray[np.float32], channels: ChannelGroups, level: int
 ) -> Iterator[Sample]:
     """Codes a clip as the encoder does.
 
     Args:
         latents: float32[T, M, h, w], not scaled; gains: float32[M].
-        order: the channels in the groups' order; differences and wanted come in it.
+        channels: in groups; what is wanted comes in their order.
     """
     scaled = latents * gains[:, None, None]
     reference = np.rint(scaled[0]).astype(np.int16)
@@ -92,12 +91,13 @@ def samples(
         values, moved = reference.astype(np.int32), np.zeros_like(seen)
         values[:, seen], moved[seen] = hold(frame[:, seen], reference[:, seen], changing[seen])
         touched = changing
-        difference = values - reference
-        where = np.nonzero(moved)
-        flags = MOVED_INPUT * moved[None].astype(np.int16)
-        surroundings = np.concatenate((patches(reference, where), patches(flags, where)), 1)
-        wanted = difference[order][:, *where].T.astype(np.float32)
-        yield Sample(surroundings, patches(difference[order], where), wanted, level, moved, last)
+        differences = (values - reference)[channels.order][:, moved]
+        surroundings = MovedSurroundings(channels, reference, moved)
+        seen = []
+        for number, group in enumerate(channels.slices):
+            seen.append(surroundings.seen(number).T)
+            surroundings.learn(number, differences[group])
+        yield Sample(seen, differences.T.astype(np.float32), level, moved, last)
         reference, last = values.astype(np.int16), moved
 
 
@@ -144,7 +144,7 @@ class TemporalTrainer:
         self.gains = codec.gains.log_gain.detach().exp().cpu().numpy()
         first = [self.latents(clip) for clip in clips[:4]]
         self.groups = channel_groups(torch.from_numpy(np.concatenate(first)).pow(2).mean((0, 2, 3)))
-        self.order = np.concatenate(self.groups)
+        self.channels = ChannelGroups(self.groups)
         self.network = TemporalNetwork(self.groups, len(self.gains)).to(self.device)
         self._start_from(first)
         self.difference_bits = DifferenceBits()
@@ -161,7 +161,7 @@ class TemporalTrainer:
     def _start_from(self, clips: list[NDArray[np.float32]]) -> None:
         deviations = []
         for level, gains in enumerate(self.gains):
-            wanted = [s.wanted for clip in clips for s in samples(clip, gains, self.order, level)]
+            wanted = [s.wanted for clip in clips for s in samples(clip, gains, self.channels, level)]
             deviations.append(torch.from_numpy(np.concatenate(wanted)).pow(2).mean(0).sqrt())
         start = 0
         for group, network in zip(self.groups, self.network.networks, strict=True):
@@ -184,18 +184,19 @@ class TemporalTrainer:
         for clip in tqdm(self.clips[: self.config.counted], desc="counting", unit="clip"):
             latents = self.latents(clip)
             for level, gains in enumerate(self.gains):
-                yield from samples(latents, gains, self.order, level)
+                yield from samples(latents, gains, self.channels, level)
 
     def bits(self, batch: list[Sample]) -> tuple[Tensor, Tensor]:
         """Bits of each wanted difference, float32[A, M], and the levels they were coded at, int64[A]."""
         counts = [len(sample.wanted) for sample in batch]
         levels = torch.tensor([sample.level for sample in batch]).repeat_interleave(torch.tensor(counts))
-        surroundings, differences, wanted = (
-            torch.from_numpy(np.concatenate([getattr(sample, name) for sample in batch])).to(self.device)
-            for name in ("surroundings", "differences", "wanted")
-        )
+        seen = [
+            torch.from_numpy(np.concatenate([sample.seen[number] for sample in batch])).to(self.device)
+            for number in range(len(self.groups))
+        ]
+        wanted = torch.from_numpy(np.concatenate([sample.wanted for sample in batch])).to(self.device)
         levels = levels.to(self.device)
-        means, indexes = self.network(surroundings, differences, levels)
+        means, indexes = self.network(seen, levels)
         return self.difference_bits(wanted, means.float(), indexes.float()), levels
 
     def run(self, checkpoint: Path, source: str) -> None:
@@ -208,7 +209,7 @@ class TemporalTrainer:
             state = torch.load(checkpoint, map_location=self.device, weights_only=True)
             if state["source"] == source:
                 self.groups = [list(group) for group in state["groups"]]
-                self.order = np.concatenate(self.groups)
+                self.channels = ChannelGroups(self.groups)
                 self.network.load_state_dict(state["network"])
                 optimiser.load_state_dict(state["optimiser"])
                 self.step = state["step"]
@@ -220,7 +221,7 @@ class TemporalTrainer:
                 optimiser.param_groups[0]["lr"], optimiser.param_groups[1]["lr"] = rate, 3 * rate
                 latents = self.latents(self._next_clip())
                 levels = self._next_levels()
-                batch = [s for n in levels for s in samples(latents, self.gains[n], self.order, n) if len(s.wanted)]
+                batch = [s for n in levels for s in samples(latents, self.gains[n], self.channels, n) if len(s.wanted)]
                 self.step += 1
                 progress.update()
                 if batch:

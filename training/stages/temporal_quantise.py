@@ -1,4 +1,4 @@
-"""Stage 5b: the float temporal model becomes the integer one that ships, with tables counted on clips."""
+"""Stage 6b: the float temporal model becomes the integer one that ships, with tables counted on clips."""
 
 from __future__ import annotations
 
@@ -10,43 +10,24 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from shared.codec.bundle import TEMPORAL
-from shared.codec.integer_network import ACTIVATION_MAX, MEAN_STEPS, SCALE_COUNT, IntegerNetwork
+from shared.codec.integer_network import MEAN_STEPS, SCALE_COUNT, IntegerNetwork
 from shared.codec.movement import CONTEXTS, contexts
 from shared.codec.tables import Tables, normalised
-from shared.codec.temporal import INPUT_MAX, TemporalModel
+from shared.codec.temporal import TemporalModel
 from shared.errors import ConfigError
 from training.checkpoint import digest
-from training.entropy_model import ACTIVATION_STEPS, SCALE_LOG_STEP, SCALE_MIN
-from training.integer_network import IntegerLayer, build_graph, integer_layer
+from training.column_network import graph
+from training.entropy_model import SCALE_LOG_STEP, SCALE_MIN
 from training.stages import temporal
 from training.stages.quantise import CERTAIN, PRIOR_WEIGHT, TABLE_REACH, TABLES, movement_tables
 from training.stages.temporal import Sample, TemporalConfig
-from training.temporal_model import GroupNetwork, TemporalNetwork
+from training.temporal_model import TemporalNetwork
 
 FOLDER = "temporal"
 """Where in a run's folder the stage leaves its files."""
 _FACTS = "temporal.json"
-
-
-def group_layers(network: GroupNetwork) -> list[IntegerLayer]:
-    """The integer layers of one group's network."""
-    levels = network.first_bias.shape[0]
-    hidden = float(ACTIVATION_STEPS)
-    second = network.second.bias
-    assert second is not None
-    outputs = np.repeat((float(MEAN_STEPS), 8.0), network.outputs)
-    plain: list[tuple[Tensor, Tensor, float, float | Tensor, int, bool]] = [
-        (network.first.weight, network.first_bias, 1.0, hidden, INPUT_MAX, True),
-        (network.second.weight, second.expand(levels, -1), hidden, hidden, ACTIVATION_MAX, True),
-        (network.last.weight, network.last_bias, hidden, Tensor(outputs), ACTIVATION_MAX, False),
-    ]
-    return [
-        integer_layer(weight, bias, scale_in, scale_out, largest, upsample=False, clip=clip, padded=False)
-        for weight, bias, scale_in, scale_out, largest, clip in plain
-    ]
 
 
 def graphs(network: TemporalNetwork) -> list[bytes]:
@@ -55,7 +36,7 @@ def graphs(network: TemporalNetwork) -> list[bytes]:
     Raises:
         BundleError: a partial sum could leave the range in which float32 is exact.
     """
-    return [build_graph(group_layers(group)).SerializeToString() for group in network.networks]  # type: ignore[arg-type]
+    return [graph(group) for group in network.networks]  # type: ignore[arg-type]
 
 
 @dataclass
@@ -79,13 +60,12 @@ def count(networks: list[IntegerNetwork], groups: list[list[int]], samples: Iter
         for where, indexes in contexts(sample.moved, sample.last):
             np.add.at(movement, (indexes, sample.moved[where].ravel().astype(int)), 1)
         known = 0
-        for network, group in zip(networks, groups, strict=True):
+        for network, group, seen in zip(networks, groups, sample.seen, strict=True):
             if len(sample.wanted):
-                seen = np.concatenate((sample.surroundings, sample.differences[:, :known]), 1)
-                means, indexes = network(seen, sample.level)
-                tables = indexes[:, :, 0, 0].astype(np.int32) * MEAN_STEPS + means[:, :, 0, 0] % MEAN_STEPS
+                means, indexes = (said[0, :, 0].T for said in network(seen.T[None, :, None], sample.level))
+                tables = indexes.astype(np.int32) * MEAN_STEPS + means % MEAN_STEPS
                 wanted = sample.wanted[:, known : known + len(group)].astype(np.int32)
-                symbols = np.clip(wanted - means[:, :, 0, 0] // MEAN_STEPS, -TABLE_REACH, TABLE_REACH)
+                symbols = np.clip(wanted - means // MEAN_STEPS, -TABLE_REACH, TABLE_REACH)
                 np.add.at(differences, (tables.ravel(), symbols.ravel() + TABLE_REACH), 1)
             known += len(group)
     return Counts(differences, movement)
@@ -149,12 +129,12 @@ def write(folder: Path, checkpoint: Path, network: TemporalNetwork, samples: Ite
     target.mkdir(parents=True, exist_ok=True)
     (target / _FACTS).unlink(missing_ok=True)  # whatever is here until the end belongs together no more
     made, model = integer_model(network, samples)
-    for name, graph in zip(TEMPORAL, made, strict=True):
-        (target / name).write_bytes(graph)
+    for name, stored in zip(TEMPORAL, made, strict=True):
+        (target / name).write_bytes(stored)
     np.savez_compressed(
         target / TABLES,
-        channel_order=np.concatenate(model.groups).astype(np.int16),
-        group_ends=np.cumsum([len(group) for group in model.groups]).astype(np.int16),
+        channel_order=model.channels.order.astype(np.int16),
+        group_ends=np.array([group.stop for group in model.channels.slices], np.int16),
         **model.latent_tables.arrays("difference"),
         **model.movement_tables.arrays("movement"),
     )

@@ -40,6 +40,8 @@ class TrainerConfig:
         rate_on: what the rate is taken of; see ``TrainableCodec.forward``.
         freeze_encoder: whether analysis and gains stay as they are. Rounding gives the entropy model the true rate but
             the encoder no reason to make small latents smaller, so a run on rounded latents freezes the encoder.
+        float32_synthesis: whether the synthesis computes in float32. bfloat16 leaves a pattern of 2 and 4 pixels in
+            pictures, so the last run on a decoder should not use it; on a CPU a step takes twice as long.
         average: decay of the running average of the weights, which is what is exported.
         save_every: steps between checkpoints.
     """
@@ -54,6 +56,7 @@ class TrainerConfig:
     level_balance: float = 0.35
     rate_on: RateOn = "noise"
     freeze_encoder: bool = False
+    float32_synthesis: bool = False
     average: float = 0.9995
     save_every: int = 500
     seed: int = 1
@@ -200,7 +203,9 @@ class CodecTrainer:
         lambdas = torch.tensor(self.codec.config.lambdas, device=self.device)[levels]
         weights = (lambdas / lambdas.median()) ** -self.config.level_balance
         with torch.autocast(self.device.type, torch.bfloat16):
-            output = self.codec(batch.image, levels, self.config.rate_on)
+            output = self.codec(
+                batch.image, levels, self.config.rate_on, float32_synthesis=self.config.float32_synthesis
+            )
         bpp = bits_per_pixel(output)
         loss = ((bpp + lambdas * self.distortion(output, batch)) * weights).mean()
         mse = squared_error(output.image.detach(), batch.image).mean((1, 2))

@@ -20,7 +20,7 @@ def layers_of(network: Path) -> list[IntegerLayer]:
     graph = onnx.load(network).graph
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     produced = {name for node in graph.node for name in node.output}
-    pads = [next(a.ints for a in node.attribute if a.name == "pads") for node in graph.node if node.op_type == "Conv"]
+    count = sum(node.op_type == "Conv" for node in graph.node)
     return [
         IntegerLayer(
             constants[f"weights{n}"].astype(np.int32),
@@ -28,9 +28,8 @@ def layers_of(network: Path) -> list[IntegerLayer]:
             np.round(-np.log2(constants[f"shifts{n}"])).astype(np.uint8).ravel(),
             upsample=f"up{n}" in produced,
             clip=f"clipped{n}" in produced,
-            padded=pad[0] == constants[f"weights{n}"].shape[2] // 2,
         )
-        for n, pad in enumerate(pads)
+        for n in range(count)
     ]
 
 
@@ -39,7 +38,7 @@ def in_integers(layers: list[IntegerLayer], known: NDArray[np.int8], level: int)
     x = known.astype(np.int64)
     for layer in layers:
         out, size = layer.weights.shape[0], layer.weights.shape[2]
-        border = size // 2 if layer.padded else 0
+        border = size // 2
         padded = np.pad(x, ((0, 0), (0, 0), (border, border), (border, border)))
         height, width = (side - size + 1 for side in padded.shape[2:])
         sums = layer.biases[level].astype(np.int64)[:, None, None]
@@ -63,7 +62,7 @@ def in_torch(layers: list[IntegerLayer], known: NDArray[np.int8], level: int) ->
     x = torch.from_numpy(known).float()
     for layer in layers:
         weights, biases = torch.from_numpy(layer.weights).float(), torch.from_numpy(layer.biases[level]).float()
-        sums = F.conv2d(x, weights, biases, padding=weights.shape[2] // 2 if layer.padded else 0)
+        sums = F.conv2d(x, weights, biases, padding=weights.shape[2] // 2)
         x = torch.floor(torch.ldexp(sums, -torch.from_numpy(layer.shifts.astype(np.int64))[:, None, None]) + 0.5)
         if layer.clip:
             x = x.clamp(0, ACTIVATION_MAX)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from shared.codec.bundle import CONTEXT, TEMPORAL
 from shared.codec.integer_network import IntegerNetwork
 from shared.codec.latents import HYPER_MAX
-from shared.codec.temporal import INPUT_MAX
+from shared.codec.neighbours import INPUT_MAX
 from shared.errors import BundleError
 from tests.shared.codec.integer_reference import hardest_inputs, in_integers, in_torch, layers_of
 from training.integer_network import EXACT_LIMIT, IntegerLayer, build_graph, check_exact
@@ -40,18 +40,12 @@ def layers(network: Path) -> list[IntegerLayer]:
 def cases(layers: list[IntegerLayer]) -> list[tuple[NDArray[np.int8], NDArray[np.int64]]]:
     """Typical, extreme and worst inputs, each int8[1, C, h, w], and what 64-bit integers make of them at level 5."""
     random = np.random.default_rng(4)
-    shape = input_shape(layers, 1, (2, 3))
+    shape = (1, layers[0].weights.shape[1], 2, 3)
     typical = np.rint(random.laplace(0, 2, shape)).clip(-LARGEST_INPUT, LARGEST_INPUT)
     uniform = random.integers(-LARGEST_INPUT, LARGEST_INPUT + 1, shape)
     full = [np.full(shape, value) for value in (-LARGEST_INPUT, LARGEST_INPUT)]
     inputs = [x.astype(np.int8) for x in (typical, uniform, *full)] + hardest_inputs(layers, LARGEST_INPUT)
     return [(known, in_integers(layers, known, 5)) for known in inputs]
-
-
-def input_shape(layers: list[IntegerLayer], batch: int, sides: tuple[int, int]) -> tuple[int, ...]:
-    """A network without padding sees many neighbourhoods of 3x3 at a time, one with padding a whole picture."""
-    channels = layers[0].weights.shape[1]
-    return (1, channels, *sides) if layers[0].padded else (batch, channels, 3, 3)
 
 
 @pytest.fixture
@@ -99,7 +93,7 @@ def test_means_and_scales_are_the_same_in_64_bit_integers_whatever_goes_in(
     bundle: Path, seed: int, name: str, batch: int, sides: tuple[int, int], level: int, spread: int
 ) -> None:
     layers = layers_of(bundle / name)
-    shape = input_shape(layers, batch, sides)
+    shape = (batch, layers[0].weights.shape[1], *sides)
     known = np.random.default_rng(seed).integers(-spread, spread + 1, shape).astype(np.int8)
     means, indexes = IntegerNetwork(bundle / name, 1)(known, level)
     expected_means, expected_indexes = np.split(in_integers(layers, known, level), 2, axis=1)

@@ -1,0 +1,51 @@
+"""What the integer networks see of the latents around a position."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+INPUT_MAX = 63
+"""What a network sees is clipped to this."""
+BIT_LENGTH_MAX = 7
+"""Of each of nine neighbours, so that their sum stays within what a network sees."""
+_BIT_LENGTHS = np.array([value.bit_length() for value in range(1 << BIT_LENGTH_MAX)], np.uint8)
+
+
+class Neighbours:
+    """Whole numbers at the positions of a picture, 0 where nothing is known yet and outside the picture.
+
+    Positions count row by row. What is returned has a column for each position asked for, in float32.
+    """
+
+    def __init__(self, channels: int, rows: int, columns: int) -> None:
+        width = columns + 2
+        self._values = np.zeros((channels, (rows + 2) * width), np.int8)
+        self._lengths = np.zeros(self._values.shape, np.uint8)
+        self._inner = (np.arange(1, rows + 1)[:, None] * width + np.arange(1, columns + 1)).ravel()
+        offsets = np.arange(-1, 2)
+        self._offsets = (offsets[:, None] * width + offsets).reshape(9, 1)
+
+    def learn(self, channels: slice, positions: NDArray[np.int64], values: NDArray[np.int32]) -> None:
+        """The values of some channels at A positions, int32[C, A], are known."""
+        places = self._inner[positions]
+        self._values[channels][:, places] = np.clip(values, -INPUT_MAX, INPUT_MAX)
+        self._lengths[channels][:, places] = _BIT_LENGTHS[np.minimum(np.abs(values), len(_BIT_LENGTHS) - 1)]
+
+    def around(self, channels: slice, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The 3x3 neighbourhoods, clipped, channel by channel: [9 C, A]."""
+        places = self._offsets + self._inner[positions]
+        taken = self._values[channels].take(places.ravel(), axis=1)
+        around: NDArray[np.float32] = taken.reshape(9 * len(taken), len(positions)).astype(np.float32)
+        return around
+
+    def there(self, channels: slice, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The values at the positions themselves, clipped: [C, A]."""
+        return self._values[channels].take(self._inner[positions], axis=1).astype(np.float32)
+
+    def loudness(self, channels: slice, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The bit lengths of the magnitudes, each at most 7, summed over the 3x3 neighbourhoods: [C, A]."""
+        places = self._offsets + self._inner[positions]
+        taken = self._lengths[channels].take(places.ravel(), axis=1)
+        sums: NDArray[np.float32] = taken.reshape(len(taken), *places.shape).sum(1, dtype=np.uint8).astype(np.float32)
+        return sums
