@@ -21,7 +21,7 @@ BENCHMARKS = {
     "rate-control": "how near a camera comes to its target bitrate, and how soon once its link halves",
     "chaos": "what delivery keeps of its promises while services die and the network fails",
     "soak": "memory of both services over hours",
-    "fuzz": "hostile bytes for every parser that strangers reach",
+    "fuzz": "hostile bytes for every parser and service that strangers reach",
     "results-page": "docs/results.md from what the others wrote",
 }
 

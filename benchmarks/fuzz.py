@@ -1,4 +1,5 @@
-"""``icm-bench fuzz``: hostile bytes for parsers that strangers reach; each input gives a result or one typed error.
+"""``icm-bench fuzz``: hostile bytes for parsers and services that strangers reach; each input gives a result or one
+typed error, and the services live on.
 
 Inputs are those of a corpus, changed at random; checksums are put right half of the time, so that what lies behind them
 is reached too. What crashes, hangs or asks for too much memory is kept in the corpus, where the tests replay it.
@@ -15,13 +16,17 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
+from typing import Any
 
 import google_crc32c
 from tqdm import tqdm
 
+from benchmarks.fuzz_script import mutate_order, mutate_records, record_stream
+from benchmarks.fuzz_servers import ServerTargets, running
 from benchmarks.report import RESULTS, print_table, write_json
 from edge_service.images import read_image
 from shared.codec.bundle import DEFAULT_BUNDLE, Bundle
@@ -35,6 +40,8 @@ SECONDS_AN_INPUT = 10
 MEMORY_BYTES = 2 << 30
 """That one run may take beyond what it began with."""
 MAX_INPUT = 1 << 16
+WARM_SHARE = 0.2
+"""Part of the time after which the services' memory should not grow any more."""
 _CRC_BYTES = 4
 
 Target = Callable[[bytes], None]
@@ -68,7 +75,7 @@ class Latents:
 
 
 def targets(bundle: Bundle) -> dict[str, Target]:
-    """What is fuzzed, by the name of its folder in the corpus."""
+    """The parsers that are fuzzed, by the names of their folders in the corpus."""
     return {"stream": stream, "picture": picture, "latents": Latents(bundle)}
 
 
@@ -91,6 +98,21 @@ def mutate(data: bytes, others: Sequence[bytes], dice: random.Random) -> bytes:
                 start = dice.randrange(len(other) + 1)
                 changed[at:] = other[start:]
     return bytes(changed[:MAX_INPUT])
+
+
+def mutate_for(name: str, data: bytes, others: Sequence[bytes], dice: random.Random) -> bytes:
+    """Random changes that suit a target: some keep enough of the form to get past its first check."""
+    match name:
+        case "picture" | "http":
+            return mutate(data, others, dice)
+        case "ingest" | "calls":
+            changed = mutate_order(data, dice)
+            if name == "ingest":
+                changed = mutate_records(changed, dice)
+            return mutate(changed, others, dice) if dice.random() < 0.3 else changed
+        case _:
+            changed = mutate(data, others, dice)
+            return with_checksums(changed) if name == "latents" or dice.random() < 0.5 else changed
 
 
 def with_checksums(data: bytes) -> bytes:
@@ -119,8 +141,11 @@ def seeds(name: str, corpus: Path, bundle: Path) -> list[bytes]:
         IcmError: there are none.
     """
     found = [path.read_bytes() for path in sorted((corpus / name).glob("*"))]
+    golden = (bundle / "golden.icm").read_bytes()
     if name == "latents":
-        found.append((bundle / "golden.icm").read_bytes())
+        found.append(golden)
+    elif name == "ingest":
+        found.append(record_stream(golden))
     if not found:
         raise IcmError(f"there is no corpus at {corpus / name}: run this in the project's folder")
     return found
@@ -154,29 +179,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE)
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
-    dice, tried, found = random.Random(options.seed), Counter[str](), Counter[str]()
-    fuzzed = targets(Bundle.load(options.bundle, 1))
-    inputs = {name: seeds(name, options.corpus, options.bundle) for name in fuzzed}
-    _bound_memory()
-    end = time.monotonic() + 60 * options.minutes
-    with tqdm(unit="input", desc="fuzz", leave=False, disable=None) as bar:
-        while time.monotonic() < end:
-            for name, target in fuzzed.items():
-                data = mutate(dice.choice(inputs[name]), inputs[name], dice)
-                if name != "picture" and (name == "latents" or dice.random() < 0.5):
-                    data = with_checksums(data)
-                tried[name] += 1
-                if (wrong := attempt(target, data)) is not None:
-                    found[name] += 1
-                    path = options.corpus / name / f"found-{hashlib.sha256(data).hexdigest()[:16]}"
-                    path.write_bytes(data)
-                    print(f"{name}: {wrong}; kept as {path}", file=sys.stderr)
-            bar.update(len(fuzzed))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-    print_table(("target", "inputs", "found"), [(name, tried[name], found[name]) for name in fuzzed])
-    results = {"minutes": options.minutes, "seed": options.seed, "peak_mb": peak, "inputs": tried, "found": found}
+    try:
+        results = _fuzz(options)
+    except IcmError as error:
+        print(f"icm-bench fuzz: {error}", file=sys.stderr)
+        return 1
+    for table in ("targets", "services"):
+        print_table([*results[table][0]], [tuple(row.values()) for row in results[table]])
     print(f"written to {write_json('fuzz', results, options.results)}")
-    return 1 if found else 0
+    return 1 if any(row["found"] for row in results["targets"]) else 0
+
+
+def _fuzz(options: argparse.Namespace) -> dict[str, Any]:
+    dice, tried, found = random.Random(options.seed), Counter[str](), Counter[str]()
+    bundle = Bundle.load(options.bundle, 1)
+    with ExitStack() as stack:
+        services = stack.enter_context(running(options.bundle, Path(stack.enter_context(TemporaryDirectory()))))
+        servers = ServerTargets(services)
+        stack.callback(servers.close)
+        fuzzed = targets(bundle) | servers.targets()
+        inputs = {name: seeds(name, options.corpus, options.bundle) for name in fuzzed}
+        _bound_memory()
+        begin, end = time.monotonic(), time.monotonic() + 60 * options.minutes
+        warm: dict[str, float] = {}
+        with tqdm(unit="input", desc="fuzz", leave=False, disable=None) as bar:
+            while time.monotonic() < end:
+                if not warm and time.monotonic() > begin + WARM_SHARE * (end - begin):
+                    warm = services.resident_mb()
+                for name, target in fuzzed.items():
+                    data = mutate_for(name, dice.choice(inputs[name]), inputs[name], dice)
+                    tried[name] += 1
+                    if (wrong := attempt(target, data)) is not None:
+                        found[name] += 1
+                        path = options.corpus / name / f"found-{hashlib.sha256(data).hexdigest()[:16]}"
+                        path.write_bytes(data)
+                        print(f"{name}: {wrong}; kept as {path}", file=sys.stderr)
+                        if not services.sound():
+                            # All that follows would be blamed on inputs that are not to blame.
+                            end = begin
+                bar.update(len(fuzzed))
+        memory = [
+            {"service": name, "warm_mb": warm.get(name, size), "end_mb": size}
+            for name, size in services.resident_mb().items()
+        ]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    return {
+        "minutes": options.minutes,
+        "seed": options.seed,
+        "peak_mb": peak,
+        "targets": [{"target": name, "inputs": tried[name], "found": found[name]} for name in fuzzed],
+        "services": memory,
+    }
 
 
 def _bound_memory() -> None:

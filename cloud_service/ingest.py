@@ -18,6 +18,8 @@ from shared.rpc.status import abort
 
 log = logging.getLogger(__name__)
 DRAIN_SECONDS = 3.0
+HELLO_SECONDS = 10.0
+"""Longest wait for a stream's Hello: who opens streams and says nothing must not hold them for ever."""
 
 
 class IngestService(IngestServiceServicer):
@@ -81,7 +83,11 @@ class IngestService(IngestServiceServicer):
 
 
 async def _hello(requests: AsyncIterator[StreamRecordsRequest]) -> Hello:
-    first = await anext(aiter(requests), None)
+    try:
+        async with asyncio.timeout(HELLO_SECONDS):
+            first = await anext(aiter(requests), None)
+    except TimeoutError:
+        raise ProtocolError(f"no Hello came within {HELLO_SECONDS:g} s") from None
     if first is None or first.WhichOneof("message") != "hello":
         raise ProtocolError("the first message of a stream must be a Hello")
     return first.hello

@@ -19,6 +19,8 @@ from shared.redaction import redacted
 
 STAGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 """Seconds one stage may take."""
+_REQUEST_SECONDS = 10
+"""After which a client that sends nothing loses its connection, and its thread ends."""
 LATENCY_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
 """Seconds from capture to somewhere; an hour, because a spool may hold frames back."""
 
@@ -53,8 +55,14 @@ class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     allow_reuse_address = True
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away, or took too long, is no news."""
+        logging.getLogger(__name__).debug("a request of %s broke off", client_address, exc_info=True)
+
 
 class _QuietHandler(WSGIRequestHandler):
+    timeout = _REQUEST_SECONDS
+
     def log_message(self, format: str, *args: Any) -> None:
         logging.getLogger(__name__).debug(format, *args)
 

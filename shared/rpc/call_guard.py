@@ -8,9 +8,9 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any, Protocol
 
 import grpc
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
-from shared.errors import IcmError
+from shared.errors import IcmError, ProtocolError
 from shared.rpc.status import abort
 
 _HEALTH = "/grpc.health.v1.Health/"
@@ -27,7 +27,10 @@ class CallWatch(Protocol):
 
 
 class CallGuard(grpc.aio.ServerInterceptor):
-    """Base of guards. Health is left alone: whoever runs the service asks for it, and it tells nothing else."""
+    """Base of guards. Health is left alone: whoever runs the service asks for it, and it tells nothing else.
+
+    A message that is none of the call's kind ends the call with a ProtocolError; gRPC by itself would log a traceback.
+    """
 
     @abstractmethod
     def watch(self, context: Any) -> AbstractAsyncContextManager[CallWatch]:
@@ -56,7 +59,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
                 else (grpc.unary_unary_rpc_method_handler, handler.unary_unary)
             )
             guarded = self._unary(method, handler.request_streaming)
-        return make(guarded, handler.request_deserializer, handler.response_serializer)
+        return make(guarded, _tolerant(handler.request_deserializer), handler.response_serializer)
 
     def _unary(self, method: Any, streamed: bool) -> Any:
         async def answer(request: Any, context: Any) -> Any:
@@ -88,11 +91,29 @@ async def _watched(request: Any, streamed: bool, watch: CallWatch) -> Any:
     """The request, or the stream of them, seen by the watch before the service sees it."""
     if streamed:
         return _each_watched(request, watch)
-    await watch.received(request)
+    await watch.received(_decoded(request))
     return request
 
 
 async def _each_watched(requests: AsyncIterator[Message], watch: CallWatch) -> AsyncIterator[Message]:
     async for request in requests:
-        await watch.received(request)
+        await watch.received(_decoded(request))
         yield request
+
+
+def _tolerant(deserializer: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Gives the error instead of raising it, where nobody could answer it."""
+
+    def deserialize(data: bytes) -> Any:
+        try:
+            return deserializer(data)
+        except DecodeError as error:
+            return error
+
+    return deserialize
+
+
+def _decoded(request: Message | DecodeError) -> Message:
+    if isinstance(request, DecodeError):
+        raise ProtocolError(f"a message is not of the kind that this call takes: {request}")
+    return request

@@ -20,9 +20,10 @@ from icm.v1.ingest_pb2 import (
     RecordBatch,
     StreamRecordsRequest,
 )
-from icm.v1.ingest_pb2_grpc import IngestServiceStub
+from icm.v1.ingest_pb2_grpc import IngestServiceStub, add_IngestServiceServicer_to_server
 from sqlalchemy import Engine
 
+from cloud_service import ingest
 from cloud_service.detection import Detection
 from cloud_service.events import FrameEvent
 from cloud_service.frame_key import FrameKey
@@ -30,6 +31,9 @@ from cloud_service.metrics import Metrics
 from cloud_service.record_store import GroupCommit
 from shared.codec.bundle import Bundle
 from shared.codec.record import Kind, Record, StreamHeader
+from shared.rpc.channels import open_channel
+from shared.rpc.limits import ClientLimits
+from shared.rpc.servers import Server
 from shared.rpc.status import reason_of
 from tests.cloud_service.ingest_server import CREDIT, CREDIT_BYTES, Cloud
 from tests.cloud_service.parts import EPOCH, START_US, coded_header, header, open_store, raw, record
@@ -59,6 +63,31 @@ async def test_an_edge_is_told_once_in_which_frame_something_was_found(cloud: Cl
         look(sequence, *(person,) * (sequence in (2, 3)))
         look(sequence + 100, person, epoch=EPOCH + 1)
     assert told == [0, 0, 2, 3, 0]
+
+
+async def test_a_stream_that_says_nothing_is_ended(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingest, "HELLO_SECONDS", 0.01)
+    error = await cloud.uplink().failure()
+    assert (error.code(), reason_of(error)) == (grpc.StatusCode.FAILED_PRECONDITION, "PROTOCOL_VIOLATION")
+    assert "no Hello" in (error.details() or "")
+
+
+async def test_a_message_that_is_none_ends_the_call_with_the_reason(cloud: Cloud) -> None:
+    # An app has guards always; here they are what is under test.
+    limits = ClientLimits(8, 1 << 20, cloud.clock)
+    server = Server("127.0.0.1:0", False, None, (limits,))
+    add_IngestServiceServicer_to_server(cloud.service, server.grpc)
+    await server.start()
+    async with open_channel(f"127.0.0.1:{server.port}", allow_plaintext=False) as channel:
+        raw_stream = channel.stream_stream("/icm.v1.IngestService/StreamRecords", None, None)
+        call = raw_stream(iter([b"\xff"]))
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await call.read()
+    await server.stop(0)
+    assert (refused.value.code(), reason_of(refused.value)) == (
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "PROTOCOL_VIOLATION",
+    )
 
 
 async def test_a_returning_edge_is_told_where_to_go_on(cloud: Cloud, of: StreamHeader) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from shared import telemetry
 from shared.errors import ListenError
 from shared.telemetry import TelemetryServer, timed
 
@@ -51,6 +53,16 @@ def test_health_is_ok_until_there_is_a_problem(server: TelemetryServer, problems
 
 def test_other_paths_are_not_found(server: TelemetryServer) -> None:
     assert get(server.port, "/admin")[0] == 404
+
+
+def test_a_client_that_says_nothing_loses_its_connection(
+    server: TelemetryServer, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(telemetry._QuietHandler, "timeout", 0.01)
+    with socket.create_connection(("127.0.0.1", server.port), 20) as connection:
+        connection.sendall(b"GET /metr")
+        assert connection.recv(1) == b""
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_port_in_use_is_named(server: TelemetryServer) -> None:
