@@ -106,7 +106,9 @@ class Room:
             "SELECT id, name, spooled_us FROM camera LEFT JOIN detection ON detection.camera = id WHERE bytes > 0"
         ).fetchall()
         others = (
-            _first(connection, camera, name, -1 if found_us is None else found_us + round(self.recent_seconds * 1e6))
+            _spooled_after(
+                connection, camera, name, -1 if found_us is None else found_us + round(self.recent_seconds * 1e6)
+            )
             for camera, name, found_us in cameras
         )
         return min((other for other in others if other is not None), default=None)
@@ -115,16 +117,32 @@ class Room:
 def oldest(connection: sqlite3.Connection) -> _Waiting | None:
     """The record that was spooled first. Within a camera that is the one with the lowest sequence."""
     firsts = (
-        _first(connection, camera, name, -1)
+        _at_or_after(connection, camera, name, 0)
         for camera, name in connection.execute("SELECT id, name FROM camera WHERE bytes > 0").fetchall()
     )
     return min((first for first in firsts if first is not None), default=None)
 
 
-def _first(connection: sqlite3.Connection, camera: int, name: str, after_us: int) -> _Waiting | None:
-    """The camera's first record that was spooled after a time."""
+def _at_or_after(connection: sqlite3.Connection, camera: int, name: str, sequence: int) -> _Waiting | None:
+    """The camera's first record from a sequence on."""
     row = connection.execute(
-        "SELECT spooled_us, sequence FROM record WHERE camera = ? AND spooled_us > ? ORDER BY sequence LIMIT 1",
-        (camera, after_us),
+        "SELECT spooled_us, sequence FROM record WHERE camera = ? AND sequence >= ? ORDER BY sequence LIMIT 1",
+        (camera, sequence),
     ).fetchone()
     return None if row is None else _Waiting(row[0], camera, name, row[1])
+
+
+def _spooled_after(connection: sqlite3.Connection, camera: int, name: str, after_us: int) -> _Waiting | None:
+    """The camera's first record that was spooled after a time, found by halves: hours of records may lie before it."""
+    low, (high,) = 0, connection.execute("SELECT max(sequence) FROM record WHERE camera = ?", (camera,)).fetchone()
+    if high is None:
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        record = _at_or_after(connection, camera, name, middle)
+        if record is not None and record.spooled_us <= after_us:
+            low = record.sequence + 1
+        else:
+            high = middle
+    found = _at_or_after(connection, camera, name, low)
+    return found if found is not None and found.spooled_us > after_us else None
