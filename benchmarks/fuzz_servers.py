@@ -26,6 +26,7 @@ from icm.v1.ingest_pb2 import StreamRecordsResponse
 
 from benchmarks.fuzz_script import unpack
 from deploy.demo.processes import Ports, Service
+from shared.errors import IcmError
 from shared.rpc.status import DOMAIN
 
 ANSWER_SECONDS = 5.0
@@ -42,10 +43,6 @@ _TRACEBACK = b"Traceback"
 _READ, _CUT_AFTER_ONE, _CUT_AT_ONCE = range(3)
 
 Stream = Callable[..., Any]
-
-
-class MisbehavedError(Exception):
-    """A service took an input as it must not."""
 
 
 @dataclass(frozen=True)
@@ -68,20 +65,20 @@ class Running:
         """Whether both do as they should still."""
         try:
             self.check()
-        except MisbehavedError:
+        except IcmError:
             return False
         return True
 
     def check(self) -> None:
-        """Raises MisbehavedError: one is gone, is not healthy, or let an exception through."""
+        """Raises IcmError: one is gone, is not healthy, or let an exception through."""
         for name, service in self.services.items():
             with service.log_path.open("rb") as log:
                 log.seek(self.seen[name])
                 news = log.read()
             if _TRACEBACK in news:
-                raise MisbehavedError(f"{name} let an exception through. {service.tail(40)}")
+                raise IcmError(f"{name} let an exception through. {service.tail(40)}")
             if service.process.poll() is not None:
-                raise MisbehavedError(f"{name} ended. {service.tail()}")
+                raise IcmError(f"{name} ended. {service.tail()}")
             # The word may be half written.
             self.seen[name] += max(0, len(news) - len(_TRACEBACK))
 
@@ -178,7 +175,7 @@ class ServerTargets:
                 connection.sendall(data)
                 with urllib.request.urlopen(f"http://127.0.0.1:{ports.metrics}/healthz", timeout=ANSWER_SECONDS) as ok:
                     if ok.read() != b"ok\n":
-                        raise MisbehavedError("healthz does not say ok")
+                        raise IcmError("healthz does not say ok")
         self._running.check()
 
     def _talk(self, method: Stream, answer: type[protobuf.Message], behaviour: int, messages: list[bytes]) -> None:
@@ -213,14 +210,14 @@ class ServerTargets:
             health_pb2.HealthCheckRequest(), timeout=ANSWER_SECONDS
         )
         if answer.status != health_pb2.HealthCheckResponse.SERVING:
-            raise MisbehavedError(f"{name} is not serving any more")
+            raise IcmError(f"{name} is not serving any more")
 
 
 def _check_status(error: Any) -> None:
-    """Raises MisbehavedError: this is no status that a caller could act on."""
+    """Raises IcmError: this is no status that a caller could act on."""
     if error.code() in _OF_GRPC:
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-            raise MisbehavedError(f"no answer within {ANSWER_SECONDS:g} s")
+            raise IcmError(f"no answer within {ANSWER_SECONDS:g} s")
         return
     for key, value in error.trailing_metadata() or ():
         if key == "grpc-status-details-bin":
@@ -228,4 +225,4 @@ def _check_status(error: Any) -> None:
             for detail in status_pb2.Status.FromString(value).details:
                 if detail.Unpack(info) and info.domain == DOMAIN:
                     return
-    raise MisbehavedError(f"answers {error.code().name}: {error.details()}")
+    raise IcmError(f"answers {error.code().name}: {error.details()}")
