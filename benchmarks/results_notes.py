@@ -70,6 +70,15 @@ the machine as it
 was, so they are rough; `icm-bench speed` times single frames. A BD-rate is the mean difference in bits at equal
 precision, in per cent; below zero
 ours takes fewer.""",
+    "load": """\
+Only the ingest and the record store run, as in `icm-cloud`, without decoder and detector. The cameras send ten coded
+frames over and over, the first as an I record, each in a message of its own (`cloud.batch_seconds` 0, the dearest way);
+`cameras cpu` is what they take of the same machine, `cpu` what the cloud takes. Latency counts from the moment a record
+was due. With few cameras little shares a wake-up or an fsync, so a record costs most there.""",
+    "fuzz": """\
+`stream`, `picture` and `latents` are parsers; `ingest`, `calls` and `http` are hostile clients of running services,
+which must answer with a typed status, log no traceback and stay healthy. Memory is that of the services after a fifth
+of the time and at the end.""",
     "training_log": """\
 The last figures of each stage, means over the last twentieth of its log; the plots show the whole of it.""",
 }
