@@ -12,6 +12,8 @@ Direction = Literal["up", "down"]
 """up: from the client that connected to the server behind the proxy."""
 
 _CHUNK = 4096
+_PACKET = 1500
+"""Bytes that a thin line passes on at a time: more would hold the end of a message back until the next one came."""
 _TCP_INFO_BYTES = 256
 _SEGMENTS_OFFSET = 136
 """Of tcpi_segs_out and tcpi_segs_in in Linux' struct tcp_info."""
@@ -108,7 +110,7 @@ class FaultProxy:
     async def _pump(self, direction: Direction, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         carried = 0
         with suppress(OSError):
-            while data := await reader.read(_CHUNK):
+            while data := await reader.read(_CHUNK if self.bytes_per_second is None else _PACKET):
                 if self.half_open:
                     continue
                 if self.latency_seconds:

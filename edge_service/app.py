@@ -171,7 +171,8 @@ class Edge:
             self._metrics,
             self._problems,
             batch_seconds=self._settings.cloud.batch_seconds,
-            acknowledged=rate.acknowledged if rate is not None else lambda size, seconds: None,
+            acknowledged=rate.acknowledged if rate is not None else lambda size, sent: None,
+            clock=self._clock,
         )
 
     def _camera(self, settings: CameraSettings, spool: Spool, rate: RateControl, uplink: Uplink) -> Camera:

@@ -20,18 +20,26 @@ class BitBudget:
     def __init__(self) -> None:
         self._balance = 0.0
         self._owed = 0.0
+        self._full = False
 
     @property
     def open(self) -> bool:
         """Whether a record may be coded now."""
         return self._balance >= 0
 
+    @property
+    def full(self) -> bool:
+        """Whether as much is saved up as may be."""
+        return self._full
+
     def earn(self, rate: float, seconds: float) -> None:
         """Income of so many seconds at ``rate`` bits a second."""
         income = rate * seconds
         repaid = min(self._owed, REPAID * income)
         self._owed -= repaid
-        self._balance = min(rate * BURST_SECONDS, self._balance + income - repaid)
+        most = rate * BURST_SECONDS
+        self._balance = min(most, self._balance + income - repaid)
+        self._full = self._balance >= most
 
     def spend(self, bits: float, rate: float) -> None:
         """A record cost so many bits."""

@@ -40,15 +40,17 @@ LEVEL_FACTOR = 1.5
 """Bits of a record at a quality level against those a level below, about; what really comes is measured after."""
 LEAST_STEP = 0.25
 MOST_DOWN, MOST_UP = 3.0, 1.0
-"""Quality levels that one decision moves."""
-DWELL_DOWN, DWELL_UP = 1.0, 2.0
-"""Seconds from any decision to the next one that lowers or raises."""
+"""Quality levels that one decision moves, at most. It moves down by the least step unless far too few frames are paid
+for: the larger the change, the more the record after it costs, just when there is too little room."""
+DWELL_DOWN, DWELL_UP, DWELL_LIMITED = 1.0, 2.0, 4.0
+"""Seconds from any decision to the next one that lowers or raises, or raises on a link that carries less than the
+target: there what a change costs is missing elsewhere."""
 RECENT_RECORDS, STEADY_RECORDS = 8, 30
 """The middle one of so many records is the usual one: of few to react soon, of many before more is spent."""
 LEAST_RECORDS = 3
 """Coded since the last decision, before there is another."""
-TOO_FEW = 0.75
-"""Part of the frames that should be paid for, below which something is given up."""
+TOO_FEW, FAR_TOO_FEW = 0.65, 0.33
+"""Parts of the frames that should be paid for, below which something is given up."""
 SPARE = 1.15
 """How many times the frames that should be paid for are, so that something comes back."""
 FILL = 0.97
@@ -167,8 +169,9 @@ class RateControl:
                     self._follow_link(self._link, waiting)
                 self._budget.earn(self._link.bits_per_second, now - self._earned)
                 self._earned = now
-                self._adapt(self._link.bits_per_second, now)
-                if not (owed or self._budget.open):
+                self._adapt(self._link, now)
+                # What follows a change costs more than usual, so more must have been saved up for it.
+                if not (owed or (self._budget.full if self._changed else self._budget.open)):
                     return None
             return Choice(self._quality, SCALES[self._scale])
 
@@ -178,20 +181,21 @@ class RateControl:
             self._coded.append(self._clock.monotonic())
             self._sizes.append(8 * size)
             self._since_decision += 1
+            self._changed = False
             if self._link is not None:
                 self._budget.spend(8 * size, self._link.bits_per_second)
 
-    def acknowledged(self, size: int, seconds: float) -> None:
-        """The cloud persisted so many bytes, which took so many seconds from when they were sent."""
+    def acknowledged(self, size: int, sent: float) -> None:
+        """The cloud is done with a message of so many bytes, sent at that moment, in monotonic seconds."""
         with self._lock:
             if self._link is not None:
-                self._link.acknowledged(size, seconds)
+                self._link.acknowledged(size, sent)
 
     def _begin(self, aim: Aim) -> None:
         now = self._clock.monotonic()
         self._aim = aim
         self._link = LinkRate(aim.bits_per_second, self._clock) if aim.bits_per_second is not None else None
-        self._was_limited = False
+        self._was_limited = self._changed = False
         self._quality, self._scale = aim.quality, 0
         self._sizes.clear()
         self._budget.forgive()
@@ -209,7 +213,7 @@ class RateControl:
             return None
 
     def _follow_link(self, link: LinkRate, waiting: int) -> None:
-        link.update(waiting, median(self._sizes) if self._sizes else 0.0, self._held_back)
+        link.update(waiting, self._held_back)
         if link.limited != self._was_limited:
             self._was_limited = link.limited
             if link.limited:
@@ -217,9 +221,9 @@ class RateControl:
             else:
                 self._tell("link_recovered", "the link carries the target again")
 
-    def _adapt(self, rate: float, now: float) -> None:
+    def _adapt(self, link: LinkRate, now: float) -> None:
         """Moves quality and resolution, one of them by one decision, if it is time to."""
-        since = now - self._decision_time
+        since, rate = now - self._decision_time, link.lasting
         if self._since_decision < LEAST_RECORDS or since < DWELL_DOWN:
             return
         every = max(_per_second(self._offered), 1e-3)
@@ -229,12 +233,12 @@ class RateControl:
         paid = rate / median(sizes[-RECENT_RECORDS:])
         wanted, quality = self._aim.quality, self._quality
         if quality > wanted and paid < TOO_FEW * every:
-            self._set_quality(max(wanted, quality - _levels(every / paid, MOST_DOWN)), paid, now)
+            self._set_quality(max(wanted, quality - _lower(every / paid)), paid, now)
         elif paid < TOO_FEW * least and quality > 0:
-            self._set_quality(max(0.0, quality - _levels(least / paid, MOST_DOWN)), paid, now)
+            self._set_quality(max(0.0, quality - _lower(least / paid)), paid, now)
         elif paid < TOO_FEW * least and self._scale < len(SCALES) - 1:
             self._set_scale(self._scale + 1, paid, now)
-        elif since >= DWELL_UP:
+        elif since >= (DWELL_LIMITED if link.limited else DWELL_UP) and not link.backlog:
             self._raise(min(paid, rate / median(sizes)), least, every, now)
 
     def _raise(self, paid: float, least: float, every: float, now: float) -> None:
@@ -246,11 +250,12 @@ class RateControl:
             return
         needed, ceiling = (SPARE * least, wanted) if quality < wanted else (FILL * every, self._highest)
         if quality < ceiling and paid > needed * LEVEL_FACTOR**LEAST_STEP:
-            self._set_quality(min(ceiling, quality + _levels(paid / needed, MOST_UP, up=True)), paid, now)
+            self._set_quality(min(ceiling, quality + _higher(paid / needed)), paid, now)
 
     def _set_quality(self, quality: float, paid: float, now: float) -> None:
         before, self._quality = self._quality, quality
         self._decide(now)
+        self._changed = True
         self._tell(
             "quality_up" if quality > before else "quality_down",
             f"quality {before:g} -> {quality:g}: {self._aim_text()} pays for {paid:.1f} frames/s",
@@ -259,6 +264,7 @@ class RateControl:
     def _set_scale(self, scale: int, paid: float, now: float) -> None:
         before, self._scale = self._scale, scale
         self._decide(now)
+        self._changed = True
         self._tell(
             "scale_up" if scale < before else "scale_down",
             f"scale {SCALES[before]:g} -> {SCALES[scale]:g}: {self._aim_text()} pays for {paid:.1f} frames/s",
@@ -272,11 +278,16 @@ class RateControl:
         self._decided(decision)
 
 
-def _levels(ratio: float, most: float, up: bool = False) -> float:
-    """Quality levels that change a record's size by this factor, about: rounded to steps, and at least one."""
-    exact = log(ratio, LEVEL_FACTOR) * STEPS
-    steps = floor(exact) if up else floor(exact) + 1
-    return min(most, max(LEAST_STEP, steps / STEPS))
+def _lower(ratio: float) -> float:
+    """Quality levels to give up, of records that should be smaller by this factor."""
+    if ratio < 1 / FAR_TOO_FEW:
+        return LEAST_STEP
+    return min(MOST_DOWN, (floor(log(ratio, LEVEL_FACTOR) * STEPS) + 1) / STEPS)
+
+
+def _higher(ratio: float) -> float:
+    """Quality levels to take back, of records that may be larger by this factor."""
+    return min(MOST_UP, max(LEAST_STEP, floor(log(ratio, LEVEL_FACTOR) * STEPS) / STEPS))
 
 
 def _per_second(moments: deque[float]) -> float:

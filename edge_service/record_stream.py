@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import grpc
@@ -16,6 +15,7 @@ from icm.v1 import ingest_pb2
 
 from edge_service.metrics import EdgeMetrics
 from edge_service.spool import Batch, CameraSpool
+from shared.clock import Clock
 from shared.codec.record import StreamHeader
 from shared.errors import UplinkError
 
@@ -37,10 +37,19 @@ _REJECTIONS = {
 }
 
 
-class _InFlight(NamedTuple):
-    """When a record was sent, in monotonic seconds, and its size in bytes."""
+@dataclass
+class _Message:
+    """When it was sent, in monotonic seconds, its records' bytes, and how many of them are not settled."""
 
     sent: float
+    size: int
+    unsettled: int
+
+
+class _InFlight(NamedTuple):
+    """The message that a record was sent in, and the record's size in bytes."""
+
+    message: _Message
     size: int
 
 
@@ -58,6 +67,7 @@ class RecordStream:
         batch_seconds: float,
         hurry: asyncio.Event,
         acknowledged: Callable[[int, float], None],
+        clock: Clock,
     ) -> None:
         """Args:
         codec_id: of all records that this stream may carry.
@@ -65,12 +75,14 @@ class RecordStream:
         settle: told the first and last of sequences that the cloud has persisted, or rejected with an error.
         batch_seconds: how long a record waits for others to share its message.
         hurry: while set, none waits.
-        acknowledged: told how many bytes were persisted, and how many seconds after they were sent.
+        acknowledged: told how many bytes the cloud is done with, in whole messages, and when the first was sent.
         """
         self._call, self._spool, self._codec_id, self._metrics = call, spool, codec_id, metrics
         self._work, self._settle = work, settle
         self._batch_seconds, self._hurry, self._acknowledged = batch_seconds, hurry, acknowledged
+        self._clock = clock
         self._last_batch, self._last_records = -math.inf, 1
+        self._more = False
         self._credit = 0
         self._credit_bytes = 0
         self._last_sent = 0
@@ -128,10 +140,11 @@ class RecordStream:
             message = ingest_pb2.RecordBatch(records=[record for _, record in batch.records])
             if batch.header != last_header:
                 message.stream_header = last_header = batch.header
-            now = time.monotonic()
+            now = self._clock.monotonic()
             if now - self._clock_told >= CLOCK_SECONDS:
                 message.send_time.CopyFrom(self._now())
-            self._in_flight.update((sequence, _InFlight(now, len(record))) for sequence, record in batch.records)
+            sent = _Message(now, sum(len(record) for _, record in batch.records), len(batch.records))
+            self._in_flight.update((sequence, _InFlight(sent, len(record))) for sequence, record in batch.records)
             self._last_sent = batch.records[-1][0]
             await self._write(ingest_pb2.StreamRecordsRequest(batch=message))
 
@@ -144,14 +157,8 @@ class RecordStream:
             done = sorted(s for s in self._in_flight if ack.first_sequence <= s <= ack.last_sequence)
             if not done:
                 continue
-            now = time.monotonic()
-            for sequence in done:
-                took = now - self._in_flight[sequence].sent
-                self._metrics.stage_seconds.labels(self._spool.name, "uplink").observe(took)
+            self._tell(done)
             error = self._rejection(ack, done) if ack.state == ingest_pb2.ACK_STATE_REJECTED else None
-            if error is None:
-                taken = [self._in_flight[sequence] for sequence in done]
-                self._acknowledged(sum(record.size for record in taken), now - min(record.sent for record in taken))
             # What lies between the first and the last and was not in flight was settled before.
             await self._settle(done[0], done[-1], error)
             if ack.last_detected:
@@ -165,19 +172,42 @@ class RecordStream:
                 del self._in_flight[sequence]
             self._work.set()
 
+    def _tell(self, settled: list[int]) -> None:
+        """Says how long records took, and what the link carried: whole messages, as it takes their parts together."""
+        now, size, first = self._clock.monotonic(), 0, math.inf
+        for sequence in settled:
+            message = self._in_flight[sequence].message
+            self._metrics.stage_seconds.labels(self._spool.name, "uplink").observe(now - message.sent)
+            message.unsettled -= 1
+            if not message.unsettled:
+                size, first = size + message.size, min(first, message.sent)
+        if size:
+            self._acknowledged(size, first)
+
     async def _gathered(self, batch: Batch) -> Batch:
         """The batch with what came while it waited; it does not wait where there is more already, nor where records
         come too slowly for it.
         """
-        now = time.monotonic()
+        now = self._clock.monotonic()
         interval = (now - self._last_batch) / self._last_records
-        if interval < self._batch_seconds and batch.records[-1][0] + 1 == self._spool.next_sequence:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._batch_seconds):
-                    await self._hurry.wait()
+        if interval < self._batch_seconds and not self._more:
+            await self._held_back()
             batch = await self._next_batch() or batch
         self._last_batch, self._last_records = now, len(batch.records)
         return batch
+
+    async def _held_back(self) -> None:
+        """Waits for others to share a message with, unless or until there is a hurry."""
+        waits = [
+            asyncio.create_task(self._clock.sleep(self._batch_seconds)),
+            asyncio.create_task(self._hurry.wait()),
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
 
     async def _next_batch(self) -> Batch | None:
         """What to send next, as far as the credit goes."""
@@ -186,7 +216,10 @@ class RecordStream:
         free_bytes = self._credit_bytes - sum(record.size for record in self._in_flight.values())
         if free <= 0 or free_bytes <= 0:
             return None
+        # What comes while it is read must not look as if it had not found room.
+        following = self._spool.next_sequence
         batch = await asyncio.to_thread(self._spool.read, self._last_sent, free, min(BATCH_BYTES, free_bytes))
+        self._more = batch is not None and batch.records[-1][0] + 1 < following
         # A batch is never empty, so its one record may be too large; it goes once nothing else is under way.
         if batch is not None and self._in_flight and sum(len(record) for _, record in batch.records) > free_bytes:
             return None
@@ -194,9 +227,9 @@ class RecordStream:
 
     def _now(self) -> Timestamp:
         """The wall clock, for the cloud to compare with its own."""
-        self._clock_told = time.monotonic()
+        self._clock_told = self._clock.monotonic()
         now = Timestamp()
-        now.GetCurrentTime()
+        now.FromMicroseconds(self._clock.now_us())
         return now
 
     def _rejection(self, ack: ingest_pb2.Ack, sequences: list[int]) -> UplinkError:

@@ -13,6 +13,7 @@ from edge_service.backoff import Backoff
 from edge_service.metrics import EdgeMetrics
 from edge_service.record_stream import RecordStream
 from edge_service.spool import CameraSpool
+from shared.clock import Clock, SystemClock
 from shared.codec.record import StreamHeader
 from shared.errors import SpoolError, UplinkError
 from shared.health import Problems
@@ -40,16 +41,19 @@ class Uplink:
         problems: Problems,
         backoff: Backoff | None = None,
         batch_seconds: float = 0.0,
-        acknowledged: Callable[[int, float], None] = lambda size, seconds: None,
+        acknowledged: Callable[[int, float], None] = lambda size, sent: None,
+        clock: Clock | None = None,
     ) -> None:
         """Args:
         codec_id: of the records that will be made; those that wait in the spool carry their own.
         batch_seconds: how long a record waits for others to share its message.
-        acknowledged: told how many bytes were persisted, and how many seconds after they were sent.
+        acknowledged: told how many bytes the cloud is done with, in whole messages, and when the first was sent, in
+            monotonic seconds.
         """
         self._spool, self._codec_id, self._metrics, self._problems = spool, codec_id, metrics, problems
         self._stub = ingest_pb2_grpc.IngestServiceStub(channel)
         self._batch_seconds, self._acknowledged = batch_seconds, acknowledged
+        self._clock = clock or SystemClock()
         self._backoff = backoff or Backoff(FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS)
         self._loop = asyncio.get_running_loop()
         self._work = asyncio.Event()
@@ -100,7 +104,7 @@ class Uplink:
             except SpoolError as error:
                 wait = self._backoff.next()
                 self._report(str(error))
-            await asyncio.sleep(wait)
+            await self._clock.sleep(wait)
 
     async def _connection(self) -> None:
         """One stream, from Hello to its end. Returns when it must be opened anew with another codec id."""
@@ -116,6 +120,7 @@ class Uplink:
             self._batch_seconds,
             self._hurry,
             self._acknowledged,
+            self._clock,
         )
         tasks: list[asyncio.Task[None]] = []
         try:

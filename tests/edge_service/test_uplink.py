@@ -11,6 +11,7 @@ from edge_service.backoff import Backoff
 from edge_service.metrics import EdgeMetrics
 from edge_service.spool import CameraSpool, Spool
 from edge_service.uplink import Uplink
+from shared.clock import Clock, ManualClock
 from shared.codec.record import Kind
 from shared.errors import ReferenceMissingError, UplinkError
 from shared.health import Problems
@@ -27,9 +28,11 @@ def gate(spool: Spool) -> CameraSpool:
 @pytest.fixture
 def sending(metrics: EdgeMetrics, problems: Problems) -> Callable[..., object]:
     @asynccontextmanager
-    async def run(spool: CameraSpool, port: int) -> AsyncIterator[Uplink]:
+    async def run(
+        spool: CameraSpool, port: int, batch_seconds: float = 0.0, clock: Clock | None = None
+    ) -> AsyncIterator[Uplink]:
         channel = open_channel(f"127.0.0.1:{port}", allow_plaintext=False)
-        uplink = Uplink(spool, CODEC_ID, channel, metrics, problems, Backoff(0.01, 0.05))
+        uplink = Uplink(spool, CODEC_ID, channel, metrics, problems, Backoff(0.01, 0.05), batch_seconds, clock=clock)
         task = asyncio.create_task(uplink.run())
         try:
             async with asyncio.timeout(20):
@@ -69,13 +72,14 @@ async def test_records_that_wait_share_a_message(gate, sending) -> None:
     assert ingest.batches == [6]
 
 
-async def test_a_message_stays_far_below_the_largest_that_the_cloud_takes(gate, sending) -> None:
+async def test_a_message_stays_far_below_the_largest_that_the_cloud_takes(tmp_path, clock, sending) -> None:
+    ingest, spool = Ingest(credit=8), Spool(tmp_path / "large", 1 << 30, 3600.0, clock)
+    gate = spool.camera("gate")
     spool_records(gate, 5, size=150_000)
-    ingest = Ingest(credit=8)
-    gate._spool._max_bytes = 1 << 30
     spool_records(gate, 5, size=600_000)
     async with serving(ingest) as port, sending(gate, port) as uplink:
         await uplink.drained()
+    spool.close()
     assert len(ingest.of("gate")) == 10
     assert ingest.batches == [5, 1, 1, 1, 1, 1]
 
@@ -222,47 +226,68 @@ async def test_after_a_rejection_nothing_leans_on_what_was_rejected(gate, sendin
     spool_p_records(gate, 1)
 
 
-async def test_records_that_come_fast_share_messages_and_the_first_is_not_held_back(
+async def test_rate_control_is_told_of_whole_messages_and_when_they_were_sent(
     gate, metrics: EdgeMetrics, problems: Problems
 ) -> None:
-    ingest = Ingest()
+    clock, told = ManualClock(), list[tuple[int, float]]()
+    ingest = Ingest(rejects=frozenset({2}))
+    ingest.acknowledges.clear()
     async with serving(ingest) as port, asyncio.timeout(20):
         channel = open_channel(f"127.0.0.1:{port}", allow_plaintext=False)
-        uplink = Uplink(gate, CODEC_ID, channel, metrics, problems, batch_seconds=2.0)
+        uplink = Uplink(
+            gate, CODEC_ID, channel, metrics, problems, acknowledged=lambda *each: told.append(each), clock=clock
+        )
+        clock.advance(100.0)
+        spool_records(gate, 4, size=100)
         task = asyncio.create_task(uplink.run())
+        await ingest.until("gate", 3)
+        clock.advance(7.0)
+        # This cloud acknowledges record by record.
+        ingest.acknowledges.set()
+        await uplink.drained()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await channel.close()
+    assert told == [(4 * 123, 100.0)]
+
+
+async def test_records_that_come_fast_share_messages_and_the_first_is_not_held_back(gate, sending) -> None:
+    ingest, clock = Ingest(), ManualClock()
+    async with serving(ingest) as port, sending(gate, port, batch_seconds=2.0, clock=clock) as uplink:
         spool_records(gate, 1)
         uplink.announce()
         await ingest.until("gate", 1)
         for _ in range(5):
             spool_p_records(gate, 1)
             uplink.announce()
-        await ingest.until("gate", 6)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await channel.close()
-    assert ingest.batches[0] == 1
-    assert sum(ingest.batches) == 6
-    # How many of them fall into one wait depends on the machine, that they are fewer messages than records does not.
-    assert max(ingest.batches) > 1
+        await clock.until_slept_by()
+        clock.advance(2.0)
+        await uplink.drained()
+    assert ingest.batches == [1, 5]
 
 
-async def test_nothing_is_held_back_while_somebody_waits_for_a_record(
-    gate, metrics: EdgeMetrics, problems: Problems
-) -> None:
-    ingest = Ingest()
-    async with serving(ingest) as port, asyncio.timeout(20):
-        channel = open_channel(f"127.0.0.1:{port}", allow_plaintext=False)
-        uplink = Uplink(gate, CODEC_ID, channel, metrics, problems, batch_seconds=60.0)
-        task = asyncio.create_task(uplink.run())
+async def test_a_record_that_comes_late_is_not_held_back(gate, sending) -> None:
+    ingest, clock = Ingest(), ManualClock()
+    async with serving(ingest) as port, sending(gate, port, batch_seconds=2.0, clock=clock) as uplink:
+        for _ in range(3):
+            spool_records(gate, 1)
+            uplink.announce()
+            await uplink.drained()
+            clock.advance(2.0)
+    assert ingest.batches == [1, 1, 1]
+
+
+async def test_nothing_is_held_back_while_somebody_waits_for_a_record(gate, sending) -> None:
+    ingest, clock = Ingest(), ManualClock()
+    async with serving(ingest) as port, sending(gate, port, batch_seconds=60.0, clock=clock) as uplink:
         spool_records(gate, 1)
         uplink.announce()
         await ingest.until("gate", 1)
         spool_p_records(gate, 1)
         uplink.announce()
+        await clock.until_slept_by()
         await uplink.persisted(2)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await channel.close()
+    assert ingest.batches == [1, 1]
 
 
 async def test_who_waits_for_a_record_hears_that_it_is_persisted_or_why_it_was_rejected(gate, sending) -> None:
