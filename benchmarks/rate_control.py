@@ -66,6 +66,8 @@ class Figures:
         before: coded bits over the last 30 s before the link halved, of the target.
         granted_seconds: from the halving until the camera was granted less than the link carries, for good.
         settled_seconds: from the halving until what is coded in 5 s fits the link, for good; None if it never did.
+        late_peak: coded bits over the worst 5 s that began 5 s after the halving or later, of what the link carries
+            then. A single costly record, as after a change of quality, makes a peak without keeping the link full.
         after: coded bits over the last 30 s, of what the halved link carries.
         most_waiting_seconds: what waited in the spool at most after the halving, by the time the link needs for it.
     """
@@ -73,6 +75,7 @@ class Figures:
     before: float
     granted_seconds: float | None
     settled_seconds: float | None
+    late_peak: float
     after: float
     most_waiting_seconds: float
 
@@ -111,17 +114,15 @@ def figures(samples: Sequence[Sample], target: float) -> Figures:
     halved = next(sample for sample in samples if sample.link < samples[0].link)
     after = [sample for sample in samples if sample.seconds >= halved.seconds]
     beyond = [sample.seconds for sample in after if sample.target > sample.link]
-    late = [
-        sample.seconds
-        for sample in after
-        if sample.seconds >= halved.seconds + _SHORT_SECONDS
-        and _bits_per_second(samples, sample.seconds, _SHORT_SECONDS) > (1 + NEAR) * sample.link
-    ]
+    ends = [sample.seconds for sample in after if sample.seconds >= halved.seconds + _SHORT_SECONDS]
+    taken = {end: _bits_per_second(samples, end, _SHORT_SECONDS) / halved.link for end in ends}
+    late = [end for end, share in taken.items() if share > 1 + NEAR]
     return Figures(
         before=_bits_per_second(samples, halved.seconds, _WINDOW_SECONDS) / target,
         granted_seconds=_since(halved.seconds, beyond, after),
         # A window that fits covers the time before its end.
         settled_seconds=_since(halved.seconds + _SHORT_SECONDS, late, after),
+        late_peak=max(share for end, share in taken.items() if end >= halved.seconds + 2 * _SHORT_SECONDS),
         after=_bits_per_second(samples, samples[-1].seconds, _WINDOW_SECONDS) / halved.link,
         most_waiting_seconds=max(sample.waiting for sample in after) / halved.link,
     )
