@@ -144,7 +144,8 @@ def _temporal(options: argparse.Namespace) -> None:
 
 def _export(options: argparse.Namespace) -> None:
     checkpoint = _checkpoint(options.folder, options.stage)
-    manifest = export_bundle(checkpoint, options.folder, options.bundle, _figures(options))
+    grain = load_config(options.config).finetune.grain
+    manifest = export_bundle(checkpoint, options.folder, options.bundle, _figures(options), grain)
     log.info("wrote %s, codec %s", options.bundle, manifest.codec_id[:16])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,9 @@ class _Decoder(nn.Module):
         return pixels
 
 
-def export_bundle(checkpoint: Path, run: Path, folder: Path, figures: dict[str, Any]) -> Manifest:
+def export_bundle(
+    checkpoint: Path, run: Path, folder: Path, figures: dict[str, Any], grain: Sequence[float] = ()
+) -> Manifest:
     """Writes a whole bundle.
 
     Args:
@@ -67,6 +70,7 @@ def export_bundle(checkpoint: Path, run: Path, folder: Path, figures: dict[str, 
             stage's checkpoint if its synthesis is to ship.
         folder: the bundle.
         figures: measured values to keep in the manifest.
+        grain: over the finetuned synthesis's pictures, its standard deviation in grey levels at each quality level.
 
     Raises:
         ConfigError: the run was not quantised, or finetuned from another checkpoint.
@@ -95,6 +99,7 @@ def export_bundle(checkpoint: Path, run: Path, folder: Path, figures: dict[str, 
         name=folder.name,
         codec_id=codec_id_of(files),
         levels=len(codec.config.lambdas),
+        grain=list(grain) if finetuned.exists() else [],
         files=files,
         training=provenance,
         figures=figures,

@@ -96,7 +96,7 @@ class Run:
             Step(
                 "export",
                 lambda: self._exported(trained, finetuned),
-                lambda: export_bundle(trained, folder, self.bundle, self.figures),
+                lambda: export_bundle(trained, folder, self.bundle, self.figures, config.finetune.grain),
             ),
         ]
 

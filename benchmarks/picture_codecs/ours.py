@@ -10,6 +10,7 @@ import numpy as np
 from benchmarks.picture_codecs.base import Picture
 from shared.codec.bundle import Bundle
 from shared.codec.codec import Decoder, Encoder, quality_units
+from shared.codec.grain import Grain
 from shared.codec.record import Record, StreamHeader
 from shared.codec.transforms import Synthesis
 
@@ -35,9 +36,13 @@ class OurCodec:
         self.name, self.setting = name, f"{quality:g}"
         self._bundle, self._quality = bundle, quality
         path = bundle.folder / synthesis_file
-        self._synthesis = bundle.synthesis if synthesis_file == "decoder.onnx" else _synthesis(path)
+        finetuned = synthesis_file == "decoder.onnx"
+        self._synthesis = bundle.synthesis if finetuned else _synthesis(path)
+        self._grain = bundle.grain if finetuned else Grain(())
         analysis = _digest(bundle.folder / "encoder.onnx")
         self.key = f"icm-{bundle.codec_id.hex()[:12]}-{analysis}-{_digest(path)}-{quality_units(bundle, quality)}"
+        if deviation := self._grain.deviation(quality_units(bundle, quality)):
+            self.key += f"-{deviation:g}"
 
     def encode(self, image: Picture) -> bytes:
         """See ``PictureCodec.encode``."""
@@ -53,7 +58,8 @@ class OurCodec:
         record = Record.parse_whole(coded[length:], header)
         latents = Decoder(self._bundle).latents(record, width, height)
         ungains = self._bundle.ungains(latents.quality)
-        return self._synthesis.pictures(latents.values[np.newaxis], ungains[np.newaxis])[0, :height, :width]
+        picture = self._synthesis.pictures(latents.values[np.newaxis], ungains[np.newaxis])[0, :height, :width]
+        return self._grain.over(picture, latents.quality)
 
 
 def _synthesis(path: Path) -> Synthesis:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shared.codec.context import PHASES, ContextModel
 from shared.codec.entropy import EntropyModel
+from shared.codec.grain import Grain
 from shared.codec.integer_network import IntegerNetwork
 from shared.codec.latents import QUALITY_STEPS, Latents
 from shared.codec.record import Kind, Record, parse_stream
@@ -56,6 +57,7 @@ class Manifest(BaseModel):
         name: of the bundle; its folder's name.
         codec_id: hex digest of everything that decides the bits.
         levels: how many quality levels there are.
+        grain: standard deviation of the pictures' grain at each level, in grey levels; empty for none.
         files: every other file, by name.
         training: where the weights came from, free form.
         figures: what was measured, free form.
@@ -67,6 +69,7 @@ class Manifest(BaseModel):
     name: str
     codec_id: str
     levels: int
+    grain: list[float] = []
     files: dict[str, BundleFile]
     training: dict[str, Any]
     figures: dict[str, Any]
@@ -87,6 +90,7 @@ class Bundle:
         levels: how many quality levels there are, 0 the coarsest.
         entropy: the integer entropy model of frames coded alone; temporal: that of frames coded after another.
         octaves: int32[levels, M], logarithms of the gains for ``rescale``.
+        grain: what lies over the pictures of its synthesis.
     """
 
     def __init__(
@@ -104,6 +108,7 @@ class Bundle:
         self.name = manifest.name
         self.codec_id = bytes.fromhex(manifest.codec_id)
         self.levels = manifest.levels
+        self.grain = Grain(manifest.grain)
         self.entropy, self.temporal, self.octaves = entropy, temporal, octaves
         self._log_gains = gains
         self._networks: dict[tuple[str, type[Any]], Any] = {}

@@ -147,7 +147,7 @@ class Decoder:
         if self._synthesis is None:
             self._synthesis = TiledSynthesis(self._bundle.synthesis, self._bundle.sparse_synthesis)
         whole = self._synthesis.picture(latents.values, self._bundle.ungains(latents.quality))
-        return whole[: latents.height, : latents.width]
+        return self._bundle.grain.over(whole[: latents.height, : latents.width], latents.quality)
 
     def decode(self, record: Record, width: int, height: int) -> NDArray[np.uint8]:
         """The picture of a record, uint8[height, width, 3] RGB; raises as ``latents`` does."""

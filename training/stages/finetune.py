@@ -63,6 +63,8 @@ class FinetuneConfig:
         pattern_weight: weight of the pattern's excess, dB^2, over the whole pictures; see ``training.pattern``. The
             first two layers work at a sixteenth of the resolution, so the texture that the other terms ask for comes
             with the period of the blocks unless this one is there.
+        grain: what is laid over decoded pictures, as the standard deviation in grey levels at each quality level; see
+            ``shared.codec.grain``. Nothing is trained with it; it goes into the bundle with the decoder.
         level_balance: a picture's L2 is weighted by (lambda / median lambda) ** level_balance of its quality level,
             which evens them out, since the error of a good one is smaller.
         average: decay of the running average of the weights, which is what is exported.
@@ -84,6 +86,7 @@ class FinetuneConfig:
     feature_weight: float = 0.0
     features: str = ".cache/weights/alex_shift_tolerant.pth"
     pattern_weight: float = 0.0
+    grain: tuple[float, ...] = ()
     level_balance: float = 0.5
     average: float = 0.99
     save_every: int = 100
