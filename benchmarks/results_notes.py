@@ -40,15 +40,17 @@ say what another choice of photos could give; since codecs share their photos, w
 intervals of the BD-rates. A BD-rate is the mean difference in bits at equal detection, in per cent; below zero ours
 takes fewer. It is averaged over the detection from `from` to `to`, which both curves reach, by the package
 `bjontegaard` (pchip) on those points of a curve that find more than all cheaper ones. `change` is what finetuning the
-decoder did to mAP at the same bits, in per cent, the mean over the levels.""",
+decoder, with the grain that comes with it, did to mAP at the same bits, in per cent, the mean over the levels.""",
     "visual": """\
 `psnr` is the mean over pictures; of objects (COCO's polygons) and of what is around them PSNR is taken over all their
 pixels. `perceptual` is the LPIPS distance in a shift-tolerant AlexNet, 0 for equal pictures. Finetuning has a
 fidelity
-term in the features of the same network and one for the pattern itself, so neither this distance nor the checkerboard
-score is an independent witness of it; the picture sheet is (`icm-bench sheet`: the crops in which ours is farthest
-from the
-original).
+term in the features of the same network and one for the pattern itself, and the strength of the grain was chosen by
+the
+distance on training photos, so neither this distance nor the checkerboard score is an independent witness of it; the
+picture sheet is (`icm-bench sheet`: the crops in which ours is farthest from the original). The decoder before
+finetuning is
+shown without grain.
 
 `C2` to `C16` are the 95 % bootstrap upper bounds of C_s(decoded) - C_s(original) in dB: how far harmonics of a
 pattern
