@@ -21,66 +21,54 @@ TITLES = {
 
 NOTES = {
     "rate_accuracy": """\
-Detectors are frozen and were seen by no training: yolo26n and yolov8n, which
-`python -m deploy.demo.assets --weights --older` fetches, and YOLOX-nano from github.com/Megvii-BaseDetection/YOLOX.
-mAP over the photos' boxes by faster-coco-eval, which computes what pycocotools does.
+Detectors are frozen and were seen by no training: yolo26n and yolov8n, which `python -m deploy.demo.assets
+--weights --older` fetches, and YOLOX-nano from github.com/Megvii-BaseDetection/YOLOX. mAP over the photos' boxes by
+faster-coco-eval, which computes what pycocotools does.
 
 What is counted: JPEG (optimised, progressive), WebP (method 6) and AVIF (speed 4) as the files that Pillow writes,
-with
-AVIF's container (275 bytes, 0.007 bpp); HEVC (x265, preset slow, fixed quantiser) and VVC (VVenC, preset medium) as
-one
-intra picture's elementary stream with its parameter sets, without a container; ours as the file of one picture,
-stream
-header and record. All but ours have chroma at half resolution. No package registry has a VVC encoder; VVenC is built
-from its public source, github.com/fraunhoferhhi/vvenc, and given as `--vvenc`.
+with AVIF's container (275 bytes, 0.007 bpp); HEVC (x265, preset slow, fixed quantiser) and VVC (VVenC, preset
+medium) as one intra picture's elementary stream with its parameter sets, without a container; ours as the file of
+one picture, stream header and record. All but ours have chroma at half resolution. No package registry has a VVC
+encoder; VVenC is built from its public source, github.com/fraunhoferhhi/vvenc, and given as `--vvenc`.
 
 Intervals are 95 % bootstrap intervals over the photos, 200 samples, the same for every codec. `map low` and `map
-high`
-say what another choice of photos could give; since codecs share their photos, what tells them apart are the paired
-intervals of the BD-rates. A BD-rate is the mean difference in bits at equal detection, in per cent; below zero ours
-takes fewer. It is averaged over the detection from `from` to `to`, which both curves reach, by the package
-`bjontegaard` (pchip) on those points of a curve that find more than all cheaper ones. `change` is what finetuning the
-decoder, with the grain that comes with it, did to mAP at the same bits, in per cent, the mean over the levels.""",
+high` say what another choice of photos could give; since codecs share their photos, what tells them apart are the
+paired intervals of the BD-rates. A BD-rate is the mean difference in bits at equal detection, in per cent; below
+zero ours takes fewer. It is averaged over the detection from `from` to `to`, which both curves reach, by the
+package `bjontegaard` (pchip) on those points of a curve that find more than all cheaper ones. `change` is what
+finetuning the decoder, with the grain that comes with it, did to mAP at the same bits, in per cent, the mean over
+the levels.""",
     "visual": """\
-`psnr` is the mean over pictures; of objects (COCO's polygons) and of what is around them PSNR is taken over all their
-pixels. `perceptual` is the LPIPS distance in a shift-tolerant AlexNet, 0 for equal pictures. Finetuning has a
-fidelity
-term in the features of the same network and one for the pattern itself, and the strength of the grain was chosen by
-the
-distance on training photos, so neither this distance nor the checkerboard score is an independent witness of it; the
-picture sheet is (`icm-bench sheet`: the crops in which ours is farthest from the original). The decoder before
-finetuning is
-shown without grain.
+`psnr` is the mean over pictures; of objects (COCO's polygons) and of what is around them PSNR is taken over all
+their pixels. `perceptual` is the LPIPS distance in a shift-tolerant AlexNet, 0 for equal pictures. Finetuning has a
+fidelity term in the features of the same network and one for the pattern itself, and the strength of the grain was
+chosen by the distance on training photos, so neither this distance nor the checkerboard score is an independent
+witness of it; the picture sheet is (`icm-bench sheet`: the crops in which ours is farthest from the original). The
+decoder before finetuning is shown without grain.
 
 `C2` to `C16` are the 95 % bootstrap upper bounds of C_s(decoded) - C_s(original) in dB: how far harmonics of a
-pattern
-that repeats every s pixels stand out of their surroundings in the power spectrum of the luma. With all below 1 dB the
-checkerboard counts as gone. The control is the same test on the originals with a pattern of half a grey level at one
-stride, which it must find there.""",
+pattern that repeats every s pixels stand out of their surroundings in the power spectrum of the luma. With all
+below 1 dB the checkerboard counts as gone. The control is the same test on the originals with a pattern of half a
+grey level at one stride, which it must find there.""",
     "video": """\
 The first frames of a clip of a camera that stands still (PETS 2009, S2.L1, as OpenCV's `vtest.avi`), a frozen
-yolo26n on
-every fourth of them. `ap50` is the average precision of persons at IoU 0.5 against the clip's ground truth,
-`agreement` the same
-against what the detector finds on the uncompressed frames. With 100 frames, differences of less than 0.01 say little.
-The thresholds of `shared/codec/hold.py` were chosen on the first 120 of these frames.
+yolo26n on every fourth of them. `ap50` is the average precision of persons at IoU 0.5 against the clip's ground
+truth, `agreement` the same against what the detector finds on the uncompressed frames. With 100 frames, differences
+of less than 0.01 say little. The thresholds of `shared/codec/hold.py` were chosen on the first 120 of these frames.
 
 What is counted: of the video codecs the bare packets, key frames included, without container or transport; of ours
-every record with
-its 23 bytes, the stream header, and 37 bytes a record for framing on the wire. Both rates of frames are taken on
-the machine as it
-was, so they are rough; `icm-bench speed` times single frames. A BD-rate is the mean difference in bits at equal
-precision, in per cent; below zero
-ours takes fewer.""",
+every record with its 23 bytes, the stream header, and 37 bytes a record for framing on the wire. Both rates of
+frames are taken on the machine as it was, so they are rough; `icm-bench speed` times single frames. A BD-rate is
+the mean difference in bits at equal precision, in per cent; below zero ours takes fewer.""",
     "load": """\
-Only the ingest and the record store run, as in `icm-cloud`, without decoder and detector. The cameras send ten coded
-frames over and over, the first as an I record, each in a message of its own (`cloud.batch_seconds` 0, the dearest way);
-`cameras cpu` is what they take of the same machine, `cpu` what the cloud takes. Latency counts from the moment a record
-was due. With few cameras little shares a wake-up or an fsync, so a record costs most there.""",
+Only the ingest and the record store run, as in `icm-cloud`, without decoder and detector. The cameras send ten
+coded frames over and over, the first as an I record, each in a message of its own (`cloud.batch_seconds` 0, the
+dearest way); `cameras cpu` is what they take of the same machine, `cpu` what the cloud takes. Latency counts from
+the moment a record was due. With few cameras little shares a wake-up or an fsync, so a record costs most there.""",
     "fuzz": """\
 `stream`, `picture` and `latents` are parsers; `ingest`, `calls` and `http` are hostile clients of running services,
-which must answer with a typed status, log no traceback and stay healthy. Memory is that of the services after a fifth
-of the time and at the end.""",
+which must answer with a typed status, log no traceback and stay healthy. Memory is that of the services after a
+fifth of the time and at the end.""",
     "training_log": """\
 The last figures of each stage, means over the last twentieth of its log; the plots show the whole of it.""",
 }
