@@ -19,8 +19,9 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     detectors = list(dict.fromkeys(row["detector"] for row in rows))
     codecs = [name for name in dict.fromkeys(row["codec"] for row in rows) if name != "source"]
     colours = {name: f"C{number % 10}" for number, name in enumerate(codecs)}
+    size = (2.2 + 4 * len(detectors), 7)
     figure, grid = pyplot.subplots(
-        2, len(detectors), figsize=(1.5 + 4 * len(detectors), 7), sharex=True, sharey="row", squeeze=False
+        2, len(detectors), figsize=size, sharex=True, sharey="row", squeeze=False, layout="constrained"
     )
     for column, detector in enumerate(detectors):
         for axes, measure in zip(grid[:, column], ("map", "map50"), strict=True):
@@ -53,7 +54,6 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     grid[0, 0].set_ylabel("mAP50-95")
     grid[1, 0].set_ylabel("mAP50")
     handles, labels = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="center right", frameon=False)
-    figure.tight_layout(rect=(0, 0, 1 - 1.4 / (1.5 + 4 * len(detectors)), 1))
+    figure.legend(handles, labels, loc="outside right center", frameon=False)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
