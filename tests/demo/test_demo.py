@@ -63,12 +63,23 @@ def test_a_number_that_makes_no_sense_is_refused_by_name(argument: str, capsys: 
     assert f"argument {option}: {value!r} is no" in capsys.readouterr().err
 
 
+def heed_interrupts() -> None:
+    """As in a terminal: what a shell starts in the background ignores Ctrl-C, and hands that on to its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_takes_both_services_along(command: list[str], cleanup: ExitStack, tmp_path: Path) -> None:
     minute = tmp_path / "minute.mkv"  # long enough not to end before it is interrupted
     write_clip(minute, [np.full((96, 160, 3), number % 250, np.uint8) for number in range(60 * CLIP_FPS)])
     command[command.index("--clip") + 1] = str(minute)
     demo = cleanup.enter_context(
-        subprocess.Popen([*command, "--fps", "10"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [*command, "--fps", "10"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=heed_interrupts,
+        )
     )
     cleanup.callback(demo.kill)
     assert demo.stderr is not None
