@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from benchmarks.integer_reference import InIntegers, InSession, InTorch, layers_of
 from shared.codec.bundle import CONTEXT, TEMPORAL
 from shared.codec.integer_network import IntegerNetwork
 from shared.codec.latents import HYPER_MAX
 from shared.codec.neighbours import INPUT_MAX
 from shared.errors import BundleError
-from tests.shared.codec.integer_reference import hardest_inputs, in_integers, in_torch, layers_of
 from training.integer_network import EXACT_LIMIT, IntegerLayer, build_graph, check_exact
 
 NETWORKS = ("hyper_decoder.onnx", *CONTEXT, *TEMPORAL)
@@ -45,7 +45,15 @@ def cases(layers: list[IntegerLayer]) -> list[tuple[NDArray[np.int8], NDArray[np
     uniform = random.integers(-LARGEST_INPUT, LARGEST_INPUT + 1, shape)
     full = [np.full(shape, value) for value in (-LARGEST_INPUT, LARGEST_INPUT)]
     inputs = [x.astype(np.int8) for x in (typical, uniform, *full)] + hardest_inputs(layers, LARGEST_INPUT)
-    return [(known, in_integers(layers, known, 5)) for known in inputs]
+    reference = InIntegers(layers)
+    return [(known, reference(known, 5)) for known in inputs]
+
+
+def hardest_inputs(layers: list[IntegerLayer], largest: int) -> list[NDArray[np.int8]]:
+    """Inputs that drive a partial sum of the first layer as far as it goes, up and down: int8[1, C, k, k] each."""
+    hungriest = int(np.abs(layers[0].weights).sum((1, 2, 3)).argmax())
+    aligned = np.where(layers[0].weights[[hungriest]] < 0, -largest, largest).astype(np.int8)
+    return [aligned, -aligned]
 
 
 @pytest.fixture
@@ -60,14 +68,9 @@ def torch_threads() -> Iterator[None]:
 def test_the_onnx_runtime_gives_what_64_bit_integers_give(
     network: Path, cases: list[tuple[NDArray[np.int8], NDArray[np.int64]]], threads: int, optimisation: str
 ) -> None:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, optimisation)
-    session = onnxruntime.InferenceSession(str(network), options, ["CPUExecutionProvider"])
-    names = [node.name for node in session.get_inputs()]
+    session = InSession(network, threads, getattr(onnxruntime.GraphOptimizationLevel, optimisation))
     for known, expected in cases:
-        (result,) = session.run(None, dict(zip(names, (known.astype(np.float32), np.array([5])), strict=True)))
-        assert (result == expected).all()
+        assert (session(known, 5) == expected).all()
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
@@ -76,8 +79,9 @@ def test_torch_gives_what_64_bit_integers_give(
     layers: list[IntegerLayer], cases: list[tuple[NDArray[np.int8], NDArray[np.int64]]], threads: int
 ) -> None:
     torch.set_num_threads(threads)
+    in_torch = InTorch(layers)
     for known, expected in cases:
-        assert (in_torch(layers, known, 5) == expected).all()
+        assert (in_torch(known, 5) == expected).all()
 
 
 @settings(max_examples=12, deadline=None)
@@ -96,7 +100,7 @@ def test_means_and_scales_are_the_same_in_64_bit_integers_whatever_goes_in(
     shape = (batch, layers[0].weights.shape[1], *sides)
     known = np.random.default_rng(seed).integers(-spread, spread + 1, shape).astype(np.int8)
     means, indexes = IntegerNetwork(bundle / name, 1)(known, level)
-    expected_means, expected_indexes = np.split(in_integers(layers, known, level), 2, axis=1)
+    expected_means, expected_indexes = np.split(InIntegers(layers)(known, level), 2, axis=1)
     assert (means == expected_means).all()
     assert (indexes == expected_indexes.clip(0, 63)).all()
 
