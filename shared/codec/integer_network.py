@@ -44,6 +44,7 @@ class IntegerNetwork:
         """
         known = known.astype(np.float32, copy=False)
         result = self._network(known, np.array([level]))
-        means, indexes = np.split(result, 2, axis=1)
+        channels = result.shape[1] // 2
         limit = LATENT_MAX * MEAN_STEPS
+        means, indexes = result[:, :channels], result[:, channels:]
         return np.clip(means, -limit, limit).astype(np.int32), np.clip(indexes, 0, SCALE_COUNT - 1).astype(np.uint8)

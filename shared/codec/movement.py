@@ -67,9 +67,11 @@ def _push_grouped(coder: Any, values: NDArray[np.int32], indexes: NDArray[np.int
     push_symbols(coder, values[order], indexes[order], tables)
 
 
-def _neighbours(flags: Map) -> NDArray[np.int32]:
-    """How many of the eight positions around each are set, int32[h, w]."""
-    padded = np.pad(flags, 1).astype(np.int32)
+def _neighbours(flags: Map) -> NDArray[np.uint8]:
+    """How many of the eight positions around each are set, uint8[h, w]."""
+    height, width = flags.shape
+    padded = np.zeros((height + 2, width + 2), np.uint8)
+    padded[1:-1, 1:-1] = flags
     rows = padded[:-2] + padded[1:-1] + padded[2:]
-    around: NDArray[np.int32] = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:] - flags
+    around: NDArray[np.uint8] = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:] - flags
     return around

@@ -26,8 +26,10 @@ class Neighbours:
         offsets = np.arange(-1, 2)
         self._offsets = (offsets[:, None] * width + offsets).reshape(9, 1)
 
-    def learn(self, channels: slice, positions: NDArray[np.int64], values: NDArray[np.int32]) -> None:
-        """The values of some channels at A positions, int32[C, A], are known."""
+    def learn(
+        self, channels: slice, positions: NDArray[np.int64], values: NDArray[np.int16] | NDArray[np.int32]
+    ) -> None:
+        """The values of some channels at A positions, [C, A], are known."""
         places = self._inner[positions]
         self._values[channels][:, places] = np.clip(values, -INPUT_MAX, INPUT_MAX)
         self._lengths[channels][:, places] = _BIT_LENGTHS[np.minimum(np.abs(values), len(_BIT_LENGTHS) - 1)]

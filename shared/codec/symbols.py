@@ -5,7 +5,6 @@ A stack gives back last what it took first, so everything is pushed against the 
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import constriction
@@ -46,7 +45,7 @@ class Prediction:
     def push(self, coder: Any, values: NDArray[np.int32], tables: Tables) -> None:
         """Pushes int32[n] values; surprises, which are those that differ from what was certain, come last."""
         surprises = np.flatnonzero(self.certain & (values != self.expected))
-        _push_surprises(coder, surprises, (values - self.expected)[surprises])
+        _push_surprises(coder, surprises, values[surprises] - self.expected[surprises])
         push_symbols(coder, values[self.order] - self.means[self.order], self.order_tables, tables)
 
     def pop(self, coder: Any, tables: Tables, largest: int) -> NDArray[np.int32]:
@@ -100,15 +99,15 @@ def push_symbols(coder: Any, values: NDArray[np.int32], indexes: NDArray[np.int3
     for value in values[escaped][::-1]:
         _push_integer(coder, int(value))
     symbols = np.where(escaped, escapes, symbols).astype(np.int32)
-    for table, start, end in reversed(_runs(indexes)):
-        coder.encode_reverse(symbols[start:end], tables.models[table])
+    for start, end, model in reversed(tables.pieces(indexes)):
+        coder.encode_reverse(symbols[start:end], *model)
 
 
 def pop_symbols(coder: Any, indexes: NDArray[np.int32], tables: Tables, largest: int) -> NDArray[np.int32]:
     """What ``push_symbols`` pushed; raises RecordError where a value is larger than ``largest``."""
     symbols = np.empty(len(indexes), np.int32)
-    for table, start, end in _runs(indexes):
-        symbols[start:end] = coder.decode(tables.models[table], end - start)
+    for start, end, model in tables.pieces(indexes):
+        symbols[start:end] = coder.decode(*model) if len(model) > 1 else coder.decode(*model, end - start)
     values: NDArray[np.int32] = symbols + tables.lowest[indexes]
     for position in np.flatnonzero(symbols == tables.escapes[indexes]):
         if coder.is_empty():
@@ -117,14 +116,6 @@ def pop_symbols(coder: Any, indexes: NDArray[np.int32], tables: Tables, largest:
     if len(values) and np.abs(values).max() > largest:
         raise RecordError("the payload is damaged: a value is out of range")
     return values
-
-
-def _runs(tables: NDArray[np.int32]) -> list[tuple[int, int, int]]:
-    """(table, start, end) of each run of equal values."""
-    if len(tables) == 0:
-        return []
-    starts = np.concatenate(([0], np.flatnonzero(np.diff(tables)) + 1, [len(tables)]))
-    return [(int(tables[a]), int(a), int(b)) for a, b in pairwise(starts)]
 
 
 def _push_surprises(coder: Any, positions: NDArray[np.int64], differences: NDArray[np.int32]) -> None:

@@ -8,7 +8,8 @@ decodes its output with a plain integer decoder.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import constriction
@@ -18,6 +19,12 @@ from numpy.typing import NDArray
 from shared.errors import BundleError
 
 TOTAL = 1 << 24
+_FAMILY = constriction.stream.model.Categorical(perfect=False)
+"""A model whose frequencies are given for each symbol; the same stream comes of it."""
+_LONGEST_ROW = 64
+"""Symbols of a table up to which handing over its frequencies for each symbol may pay."""
+_WORTH_A_CALL = 32
+"""Symbols under one table from which on a call of their own costs less than their frequencies do."""
 
 
 class Tables:
@@ -55,6 +62,7 @@ class Tables:
         self.models: list[Any] = [
             constriction.stream.model.Categorical((part - 1).astype(np.float64), perfect=False) for part in parts
         ]
+        self._rows, self._row_of = _by_length(parts, lengths)
         self.escapes = lengths.astype(np.int32) - 1
         peaks = np.array([int(part.argmax()) for part in parts], np.int32)
         self.certain = certain.astype(bool)
@@ -62,6 +70,28 @@ class Tables:
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    def pieces(self, indexes: NDArray[np.int32]) -> list[tuple[int, int, tuple[Any, ...]]]:
+        """How to code symbols under these tables, int32[k] with equal ones side by side, in as few calls as pay.
+
+        Returns:
+            (start, end, model and its parameters), in order; how symbols are divided up does not show in the stream.
+        """
+        if len(indexes) == 0:
+            return []
+        runs = _starts(indexes)
+        first = _starts(self.lengths[indexes[runs]])
+        result: list[tuple[int, int, tuple[Any, ...]]] = []
+        ends = np.append(runs, len(indexes)).tolist()
+        for begin, after in pairwise([*first.tolist(), len(runs)]):
+            start, end = ends[begin], ends[after]
+            rows = self._rows.get(int(self.lengths[indexes[start]]))
+            if rows is not None and end - start < _WORTH_A_CALL * (after - begin):
+                result.append((start, end, (_FAMILY, rows[self._row_of[indexes[start:end]]])))
+            else:
+                several = zip(ends[begin:after], ends[begin + 1 : after + 1], strict=True)
+                result += [(a, b, (self.models[indexes[a]],)) for a, b in several]
+        return result
 
     @staticmethod
     def from_arrays(stored: Mapping[str, NDArray[Any]], name: str) -> Tables:
@@ -79,6 +109,23 @@ class Tables:
             f"{name}_lowest": self.lowest.astype(np.int16),
             f"{name}_certain": self.certain,
         }
+
+
+def _by_length(
+    parts: Sequence[NDArray[np.uint32]], lengths: NDArray[np.uint16]
+) -> tuple[dict[int, NDArray[np.float32]], NDArray[np.int64]]:
+    """What the coder takes for each symbol of short tables: by length float32[tables, length], and each table's row."""
+    rows, row_of = {}, np.zeros(len(lengths), np.int64)
+    for length in np.unique(lengths[lengths <= _LONGEST_ROW]).tolist():
+        same = np.flatnonzero(lengths == length)
+        rows[length] = (np.stack([parts[table] for table in same]) - 1).astype(np.float32)
+        row_of[same] = np.arange(len(same))
+    return rows, row_of
+
+
+def _starts(values: NDArray[Any]) -> NDArray[np.int64]:
+    """Where runs of equal values begin."""
+    return np.concatenate(([0], np.flatnonzero(values[1:] != values[:-1]) + 1))
 
 
 def normalised(weights: NDArray[np.float64]) -> NDArray[np.uint32]:

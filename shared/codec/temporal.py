@@ -147,7 +147,7 @@ class MovedSurroundings:
         count = len(channels.order)
         near = np.flatnonzero(_reached(moved))
         before, flags = Neighbours(count, rows, columns), Neighbours(1, rows, columns)
-        before.learn(slice(count), near, reference.reshape(count, -1)[:, near][channels.order].astype(np.int32))
+        before.learn(slice(count), near, reference.reshape(count, -1).take(near, axis=1)[channels.order])
         flags.learn(slice(1), self._positions, np.full((1, len(self._positions)), MOVED_INPUT, np.int32))
         self._differences = Neighbours(count, rows, columns)
         self._first = [*self._of(before, count), flags.around(slice(1), self._positions)]

@@ -42,6 +42,25 @@ def test_a_plain_integer_decoder_reads_what_the_library_writes(weights: list[flo
     assert plain_ans_decode(words, frequencies.tolist(), len(symbols)) == symbols
 
 
+@settings(deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([1, 4, 40]), st.sampled_from([20, 400, 5000]))
+def test_however_symbols_are_divided_into_calls_the_stream_is_that_of_one_by_one(
+    seed: int, tables: int, count: int
+) -> None:
+    random = np.random.default_rng(seed)
+    lengths = np.sort(random.choice([3, 9, 25, 64, 65, 300], tables)).astype(np.uint16)
+    frequencies = np.concatenate([normalised(random.exponential(1, length) ** 4) for length in lengths])
+    made = Tables(frequencies, lengths, np.zeros(tables, np.int16), np.zeros(tables, bool))
+    indexes = np.sort(random.integers(0, tables, count)).astype(np.int32)
+    symbols = (random.random(count) * lengths[indexes]).astype(np.int32)
+    together, alone = constriction.stream.stack.AnsCoder(), constriction.stream.stack.AnsCoder()
+    for start, end, model in reversed(made.pieces(indexes)):
+        together.encode_reverse(symbols[start:end], *model)
+    for symbol, table in zip(symbols[::-1], indexes[::-1], strict=True):
+        alone.encode_reverse(int(symbol), made.models[table])
+    assert (together.get_compressed() == alone.get_compressed()).all()
+
+
 @given(st.lists(st.floats(0, 1e9), min_size=2, max_size=300).filter(lambda w: sum(w) > 0))
 def test_normalised_frequencies_are_positive_and_sum_to_the_total(weights: list[float]) -> None:
     frequencies = normalised(np.array(weights))
