@@ -14,6 +14,7 @@ BENCHMARKS = {
     "visual": "what decoded pictures are to a person, and whether a checkerboard is in them",
     "sheet": "originals beside what JPEG, AVIF and our decoders make of them",
     "training-log": "how training went, from the logs of its stages",
+    "exactness": "whether bits decode to the same latents whatever computes the integer networks",
     "speed": "what coding a frame costs, part by part",
     "cost": "memory, install size and throughput of the services",
     "load": "how many cameras one cloud takes, and what each costs it",

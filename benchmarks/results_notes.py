@@ -10,6 +10,7 @@ TITLES = {
     "video": "A still camera against video codecs",
     "framing": "What a record costs on the wire",
     "rate_control": "Rate control",
+    "exactness": "The same latents everywhere",
     "speed": "What a frame costs",
     "cost": "What the services cost",
     "load": "Many cameras on one cloud",
@@ -60,6 +61,21 @@ What is counted: of the video codecs the bare packets, key frames included, with
 every record with its 23 bytes, the stream header, and 37 bytes a record for framing on the wire. Both rates of
 frames are taken on the machine as it was, so they are rough; `icm-bench speed` times single frames. A BD-rate is
 the mean difference in bits at equal precision, in per cent; below zero ours takes fewer.""",
+    "exactness": """\
+Records of a camera's clip, I and P, at qualities that change within a chain, are decoded from their bytes alone, in
+each runtime with a chain of its own. A mismatch is a record that does not decode, decodes to latents, moved positions
+or hyper-latents of which one is not as it was coded, or whose latents are coded to other bytes; every fourth is coded
+again. `latents` are all of an I record's, and those of a P record's moved positions. `qualities` counts the different
+ones in sixteenths of a level, of 113. `requantised` are P records of another quality than the frame they lean on,
+`again_alone` P records that followed once more as an I record, as a key or a stand-in does; the chain goes on after it.
+
+The runtimes compute the integer networks, which decide what the bits mean. The first three are the services' own, with
+all optimisations; torch and NumPy read the same weights. There is no row for a GPU: the integer networks always run on
+the CPU, whatever the transforms run on. The entropy coder is the same in all rows; `tests/shared/codec/test_tables.py`
+holds it to a plain integer decoder. All ran on the machine named above; `icm doctor` asks the same of another one.
+
+The controls have one filter of one network off by the least there is, and decode the first 25 records of each chain.
+Of I records the temporal network has no say, of P records the other two have none.""",
     "load": """\
 Only the ingest and the record store run, as in `icm-cloud`, without decoder and detector. The cameras send ten
 coded frames over and over, the first as an I record, each in a message of its own (`cloud.batch_seconds` 0, the

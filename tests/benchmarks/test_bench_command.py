@@ -15,6 +15,7 @@ from benchmarks.cli import main
         (["rate-accuracy", "--photos", "{nowhere}"], "{nowhere}/images holds no photos"),
         (["speed", "--clip", "{nowhere}"], "{nowhere} cannot be read as a video"),
         (["speed", "--bundle", "{nowhere}"], "there is no codec bundle at {nowhere}"),
+        (["exactness", "--clip", "{nowhere}"], "{nowhere} cannot be read as a video"),
     ],
 )
 def test_what_is_missing_is_named(

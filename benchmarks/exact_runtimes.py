@@ -1,0 +1,95 @@
+"""Everything that may compute the integer networks, as bundles that differ in nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import copy
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from benchmarks.integer_reference import InIntegers, InSession, InTorch, layers_of
+from shared.codec.bundle import CONTEXT, TEMPORAL, Bundle
+from shared.codec.context import PHASES, ContextModel
+from shared.codec.entropy import EntropyModel
+from shared.codec.integer_network import MEAN_STEPS, SCALE_COUNT, IntegerNetwork
+from shared.codec.latents import LATENT_MAX
+from shared.codec.temporal import TemporalModel
+
+HYPER_DECODER = "hyper_decoder.onnx"
+Make = Callable[[Path], IntegerNetwork]
+"""What computes the network of a file."""
+
+
+class Computed(IntegerNetwork):
+    """An integer network whose results something else than the shipped code computes."""
+
+    def __init__(self, results: Callable[[NDArray[np.generic], int], NDArray[Any]]) -> None:
+        """Args: results, of what is known and a level: whole numbers of any type, the means and then the indexes."""
+        self._results = results
+
+    def __call__(self, known: NDArray[np.generic], level: int) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+        means, indexes = np.split(self._results(known, level).astype(np.int64), 2, axis=1)
+        limit = LATENT_MAX * MEAN_STEPS
+        return means.clip(-limit, limit).astype(np.int32), indexes.clip(0, SCALE_COUNT - 1).astype(np.uint8)
+
+
+def _optimised(optimisation: onnxruntime.GraphOptimizationLevel) -> Make:
+    return lambda network: Computed(InSession(network, 1, optimisation))
+
+
+def _disturbed(name: str) -> Make:
+    """Everything as shipped, but in one network the last layer's first filter has each weight larger by 1, the least
+    there is. (Of a single weight the rounding often leaves nothing.)"""
+
+    def make(network: Path) -> IntegerNetwork:
+        if network.name != name:
+            return IntegerNetwork(network, 1)
+        *others, last = layers_of(network)
+        weights = last.weights.copy()
+        weights[0] += 1
+        return Computed(InTorch([*others, replace(last, weights=weights)]))
+
+    return make
+
+
+RUNTIMES: dict[str, Make] = {
+    "ONNX Runtime, 1 thread": partial(IntegerNetwork, threads=1),
+    "ONNX Runtime, 2 threads": partial(IntegerNetwork, threads=2),
+    "ONNX Runtime, 4 threads": partial(IntegerNetwork, threads=4),
+    "ONNX Runtime, basic optimisation": _optimised(onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC),
+    "ONNX Runtime, no optimisation": _optimised(onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL),
+    "torch": lambda network: Computed(InTorch(layers_of(network))),
+    "NumPy, 64-bit integers": lambda network: Computed(InIntegers(layers_of(network))),
+}
+"""The first three as the services run them, with all optimisations."""
+
+CONTROLS: dict[str, Make] = {
+    f"{name}, a filter + 1": _disturbed(name) for name in (HYPER_DECODER, CONTEXT[0], TEMPORAL[0])
+}
+"""Faults that a comparison of latents must find."""
+
+
+def bundle_in(bundle: Bundle, make: Make) -> Bundle:
+    """The same bundle with its integer networks computed this way."""
+    entropy, context, temporal = bundle.entropy, bundle.entropy.context, bundle.temporal
+    groups = [context.order[context.group(step)] for step in range(0, len(context), PHASES)]
+    steps, moving = ([make(bundle.folder / name) for name in names] for names in (CONTEXT, TEMPORAL))
+    other = copy(bundle)
+    other.entropy = EntropyModel(
+        make(bundle.folder / HYPER_DECODER),
+        ContextModel(steps, groups),
+        entropy.latent_tables,
+        entropy.hyper_tables,
+        entropy.movement_tables,
+        entropy.levels,
+        entropy.latent_channels,
+    )
+    moving_groups = [temporal.channels.order[place] for place in temporal.channels.slices]
+    other.temporal = TemporalModel(moving, moving_groups, temporal.latent_tables, temporal.movement_tables)
+    return other
