@@ -10,14 +10,21 @@ import torch
 
 from training.model import TrainableCodec
 from training.networks import NetworkConfig
+from training.shipped import codec_of_bundle
 
 
 def load_codec(checkpoint: Path) -> tuple[TrainableCodec, dict[str, Any]]:
     """The averaged weights of a checkpoint as a codec on the CPU, and what else the checkpoint says.
 
+    Args:
+        checkpoint: of a run; or a bundle's folder, whose codec is taken back as it shipped.
+
     Raises:
         FileNotFoundError: there is no such checkpoint.
+        ConfigError: the bundle does not say how it was made.
     """
+    if checkpoint.is_dir():
+        return codec_of_bundle(checkpoint)
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     saved = {name: tuple(value) if isinstance(value, list) else value for name, value in state["network"].items()}
     config = NetworkConfig(**saved)  # type: ignore[arg-type]

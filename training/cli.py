@@ -50,10 +50,12 @@ def _parser() -> argparse.ArgumentParser:
     masking = commands.add_parser("masks", help="object masks of the shard's photos, from labels or by a model")
     masking.set_defaults(run=lambda options: _mask_sources(options).write(_shard(options.folder)))
     basing = commands.add_parser("base", help="train with rate + lambda * MSE, or go on from the last checkpoint")
-    basing.add_argument("--start", type=Path, help="checkpoint of an earlier run, which may have had fewer latents")
+    basing.add_argument(
+        "--start", type=Path, help="an earlier run's checkpoint, which may have fewer latents; or a bundle"
+    )
     basing.set_defaults(run=_base)
     objects = commands.add_parser("object", help="object-region learning, from the base stage's checkpoint on")
-    objects.add_argument("--start", type=Path, help="the base checkpoint, where it is not in the folder")
+    objects.add_argument("--start", type=Path, help="the base checkpoint, where it is not in the folder; or a bundle")
     objects.set_defaults(run=_object)
     finetuning = commands.add_parser(
         "finetune", help="adversarial finetuning of the decoder; no bit of a record changes"

@@ -6,6 +6,7 @@ One network per group of channels; ``shared.codec.temporal`` says what they see 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from compressai.ops import LowerBound
@@ -16,8 +17,9 @@ from shared.codec.temporal import ChannelGroups, input_size
 from training.column_network import ColumnNetwork
 from training.entropy_model import SCALE_LOG_STEP, SCALE_MIN
 
-GROUP_SHARES = (1 / 32, 1 / 8, 3 / 8, 1)
-"""Shares of the channels, by falling energy, after which the groups end."""
+GROUP_SHARES = (1 / 8, 1)
+"""Shares of the channels, by falling energy, after which the groups end. Four groups, which knew more of each other, took 3 %
+fewer bits and half as long again."""
 
 
 class TemporalNetwork(nn.Module):
@@ -42,10 +44,10 @@ class TemporalNetwork(nn.Module):
         return torch.cat([means for means, _ in said], 1), torch.cat([indexes for _, indexes in said], 1)
 
 
-def channel_groups(energy: Tensor) -> list[list[int]]:
-    """The channels by falling energy, float32[M], in groups."""
+def channel_groups(energy: Tensor, shares: Sequence[float]) -> list[list[int]]:
+    """The channels by falling energy, float32[M], in groups that end after these shares of them."""
     order = torch.argsort(energy, descending=True).tolist()
-    ends = [round(len(order) * share) for share in GROUP_SHARES]
+    ends = [round(len(order) * share) for share in shares]
     return [order[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 

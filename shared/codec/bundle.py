@@ -32,7 +32,7 @@ DEFAULT_BUNDLE = Path(__file__).parents[2] / "models" / "icm-1"
 FORMAT = 1
 MANIFEST = "manifest.json"
 GOLDEN = "golden.icm"
-TEMPORAL = tuple(f"temporal_{group}.onnx" for group in range(4))
+TEMPORAL = tuple(f"temporal_{group}.onnx" for group in range(2))
 """The networks of the temporal model's groups of channels, in their order."""
 CONTEXT = tuple(f"context_{group}_{phase}.onnx" for group in range(4) for phase in range(PHASES))
 """The networks of the context model's steps, in their order."""

@@ -30,6 +30,8 @@ from training.temporal_model import channel_groups
 log = logging.getLogger(__name__)
 
 NAME = "context"
+GROUP_SHARES = (1 / 32, 1 / 8, 3 / 8, 1)
+"""Shares of the channels, by falling energy, after which the groups end."""
 _LOG_EVERY = 50
 _GROUPED = 16
 """Crops that the channels' energies are taken of."""
@@ -126,7 +128,7 @@ class ContextTrainer:
             images = [self._next_images() for _ in range(-(-_GROUPED // config.batch))]
             energy = self.codec.analysis(torch.cat(images)).pow(2).mean((0, 2, 3))
         self.levels = len(codec.config.lambdas)
-        self.networks = ContextNetworks(channel_groups(energy), self.levels).to(self.device)
+        self.networks = ContextNetworks(channel_groups(energy, GROUP_SHARES), self.levels).to(self.device)
 
     def _crops(self) -> Iterator[Batch]:
         return iter(Crops(self.shard, self.config.crop, self.config.batch, self.config.seed + self.step))

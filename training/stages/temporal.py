@@ -26,7 +26,7 @@ from training.checkpoint import digest, load_codec
 from training.clips import Clips
 from training.log import TrainingLog
 from training.model import TrainableCodec
-from training.temporal_model import DifferenceBits, TemporalNetwork, channel_groups
+from training.temporal_model import GROUP_SHARES, DifferenceBits, TemporalNetwork, channel_groups
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +143,8 @@ class TemporalTrainer:
         torch.manual_seed(config.seed)
         self.gains = codec.gains.log_gain.detach().exp().cpu().numpy()
         first = [self.latents(clip) for clip in clips[:4]]
-        self.groups = channel_groups(torch.from_numpy(np.concatenate(first)).pow(2).mean((0, 2, 3)))
+        energy = torch.from_numpy(np.concatenate(first)).pow(2).mean((0, 2, 3))
+        self.groups = channel_groups(energy, GROUP_SHARES)
         self.channels = ChannelGroups(self.groups)
         self.network = TemporalNetwork(self.groups, len(self.gains)).to(self.device)
         self._start_from(first)

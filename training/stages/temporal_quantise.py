@@ -28,6 +28,8 @@ from training.temporal_model import TemporalNetwork
 FOLDER = "temporal"
 """Where in a run's folder the stage leaves its files."""
 _FACTS = "temporal.json"
+_REACHES = (3, 6, 11, 19, 30)
+"""Of tables with narrow shapes: few lengths let the coder take symbols under many tables in one call."""
 
 
 def graphs(network: TemporalNetwork) -> list[bytes]:
@@ -76,7 +78,8 @@ def difference_tables(counts: NDArray[np.int64]) -> Tables:
     frequencies, lengths, lowest = [], [], []
     for index in range(SCALE_COUNT):
         spread = SCALE_MIN * math.exp(index * SCALE_LOG_STEP) / math.sqrt(2)
-        reach = min(TABLE_REACH, math.ceil(9 * spread) + 2)
+        needed = min(TABLE_REACH, math.ceil(9 * spread) + 2)
+        reach = next((reach for reach in _REACHES if reach >= needed), needed)
         for eighth in range(MEAN_STEPS):
             edges = np.arange(-reach, reach + 3) - 0.5 - eighth / MEAN_STEPS
             shape = np.diff(

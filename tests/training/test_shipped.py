@@ -1,0 +1,82 @@
+"""A bundle as the start of training: its networks come back as they were trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from shared.codec.bundle import DEFAULT_BUNDLE, Bundle
+from shared.codec.integer_network import MEAN_STEPS, SCALE_COUNT
+from shared.codec.transforms import Synthesis
+from shared.errors import ConfigError
+from training.checkpoint import load_codec
+from training.model import TrainableCodec
+
+SIZE = 128
+LEVEL = 3
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return Bundle.load(DEFAULT_BUNDLE, threads=1)
+
+
+@pytest.fixture(scope="module")
+def codec() -> TrainableCodec:
+    return load_codec(DEFAULT_BUNDLE)[0]
+
+
+@pytest.fixture(scope="module")
+def picture() -> NDArray[np.uint8]:
+    row, column = np.mgrid[0:SIZE, 0:SIZE]
+    planes = [row, column, (row // 9 + column // 7) % 2 * 200]
+    return np.stack(planes, -1).astype(np.uint8)
+
+
+@torch.no_grad()
+def test_analysis_and_gains_are_the_bundles(bundle: Bundle, codec: TrainableCodec, picture: NDArray[np.uint8]) -> None:
+    image = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
+    latents = codec.analysis(image)[0] * codec.gains.scale(torch.tensor([LEVEL]))[0]
+    wanted = bundle.analysis.scaled(picture, bundle.gains(16 * LEVEL))
+    assert np.allclose(latents.numpy(), wanted, atol=1e-2)
+
+
+@torch.no_grad()
+def test_the_synthesis_is_the_one_before_finetuning(
+    bundle: Bundle, codec: TrainableCodec, picture: NDArray[np.uint8]
+) -> None:
+    values = np.rint(bundle.analysis.scaled(picture, bundle.gains(16 * LEVEL))).astype(np.int16)
+    unscaled = torch.from_numpy(values)[None].float() * codec.gains.unscale(torch.tensor([LEVEL]))
+    restored = codec.synthesis(unscaled)[0].clamp(0, 1).mul(255).permute(1, 2, 0).numpy()
+    plain = Synthesis(bundle.folder / "decoder_base.onnx", 1, "cpu")
+    wanted = plain.pictures(values[None], bundle.ungains(16 * LEVEL)[None])[0]
+    assert np.abs(restored - wanted).max() < 1
+
+
+@torch.no_grad()
+def test_hyper_latents_say_what_the_integer_network_says(
+    bundle: Bundle, codec: TrainableCodec, picture: NDArray[np.uint8]
+) -> None:
+    values = np.rint(bundle.analysis.scaled(picture, bundle.gains(16 * LEVEL))).astype(np.int16)
+    hyper = bundle.hyper_analysis.hyper(values)
+    assert np.abs(hyper).max() > 0
+    assert np.array_equal(torch.round(codec.hyper_analysis(torch.from_numpy(values)[None].float()))[0].numpy(), hyper)
+    said = codec.hyper_synthesis(torch.from_numpy(hyper)[None].float(), torch.tensor([LEVEL]))
+    means, indexes = bundle.entropy.network(hyper[None], LEVEL)
+    assert np.abs(said[0].numpy() * MEAN_STEPS - means).max() < 1
+    assert np.abs(said[1].numpy().clip(0, SCALE_COUNT - 1) - indexes).max() < 1
+
+
+def test_how_the_bundle_came_about_comes_with_it(codec: TrainableCodec) -> None:
+    history = load_codec(DEFAULT_BUNDLE)[1]
+    assert history["config"]["bundle"] == "icm-1"
+    assert history["history"][0]["steps"] > 0
+
+
+def test_a_folder_that_is_no_bundle_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=str(tmp_path)):
+        load_codec(tmp_path)
