@@ -18,8 +18,8 @@ from training.column_network import ColumnNetwork
 from training.entropy_model import SCALE_LOG_STEP, SCALE_MIN
 
 GROUP_SHARES = (1 / 8, 1)
-"""Shares of the channels, by falling energy, after which the groups end. Four groups, which knew more of each other, took 3 %
-fewer bits and half as long again."""
+"""Shares of the channels, by falling energy, after which the groups end. Four groups, which knew more of each other,
+took 3 % fewer bits and half as long again."""
 
 
 class TemporalNetwork(nn.Module):

@@ -24,8 +24,8 @@ from shared.errors import BundleError, RecordError
 MOVED_INPUT = 32
 """What a network sees where a position moved; elsewhere 0."""
 WIDE_GROUPS = 1
-"""How many groups of channels a network sees the 3x3 neighbourhoods of; of finer detail it sees what is there and how loud
-it is around."""
+"""How many groups of channels a network sees the 3x3 neighbourhoods of; of finer detail it sees what is there and how
+loud it is around."""
 
 
 def input_size(channels: int, wide: int, known: int) -> int:
