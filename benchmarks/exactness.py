@@ -2,7 +2,7 @@
 whatever computes the integer networks.
 
 Records of a camera's video, of many sizes and qualities, are decoded by every runtime from their bytes alone, each
-with a chain of its own. Runtimes with one weight changed are the control: their mismatches must be found.
+with a chain of its own. Runtimes with one filter changed are the control: their mismatches must be found.
 """
 
 from __future__ import annotations
