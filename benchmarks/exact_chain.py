@@ -18,7 +18,7 @@ from shared.codec.media import open_video
 from shared.codec.record import Kind, StreamHeader
 from shared.errors import ImageError
 
-_SIZES = ((312, 234), (200, 150), (161, 129), (143, 111), (175, 98), (98, 175), (130, 97), (47, 33))
+_SIZES = ((250, 188), (200, 150), (161, 129), (143, 111), (175, 98), (98, 175), (130, 97), (47, 33))
 """No side is a multiple of 16: some are half a block over, some a pixel over, some a pixel short."""
 _STEPS = (1, 2, 3)
 _QUALITY_FRAMES = 20

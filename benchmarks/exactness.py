@@ -200,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
     # What is missing is found before processes start.
-    name = Bundle.load(options.bundle, 1).name
+    bundle = Bundle.load(options.bundle, 1)
     shares = [(options.records + number) // len(CHAINS) for number in range(len(CHAINS))]
     findings = Findings()
     with (
@@ -217,11 +217,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     told = findings.told()
     sizes = ", ".join(dict.fromkeys(f"{chain.width}x{chain.height}" for chain in CHAINS))
     libraries = {library: version(library) for library in ("onnxruntime", "torch", "numpy")}
-    figures = {"bundle": name, "records": options.records, "chains": len(CHAINS), "sizes": sizes}
+    coded = {"bundle": bundle.name, "codec": bundle.codec_id.hex()[:16], "records": options.records}
+    figures = coded | {"chains": len(CHAINS), "sizes": sizes, "libraries": libraries}
     for rows in (told["runtimes"], told["controls"]):
         print_rows(rows)
         print()
-    print(f"written to {write_json('exactness', figures | {'libraries': libraries} | told, options.results)}")
+    print(f"written to {write_json('exactness', figures | told, options.results)}")
     faults = findings.faults()
     for fault in faults[:_SHOWN]:
         print(f"icm-bench exactness: {fault}", file=sys.stderr)
