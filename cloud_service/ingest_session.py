@@ -43,6 +43,7 @@ from shared.errors import (
     StorageError,
 )
 from shared.health import Problems
+from shared.log_limit import LogLimit
 
 log = logging.getLogger(__name__)
 MAX_EPOCH = (1 << 63) - 1
@@ -119,6 +120,7 @@ class Session:
         self._busy = self._told = False
         self._timer: asyncio.TimerHandle | None = None
         self.ended = asyncio.Event()
+        self._rejections = LogLimit(log, logging.WARNING, desk.clock)
         self._outgoing: asyncio.Queue[_Answer | Exception | None] = asyncio.Queue()
         self._receiving: asyncio.Task[None] | None = None
         self._appending: asyncio.Future[list[bool]] | None = None
@@ -146,6 +148,7 @@ class Session:
                 yield StreamRecordsResponse(ack=item.ack)
         finally:
             self._over = True
+            self._rejections.flush()
             if self._timer is not None:
                 self._timer.cancel()
             self._receiving.cancel()
@@ -261,10 +264,10 @@ class Session:
         return claimed if following <= claimed <= self._last_sequence + self._credit.most_records else following
 
     def _reject(self, sequence: int, size: int, error: RecordError) -> None:
-        log.warning("camera %s: rejecting record %d: %s", self.camera, sequence, error)
         self._desk.metrics.records.labels(self.camera, "rejected").inc()
         missing = isinstance(error, ReferenceMissingError)
         reason = REJECT_REASON_REFERENCE_MISSING if missing else REJECT_REASON_DAMAGED
+        self._rejections.say(type(error).__name__, f"camera {self.camera}: rejecting record {sequence}: {error}")
         self._last_sequence = max(self._last_sequence, sequence)
         self._send(
             Ack(

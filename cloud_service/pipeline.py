@@ -34,6 +34,7 @@ from cloud_service.record_store import Chunk, Position, RecordStore, Segment
 from shared.clock import Clock
 from shared.errors import DetectorError, IcmError, NotFoundError, RecordError, ReferenceMissingError, StorageError
 from shared.health import Problems
+from shared.log_limit import LogLimit
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 5.0
@@ -91,6 +92,7 @@ class Pipeline:
         self._problems = problems
         self._metrics = metrics
         self._clock = clock
+        self._skips = LogLimit(log, logging.ERROR, clock)
         self._chains = chains
         self._detections = detections
         self._live: dict[str, _Lane] = {}
@@ -116,6 +118,7 @@ class Pipeline:
         self._stopping.set()
         self._woken.set()
         self._thread.join()
+        self._skips.flush()
         for video in self._engine.flush():
             self._written(partial(self._catalogue.add_part, video))
 
@@ -257,7 +260,8 @@ class Pipeline:
                 if isinstance(frame.problem, ReferenceMissingError):
                     self._chains.report(camera, chunk.header.epoch, frame.record.sequence)
                 self._metrics.records.labels(camera, "skipped").inc()
-                log.error("camera %s: skipping record %d: %s", camera, frame.record.sequence, frame.problem)
+                kind = f"{camera} {type(frame.problem).__name__}"
+                self._skips.say(kind, f"camera {camera}: skipping record {frame.record.sequence}: {frame.problem}")
 
     def _rest(self, segment: Segment, problem: IcmError) -> list[FrameSkipped]:
         """The frames of a segment that cannot be read any more and were not looked at before."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -18,11 +17,10 @@ from edge_service.spool import Batch, CameraSpool
 from shared.clock import Clock
 from shared.codec.record import StreamHeader
 from shared.errors import UplinkError
+from shared.log_limit import LogLimit
 
 if TYPE_CHECKING:
     Call = grpc.aio.StreamStreamCall[ingest_pb2.StreamRecordsRequest, ingest_pb2.StreamRecordsResponse]
-
-_log = logging.getLogger(__name__)
 
 WELCOME_SECONDS = 10.0
 """Longest wait for the cloud's Welcome."""
@@ -67,6 +65,7 @@ class RecordStream:
         batch_seconds: float,
         hurry: asyncio.Event,
         acknowledged: Callable[[int, float], None],
+        rejections: LogLimit,
         clock: Clock,
     ) -> None:
         """Args:
@@ -76,11 +75,12 @@ class RecordStream:
         batch_seconds: how long a record waits for others to share its message.
         hurry: while set, none waits.
         acknowledged: told how many bytes the cloud is done with, in whole messages, and when the first was sent.
+        rejections: where they are logged, a kind for each reason.
         """
         self._call, self._spool, self._codec_id, self._metrics = call, spool, codec_id, metrics
         self._work, self._settle = work, settle
         self._batch_seconds, self._hurry, self._acknowledged = batch_seconds, hurry, acknowledged
-        self._clock = clock
+        self._rejections, self._clock = rejections, clock
         self._last_batch, self._last_records = -math.inf, 1
         self._more = False
         self._credit = 0
@@ -236,7 +236,7 @@ class RecordStream:
         reason = _REJECTIONS.get(ack.reason, "rejected_unspecified")
         self._metrics.dropped.labels(self._spool.name, reason).inc(len(sequences))
         text = f"the cloud rejected records {sequences[0]} to {sequences[-1]} ({reason}): {ack.detail}"
-        _log.error("camera %s: %s", self._spool.name, text)
+        self._rejections.say(reason, f"camera {self._spool.name}: {text}")
         return UplinkError(text)
 
     async def _write(self, request: ingest_pb2.StreamRecordsRequest) -> None:

@@ -17,6 +17,7 @@ from shared.clock import Clock, SystemClock
 from shared.codec.record import StreamHeader
 from shared.errors import SpoolError, UplinkError
 from shared.health import Problems
+from shared.log_limit import LogLimit
 from shared.rpc.status import retry_seconds_of
 
 _log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class Uplink:
         self._stub = ingest_pb2_grpc.IngestServiceStub(channel)
         self._batch_seconds, self._acknowledged = batch_seconds, acknowledged
         self._clock = clock or SystemClock()
+        self._rejections = LogLimit(_log, logging.ERROR, self._clock)
         self._backoff = backoff or Backoff(FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS)
         self._loop = asyncio.get_running_loop()
         self._work = asyncio.Event()
@@ -89,22 +91,28 @@ class Uplink:
 
     async def run(self) -> None:
         """Connects, sends, and connects again; ends by being cancelled only."""
-        while True:
-            try:
-                await self._connection()
-                wait = self._backoff.next()
-            except UplinkError as error:
-                wait = REFUSED_RETRY_SECONDS
-                self._report(str(error))
-            except grpc.aio.AioRpcError as error:
-                refused = error.code() in _REFUSALS
-                asked = min(retry_seconds_of(error), REFUSED_RETRY_SECONDS)
-                wait = REFUSED_RETRY_SECONDS if refused else max(asked, self._backoff.next())
-                self._report(f"the cloud {'refuses' if refused else 'is away'}: {error.code().name}: {error.details()}")
-            except SpoolError as error:
-                wait = self._backoff.next()
-                self._report(str(error))
-            await self._clock.sleep(wait)
+        try:
+            while True:
+                await self._clock.sleep(await self._attempt())
+        finally:
+            self._rejections.flush()
+
+    async def _attempt(self) -> float:
+        """One connection; returns how long to wait before the next."""
+        try:
+            await self._connection()
+        except UplinkError as error:
+            self._report(str(error))
+            return REFUSED_RETRY_SECONDS
+        except grpc.aio.AioRpcError as error:
+            refused = error.code() in _REFUSALS
+            self._report(f"the cloud {'refuses' if refused else 'is away'}: {error.code().name}: {error.details()}")
+            if refused:
+                return REFUSED_RETRY_SECONDS
+            return max(self._backoff.next(), min(retry_seconds_of(error), REFUSED_RETRY_SECONDS))
+        except SpoolError as error:
+            self._report(str(error))
+        return self._backoff.next()
 
     async def _connection(self) -> None:
         """One stream, from Hello to its end. Returns when it must be opened anew with another codec id."""
@@ -120,6 +128,7 @@ class Uplink:
             self._batch_seconds,
             self._hurry,
             self._acknowledged,
+            self._rejections,
             self._clock,
         )
         tasks: list[asyncio.Task[None]] = []

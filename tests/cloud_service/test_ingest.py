@@ -125,6 +125,24 @@ async def test_a_damaged_record_is_rejected_by_its_number_and_the_stream_lives_o
     assert uplink.ranges(ACK_STATE_PERSISTED) == [(1, 1), (3, 3)]
 
 
+async def test_many_damaged_records_fill_no_log(
+    cloud: Cloud, of: StreamHeader, caplog: pytest.LogCaptureFixture
+) -> None:
+    uplink = cloud.uplink()
+    await uplink.hello(of)
+    leaning = Record(9, START_US, Kind.P, 2, 48, 1, b"")
+    await uplink.send(of, [*[b"none"] * (CREDIT - 1), leaning], of)
+    await uplink.until(9)
+    told = [message for message in caplog.messages if "rejecting" in message]
+    assert [message.partition(": ")[2].partition(":")[0] for message in told] == [
+        "rejecting record 1", "rejecting record 9",
+    ]  # fmt: skip
+    (session,) = cloud.service._sessions.values()
+    await uplink.close()
+    await session.ended.wait()
+    assert f"{CREDIT - 3} more like it" in caplog.messages[-1]
+
+
 @pytest.mark.parametrize("garbage", [b"", b"\xff" * 3, b"\xff" * 300])
 async def test_bytes_that_are_no_record_take_the_number_that_was_due(
     cloud: Cloud, of: StreamHeader, garbage: bytes

@@ -201,6 +201,19 @@ async def test_a_rejected_record_is_counted_with_its_reason_and_not_sent_again(g
     assert sum(ingest.batches) == 5
 
 
+async def test_many_rejections_fill_no_log(gate, sending, caplog, clock) -> None:
+    spool_records(gate, 8)
+    ingest = Ingest(rejects=frozenset(range(2, 9)))
+    async with serving(ingest) as port, sending(gate, port, clock=clock) as uplink:
+        await uplink.drained()
+    told = [message for message in caplog.messages if "rejected" in message]
+    assert [message.partition(" (rejected_damaged)")[0] for message in told] == [
+        "camera gate: the cloud rejected records 2 to 2",
+        "camera gate: the cloud rejected records 8 to 8",
+    ]
+    assert "5 more like it" in told[1]
+
+
 async def test_a_cloud_that_lacks_what_a_record_leans_on_gets_next_what_stands_alone(gate, sending, sample) -> None:
     spool_records(gate, 1)
     spool_p_records(gate, 8, stand_ins={5})
