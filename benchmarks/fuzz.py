@@ -105,7 +105,7 @@ def mutate_for(name: str, data: bytes, others: Sequence[bytes], dice: random.Ran
     match name:
         case "picture" | "http":
             return mutate(data, others, dice)
-        case "ingest" | "calls":
+        case "ingest" | "calls" | "watch":
             changed = mutate_order(data, dice)
             if name == "ingest":
                 changed = mutate_records(changed, dice)

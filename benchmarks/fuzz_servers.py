@@ -130,6 +130,7 @@ class ServerTargets:
         }
         cloud, edge = self._channels["cloud"], self._channels["edge"]
         self._ingest: Stream = cloud.stream_stream("/icm.v1.IngestService/StreamRecords", None, None)
+        self._watch: Stream = cloud.unary_stream("/icm.v1.ArchiveService/WatchDetections", None, None)
         camera, archive = "/icm.v1.CameraService/", "/icm.v1.ArchiveService/"
         self._calls: list[tuple[Stream, type[protobuf.Message], bool]] = [
             (edge.unary_stream(f"{camera}SubmitFrame", None, None), camera_pb2.SubmitFrameResponse, False),
@@ -144,7 +145,7 @@ class ServerTargets:
 
     def targets(self) -> dict[str, Callable[[bytes], None]]:
         """What is fuzzed."""
-        return {"ingest": self.ingest, "calls": self.calls, "http": self.http}
+        return {"ingest": self.ingest, "calls": self.calls, "watch": self.watch, "http": self.http}
 
     def close(self) -> None:
         for channel in self._channels.values():
@@ -167,6 +168,16 @@ class ServerTargets:
                 self._read(method(message, timeout=ANSWER_SECONDS), answer, _READ)
         for name in self._channels:
             self._check(name)
+
+    def watch(self, script: bytes) -> None:
+        """Watchers of detections, one for each message and all at once, who leave at once or when their call stands."""
+        behaviour, messages = unpack(script)
+        calls = [self._watch(message, timeout=ANSWER_SECONDS) for message in messages]
+        for call in calls:
+            if behaviour % 2:
+                call.initial_metadata()
+            self._read(call, archive_pb2.WatchDetectionsResponse, _CUT_AT_ONCE)
+        self._check("cloud")
 
     def http(self, data: bytes) -> None:
         """Bytes to the metrics listeners of both, which must answer somebody else meanwhile."""

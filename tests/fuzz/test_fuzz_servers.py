@@ -18,7 +18,7 @@ from benchmarks.fuzz_script import pack, record_stream, unpack
 from benchmarks.fuzz_servers import Running, ServerTargets, running
 
 CORPUS = Path(__file__).parent / "corpus"
-NAMES = ("ingest", "calls", "http")
+NAMES = ("ingest", "calls", "watch", "http")
 TRIES = 40
 GROWTH_MB = 250
 """Of either service over all tests of this file; most of it is its first work. A record may ask for more, see
