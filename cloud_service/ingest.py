@@ -19,7 +19,8 @@ from shared.rpc.status import abort
 log = logging.getLogger(__name__)
 DRAIN_SECONDS = 3.0
 HELLO_SECONDS = 10.0
-"""Longest wait for a stream's Hello: who opens streams and says nothing must not hold them for ever."""
+"""Longest wait for a stream's Hello: who opens streams and says nothing must not hold them for ever. No setting, as the
+edge's wait for the Welcome is none: it suits every link over which records could be sent."""
 
 
 class IngestService(IngestServiceServicer):
