@@ -216,3 +216,26 @@ def test_an_authority_that_is_none_is_named(certificates: Certificates) -> None:
     settings.authority.write_text("no certificate")
     with pytest.raises(ConfigError, match=f"{settings.authority} holds no PEM certificate"):
         check_tls(settings)
+
+
+def spoken(port: int, client: MutualTlsSettings, newest: ssl.TLSVersion) -> str | None:
+    """The version of TLS that a client of this age and the server agree on."""
+    context = ssl.create_default_context(cafile=str(client.authority))
+    context.load_cert_chain(client.certificate, client.key)
+    context.set_alpn_protocols(["h2"])
+    context.set_ciphers("ALL:@SECLEVEL=0")  # else the client itself would speak nothing old
+    context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, newest
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=20) as connection,
+        context.wrap_socket(connection, server_hostname="127.0.0.1") as secure,
+    ):
+        return secure.version()
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+async def test_a_server_speaks_tls_1_2_and_nothing_older(certificates: Certificates) -> None:
+    edge = certificates.edge("north", "gate")
+    async with serving(certificates.server()) as port:
+        assert await asyncio.to_thread(spoken, port, edge, ssl.TLSVersion.TLSv1_2) == "TLSv1.2"
+        with pytest.raises(ssl.SSLError, match="EOF|PROTOCOL_VERSION"):  # as the server ends it, not the client
+            await asyncio.to_thread(spoken, port, edge, ssl.TLSVersion.TLSv1_1)
