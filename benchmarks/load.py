@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import os
 import random
 import subprocess
@@ -18,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import av
@@ -55,6 +56,7 @@ class Row:
         cameras_cpu: of the process that is all cameras, in cores.
         rss_mb: the cloud's memory at the end.
         rss_kb_a_camera: how much of it came with each camera.
+        grpc_ms_a_record: like ``cpu_ms_a_record``, of a server that only takes the same messages and answers them.
     """
 
     cameras: int
@@ -68,6 +70,7 @@ class Row:
     cameras_cpu: float
     rss_mb: float
     rss_kb_a_camera: float
+    grpc_ms_a_record: float = math.nan
 
 
 class Load:
@@ -77,7 +80,7 @@ class Load:
         self._bundle, self._frames, self._rate, self._seconds = bundle, frames, rate, seconds
 
     async def measure(self, cameras: int, port: int, process: int) -> Row:
-        """Args: process, the cloud's."""
+        """All but what gRPC takes of it. Args: process, the cloud's."""
         measured = Measured()
         before = _resident_bytes(process)
         async with open_channel(f"127.0.0.1:{port}", allow_plaintext=False) as channel:
@@ -122,13 +125,20 @@ async def _sleep(seconds: float, running: Sequence[asyncio.Task[None]]) -> None:
 @contextmanager
 def store_only(bundle: Path, folder: Path) -> Iterator[tuple[int, int]]:
     """A cloud that persists and does nothing else; gives its port and process."""
-    command = [sys.executable, "-m", "benchmarks.store_server", str(bundle), str(folder)]
+    with _serving("benchmarks.store_server", str(bundle), str(folder)) as serving:
+        yield serving
+
+
+@contextmanager
+def _serving(module: str, *arguments: str) -> Iterator[tuple[int, int]]:
+    """A process of one of our servers, which prints its port; gives its port and process."""
+    command = [sys.executable, "-m", module, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
             line = server.stdout.readline()
             if not line:
-                raise IcmError("the store's server did not start; what it said stands above")
+                raise IcmError(f"{module} did not start; what it said stands above")
             yield int(line), server.pid
         finally:
             server.kill()
@@ -212,5 +222,8 @@ def _measure(options: argparse.Namespace) -> list[Row]:
                 else store_only(options.bundle, Path(folder))
             )
             with cloud as (port, process):
-                rows.append(asyncio.run(load.measure(cameras, port, process)))
+                row = asyncio.run(load.measure(cameras, port, process))
+        with _serving("benchmarks.answering_server") as (port, process):
+            least = asyncio.run(load.measure(cameras, port, process))
+        rows.append(replace(row, grpc_ms_a_record=least.cpu_ms_a_record))
     return rows
