@@ -1,4 +1,4 @@
-"""What the store says it holds is on the disk: each test watches what the disk is asked for, and the disk still does it."""
+"""What the store says it holds is on the disk: tests watch what the disk is asked for."""
 
 from __future__ import annotations
 

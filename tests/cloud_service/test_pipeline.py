@@ -188,6 +188,15 @@ def test_a_record_that_decodes_to_other_latents_is_counted_and_skipped(reader: R
     assert "digest" in reader.skipped(2)
 
 
+def test_many_records_that_cannot_be_decoded_fill_no_log(reader: Reader, caplog: pytest.LogCaptureFixture) -> None:
+    reader.append([replace(item, digest=item.digest ^ 1) for item in reader.records(8)])
+    reader.work_off()
+    assert reader.value("icm_cloud_records_total", camera="gate", outcome="skipped") == 8
+    told = [message for message in caplog.messages if "skipping" in message]
+    assert [message.split(": ")[1] for message in told] == ["skipping record 1", "skipping record 8"]
+    assert "6 more like it" in told[1]
+
+
 def test_records_of_another_codec_are_skipped(reader: Reader) -> None:
     of = header(codec_id=bytes(32))
     reader.store.append(of, raw([record(1)], of))

@@ -237,5 +237,5 @@ async def test_a_server_speaks_tls_1_2_and_nothing_older(certificates: Certifica
     edge = certificates.edge("north", "gate")
     async with serving(certificates.server()) as port:
         assert await asyncio.to_thread(spoken, port, edge, ssl.TLSVersion.TLSv1_2) == "TLSv1.2"
-        with pytest.raises(ssl.SSLError, match="EOF|PROTOCOL_VERSION"):  # as the server ends it, not the client
+        with pytest.raises(ssl.SSLError, match=r"EOF|PROTOCOL_VERSION"):  # as the server ends it, not the client
             await asyncio.to_thread(spoken, port, edge, ssl.TLSVersion.TLSv1_1)
