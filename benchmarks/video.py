@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     empty = np.empty((0, 5))
     seen = [np.array([(PERSON, *box[2:]) for box in boxes if box[1] >= SEEN]).reshape(-1, 5) for boxes in source]
     labels = {"ap50": [truth.get(n, empty) for n in looked_at], "agreement": seen}
-    rows = [_row("uncompressed", 0, None, fps, _worth(clip, looked_at, labels, source))]
+    rows = [_row("uncompressed", "-", None, fps, _worth(clip, looked_at, labels, source))]
     for codec in _codecs(options):
         for point in codec.points:
             coded = codec.code(clip, fps, point)
@@ -62,7 +62,7 @@ def _codecs(options: argparse.Namespace) -> list[VideoCodec]:
     if "ours" in options.codecs:
         bundle = Bundle.load(options.bundle)
         for alone in (False, True):
-            codecs.append(OurVideoCodec(bundle, alone=alone, framing=options.framing, points=tuple(options.levels)))
+            codecs.append(OurVideoCodec(bundle, alone=alone, framing=options.framing, points=tuple(options.points)))
     if "anchors" in options.codecs:
         codecs.extend(anchors())
     return codecs
@@ -112,7 +112,7 @@ def _worth(
     }  # fmt: skip
 
 
-def _row(codec: str, point: float, coded: CodedClip | None, fps: int, worth: dict[str, float]) -> dict[str, Any]:
+def _row(codec: str, point: str, coded: CodedClip | None, fps: int, worth: dict[str, float]) -> dict[str, Any]:
     row: dict[str, Any] = {"codec": codec, "point": point}
     if coded is None:
         return row | {"kbit_per_second": None, **worth, "median_bytes": None, "encode_fps": None, "decode_fps": None}
@@ -173,7 +173,12 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--detector", type=Path, default=Path(".cache/weights/yolo26n.pt"))
     parser.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE)
-    parser.add_argument("--levels", type=float, nargs="+", default=[0, 0.5, 1, 1.5, 2, 3])
+    parser.add_argument(
+        "--points",
+        nargs="+",
+        default=["0@0.5", "0@0.75", "0", "0.5", "1", "1.5", "2", "3"],
+        help="our quality levels, LEVEL or LEVEL@SCALE (default: %(default)s)",
+    )
     parser.add_argument("--codecs", choices=("ours", "anchors"), nargs="+", default=["ours", "anchors"])
     parser.add_argument(
         "--framing", type=float, default=37.0, help="bytes of framing a record costs on the wire (default: %(default)s)"

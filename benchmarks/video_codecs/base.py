@@ -34,10 +34,10 @@ class VideoCodec(Protocol):
 
     Attributes:
         name: as tables and plots show it.
-        points: its quality settings, from few bits to many.
+        points: its quality settings as it writes them, from few bits to many.
     """
 
     name: str
-    points: tuple[float, ...]
+    points: tuple[str, ...]
 
-    def code(self, clip: Sequence[Picture], fps: int, point: float) -> CodedClip: ...
+    def code(self, clip: Sequence[Picture], fps: int, point: str) -> CodedClip: ...

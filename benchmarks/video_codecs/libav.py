@@ -22,7 +22,7 @@ class LibavCodec:
         decoder: str,
         gop_seconds: int,
         options: Mapping[str, str],
-        points: tuple[float, ...],
+        points: tuple[str, ...],
     ) -> None:
         """Args:
         encoder, decoder: FFmpeg's names.
@@ -34,14 +34,14 @@ class LibavCodec:
         self._encoder, self._decoder = encoder, decoder
         self._gop_seconds, self._options = gop_seconds, dict(options)
 
-    def code(self, clip: Sequence[Picture], fps: int, point: float) -> CodedClip:
+    def code(self, clip: Sequence[Picture], fps: int, point: str) -> CodedClip:
         height, width = clip[0].shape[:2]
         encoder = av.CodecContext.create(self._encoder, "w")
         assert isinstance(encoder, av.VideoCodecContext)
         encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
         encoder.time_base, encoder.framerate = Fraction(1, fps), Fraction(fps)
         encoder.gop_size = fps * self._gop_seconds
-        encoder.options = {**self._options, "crf": f"{point:g}"}
+        encoder.options = {**self._options, "crf": point}
         started = time.perf_counter()
         packets = []
         for number, picture in enumerate(clip):
@@ -64,8 +64,12 @@ def anchors() -> list[LibavCodec]:
     camera = {"preset": "veryfast", "tune": "zerolatency"}
     quiet = {"x265-params": "log-level=error"}
     return [
-        LibavCodec("x264 veryfast zerolatency, 2 s", "libx264", "h264", 2, camera, (50, 47, 44, 41, 38)),
-        LibavCodec("x264 medium, 5 s", "libx264", "h264", 5, {"preset": "medium"}, (47, 44, 41, 38, 35)),
-        LibavCodec("x265 medium, 5 s", "libx265", "hevc", 5, {"preset": "medium"} | quiet, (45, 42, 39, 36, 33)),
-        LibavCodec("SVT-AV1 preset 7, 5 s", "libsvtav1", "libdav1d", 5, {"preset": "7"}, (63, 59, 55, 51, 46)),
+        LibavCodec("x264 veryfast zerolatency, 2 s", "libx264", "h264", 2, camera, ("50", "47", "44", "41", "38")),
+        LibavCodec("x264 medium, 5 s", "libx264", "h264", 5, {"preset": "medium"}, ("47", "44", "41", "38", "35")),
+        LibavCodec(
+            "x265 medium, 5 s", "libx265", "hevc", 5, {"preset": "medium"} | quiet, ("45", "42", "39", "36", "33")
+        ),
+        LibavCodec(
+            "SVT-AV1 preset 7, 5 s", "libsvtav1", "libdav1d", 5, {"preset": "7"}, ("63", "59", "55", "51", "46")
+        ),
     ]

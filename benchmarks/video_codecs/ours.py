@@ -5,7 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+import numpy as np
+from PIL import Image
+
 from benchmarks.video_codecs.base import CodedClip, Picture
+from edge_service.images import scaled
 from shared.codec.bundle import Bundle
 from shared.codec.codec import Decoder, Encoder
 from shared.codec.record import StreamHeader
@@ -14,22 +18,25 @@ from shared.codec.record import StreamHeader
 class OurVideoCodec:
     """Records of one stream, its header included; the wire's framing is counted on top for each record."""
 
-    def __init__(self, bundle: Bundle, *, alone: bool, framing: float, points: tuple[float, ...]) -> None:
+    def __init__(self, bundle: Bundle, *, alone: bool, framing: float, points: tuple[str, ...]) -> None:
         """Args:
         alone: every frame an I record.
         framing: bytes that a record costs on the wire beyond itself.
-        points: quality levels.
+        points: quality levels, or ``LEVEL@SCALE`` with the pictures made smaller first, as rate control does where the
+            lowest level takes too many bits. Such pictures are shown at the clip's size.
         """
         self.name = f"{bundle.name}, {'I records only' if alone else 'P records'}"
         self.points = points
         self._bundle, self._alone, self._framing = bundle, alone, framing
 
-    def code(self, clip: Sequence[Picture], fps: int, point: float) -> CodedClip:
-        height, width = clip[0].shape[:2]
+    def code(self, clip: Sequence[Picture], fps: int, point: str) -> CodedClip:
+        level, _, scale = point.partition("@")
+        height, width = scaled(clip[0], float(scale or 1)).shape[:2]
         header = StreamHeader(self._bundle.codec_id, "clip", 1, 0, width, height)
         encoder, decoder = Encoder(self._bundle), Decoder(self._bundle)
         started = time.perf_counter()
-        coded = [encoder.encode(picture, point, alone=self._alone) for picture in clip]
+        small = (scaled(picture, float(scale or 1)) for picture in clip)
+        coded = [encoder.encode(picture, float(level), alone=self._alone) for picture in small]
         records = [frame.record(n, n * 1_000_000 // fps).pack(header) for n, frame in enumerate(coded, 1)]
         encoded = time.perf_counter()
         parsed = [frame.record(n, n * 1_000_000 // fps) for n, frame in enumerate(coded, 1)]
@@ -37,4 +44,11 @@ class OurVideoCodec:
         decoded = time.perf_counter()
         sizes = [round(len(record) + self._framing) for record in records]
         sizes[0] += len(header.pack())
-        return CodedClip(sizes, pictures, encoded - started, decoded - encoded)
+        shown = [_shown(picture, *clip[0].shape[:2]) for picture in pictures]
+        return CodedClip(sizes, shown, encoded - started, decoded - encoded)
+
+
+def _shown(picture: Picture, height: int, width: int) -> Picture:
+    if picture.shape[:2] == (height, width):
+        return picture
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC), np.uint8)

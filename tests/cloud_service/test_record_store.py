@@ -106,6 +106,7 @@ def test_each_record_is_stored_once_whatever_the_order_and_the_restarts(
         found = read_all(store)
         assert len(found) == len(seen)
         assert set(found) == seen
+        store.close()  # else its index may be written while the folder is removed
         database.dispose()
 
 
@@ -129,6 +130,7 @@ def test_any_cut_of_the_newest_file_leaves_whole_records_and_a_store_that_takes_
         missing = range(len(survivors) + 1, count + 3)
         assert append(store, *range(1, count + 3)) == [sequence in missing for sequence in range(1, count + 3)]
         assert read_all(store) == list(range(1, count + 3))
+        store.close()
         database.dispose()
 
 
@@ -144,6 +146,7 @@ def test_any_garbage_after_the_last_record_is_cut_off_and_kept_beside_it(garbage
         assert b"".join(path.read_bytes() for path in root.rglob("*.damaged")) == garbage
         assert read_all(store) == [1, 2]
         assert append(store, 2, 3) == [False, True]
+        store.close()
         database.dispose()
 
 
