@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -177,6 +177,13 @@ class Session:
         except Exception as error:
             self._outgoing.put_nowait(error)
 
+    def _guarded(self, step: Callable[..., None], *arguments: Any) -> None:
+        """A step as a callback. What it raises ends the stream; asyncio would log it, and the stream wait for ever."""
+        try:
+            step(*arguments)
+        except Exception as error:
+            self._outgoing.put_nowait(error)
+
     def _end_input(self) -> None:
         self._input_over = True
         self._persist()
@@ -297,29 +304,31 @@ class Session:
         records = [raw for _, raw in self._pending[:count]]
         del self._pending[:count]
         self._busy, self._told = True, False
-        self._timer = asyncio.get_running_loop().call_later(RECEIVED_SECONDS, self._say_received, records)
+        self._later(RECEIVED_SECONDS, self._say_received, records)
         self._append(header, records)
 
+    def _later(self, seconds: float, step: Callable[..., None], *arguments: Any) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._guarded, step, *arguments)
+
     def _append(self, header: StreamHeader, records: Sequence[RawRecord]) -> None:
-        """Until the disk took the records, however long that is; the credit bounds what waits."""
+        """Asks the store to take the records. It is asked again until it does; the credit bounds what waits."""
         self._appending = self._desk.commit.append(header, records)
-        self._appending.add_done_callback(partial(self._appended, header, records))
+        self._appending.add_done_callback(partial(self._guarded, self._appended, header, records))
 
     def _appended(
         self, header: StreamHeader, records: Sequence[RawRecord], appending: asyncio.Future[list[bool]]
     ) -> None:
+        error = appending.exception()  # looked at in any case, else asyncio complains of one that nobody saw
         if self._over:
             return
         assert self._timer is not None
         self._timer.cancel()
-        try:
-            outcomes = appending.result()
-        except StorageError as error:
+        if isinstance(error, StorageError):
             self._refused(header, records, error)
             return
         if self._desk.problems.clear("record store"):
             log.info("the record store takes records again")
-        self._acknowledge(records, outcomes)
+        self._acknowledge(records, appending.result())
         self._busy = False
         self._persist()
 
@@ -332,7 +341,7 @@ class Session:
             self._outgoing.put_nowait(error)
             return
         self._say_received(records)
-        self._timer = asyncio.get_running_loop().call_later(desk.retry_seconds, self._append, header, records)
+        self._later(desk.retry_seconds, self._append, header, records)
 
     def _say_received(self, records: Sequence[RawRecord]) -> None:
         if self._told:

@@ -12,7 +12,6 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from icm.v1.ingest_pb2 import (
     ACK_STATE_PERSISTED,
-    ACK_STATE_RECEIVED,
     ACK_STATE_REJECTED,
     REJECT_REASON_DAMAGED,
     REJECT_REASON_REFERENCE_MISSING,
@@ -297,31 +296,17 @@ async def test_a_stopping_cloud_acknowledges_what_came_and_ends_the_stream_in_or
         await cloud.uplink().hello(of)
 
 
-@pytest.fixture
-def refusing_disk(tmp_path: Path) -> Path:
-    """A folder in which nothing can be made until the file in the way is removed."""
-    records = tmp_path / "records"
-    records.mkdir()
-    (records / "gate").write_text("in the way")
-    return records / "gate"
-
-
-async def test_a_disk_that_refuses_stops_acknowledging_and_is_a_health_problem_until_it_takes_records_again(
-    loaded: Bundle, database: Engine, refusing_disk: Path, of: StreamHeader
+async def test_an_error_that_nobody_foresaw_ends_the_stream_instead_of_holding_it_up(
+    cloud: Cloud, of: StreamHeader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with Cloud(loaded, open_store(refusing_disk.parent, database)).running() as cloud:
-        uplink = cloud.uplink()
-        await uplink.hello(of)
-        await uplink.send(of, [record(1)], of)
-        await cloud.problems.reported.wait()
-        refusals = cloud.metrics.registry.get_sample_value("icm_cloud_store_failures_total", {"camera": "gate"})
-        assert refusals is not None
-        assert refusals >= 1
-        assert str(refusing_disk) in cloud.problems.lines()[0]
-        await asyncio.to_thread(refusing_disk.unlink)
-        assert (await uplink.until(1)).state == ACK_STATE_PERSISTED
-        assert uplink.ranges(ACK_STATE_RECEIVED) == uplink.ranges(ACK_STATE_PERSISTED) == [(1, 1)]
-        assert cloud.problems.lines() == []
+    def broken(camera: str, epoch: int) -> int:
+        raise RuntimeError("unforeseen")
+
+    monkeypatch.setattr(cloud.detections, "sequence", broken)
+    uplink = cloud.uplink()
+    await uplink.hello(of)
+    await uplink.send(of, [record(1)], of)
+    assert (await uplink.failure()).code() == grpc.StatusCode.UNKNOWN
 
 
 async def test_a_group_of_streams_is_committed_together_and_each_told_its_own(
