@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from shared.codec.bundle import DEFAULT_BUNDLE, Bundle
 from shared.codec.integer_network import MEAN_STEPS, SCALE_COUNT
+from shared.codec.latents import HYPER_MAX
 from shared.codec.transforms import Synthesis
 from shared.errors import ConfigError
 from training.checkpoint import load_codec
@@ -26,8 +28,13 @@ def bundle() -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def codec() -> TrainableCodec:
-    return load_codec(DEFAULT_BUNDLE)[0]
+def taken_back() -> tuple[TrainableCodec, dict[str, Any]]:
+    return load_codec(DEFAULT_BUNDLE)
+
+
+@pytest.fixture
+def codec(taken_back: tuple[TrainableCodec, dict[str, Any]]) -> TrainableCodec:
+    return taken_back[0]
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +78,20 @@ def test_hyper_latents_say_what_the_integer_network_says(
     assert np.abs(said[1].numpy().clip(0, SCALE_COUNT - 1) - indexes).max() < 1
 
 
-def test_how_the_bundle_came_about_comes_with_it(codec: TrainableCodec) -> None:
-    history = load_codec(DEFAULT_BUNDLE)[1]
+@torch.no_grad()
+def test_hyper_latents_take_hardly_more_bits_than_under_the_bundles_tables(codec: TrainableCodec) -> None:
+    with np.load(DEFAULT_BUNDLE / "entropy.npz") as stored:
+        frequencies = stored["hyper_frequencies"].reshape(len(codec.config.lambdas), codec.config.hyper, -1)
+    met = torch.from_numpy(frequencies[:, :, :-1].astype(np.float64).mean(0))
+    shares = met / met.sum(1, keepdim=True)
+    values = torch.arange(-HYPER_MAX, HYPER_MAX + 1).float().expand(1, codec.config.hyper, 1, -1)
+    _, likelihood = codec.hyper_prior.density(values, training=False)
+    bits = -(shares * likelihood[0, :, 0].double().log2()).sum(1)
+    assert (bits + (shares * shares.log2()).sum(1)).max() < 0.3
+
+
+def test_how_the_bundle_came_about_comes_with_it(taken_back: tuple[TrainableCodec, dict[str, Any]]) -> None:
+    history = taken_back[1]
     assert history["config"]["bundle"] == "icm-1"
     assert history["history"][0]["steps"] > 0
 
