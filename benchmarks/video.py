@@ -163,6 +163,13 @@ def _curve(rows: list[dict[str, Any]], codec: str, measure: str) -> Curve:
     )
 
 
+def _point(text: str) -> str:
+    """A point of ours as it was written; ValueError where it is none."""
+    for number in text.split("@", 1):
+        float(number)
+    return text
+
+
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="icm-bench video", description=__doc__)
     parser.add_argument("--clip", type=Path, required=True, help="a still camera's clip")
@@ -175,6 +182,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE)
     parser.add_argument(
         "--points",
+        type=_point,
         nargs="+",
         default=["0@0.5", "0@0.75", "0", "0.5", "1", "1.5", "2", "3"],
         help="our quality levels, LEVEL or LEVEL@SCALE (default: %(default)s)",

@@ -26,6 +26,8 @@ from training.model import TrainableCodec
 from training.networks import NetworkConfig
 
 _HYPER_LAYERS = ("first", "second", "third", "last")
+_NOT_STORED = ("hyper_prior.", "latent_bits.")
+"""The density that is fitted, and constants."""
 _FIT_STEPS, _FIT_RATE = 100, 6e-2
 
 
@@ -39,24 +41,28 @@ def codec_of_bundle(folder: Path) -> tuple[TrainableCodec, dict[str, Any]]:
         training: dict[str, Any] = json.loads((folder / MANIFEST).read_text())["training"]
         widths = {name: tuple(v) if isinstance(v, list) else v for name, v in training["network"].items()}
         codec = TrainableCodec(NetworkConfig(**widths))
-    except (OSError, KeyError, TypeError, ValueError) as error:
+        state, shares = _stored(folder, codec.config)
+        left = codec.load_state_dict(state, strict=False)
+        if lacking := [name for name in left.missing_keys if not name.startswith(_NOT_STORED)]:
+            raise ValueError(f"its networks lack {', '.join(lacking)}")
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(f"{folder} is no bundle that training can go on from: {error!r}") from None
-    plain = folder / "decoder_base.onnx"
-    state = codec.state_dict()
-    state |= _weights(folder / "encoder.onnx")
-    state |= _weights(plain if plain.exists() else folder / "decoder.onnx")
-    state |= {f"hyper_analysis.{name}": value for name, value in _weights(folder / "hyper_encoder.onnx").items()}
-    state |= {
-        f"hyper_synthesis.{name}": value for name, value in _hyper_synthesis(folder / "hyper_decoder.onnx").items()
-    }
-    with np.load(folder / "entropy.npz") as tables:
-        gains, ungains = torch.from_numpy(tables["log_gains"])
-        state |= {"gains.log_gain": gains, "gains.log_ungain": ungains}
-        shares = _hyper_shares(tables, codec.config)
-    codec.load_state_dict({name: state[name] for name in codec.state_dict()})
     _fit(codec.hyper_prior, shares)
     config = training.get("config", {})
     return codec.eval(), {"history": training.get("history", []), "config": config | {"bundle": folder.name}}
+
+
+def _stored(folder: Path, config: NetworkConfig) -> tuple[dict[str, Tensor], Tensor]:
+    """All of a codec's state but the density of its hyper-latents, and their shares as in ``_hyper_shares``."""
+    plain = folder / "decoder_base.onnx"
+    state = _weights(folder / "encoder.onnx") | _weights(plain if plain.exists() else folder / "decoder.onnx")
+    state |= {f"hyper_analysis.{name}": value for name, value in _weights(folder / "hyper_encoder.onnx").items()}
+    said = _hyper_synthesis(folder / "hyper_decoder.onnx")
+    state |= {f"hyper_synthesis.{name}": value for name, value in said.items()}
+    with np.load(folder / "entropy.npz") as tables:
+        gains, ungains = torch.from_numpy(tables["log_gains"])
+        state |= {"gains.log_gain": gains, "gains.log_ungain": ungains}
+        return state, _hyper_shares(tables, config)
 
 
 def _initialisers(path: Path) -> dict[str, NDArray[Any]]:
@@ -73,6 +79,7 @@ def _hyper_synthesis(path: Path) -> dict[str, Tensor]:
     """Undoes ``quantise.integer_layers``."""
     stored, units, state = _initialisers(path), 1.0, {}
     for number, layer in enumerate(_HYPER_LAYERS):
+        # The last layer's scale indexes have as many units to 1.0 as its means.
         made = float(MEAN_STEPS if layer == "last" else ACTIVATION_STEPS)
         shifts = stored[f"shifts{number}"]
         weight = stored[f"weights{number}"] * shifts.reshape(-1, 1, 1, 1) * (units / made)
@@ -98,8 +105,14 @@ def _fit(prior: HyperPrior, shares: Tensor) -> None:
     """Maximum likelihood of the shares, float32[N, 2 * HYPER_MAX + 1]."""
     values = torch.arange(-HYPER_MAX, HYPER_MAX + 1).float().expand(1, len(shares), 1, -1)
     optimiser = torch.optim.Adam(prior.parameters(), _FIT_RATE)
-    for _ in range(_FIT_STEPS):
-        bits = (prior(values)[0, :, 0] * shares).sum(1).mean()
-        optimiser.zero_grad()
-        bits.backward()
-        optimiser.step()
+    threads = torch.get_num_threads()
+    # The tensors are so small that threads do nothing but wait for each other.
+    torch.set_num_threads(1)
+    try:
+        for _ in range(_FIT_STEPS):
+            bits = (prior(values)[0, :, 0] * shares).sum(1).mean()
+            optimiser.zero_grad()
+            bits.backward()
+            optimiser.step()
+    finally:
+        torch.set_num_threads(threads)

@@ -134,6 +134,11 @@ class GroupCommit:
             outcomes = iter(self._store.append(header, records))
         except StorageError as error:
             return [(pending, error) for pending in run]
+        except Exception as error:
+            # Whatever it is, the streams of all cameras need this thread.
+            log.exception("camera %s: the record store failed", header.camera)
+            failure = StorageError(f"the record store failed: {error!r}")
+            return [(pending, failure) for pending in run]
         return [(pending, [next(outcomes) for _ in pending.records]) for pending in run]
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import grpc
 import pytest
@@ -20,14 +18,11 @@ from icm.v1.ingest_pb2 import (
     StreamRecordsRequest,
 )
 from icm.v1.ingest_pb2_grpc import IngestServiceStub, add_IngestServiceServicer_to_server
-from sqlalchemy import Engine
 
 from cloud_service import ingest
 from cloud_service.detection import Detection
 from cloud_service.events import FrameEvent
 from cloud_service.frame_key import FrameKey
-from cloud_service.metrics import Metrics
-from cloud_service.record_store import GroupCommit
 from shared.codec.bundle import Bundle
 from shared.codec.record import Kind, Record, StreamHeader
 from shared.rpc.channels import open_channel
@@ -35,7 +30,7 @@ from shared.rpc.limits import ClientLimits
 from shared.rpc.servers import Server
 from shared.rpc.status import reason_of
 from tests.cloud_service.ingest_server import CREDIT, CREDIT_BYTES, Cloud
-from tests.cloud_service.parts import EPOCH, START_US, coded_header, header, open_store, raw, record
+from tests.cloud_service.parts import EPOCH, START_US, coded_header, header, record
 
 
 async def test_records_are_persisted_and_neighbours_share_an_answer(cloud: Cloud, of: StreamHeader) -> None:
@@ -307,19 +302,3 @@ async def test_an_error_that_nobody_foresaw_ends_the_stream_instead_of_holding_i
     await uplink.hello(of)
     await uplink.send(of, [record(1)], of)
     assert (await uplink.failure()).code() == grpc.StatusCode.UNKNOWN
-
-
-async def test_a_group_of_streams_is_committed_together_and_each_told_its_own(
-    loaded: Bundle, tmp_path: Path, database: Engine
-) -> None:
-    store, metrics = open_store(tmp_path, database), Metrics("test")
-    commit = GroupCommit(store, 0.0, metrics.stage_seconds.labels("persist"), lambda: None)
-    gate, yard = header("gate"), header("yard")
-    store.append(gate, raw([record(1)], gate))
-    waiting = [
-        commit.append(of, raw([record(n) for n in numbers], of))
-        for of, numbers in ((gate, (1, 2)), (yard, (1,)), (gate, (2, 3)))
-    ]
-    commit.start()
-    assert await asyncio.gather(*waiting) == [[False, True], [True], [False, True]]
-    await asyncio.to_thread(commit.stop)

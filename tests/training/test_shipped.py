@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +100,11 @@ def test_how_the_bundle_came_about_comes_with_it(taken_back: tuple[TrainableCode
 def test_a_folder_that_is_no_bundle_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=str(tmp_path)):
         load_codec(tmp_path)
+
+
+def test_a_bundle_whose_networks_are_of_another_kind_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "other"
+    shutil.copytree(DEFAULT_BUNDLE, folder)
+    shutil.copyfile(folder / "hyper_encoder.onnx", folder / "encoder.onnx")
+    with pytest.raises(ConfigError, match=r"other.*lack analysis\."):
+        load_codec(folder)

@@ -201,14 +201,14 @@ class TemporalTrainer:
         return self.difference_bits(wanted, means.float(), indexes.float()), levels
 
     def run(self, checkpoint: Path, source: str) -> None:
-        """Trains to the end, saving to the checkpoint; goes on from it if it was made for the same codec."""
+        """Trains to the end, saving to the checkpoint; goes on from it if it was made for the same codec and groups."""
         parameters = list(self.network.parameters())
         quick = [network.last_bias for network in self.network.networks]
         rest = [p for p in parameters if not any(p is q for q in quick)]
         optimiser = torch.optim.Adam([{"params": rest}, {"params": quick}])
         if checkpoint.exists():
             state = torch.load(checkpoint, map_location=self.device, weights_only=True)
-            if state["source"] == source:
+            if state["source"] == source and len(state["groups"]) == len(self.groups):
                 self.groups = [list(group) for group in state["groups"]]
                 self.channels = ChannelGroups(self.groups)
                 self.network.load_state_dict(state["network"])
