@@ -146,7 +146,9 @@ class Bundle:
         with np.load(BytesIO((folder / "entropy.npz").read_bytes()), allow_pickle=False) as stored:
             arrays = dict(stored)
         hyper_synthesis = IntegerNetwork(folder / "hyper_decoder.onnx", threads)
-        steps, moving = ([IntegerNetwork(folder / name, threads) for name in names] for names in (CONTEXT, TEMPORAL))
+        steps = [IntegerNetwork(folder / name, threads) for name in CONTEXT]
+        # What moved is too little for threads: they would wait for each other longer than they work.
+        moving = [IntegerNetwork(folder / name, 1) for name in TEMPORAL]
         try:
             gains, octaves = arrays["log_gains"].astype(np.float32), arrays["gain_octaves"]
             groups = np.split(arrays["channel_order"], arrays["group_ends"][:-1])

@@ -46,8 +46,12 @@ def contexts(moved: Map, last: Map) -> list[tuple[tuple[slice, slice], NDArray[n
 
 def push_map(coder: Any, moved: Map, last: Map, tables: Tables) -> None:
     """Pushes a map, given the map of the frame before; both bool[h, w]."""
-    for where, indexes in reversed(contexts(moved, last)):
-        _push_grouped(coder, moved[where].ravel().astype(np.int32), indexes, tables)
+    passes = contexts(moved, last)
+    flags = np.concatenate([moved[where].ravel() for where, _ in passes]).astype(np.int32)
+    # A later pass has later tables, so grouped by table all passes lie in their order.
+    indexes = np.concatenate([tables_of for _, tables_of in passes])
+    order = np.argsort(indexes, kind="stable")
+    push_symbols(coder, flags[order], indexes[order], tables)
 
 
 def pop_map(coder: Any, last: Map, tables: Tables) -> Map:
@@ -60,11 +64,6 @@ def pop_map(coder: Any, last: Map, tables: Tables) -> Map:
         flags[order] = pop_symbols(coder, indexes[order], tables, 1) != 0
         moved[where] = flags.reshape(moved[where].shape)
     return moved
-
-
-def _push_grouped(coder: Any, values: NDArray[np.int32], indexes: NDArray[np.int32], tables: Tables) -> None:
-    order = np.argsort(indexes, kind="stable")
-    push_symbols(coder, values[order], indexes[order], tables)
 
 
 def _neighbours(flags: Map) -> NDArray[np.uint8]:

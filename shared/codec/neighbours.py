@@ -30,9 +30,21 @@ class Neighbours:
         self, channels: slice, positions: NDArray[np.int64], values: NDArray[np.int16] | NDArray[np.int32]
     ) -> None:
         """The values of some channels at A positions, [C, A], are known."""
-        places = self._inner[positions]
-        self._values[channels][:, places] = np.clip(values, -INPUT_MAX, INPUT_MAX)
-        self._lengths[channels][:, places] = _BIT_LENGTHS[np.minimum(np.abs(values), len(_BIT_LENGTHS) - 1)]
+        self.keep(channels, positions, values)
+        self.measure(channels, positions, values)
+
+    def keep(
+        self, channels: slice, positions: NDArray[np.int64], values: NDArray[np.int16] | NDArray[np.int32]
+    ) -> None:
+        """As ``learn``, where nobody will ask how loud they are."""
+        self._values[channels][:, self._inner[positions]] = np.clip(values, -INPUT_MAX, INPUT_MAX)
+
+    def measure(
+        self, channels: slice, positions: NDArray[np.int64], values: NDArray[np.int16] | NDArray[np.int32]
+    ) -> None:
+        """As ``learn``, where nobody will ask for more than how loud they are."""
+        lengths = _BIT_LENGTHS[np.minimum(np.abs(values), len(_BIT_LENGTHS) - 1)]
+        self._lengths[channels][:, self._inner[positions]] = lengths
 
     def around(self, channels: slice, positions: NDArray[np.int64]) -> NDArray[np.float32]:
         """The 3x3 neighbourhoods, clipped, channel by channel: [9 C, A]."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from shared.codec.integer_network import MEAN_STEPS, SCALE_COUNT, IntegerNetwork
 from shared.codec.latents import LATENT_MAX, Latents
 from shared.codec.movement import CONTEXTS, Map, pop_map, push_map
-from shared.codec.neighbours import Neighbours
+from shared.codec.neighbours import INPUT_MAX, Neighbours
 from shared.codec.symbols import Prediction, check_spent, coder_of, new_coder, payload_of
 from shared.codec.tables import Tables
 from shared.errors import BundleError, RecordError
@@ -76,7 +76,8 @@ class TemporalModel:
             The payload.
         """
         surroundings = MovedSurroundings(self.channels, reference, target.moved)
-        differences = (target.values.astype(np.int32) - reference)[self.channels.order][:, target.moved]
+        there, before = (surroundings.moved(latents) for latents in (target.values, reference))
+        differences = (there.astype(np.int32) - before)[self.channels.order]
         steps: list[tuple[Prediction, NDArray[np.int32]]] = []
         if differences.size:
             for number, group in enumerate(self.channels.slices):
@@ -144,32 +145,46 @@ class MovedSurroundings:
         self._channels = channels
         self._positions = np.flatnonzero(moved)
         rows, columns = moved.shape
-        count = len(channels.order)
+        count, wide = len(channels.order), slice(channels.wide)
+        fine = slice(channels.wide, count)
         near = np.flatnonzero(_reached(moved))
+        around = reference.reshape(count, -1).take(near, axis=1)[channels.order]
         before, flags = Neighbours(count, rows, columns), Neighbours(1, rows, columns)
-        before.learn(slice(count), near, reference.reshape(count, -1).take(near, axis=1)[channels.order])
-        flags.learn(slice(1), self._positions, np.full((1, len(self._positions)), MOVED_INPUT, np.int32))
+        before.keep(wide, near, around[wide])
+        before.measure(fine, near, around[fine])
+        flags.keep(slice(1), self._positions, np.full((1, len(self._positions)), MOVED_INPUT, np.int32))
         self._differences = Neighbours(count, rows, columns)
-        self._first = [*self._of(before, count), flags.around(slice(1), self._positions)]
+        there = np.clip(self.moved(reference)[channels.order[fine]], -INPUT_MAX, INPUT_MAX)
+        self._first = [
+            before.around(wide, self._positions),
+            there.astype(np.float32),
+            before.loudness(fine, self._positions),
+            flags.around(slice(1), self._positions),
+        ]
 
     def seen(self, number: int) -> NDArray[np.float32]:
         """What the network of a group sees, a column for each moved position: [K, A]."""
-        known = self._channels.slices[number].start
-        return np.concatenate((*self._first, *self._of(self._differences, known)))
+        known, positions = self._channels.slices[number].start, self._positions
+        wide, fine = slice(min(known, self._channels.wide)), slice(self._channels.wide, max(known, self._channels.wide))
+        learned = self._differences
+        parts = learned.around(wide, positions), learned.there(fine, positions), learned.loudness(fine, positions)
+        return np.concatenate((*self._first, *parts))
+
+    def moved(self, latents: NDArray[np.int16]) -> NDArray[np.int16]:
+        """Latents int16[M, h, w] at the moved positions, int16[M, A]."""
+        return latents.reshape(len(latents), -1).take(self._positions, axis=1)
 
     def learn(self, number: int, differences: NDArray[np.int32]) -> None:
         """The group's differences, int32[G, A], are known."""
+        if number == len(self._channels.slices) - 1:
+            return  # nobody asks any more
         self._differences.learn(self._channels.slices[number], self._positions, differences)
-
-    def _of(self, planes: Neighbours, known: int) -> list[NDArray[np.float32]]:
-        wide, fine = slice(min(known, self._channels.wide)), slice(self._channels.wide, max(known, self._channels.wide))
-        positions = self._positions
-        return [planes.around(wide, positions), planes.there(fine, positions), planes.loudness(fine, positions)]
 
 
 def _reached(moved: Map) -> Map:
     """The positions whose 3x3 neighbourhood holds one that moved."""
-    padded = np.pad(moved, 1)
+    padded = np.zeros((moved.shape[0] + 2, moved.shape[1] + 2), bool)
+    padded[1:-1, 1:-1] = moved
     lines = padded[:-2] | padded[1:-1] | padded[2:]
     reached: Map = lines[:, :-2] | lines[:, 1:-1] | lines[:, 2:]
     return reached
