@@ -89,9 +89,10 @@ the moment a record was due. `grpc ms a record` is what a server costs that only
 them: with few cameras every message wakes a process that sleeps, and that costs more than twice what it does where
 the next message is there already. So what a camera costs is not flat but falls with their number. Without cameras the
 cloud takes less than a thousandth of a core.""",
-    "rate_control": """Halfway the link halves. `settled seconds` asks that no 5 s from then on take more than 1.1 of what the link carries, so
-one late peak counts as not settled until then; `late peak` says how high it was. Runs differ: the same code on the same
-machine settled after 1.8 s once and after 43 to 53 s three times.""",
+    "rate_control": """\
+Halfway the link halves. `settled seconds` asks that no 5 s from then on take more than 1.1 of what the link carries,
+so one late peak counts as not settled until then; `late peak` says how high it was. Runs differ: with an earlier
+entropy model one settled after 1.8 s, with this one three did after 43 to 53 s.""",
     "fuzz": """\
 `stream`, `picture` and `latents` are parsers; `ingest`, `calls`, `watch` and `http` are hostile clients of running
 services, which must answer with a typed status, log no traceback and stay healthy. Memory is that of the services
