@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-BURST_SECONDS = 0.5
+BURST_SECONDS = 0.3
 """What may be saved up: a pause must not be followed by a flood."""
-DEBT_SECONDS = 0.5
+DEBT_SECONDS = 0.4
 """How long one large record may silence the camera."""
-REPAID = 0.5
+REPAID = 0.7
 """Part of the income that goes into what a larger record costs beyond that."""
 
 

@@ -8,10 +8,14 @@ from typing import NamedTuple
 
 from shared.clock import Clock
 
-WINDOW_SECONDS = 3.0
-"""Messages whose acknowledgement is older no longer tell what the link carries now."""
-LEAST_BUSY_SECONDS = 0.5
-"""In a window. A link that was busy for less shows how soon it answers, or the jitter of that, not what it carries."""
+LONG_SECONDS, RECENT_SECONDS = 10.0, 3.0
+"""What is carried is measured over the long time, as where one message ends and the next begins is blurred by packets
+that hold some of both; over the recent one if that shows that the link became slower."""
+SLOWER = 0.8
+"""Part of what the long time shows, below which the recent one counts alone."""
+LEAST_BUSY_SECONDS, LEAST_SLOW_SECONDS = 0.5, 1.0
+"""A link that was busy for less shows how soon it answers, or the jitter of that, not what it carries, or not that it
+became slower."""
 _FITTED = 16
 """The own delay is fitted to so many messages that found the link free."""
 _TRUST = 0.1
@@ -72,15 +76,19 @@ class LinkMeter:
     @property
     def acknowledged_rate(self) -> float:
         """Bits a second that were acknowledged lately."""
-        return 8 * sum(message.size for message in self._recent(self._messages)) / WINDOW_SECONDS
+        self._forget(self._messages, RECENT_SECONDS)
+        return 8 * sum(message.size for message in self._messages) / RECENT_SECONDS
 
     def capacity(self) -> float | None:
         """Bits a second that the link carries; None while it is not busy enough to show it."""
-        busy = self._recent(self._busy)
-        seconds = sum(message.spacing for message in busy)
-        if seconds < LEAST_BUSY_SECONDS:
+        self._forget(self._busy, LONG_SECONDS)
+        now = self._clock.monotonic()
+        recent = [message for message in self._busy if now - message.time <= RECENT_SECONDS]
+        if _busy_seconds(recent) >= LEAST_SLOW_SECONDS and _carried(recent) < SLOWER * _carried(self._busy):
+            self._busy = deque(recent)
+        if not recent or _busy_seconds(self._busy) < LEAST_BUSY_SECONDS:
             return None
-        self._thought = 8 * sum(message.size for message in busy) / seconds
+        self._thought = _carried(self._busy)
         return self._thought
 
     @property
@@ -103,8 +111,15 @@ class LinkMeter:
         at_no_size = max(0.0, took - seconds_per_byte * size)
         return min(at_no_size, *(message.took for message in free)) + _DRIFT * (self._clock.monotonic() - free[-1].time)
 
-    def _recent(self, messages: deque[_Message]) -> deque[_Message]:
-        """Those of the window; it forgets the others."""
-        while messages and self._clock.monotonic() - messages[0].time > WINDOW_SECONDS:
+    def _forget(self, messages: deque[_Message], seconds: float) -> None:
+        while messages and self._clock.monotonic() - messages[0].time > seconds:
             messages.popleft()
-        return messages
+
+
+def _busy_seconds(messages: deque[_Message] | list[_Message]) -> float:
+    return sum(message.spacing for message in messages)
+
+
+def _carried(messages: deque[_Message] | list[_Message]) -> float:
+    """Bits a second."""
+    return 8 * sum(message.size for message in messages) / max(_busy_seconds(messages), 1e-6)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from edge_service.link_meter import WINDOW_SECONDS, LinkMeter
+from edge_service.link_meter import RECENT_SECONDS, LinkMeter
 from shared.clock import Clock
 
-SHARE = 0.94
+SHARE = 0.93
 """Part of what a busy link carries that new records may take. The rest is for framing, and keeps the queue short."""
-MOST_RISE = 0.10
+MOST_RISE = 0.06
 """By how much the rate grows in a second, at most, towards what the link was seen to carry."""
 MOST_GROWTH = 0.05
 """By how much it grows beyond that, to find out whether the link carries more by now."""
-TRUSTED_SECONDS = 20.0
-"""It grows so fast only this long after the link was seen to carry less, and slower before."""
+SURE_SECONDS, TRUSTED_SECONDS = 5.0, 20.0
+"""It does not grow so soon after the link was seen to carry less, so fast only this long after, and slower between."""
 USED = 0.75
 """Part of the rate that must be in use for it to grow like that: what nobody sends shows nothing of the link."""
 UNUSED_GROWTH = 0.01
@@ -64,7 +64,7 @@ class LinkRate:
         """
         now = self._clock.monotonic()
         elapsed, self._updated = now - self._updated, now
-        if self._meter.silent_seconds > 2 * WINDOW_SECONDS:
+        if self._meter.silent_seconds > 2 * RECENT_SECONDS:
             self.bits_per_second = self.lasting
             return
         wait = 8 * waiting / self.lasting - self._meter.own_delay - held_back - USUAL_WAIT_SECONDS
@@ -84,4 +84,5 @@ class LinkRate:
         """By how much the rate grows in a second while the link does not show what it carries."""
         if self._meter.acknowledged_rate < USED * self.lasting:
             return UNUSED_GROWTH
-        return MOST_GROWTH * min(1.0, (now - self._seen) / TRUSTED_SECONDS)
+        trust = (now - self._seen - SURE_SECONDS) / (TRUSTED_SECONDS - SURE_SECONDS)
+        return MOST_GROWTH * min(1.0, max(0.0, trust))

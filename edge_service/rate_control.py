@@ -36,12 +36,15 @@ SCALES = (1.0, 0.75, 0.5)
 """Of a picture's sides."""
 STEPS = 16
 """Quality moves by multiples of one in so many."""
-LEVEL_FACTOR = 1.5
+LEVEL_FACTOR = 1.6
 """Bits of a record at a quality level against those a level below, about; what really comes is measured after."""
 LEAST_STEP = 0.25
-MOST_DOWN, MOST_UP = 3.0, 1.0
-"""Quality levels that one decision moves, at most. It moves down by the least step unless far too few frames are paid
-for: the larger the change, the more the record after it costs, just when there is too little room."""
+MOST_DOWN = 3.0
+"""Quality levels that one decision lowers, at most. It goes all the way at once: a record after a change costs up to
+three times its usual bits, but no more after a large one than after a small one."""
+MOST_UP = 1.0
+"""The same where it is raised; by the least step only on a link that carries less than the target, as the record after
+it costs the more, the larger the change."""
 DWELL_DOWN, DWELL_UP, DWELL_LIMITED = 1.0, 2.0, 4.0
 """Seconds from any decision to the next one that lowers or raises, or raises on a link that carries less than the
 target: there what a change costs is missing elsewhere."""
@@ -49,8 +52,8 @@ RECENT_RECORDS, STEADY_RECORDS = 8, 30
 """The middle one of so many records is the usual one: of few to react soon, of many before more is spent."""
 LEAST_RECORDS = 3
 """Coded since the last decision, before there is another."""
-TOO_FEW, FAR_TOO_FEW = 0.65, 0.33
-"""Parts of the frames that should be paid for, below which something is given up."""
+TOO_FEW = 0.65
+"""Part of the frames that should be paid for, below which something is given up."""
 SPARE = 1.15
 """How many times the frames that should be paid for are, so that something comes back."""
 FILL = 0.97
@@ -239,9 +242,10 @@ class RateControl:
         elif paid < TOO_FEW * least and self._scale < len(SCALES) - 1:
             self._set_scale(self._scale + 1, paid, now)
         elif since >= (DWELL_LIMITED if link.limited else DWELL_UP) and not link.backlog:
-            self._raise(min(paid, rate / median(sizes)), least, every, now)
+            most = LEAST_STEP if link.limited else MOST_UP
+            self._raise(min(paid, rate / median(sizes)), least, every, most, now)
 
-    def _raise(self, paid: float, least: float, every: float, now: float) -> None:
+    def _raise(self, paid: float, least: float, every: float, most: float, now: float) -> None:
         """Takes back the last thing that was given up, if the rate pays for it with something to spare."""
         wanted, quality = self._aim.quality, self._quality
         if self._scale > 0:
@@ -250,7 +254,7 @@ class RateControl:
             return
         needed, ceiling = (SPARE * least, wanted) if quality < wanted else (FILL * every, self._highest)
         if quality < ceiling and paid > needed * LEVEL_FACTOR**LEAST_STEP:
-            self._set_quality(min(ceiling, quality + _higher(paid / needed)), paid, now)
+            self._set_quality(min(ceiling, quality + min(most, _higher(paid / needed))), paid, now)
 
     def _set_quality(self, quality: float, paid: float, now: float) -> None:
         before, self._quality = self._quality, quality
@@ -280,14 +284,12 @@ class RateControl:
 
 def _lower(ratio: float) -> float:
     """Quality levels to give up, of records that should be smaller by this factor."""
-    if ratio < 1 / FAR_TOO_FEW:
-        return LEAST_STEP
-    return min(MOST_DOWN, (floor(log(ratio, LEVEL_FACTOR) * STEPS) + 1) / STEPS)
+    return max(LEAST_STEP, min(MOST_DOWN, (floor(log(ratio, LEVEL_FACTOR) * STEPS) + 1) / STEPS))
 
 
 def _higher(ratio: float) -> float:
     """Quality levels to take back, of records that may be larger by this factor."""
-    return min(MOST_UP, max(LEAST_STEP, floor(log(ratio, LEVEL_FACTOR) * STEPS) / STEPS))
+    return max(LEAST_STEP, floor(log(ratio, LEVEL_FACTOR) * STEPS) / STEPS)
 
 
 def _per_second(moments: deque[float]) -> float:

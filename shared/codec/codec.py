@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.codec.bundle import Bundle
-from shared.codec.hold import CHANGING, hold
+from shared.codec.hold import hold
 from shared.codec.latents import LATENT_MAX, QUALITY_STEPS, Latents
 from shared.codec.record import Kind, Record, check_size
 from shared.codec.rescale import rescale
@@ -48,7 +48,6 @@ class Encoder:
         self._analysis = TiledAnalysis(bundle.analysis, bundle.sparse_analysis)
         self._last: Latents | None = None
         self._touched = np.zeros((0, 0), bool)
-        self._before = np.zeros((0, 0, 0), np.float32)
 
     def encode(self, image: NDArray[np.uint8], quality: float, *, alone: bool = False) -> CodedFrame:
         """Codes one picture: as a P frame after the last one where that is cheaper, else alone.
@@ -73,8 +72,6 @@ class Encoder:
             coded = self._after(last, latents, units, changed)
             if coded.latents.moved.mean() > MANY_MOVED:
                 coded = min(coded, self._alone(latents, units, width, height), key=lambda frame: len(frame.payload))
-        # The analysis will write over its latents.
-        self._before = latents.copy()
         # What is touched now is looked at once more when it has come to rest.
         self._touched = changed
         self._last = coded.latents
@@ -100,9 +97,8 @@ class Encoder:
         seen = changed | self._touched if last.quality == quality else np.ones_like(changed)
         gains = self._bundle.gains(quality)[:, None]
         scaled = np.clip(latents[:, seen] * gains, -LATENT_MAX, LATENT_MAX)
-        moving = (np.abs(scaled - self._before[:, seen] * gains) > CHANGING).any(0)
         values, moved = reference.copy(), np.zeros_like(seen)
-        values[:, seen], moved[seen] = hold(scaled, reference[:, seen], moving)
+        values[:, seen], moved[seen] = hold(scaled, reference[:, seen])
         hyper = np.zeros((last.hyper.shape[0], 0, 0), np.int8)
         coded = replace(last, values=values, hyper=hyper, moved=moved, quality=quality)
         level = self._bundle.entropy.level(quality)

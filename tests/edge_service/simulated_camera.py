@@ -10,15 +10,18 @@ from edge_service.rate_control import Aim, Choice, RateControl
 from shared.clock import ManualClock
 
 HIGHEST = 7.0
-QUIET_BITS = 3000.0
-"""Of a P record at level 0 while nothing moves."""
-LEVEL = 1.45
-GAP = 0.27
+QUIET_BITS = 3100.0
+"""Of a P record at level 0 while nothing moves. This and what follows is as on a real clip of 768x576."""
+LEVEL = 1.64
+GAP = 0.31
 """The longer ago the last frame, the more has changed: bits grow with this power of the frames between."""
-CHANGE, MOST_CHANGE = 4.5, 6.0
-"""A record after a change of quality costs so much more for each level, but no more than an I record."""
+CHANGE, MOST_CHANGE, ALONE = 2.6, 3.7, 6.0
+"""A record after a change of quality costs so much more for each level, up to so many times its usual bits; one after
+a change of scale stands alone."""
 MESSAGE_BYTES = 60
 """Framing of a message on the link, beside its records."""
+PACKET_BYTES = 1500
+"""What the link takes at a time: the end of one message and the beginning of the next may share one."""
 _STEP_SECONDS = 0.01
 
 
@@ -33,7 +36,7 @@ class _Message:
 class SimulatedCamera:
     """A camera of ``fps`` frames a second, whose records vary twofold with motion and by a sixth at random; an uplink
     that holds records back for ``held_back`` seconds to send several in a message; and a link that carries ``link``
-    bits a second, one message after the other, and takes ``delay`` seconds to answer.
+    bits a second, packet after packet, and takes ``delay`` seconds to answer.
 
     Attributes:
         coded: when each record was made, in seconds, and its bits.
@@ -68,6 +71,7 @@ class SimulatedCamera:
         self._spooled: list[int] = []
         self._hold_until: float | None = None
         self._queue: deque[_Message] = deque()
+        self._packet = self._left = 0.0
         self._answers: deque[tuple[float, _Message]] = deque()
 
     @property
@@ -104,7 +108,7 @@ class SimulatedCamera:
         bits = QUIET_BITS * LEVEL**choice.quality * choice.scale**1.8 * self._motion * self._dice.uniform(0.85, 1.15)
         bits *= (self._left_out + 1) ** GAP
         if self._last is None or choice.scale != self._last.scale:
-            bits *= MOST_CHANGE
+            bits *= ALONE
         else:
             bits *= min(MOST_CHANGE, 1 + CHANGE * abs(choice.quality - self._last.quality))
         size = int(bits / 8)
@@ -125,10 +129,20 @@ class SimulatedCamera:
 
     def _carry(self) -> None:
         room = self.link / 8 * _STEP_SECONDS
-        while self._queue and room > 0:
+        while room > 0 and (self._queue or self._packet):
+            if not self._packet:
+                self._packet = self._left = min(PACKET_BYTES, sum(message.left for message in self._queue))
+            carried = min(room, self._left)
+            self._left, room = self._left - carried, room - carried
+            if self._left <= 0:
+                self._arrive(self._packet)
+                self._packet = 0
+
+    def _arrive(self, size: float) -> None:
+        while size > 0 and self._queue:
             message = self._queue[0]
-            carried = min(room, message.left)
-            message.left, room = message.left - carried, room - carried
+            part = min(size, message.left)
+            message.left, size = message.left - part, size - part
             if message.left <= 0:
                 self._queue.popleft()
                 self._answers.append((self.now + self.delay + self._dice.expovariate(100), message))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from shared.codec.hold import CHANGING, hold
+from shared.codec.hold import hold
 from shared.codec.temporal import ChannelGroups, MovedSurroundings
 from training.checkpoint import digest, load_codec
 from training.clips import Clips
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 NAME = "temporal"
 CLIPS = "clips.npy"
+_CHANGED = 0.5
+"""Quantisation steps by which some latent of a position differs from the last frame's where its tile changed, about."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +88,11 @@ def samples(
     reference = np.rint(scaled[0]).astype(np.int16)
     last, touched = (np.zeros(reference.shape[1:], bool) for _ in range(2))
     for before, frame in pairwise(scaled):
-        changing = (np.abs(frame - before) > CHANGING).any(0)
-        seen = changing | touched
+        changed = (np.abs(frame - before) > _CHANGED).any(0)
+        seen = changed | touched
         values, moved = reference.astype(np.int32), np.zeros_like(seen)
-        values[:, seen], moved[seen] = hold(frame[:, seen], reference[:, seen], changing[seen])
-        touched = changing
+        values[:, seen], moved[seen] = hold(frame[:, seen], reference[:, seen])
+        touched = changed
         differences = (values - reference)[channels.order][:, moved]
         surroundings = MovedSurroundings(channels, reference, moved)
         seen = []
