@@ -46,7 +46,7 @@ class Prediction:
         """Pushes int32[n] values; surprises, which are those that differ from what was certain, come last."""
         surprises = np.flatnonzero(self.certain & (values != self.expected))
         _push_surprises(coder, surprises, values[surprises] - self.expected[surprises])
-        push_symbols(coder, values[self.order] - self.means[self.order], self.order_tables, tables)
+        push_symbols(coder, (values - self.means)[self.order], self.order_tables, tables)
 
     def pop(self, coder: Any, tables: Tables, largest: int) -> NDArray[np.int32]:
         """What ``push`` pushed.
