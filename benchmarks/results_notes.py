@@ -64,9 +64,9 @@ and squared error within the persons' boxes on frames 450 to 570 of the clip.
 lowest level costs too much; they are shown at the clip's size.
 
 What is counted: of the video codecs the bare packets, key frames included, without container or transport; of ours
-every record with its 23 bytes, the stream header, and 30.4 bytes a record for framing on the wire, as the edge sends by default. Both rates of
-frames are taken on the machine as it was, so they are rough; `icm-bench speed` times single frames. A BD-rate is
-the mean difference in bits at equal precision, in per cent; below zero ours takes fewer.""",
+every record with its 23 bytes, the stream header, and 30.4 bytes a record for framing on the wire, as the edge sends
+by default. Both rates of frames are taken on the machine as it was, so they are rough; `icm-bench speed` times single
+frames. A BD-rate is the mean difference in bits at equal precision, in per cent; below zero ours takes fewer.""",
     "exactness": """\
 Records of a camera's clip, I and P, at qualities that change within a chain, are decoded from their bytes alone, in
 each runtime with a chain of its own. A mismatch is a record that does not decode, decodes to latents, moved positions

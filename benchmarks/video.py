@@ -192,7 +192,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--framing",
         type=float,
         default=30.4,
-        help="bytes that a record costs on the wire beyond itself; icm-bench framing measures them (default: %(default)s)",
+        help="bytes a record costs on the wire beyond itself, as icm-bench framing says (default: %(default)s)",
     )
     parser.add_argument("--results", type=Path, default=RESULTS)
     return parser.parse_args(arguments)
