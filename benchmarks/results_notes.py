@@ -67,6 +67,9 @@ What is counted: of the video codecs the bare packets, key frames included, with
 every record with its 23 bytes, the stream header, and 30.4 bytes a record for framing on the wire, as the edge sends
 by default. Both rates of frames are taken on the machine as it was, so they are rough; `icm-bench speed` times single
 frames. A BD-rate is the mean difference in bits at equal precision, in per cent; below zero ours takes fewer.""",
+    "speed": """\
+`entropy_share_of_encode` is what entropy coding takes of coding a frame, `entropy_share_of_frame` of all that the edge
+does for it, reading it from a video stream included. I are frames coded alone, P those after the last one.""",
     "exactness": """\
 Records of a camera's clip, I and P, at qualities that change within a chain, are decoded from their bytes alone, in
 each runtime with a chain of its own. A mismatch is a record that does not decode, decodes to latents, moved positions

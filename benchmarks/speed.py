@@ -61,7 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         {"device": "cpu", "size": size, "part": "capture"} | percentiles(capture.spans["capture"])
     ]
     networks: list[dict[str, Any]] = []
-    shares: dict[str, float] = {}
+    of_encode, of_frame = dict[str, float](), dict[str, float]()
+    capturing = float(np.median(capture.spans["capture"]))
     for device, bundle in zip(("cpu", "cuda"), bundles, strict=False):
         fastest = peak(options.threads, device)
         for width, height in SIZES:
@@ -71,13 +72,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parts += [place | {"part": part} | percentiles(spans) for part, spans in timer.spans.items()]
             networks += [place | row for row in _networks(bundle, frames[0], options.quality, timer, fastest)]
             for kind in "IP":
-                entropy, whole = (np.median(timer.spans[f"{part} encode {kind}"]) for part in ("entropy", "whole"))
-                shares[f"{device} {width}x{height} {kind}"] = round(float(entropy / whole), 3)
+                entropy, whole = (
+                    float(np.median(timer.spans[f"{part} encode {kind}"])) for part in ("entropy", "whole")
+                )
+                case = f"{device} {width}x{height} {kind}"
+                of_encode[case] = round(entropy / whole, 3)
+                of_frame[case] = round(entropy / (capturing + whole), 3)
             if device == "cpu":
                 parts.append(place | {"part": "network, until persisted"} | _sent(options.bundle, bundle, coded))
     tiles = tile_rows(bundles[0], clip, options.quality)
     figures = {"bundle": bundles[0].name, "quality": options.quality, "frames": len(clip)}
-    figures |= {"entropy_share_of_encode": shares, "parts": parts, "networks": networks, "tiles": tiles}
+    figures |= {"entropy_share_of_encode": of_encode, "entropy_share_of_frame": of_frame}
+    figures |= {"parts": parts, "networks": networks, "tiles": tiles}
     for rows in (parts, networks, tiles):
         print_rows(rows)
         print()

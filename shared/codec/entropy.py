@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.codec.context import ContextModel, Expected, Surroundings
-from shared.codec.integer_network import MEAN_STEPS, SCALE_COUNT, IntegerNetwork
+from shared.codec.integer_network import MEAN_SHIFT, MEAN_STEPS, SCALE_COUNT, IntegerNetwork
 from shared.codec.latents import HYPER_MAX, LATENT_MAX, QUALITY_STEPS, Latents, hyper_size, latent_size
 from shared.codec.movement import pop_map, push_map
 from shared.codec.symbols import (
@@ -82,8 +82,8 @@ class EntropyModel:
     def predict(self, expected: Expected) -> Prediction:
         """Tables and coding order of latents of which so much is known."""
         means = expected.means.ravel()
-        tables = expected.indexes.ravel() * MEAN_STEPS + means % MEAN_STEPS
-        return Prediction(self.latent_tables, means // MEAN_STEPS, tables)
+        tables = (expected.indexes.ravel() << MEAN_SHIFT) + (means & (MEAN_STEPS - 1))
+        return Prediction(self.latent_tables, means >> MEAN_SHIFT, tables)
 
     def encode_snapped(self, latents: Latents) -> tuple[Latents, bytes]:
         """Sets the latents that the model calls certain to what it expects, which then cost nothing, and encodes.

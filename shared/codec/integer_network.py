@@ -16,7 +16,8 @@ from shared.codec.latents import LATENT_MAX
 from shared.codec.transforms import Transform
 
 ACTIVATION_MAX = 255
-MEAN_STEPS = 8
+MEAN_SHIFT = 3
+MEAN_STEPS = 1 << MEAN_SHIFT
 """Mean units per 1 of a latent."""
 SCALE_COUNT = 64
 NETWORK_INPUTS = ("known", "level")

@@ -21,7 +21,8 @@ class Neighbours:
     def __init__(self, channels: int, rows: int, columns: int) -> None:
         width = columns + 2
         self._values = np.zeros((channels, (rows + 2) * width), np.int8)
-        self._lengths = np.zeros(self._values.shape, np.uint8)
+        # A row for each position: nine rows are added up far faster than nine columns.
+        self._lengths = np.zeros(self._values.shape[::-1], np.uint8)
         self._inner = (np.arange(1, rows + 1)[:, None] * width + np.arange(1, columns + 1)).ravel()
         offsets = np.arange(-1, 2)
         self._offsets = (offsets[:, None] * width + offsets).reshape(9, 1)
@@ -44,7 +45,7 @@ class Neighbours:
     ) -> None:
         """As ``learn``, where nobody will ask for more than how loud they are."""
         lengths = _BIT_LENGTHS[np.minimum(np.abs(values), len(_BIT_LENGTHS) - 1)]
-        self._lengths[channels][:, self._inner[positions]] = lengths
+        self._lengths[self._inner[positions], channels] = lengths.T
 
     def around(self, channels: slice, positions: NDArray[np.int64]) -> NDArray[np.float32]:
         """The 3x3 neighbourhoods, clipped, channel by channel: [9 C, A]."""
@@ -60,6 +61,5 @@ class Neighbours:
     def loudness(self, channels: slice, positions: NDArray[np.int64]) -> NDArray[np.float32]:
         """The bit lengths of the magnitudes, each at most 7, summed over the 3x3 neighbourhoods: [C, A]."""
         places = self._offsets + self._inner[positions]
-        taken = self._lengths[channels].take(places.ravel(), axis=1)
-        sums: NDArray[np.float32] = taken.reshape(len(taken), *places.shape).sum(1, dtype=np.uint8).astype(np.float32)
-        return sums
+        sums: NDArray[np.uint8] = self._lengths[places, channels].sum(0, dtype=np.uint8)
+        return sums.T.astype(np.float32, order="C")

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.codec.integer_network import MEAN_STEPS, SCALE_COUNT, IntegerNetwork
+from shared.codec.integer_network import MEAN_SHIFT, MEAN_STEPS, SCALE_COUNT, IntegerNetwork
 from shared.codec.latents import LATENT_MAX, Latents
 from shared.codec.movement import CONTEXTS, Map, pop_map, push_map
 from shared.codec.neighbours import INPUT_MAX, Neighbours
@@ -118,8 +118,8 @@ class TemporalModel:
         """What the network of a group says about its channels at the moved positions, channel by channel."""
         means, indexes = self.networks[number](surroundings.seen(number)[None, :, None], level)
         flat = means.ravel()
-        tables = indexes.ravel().astype(np.int32) * MEAN_STEPS + flat % MEAN_STEPS
-        return Prediction(self.latent_tables, flat // MEAN_STEPS, tables)
+        whole, eighths = flat >> MEAN_SHIFT, flat & (MEAN_STEPS - 1)
+        return Prediction(self.latent_tables, whole, (indexes.ravel().astype(np.int32) << MEAN_SHIFT) + eighths)
 
 
 class ChannelGroups:
