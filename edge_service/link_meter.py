@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from shared.clock import Clock
 
-LONG_SECONDS, RECENT_SECONDS = 10.0, 3.0
+LONG_SECONDS, RECENT_SECONDS = 20.0, 3.0
 """What is carried is measured over the long time, as where one message ends and the next begins is blurred by packets
 that hold some of both; over the recent one if that shows that the link became slower."""
 SLOWER = 0.8

@@ -7,9 +7,9 @@ from shared.clock import Clock
 
 SHARE = 0.93
 """Part of what a busy link carries that new records may take. The rest is for framing, and keeps the queue short."""
-MOST_RISE = 0.06
+MOST_RISE = 0.05
 """By how much the rate grows in a second, at most, towards what the link was seen to carry."""
-MOST_GROWTH = 0.05
+MOST_GROWTH = 0.045
 """By how much it grows beyond that, to find out whether the link carries more by now."""
 SURE_SECONDS, TRUSTED_SECONDS = 5.0, 20.0
 """It does not grow so soon after the link was seen to carry less, so fast only this long after, and slower between."""

@@ -91,7 +91,7 @@ def test_all_comes_back_in_the_opposite_order() -> None:
     assert camera.rate.state.scale < 1
     camera.link = 70_000
     seen = []
-    for _ in range(120):
+    for _ in range(180):
         camera.run(1)
         seen.append(camera.rate.state)
     whole = next(index for index, state in enumerate(seen) if state.scale == 1)
