@@ -84,12 +84,12 @@ def test_resolution_gives_way_last() -> None:
 
 
 def test_all_comes_back_in_the_opposite_order() -> None:
-    camera = SimulatedCamera(60_000, link=70_000)
+    camera = SimulatedCamera(90_000, link=105_000)
     camera.run(30)
     camera.link = 5_000
     camera.run(60)
     assert camera.rate.state.scale < 1
-    camera.link = 70_000
+    camera.link = 105_000
     seen = []
     for _ in range(180):
         camera.run(1)
@@ -98,8 +98,8 @@ def test_all_comes_back_in_the_opposite_order() -> None:
     wanted = next(index for index, state in enumerate(seen) if state.quality == 3)
     assert all(state.quality == 0 for state in seen[:whole])
     assert whole < wanted
-    assert seen[-1].target == 60_000
-    assert camera.bits_per_second(camera.now - 30, camera.now) == pytest.approx(60_000, rel=0.1)
+    assert seen[-1].target == 90_000
+    assert camera.bits_per_second(camera.now - 30, camera.now) == pytest.approx(90_000, rel=0.1)
 
 
 def test_room_beyond_all_frames_goes_into_quality() -> None:
