@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection, Iterable
 from math import inf
 from typing import NamedTuple
 
@@ -76,20 +77,31 @@ class LinkMeter:
     @property
     def acknowledged_rate(self) -> float:
         """Bits a second that were acknowledged lately."""
-        self._forget(self._messages, RECENT_SECONDS)
-        return 8 * sum(message.size for message in self._messages) / RECENT_SECONDS
+        self._forget()
+        return _bits(self._recent(self._messages)) / RECENT_SECONDS
 
     def capacity(self) -> float | None:
         """Bits a second that the link carries; None while it is not busy enough to show it."""
-        self._forget(self._busy, LONG_SECONDS)
-        now = self._clock.monotonic()
-        recent = [message for message in self._busy if now - message.time <= RECENT_SECONDS]
-        if _busy_seconds(recent) >= LEAST_SLOW_SECONDS and _carried(recent) < SLOWER * _carried(self._busy):
+        self._forget()
+        recent = self._recent(self._busy)
+        if _seconds(recent) >= LEAST_SLOW_SECONDS and _carried(recent) < SLOWER * _carried(self._busy):
             self._busy = deque(recent)
-        if not recent or _busy_seconds(self._busy) < LEAST_BUSY_SECONDS:
+        if not recent or _seconds(self._busy) < LEAST_BUSY_SECONDS:
             return None
-        self._thought = _carried(self._busy)
+        self._thought = min(_carried(self._busy), self._carried_between())
         return self._thought
+
+    def _carried_between(self) -> float:
+        """What all messages took since the first that waited, the last one's acknowledgement being the end.
+
+        Those that waited alone would show too much: one whose predecessor was answered late seems to have waited, and
+        to have been carried fast.
+        """
+        start, end = self._busy[0].before, self._busy[-1].time
+        between = [message for message in self._messages if start < message.time <= end]
+        own_delay = self.own_delay
+        seconds = sum(max(0.0, min(message.spacing, message.took - own_delay)) for message in between)
+        return _bits(between) / seconds if seconds >= LEAST_BUSY_SECONDS else inf
 
     @property
     def own_delay(self) -> float:
@@ -111,15 +123,24 @@ class LinkMeter:
         at_no_size = max(0.0, took - seconds_per_byte * size)
         return min(at_no_size, *(message.took for message in free)) + _DRIFT * (self._clock.monotonic() - free[-1].time)
 
-    def _forget(self, messages: deque[_Message], seconds: float) -> None:
-        while messages and self._clock.monotonic() - messages[0].time > seconds:
-            messages.popleft()
+    def _recent(self, messages: Iterable[_Message]) -> list[_Message]:
+        now = self._clock.monotonic()
+        return [message for message in messages if now - message.time <= RECENT_SECONDS]
+
+    def _forget(self) -> None:
+        for messages in (self._messages, self._busy):
+            while messages and self._clock.monotonic() - messages[0].time > LONG_SECONDS:
+                messages.popleft()
 
 
-def _busy_seconds(messages: deque[_Message] | list[_Message]) -> float:
+def _bits(messages: Iterable[_Message]) -> int:
+    return 8 * sum(message.size for message in messages)
+
+
+def _seconds(messages: Iterable[_Message]) -> float:
     return sum(message.spacing for message in messages)
 
 
-def _carried(messages: deque[_Message] | list[_Message]) -> float:
-    """Bits a second."""
-    return 8 * sum(message.size for message in messages) / max(_busy_seconds(messages), 1e-6)
+def _carried(messages: Collection[_Message]) -> float:
+    """Bits a second of messages that waited."""
+    return _bits(messages) / max(_seconds(messages), 1e-6)

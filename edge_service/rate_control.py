@@ -45,7 +45,7 @@ three times its usual bits, but no more after a large one than after a small one
 MOST_UP = 1.0
 """The same where it is raised; by the least step only on a link that carries less than the target, as the record after
 it costs the more, the larger the change."""
-DWELL_DOWN, DWELL_UP, DWELL_LIMITED = 1.0, 2.0, 4.0
+DWELL_DOWN, DWELL_UP, DWELL_LIMITED = 1.0, 2.0, 6.0
 """Seconds from any decision to the next one that lowers or raises, or raises on a link that carries less than the
 target: there what a change costs is missing elsewhere."""
 RECENT_RECORDS, STEADY_RECORDS = 8, 30
