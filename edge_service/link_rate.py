@@ -5,7 +5,7 @@ from __future__ import annotations
 from edge_service.link_meter import RECENT_SECONDS, LinkMeter
 from shared.clock import Clock
 
-SHARE = 0.93
+SHARE = 0.88
 """Part of what a busy link carries that new records may take. The rest is for framing, and keeps the queue short."""
 MOST_RISE = 0.05
 """By how much the rate grows in a second, at most, towards what the link was seen to carry."""
