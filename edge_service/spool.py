@@ -225,7 +225,7 @@ class CameraSpool:
         alone, size = stands_alone(record), len(record) + len(stand_in or b"")
         with spool._writing(spool._durable) as connection:
             dropped = spool.room.make(connection, spool._bytes, size)
-            if not alone and sequence - 1 <= dropped.last.get(self.name, self.unusable):
+            if not alone and sequence - 1 <= max(self.unusable, dropped.last.get(self.name, 0)):
                 raise ReferenceMissingError(
                     f"record {sequence} of {self.name} leans on record {sequence - 1}, which is dropped"
                 )
