@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from shared.codec.bundle import (
     CONTEXT,
-    DECIDE_BITS,
+    DECODING,
+    ENCODING,
     GOLDEN,
     MANIFEST,
     TEMPORAL,
@@ -86,7 +87,7 @@ def export_bundle(
     tables = dict(np.load(made / quantise.TABLES)) | dict(np.load(moving / quantise.TABLES))
     np.savez_compressed(folder / "entropy.npz", **tables)
     export_encoder(codec, folder)
-    shipped = [*DECIDE_BITS, DECODER]
+    shipped = [*ENCODING, *DECODING, DECODER]
     if (finetuned := run / f"{finetune.NAME}.pt").exists():
         export_synthesis(codec.synthesis, folder / DECODER_BASE)
         shipped.append(DECODER_BASE)

@@ -99,9 +99,9 @@ class AnalysisTransform(nn.Module):
         super().__init__()
         wide, deep = config.encoder_wide, config.encoder_deep
         self.linear = nn.Conv2d(3, config.latents, STRIDE, STRIDE, bias=False)
-        self.into = nn.Conv2d(3 * 64, wide, 1)
+        self.into = nn.Conv2d(3, wide, 8, 8)
         self.block_wide = ResidualBlock(wide)
-        self.down = nn.Conv2d(wide * 4, deep, 1)
+        self.down = nn.Conv2d(wide, deep, 2, 2)
         self.block_deep = ResidualBlock(deep)
         self.out = nn.Conv2d(deep, config.latents, 1)
         with torch.no_grad():
@@ -113,9 +113,9 @@ class AnalysisTransform(nn.Module):
         centred = image - 0.5
         with torch.autocast(image.device.type, enabled=False):
             base = self.linear(centred)
-        x = F.relu(self.into(F.pixel_unshuffle(centred, 8) * 4))
+        x = F.relu(self.into(centred * 4))
         x = self.block_wide(x)
-        x = F.relu(self.down(F.pixel_unshuffle(x, 2)))
+        x = F.relu(self.down(x))
         x = self.block_deep(x)
         y: Tensor = 255 * (base + self.out(x).float())
         return y

@@ -36,8 +36,10 @@ TEMPORAL = tuple(f"temporal_{group}.onnx" for group in range(2))
 """The networks of the temporal model's groups of channels, in their order."""
 CONTEXT = tuple(f"context_{group}_{phase}.onnx" for group in range(4) for phase in range(PHASES))
 """The networks of the context model's steps, in their order."""
-DECIDE_BITS = ("encoder.onnx", "hyper_encoder.onnx", "hyper_decoder.onnx", *CONTEXT, *TEMPORAL, "entropy.npz")
-"""The files that the codec id is the digest of."""
+ENCODING = ("encoder.onnx", "hyper_encoder.onnx")
+"""What only an encoder needs: a better one leaves every record decodable."""
+DECODING = ("hyper_decoder.onnx", *CONTEXT, *TEMPORAL, "entropy.npz")
+"""What turns a record into its latents; the codec id is the digest of these files."""
 
 
 class BundleFile(BaseModel):
@@ -55,7 +57,7 @@ class Manifest(BaseModel):
     Attributes:
         format: version of the bundle's layout.
         name: of the bundle; its folder's name.
-        codec_id: hex digest of everything that decides the bits.
+        codec_id: hex digest of what turns records into latents.
         levels: how many quality levels there are.
         grain: standard deviation of the pictures' grain at each level, in grey levels; empty for none.
         files: every other file, by name.
@@ -76,8 +78,8 @@ class Manifest(BaseModel):
 
 
 def codec_id_of(files: dict[str, BundleFile]) -> str:
-    """Digest of the files that decide the bits, in hex."""
-    listing = "".join(f"{name} {files[name].sha256}\n" for name in DECIDE_BITS)
+    """Digest of the files that turn records into latents, in hex."""
+    listing = "".join(f"{name} {files[name].sha256}\n" for name in DECODING)
     return hashlib.sha256(listing.encode()).hexdigest()
 
 
@@ -86,7 +88,7 @@ class Bundle:
 
     Attributes:
         name: the bundle's name.
-        codec_id: 32 bytes that name everything that decides the bits.
+        codec_id: 32 bytes that name what turns records into latents.
         levels: how many quality levels there are, 0 the coarsest.
         entropy: the integer entropy model of frames coded alone; temporal: that of frames coded after another.
         octaves: int32[levels, M], logarithms of the gains for ``rescale``.
@@ -130,7 +132,7 @@ class Bundle:
         manifest = _read_manifest(folder)
         for name, file in manifest.files.items():
             _verify(folder / name, file)
-        if set(DECIDE_BITS) - set(manifest.files) or codec_id_of(manifest.files) != manifest.codec_id:
+        if {*ENCODING, *DECODING} - set(manifest.files) or codec_id_of(manifest.files) != manifest.codec_id:
             raise BundleError(f"{folder / MANIFEST} does not match its own codec id {manifest.codec_id}")
         bundle = Bundle.opened(folder, manifest, threads, device)
         bundle._check_golden()

@@ -105,14 +105,12 @@ class Surroundings:
         if means.size == 0:
             return Expected(means, indexes)
         known = slice(group.stop if step % PHASES else group.start)
-        seen = np.concatenate(
-            (
-                self._residuals.around(known, positions),
-                self._residuals.loudness(known, positions),
-                np.clip(nearest, -INPUT_MAX, INPUT_MAX).astype(np.float32),
-                indexes.astype(np.float32),
-            )
-        )
+        seen = np.empty((input_size(known.stop, len(means)), len(positions)), np.float32)
+        near, loud, expected, scales = np.split(seen, np.cumsum((9 * known.stop, known.stop, len(means))))
+        self._residuals.around(known, positions, near)
+        self._residuals.loudness(known, positions, loud)
+        np.clip(nearest, -INPUT_MAX, INPUT_MAX, out=expected)
+        scales[:] = indexes
         changes, offsets = self._model.networks[step](seen[None, :, None], self._level)
         limit = LATENT_MAX * MEAN_STEPS
         corrected = np.clip(indexes + offsets[0, :, 0].astype(np.int32) - NO_CHANGE, 0, SCALE_COUNT - 1)

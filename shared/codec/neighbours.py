@@ -15,12 +15,13 @@ _BIT_LENGTHS = np.array([value.bit_length() for value in range(1 << BIT_LENGTH_M
 class Neighbours:
     """Whole numbers at the positions of a picture, 0 where nothing is known yet and outside the picture.
 
-    Positions count row by row. What is returned has a column for each position asked for, in float32.
+    Positions count row by row. What is asked for is written to a part of what a network sees, float32 with a column
+    for each position: to gather it there at once takes a fraction of the time of putting parts together.
     """
 
     def __init__(self, channels: int, rows: int, columns: int) -> None:
         width = columns + 2
-        self._values = np.zeros((channels, (rows + 2) * width), np.int8)
+        self._values = np.zeros((channels, (rows + 2) * width), np.float32)
         # A row for each position: nine rows are added up far faster than nine columns.
         self._lengths = np.zeros(self._values.shape[::-1], np.uint8)
         self._inner = (np.arange(1, rows + 1)[:, None] * width + np.arange(1, columns + 1)).ravel()
@@ -47,19 +48,18 @@ class Neighbours:
         lengths = _BIT_LENGTHS[np.minimum(np.abs(values), len(_BIT_LENGTHS) - 1)]
         self._lengths[self._inner[positions], channels] = lengths.T
 
-    def around(self, channels: slice, positions: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The 3x3 neighbourhoods, clipped, channel by channel: [9 C, A]."""
-        places = self._offsets + self._inner[positions]
-        taken = self._values[channels].take(places.ravel(), axis=1)
-        around: NDArray[np.float32] = taken.reshape(9 * len(taken), len(positions)).astype(np.float32)
-        return around
+    def around(self, channels: slice, positions: NDArray[np.int64], out: NDArray[np.float32]) -> None:
+        """The 3x3 neighbourhoods, clipped, channel by channel: to float32[9 C, A]."""
+        places = (self._offsets + self._inner[positions]).ravel()
+        values = self._values[channels]
+        # No place lies outside; to say so spares NumPy a copy.
+        values.take(places, axis=1, out=out.reshape(len(values), len(places)), mode="clip")
 
-    def there(self, channels: slice, positions: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The values at the positions themselves, clipped: [C, A]."""
-        return self._values[channels].take(self._inner[positions], axis=1).astype(np.float32)
+    def there(self, channels: slice, positions: NDArray[np.int64], out: NDArray[np.float32]) -> None:
+        """The values at the positions themselves, clipped: to float32[C, A]."""
+        self._values[channels].take(self._inner[positions], axis=1, out=out, mode="clip")
 
-    def loudness(self, channels: slice, positions: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The bit lengths of the magnitudes, each at most 7, summed over the 3x3 neighbourhoods: [C, A]."""
+    def loudness(self, channels: slice, positions: NDArray[np.int64], out: NDArray[np.float32]) -> None:
+        """The bit lengths of the magnitudes, each at most 7, summed over the 3x3 neighbourhoods: to float32[C, A]."""
         places = self._offsets + self._inner[positions]
-        sums: NDArray[np.uint8] = self._lengths[places, channels].sum(0, dtype=np.uint8)
-        return sums.T.astype(np.float32, order="C")
+        out[:] = self._lengths[places, channels].sum(0, dtype=np.uint8).T

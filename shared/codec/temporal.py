@@ -154,21 +154,26 @@ class MovedSurroundings:
         before.measure(fine, near, around[fine])
         flags.keep(slice(1), self._positions, np.full((1, len(self._positions)), MOVED_INPUT, np.int32))
         self._differences = Neighbours(count, rows, columns)
-        there = np.clip(self.moved(reference)[channels.order[fine]], -INPUT_MAX, INPUT_MAX)
-        self._first = [
-            before.around(wide, self._positions),
-            there.astype(np.float32),
-            before.loudness(fine, self._positions),
-            flags.around(slice(1), self._positions),
-        ]
+        self._seen = np.empty((input_size(count, channels.wide, 0), len(self._positions)), np.float32)
+        sizes = 9 * channels.wide, count - channels.wide, count - channels.wide
+        near, there, loud, moving = np.split(self._seen, np.cumsum(sizes))
+        before.around(wide, self._positions, near)
+        np.clip(self.moved(reference)[channels.order[fine]], -INPUT_MAX, INPUT_MAX, out=there)
+        before.loudness(fine, self._positions, loud)
+        flags.around(slice(1), self._positions, moving)
 
     def seen(self, number: int) -> NDArray[np.float32]:
         """What the network of a group sees, a column for each moved position: [K, A]."""
-        known, positions = self._channels.slices[number].start, self._positions
-        wide, fine = slice(min(known, self._channels.wide)), slice(self._channels.wide, max(known, self._channels.wide))
-        learned = self._differences
-        parts = learned.around(wide, positions), learned.there(fine, positions), learned.loudness(fine, positions)
-        return np.concatenate((*self._first, *parts))
+        known, wide, positions = self._channels.slices[number].start, self._channels.wide, self._positions
+        seen = np.empty((input_size(len(self._channels.order), wide, known), len(positions)), np.float32)
+        coarse, fine = min(known, wide), slice(wide, max(known, wide))
+        sizes = len(self._seen), 9 * coarse, fine.stop - wide
+        first, near, there, loud = np.split(seen, np.cumsum(sizes))
+        first[:] = self._seen
+        self._differences.around(slice(coarse), positions, near)
+        self._differences.there(fine, positions, there)
+        self._differences.loudness(fine, positions, loud)
+        return seen
 
     def moved(self, latents: NDArray[np.int16]) -> NDArray[np.int16]:
         """Latents int16[M, h, w] at the moved positions, int16[M, A]."""

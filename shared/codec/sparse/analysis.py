@@ -31,23 +31,16 @@ class SparseAnalysis:
 
         # Both take pixels less 127.5 where the network takes them over 255, less 0.5; it multiplies its result by 255.
         self.linear = RowLayer(around(named("linear.weight")), None, threads, 1)
-        into = _unshuffled(named("into.weight"), _FINE) * np.float32(4 / 255)
+        into = around(named("into.weight")) * np.float32(4 / 255)
         self.into = RowLayer(into, named("into.bias"), threads, 1, relu=True)
         self.wide_first = layer("block_wide.first", 9, relu=True)
         self.wide_second = layer("block_wide.second", 9, added=True)
-        down = _unshuffled(named("down.weight"), 2)
-        self.down = RowLayer(down, named("down.bias"), threads, 4, relu=True)
+        self.down = layer("down", 4, relu=True)
         self.deep_first = layer("block_deep.first", 9, relu=True)
         self.deep_second = layer("block_deep.second", 9, added=True)
         self.out = layer("out", 1, added=True, scale=255)
         self.wide, self.deep = len(named("into.bias")), len(named("down.bias"))
         self.latents = len(named("out.bias"))
-
-
-def _unshuffled(weights: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
-    """Weights float32[N, C * factor**2, 1, 1] after a pixel unshuffle, as a matrix for pixels gathered row by row."""
-    out, width, _, _ = weights.shape
-    return around(weights.reshape(out, width // factor**2, factor, factor))
 
 
 class AnalysisState:

@@ -120,7 +120,7 @@ class Hello(_message.Message):
     epoch: _builtins.int
     """The edge's current epoch for this camera."""
     codec_id: _builtins.bytes
-    """Digest of everything that decides the bits: the cloud needs a bundle with the same one."""
+    """Digest of what turns records into latents: the cloud needs a bundle with the same one."""
     last_persisted: _builtins.int
     """The last sequence of this epoch that the edge saw acknowledged as persisted; 0 for none."""
     @_builtins.property
