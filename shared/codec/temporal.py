@@ -156,8 +156,8 @@ class MovedSurroundings:
         self._differences = Neighbours(count, rows, columns)
         self._seen = np.empty((input_size(count, channels.wide, 0), len(self._positions)), np.float32)
         sizes = 9 * channels.wide, count - channels.wide, count - channels.wide
-        near, there, loud, moving = np.split(self._seen, np.cumsum(sizes))
-        before.around(wide, self._positions, near)
+        neighbourhoods, there, loud, moving = np.split(self._seen, np.cumsum(sizes))
+        before.around(wide, self._positions, neighbourhoods)
         np.clip(self.moved(reference)[channels.order[fine]], -INPUT_MAX, INPUT_MAX, out=there)
         before.loudness(fine, self._positions, loud)
         flags.around(slice(1), self._positions, moving)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.codec.bundle import Bundle, BundleFile, codec_id_of
+from shared.codec.bundle import DECODING, Bundle, BundleFile, codec_id_of
 from shared.errors import BundleError
 
 
@@ -72,6 +72,13 @@ def test_a_codec_id_that_is_not_the_files_digest_is_refused(copy: Path) -> None:
     rewrite_manifest(copy, codec_id="0" * 64)
     with pytest.raises(BundleError, match="does not match its own codec id"):
         Bundle.load(copy)
+
+
+def test_the_codec_id_hangs_on_what_decodes_a_record_and_on_nothing_else(copy: Path) -> None:
+    files = Bundle.load(copy).manifest.files
+    for name in files:
+        changed = files | {name: BundleFile(sha256="0" * 64, bytes=1)}
+        assert (codec_id_of(changed) == codec_id_of(files)) == (name not in DECODING), name
 
 
 def test_golden_records_that_do_not_reproduce_refuse_the_bundle(copy: Path) -> None:
