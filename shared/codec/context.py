@@ -84,12 +84,15 @@ class Surroundings:
         expected: of all latents, by the hyper-latents, [M, rows * columns].
         level: the quality level whose biases hold.
         """
-        self._model, self._expected, self._level = model, expected, level
-        self._nearest = (expected.means + MEAN_STEPS // 2) // MEAN_STEPS
+        self._model, self._level = model, level
         # How far known latents lie from what was expected.
         self._residuals = Neighbours(len(expected.means), rows, columns)
         parity = np.add.outer(np.arange(rows), np.arange(columns)) % 2
         self._positions = [np.flatnonzero(parity == phase) for phase in range(PHASES)]
+        self._means, self._indexes, self._nearest = (
+            [array.take(positions, axis=1) for positions in self._positions]
+            for array in (expected.means, expected.indexes, (expected.means + MEAN_STEPS // 2) // MEAN_STEPS)
+        )
 
     def places(self, step: int) -> tuple[slice, NDArray[np.int64]]:
         """Rows and columns of the step's latents."""
@@ -98,13 +101,11 @@ class Surroundings:
     def expect(self, step: int) -> Expected:
         """What is known of the step's latents, [G, A], after all steps before it."""
         group, positions = self.places(step)
-        means, indexes, nearest = (
-            array[group].take(positions, axis=1)
-            for array in (self._expected.means, self._expected.indexes, self._nearest)
-        )
+        phase = step % PHASES
+        means, indexes, nearest = (array[phase][group] for array in (self._means, self._indexes, self._nearest))
         if means.size == 0:
             return Expected(means, indexes)
-        known = slice(group.stop if step % PHASES else group.start)
+        known = slice(group.stop if phase else group.start)
         seen = np.empty((input_size(known.stop, len(means)), len(positions)), np.float32)
         near, loud, expected, scales = np.split(seen, np.cumsum((9 * known.stop, known.stop, len(means))))
         self._residuals.around(known, positions, near)
@@ -119,5 +120,4 @@ class Surroundings:
     def learn(self, step: int, values: NDArray[np.int32]) -> None:
         """The step's latents are known, int32[G, A]."""
         group, positions = self.places(step)
-        nearest = self._nearest[group].take(positions, axis=1)
-        self._residuals.learn(group, positions, values - nearest)
+        self._residuals.learn(group, positions, values - self._nearest[step % PHASES][group])
