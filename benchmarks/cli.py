@@ -12,6 +12,7 @@ BENCHMARKS = {
     "rate-accuracy": "bits per pixel against detection on labelled photos",
     "video": "bitrate against detection on a still camera's clip",
     "visual": "what decoded pictures are to a person, and whether a checkerboard is in them",
+    "regions": "where a picture's bits go, and what knowing the objects would be worth",
     "sheet": "originals beside what JPEG, AVIF and our decoders make of them",
     "training-log": "how training went, from the logs of its stages",
     "exactness": "whether bits decode to the same latents whatever computes the integer networks",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 TITLES = {
     "rate_accuracy": "Bits against detection",
+    "regions": "Where the bits go",
     "visual": "What a person sees",
     "training_log": "How training went",
     "video": "A still camera against video codecs",
@@ -42,6 +43,13 @@ the levels.
 
 `plain MSE` and `Object-MSE` are what object-region learning is measured by: the same networks, from the same start, for
 5,000 steps of the one and 3,000 of the other, neither finetuned (`training/configs/object-or-plain.yaml`).""",
+    "regions": """\
+`objects` are the positions (16x16 pixels) that a labelled object reaches into, `beside` their neighbours, `elsewhere`
+all others. Shares are of the latents' bits; errors are those of finetuned decoders without grain.
+
+With `coarser_by` 1 or 2 only objects have the level, and everything else is coded that many levels coarser, told by the
+labels' masks, which no encoder has. So it is a bound, not a codec: what an encoder that told objects from their
+surroundings could save at the same mAP, with the bits for the map left out.""",
     "visual": """\
 `psnr` is the mean over pictures; of objects (COCO's polygons) and of what is around them PSNR is taken over all
 their pixels. `perceptual` is the LPIPS distance in a shift-tolerant AlexNet, 0 for equal pictures. Finetuning has a
