@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from shared.codec.bundle import MANIFEST
 from training.model import TrainableCodec
 from training.networks import NetworkConfig
 from training.shipped import codec_of_bundle
@@ -44,6 +45,6 @@ def finished(checkpoint: Path, steps: int) -> bool:
 
 
 def digest(checkpoint: Path) -> str:
-    """Hex SHA-256 of the file, by which later stages know what they were made from."""
-    with checkpoint.open("rb") as file:
+    """Hex SHA-256 by which later stages know what they were made from: of the file, or of a bundle's manifest."""
+    with (checkpoint / MANIFEST if checkpoint.is_dir() else checkpoint).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -84,6 +84,16 @@ def test_the_decoder_before_finetuning_ships_beside_the_finetuned_one(whole: Pat
     assert "decoder_base.onnx" in bundle.manifest.files
 
 
+@pytest.mark.parametrize("stage", ["base", "object"])
+def test_training_goes_on_from_a_bundle(whole: Path, tmp_path: Path, stage: str) -> None:
+    borrow(whole, tmp_path, "photos.u8", "photos.json", "photos.masks")
+    arguments = ["--folder", str(tmp_path), "--config", str(SMOKE), "--start", str(whole / "bundle")]
+    assert main([stage, *arguments]) == 0
+    _, provenance = load_codec(tmp_path / f"{stage}.pt")
+    assert [earlier["stage"] for earlier in provenance["history"]] == ["base", "object"]
+    assert provenance["history"][-1]["bundle"] == "bundle"
+
+
 def test_export_before_quantising_says_what_to_run(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
