@@ -82,6 +82,7 @@ def test_finetuning_changes_the_decoder_and_no_bit_of_any_record(whole: Path, tm
 def test_the_decoder_before_finetuning_ships_beside_the_finetuned_one(whole: Path) -> None:
     bundle = Bundle.load(whole / "bundle")
     assert "decoder_base.onnx" in bundle.manifest.files
+    assert "decoder_base.onnx" not in (*ENCODING, *DECODING)
 
 
 @pytest.mark.parametrize("stage", ["base", "object"])
