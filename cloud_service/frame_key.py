@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from icm.v1.frame_pb2 import FrameRef
 
+from shared.codec.record import MAX_SEQUENCE
 from shared.errors import NotFoundError
 
 _EPOCH_BITS = 63
@@ -27,4 +28,6 @@ class FrameKey(NamedTuple):
         """Raises NotFoundError: no frame can be called that."""
         if frame.epoch.bit_length() > _EPOCH_BITS:
             raise NotFoundError(f"there is no epoch {frame.epoch}")
+        if frame.sequence > MAX_SEQUENCE:
+            raise NotFoundError(f"there is no sequence {frame.sequence}; the highest is {MAX_SEQUENCE}")
         return FrameKey(frame.camera, frame.epoch, frame.sequence)

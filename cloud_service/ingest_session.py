@@ -211,7 +211,7 @@ class Session:
                     raise RecordError(str(header))
                 record = self._parse(packed, header)
             except RecordError as error:
-                self._reject(self._sequence_of(packed), len(packed), error)
+                self._reject(self._sequence_of(packed, error), len(packed), error)
                 continue
             self._last_sequence = record.sequence
             self._in_flight.add(record.sequence)
@@ -264,9 +264,11 @@ class Session:
     def _holds(self, sequence: int) -> bool:
         return self._desk.store.holds(self.camera, self.epoch, sequence)
 
-    def _sequence_of(self, packed: bytes) -> int:
-        """The sequence that a damaged record claims if it can be true, else the next one."""
+    def _sequence_of(self, packed: bytes, error: RecordError) -> int:
+        """The sequence that a record claims; if it is damaged, only if that can be true, else the next one."""
         claimed = int.from_bytes(packed[:4], "little")
+        if isinstance(error, ReferenceMissingError):
+            return claimed
         following = self._last_sequence + 1
         return claimed if following <= claimed <= self._last_sequence + self._credit.most_records else following
 

@@ -164,4 +164,4 @@ class EncodingStage:
         self._metrics.encoded_bytes.labels(spool.name, coded.kind.name).inc(len(record))
         self._rate.coded(len(record))
         self._announce()
-        return Spooled(spool.epoch, sequence, len(record))
+        return Spooled(spool.epoch, sequence, len(record), width, height)

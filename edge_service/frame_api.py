@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 import numpy as np
@@ -24,7 +24,7 @@ from edge_service.tokens import Tokens
 from edge_service.uplink import Uplink
 from shared.clock import Clock
 from shared.codec.record import LATEST_US
-from shared.errors import ConfigError, IcmError, ImageError, NotFoundError, UplinkError
+from shared.errors import ConfigError, IcmError, ImageError, NotFoundError, SpoolError, UplinkError
 from shared.rpc.status import abort, code_of
 
 ANSWERS_AHEAD = 4
@@ -40,6 +40,20 @@ class SubmittedCamera:
 
     source: SubmittedSource
     uplink: Uplink
+
+
+class _Coded(NamedTuple):
+    """A picture that is in the spool.
+
+    Attributes:
+        answer: what its client is told; it lacks the detections.
+        across, down: how many of the client's pixels a pixel of the coded picture spans; rate control may have made it
+            smaller.
+    """
+
+    answer: camera_pb2.SubmitFrameResponse
+    across: float
+    down: float
 
 
 class FrameApi(camera_pb2_grpc.CameraServiceServicer):
@@ -131,22 +145,22 @@ class FrameApi(camera_pb2_grpc.CameraServiceServicer):
         if self._tokens is not None:
             self._tokens.check(context.invocation_metadata() or (), camera)
 
-    async def _code_or_error(self, request: camera_pb2.SubmitFrameRequest) -> camera_pb2.SubmitFrameResponse | IcmError:
+    async def _code_or_error(self, request: camera_pb2.SubmitFrameRequest) -> _Coded | IcmError:
         try:
             return await self._code(request)
         except IcmError as error:
             return error
 
     async def _stream_answer(
-        self, request: camera_pb2.SubmitFrameRequest, coded: camera_pb2.SubmitFrameResponse | IcmError
+        self, request: camera_pb2.SubmitFrameRequest, coded: _Coded | IcmError
     ) -> camera_pb2.SubmitFramesResponse:
         if isinstance(coded, IcmError):
             error = camera_pb2.SubmitError(code=code_of(coded).value[0], message=str(coded))
             return camera_pb2.SubmitFramesResponse(error=error)
         return camera_pb2.SubmitFramesResponse(submitted=await self._with_detections(request, coded))
 
-    async def _code(self, request: camera_pb2.SubmitFrameRequest) -> camera_pb2.SubmitFrameResponse:
-        """Checks a picture and brings it into the spool; the answer lacks the detections only."""
+    async def _code(self, request: camera_pb2.SubmitFrameRequest) -> _Coded:
+        """Checks a picture and brings it into the spool."""
         camera = self._cameras.get(request.camera)
         if camera is None:
             known = ", ".join(sorted(self._cameras)) or "none"
@@ -160,9 +174,7 @@ class FrameApi(camera_pb2_grpc.CameraServiceServicer):
             self._metrics.frames.labels(request.camera, "refused").inc()
             raise
 
-    async def _spool(
-        self, request: camera_pb2.SubmitFrameRequest, source: SubmittedSource
-    ) -> camera_pb2.SubmitFrameResponse:
+    async def _spool(self, request: camera_pb2.SubmitFrameRequest, source: SubmittedSource) -> _Coded:
         quality = self._quality(request)
         capture_us = self._capture_us(request.frame)
         _check_wait(request)
@@ -171,16 +183,19 @@ class FrameApi(camera_pb2_grpc.CameraServiceServicer):
             result: Future[Spooled] = Future()
             source.submit(Frame(image, capture_us, quality, result))
             spooled = await asyncio.wrap_future(result)
-        return camera_pb2.SubmitFrameResponse(
+        height, width = image.shape[:2]
+        answer = camera_pb2.SubmitFrameResponse(
             frame=frame_pb2.FrameRef(camera=request.camera, epoch=spooled.epoch, sequence=spooled.sequence),
             bytes=spooled.bytes,
-            bits_per_pixel=8 * spooled.bytes / (image.shape[0] * image.shape[1]),
+            bits_per_pixel=8 * spooled.bytes / (height * width),
         )
+        return _Coded(answer, width / spooled.width, height / spooled.height)
 
     async def _with_detections(
-        self, request: camera_pb2.SubmitFrameRequest, answer: camera_pb2.SubmitFrameResponse
+        self, request: camera_pb2.SubmitFrameRequest, coded: _Coded
     ) -> camera_pb2.SubmitFrameResponse:
-        """Adds what the cloud found, if asked and in time."""
+        """The answer with what the cloud found, if asked and in time, in pixels of the client's picture."""
+        answer = coded.answer
         if request.HasField("wait_for_detections"):
             wait = _seconds(request.wait_for_detections)
             until = asyncio.get_running_loop().time() + wait
@@ -192,7 +207,10 @@ class FrameApi(camera_pb2_grpc.CameraServiceServicer):
                         timeout=until - asyncio.get_running_loop().time(),
                     )
                 answer.detections.CopyFrom(found.detections)
-            except (TimeoutError, UplinkError, grpc.aio.AioRpcError):
+                for box in answer.detections.detections:
+                    box.left, box.right = box.left * coded.across, box.right * coded.across
+                    box.top, box.bottom = box.top * coded.down, box.bottom * coded.down
+            except (TimeoutError, UplinkError, SpoolError, grpc.aio.AioRpcError):
                 # The picture is safe in the spool; that is what the answer is about.
                 pass
         return answer

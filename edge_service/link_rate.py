@@ -16,6 +16,8 @@ SURE_SECONDS, TRUSTED_SECONDS = 5.0, 20.0
 USED = 0.75
 """Part of the rate that must be in use for it to grow like that: what nobody sends shows nothing of the link."""
 UNUSED_GROWTH = 0.01
+MOST_ELAPSED_SECONDS = 60.0
+"""For so long at most the rate has grown when a camera that gave no frames gives one again."""
 USUAL_WAIT_SECONDS = 0.5
 """How long records wait, beside the link's own delay and the sender's, where nothing is wrong."""
 DRAIN_SECONDS = 5.0
@@ -63,7 +65,7 @@ class LinkRate:
             held_back: seconds that the sender itself holds records back to send several at once.
         """
         now = self._clock.monotonic()
-        elapsed, self._updated = now - self._updated, now
+        elapsed, self._updated = min(now - self._updated, MOST_ELAPSED_SECONDS), now
         if self._meter.silent_seconds > 2 * RECENT_SECONDS:
             self.bits_per_second = self.lasting
             return

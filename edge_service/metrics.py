@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
@@ -10,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from edge_service.rate_control import DECISIONS, Decision, RateState
 from shared.codec.record import Kind
+from shared.errors import SpoolError
 from shared.telemetry import STAGE_BUCKETS
 
 OUTCOMES = ("spooled", "thinned", "dropped", "refused")
@@ -101,7 +103,7 @@ class EdgeMetrics:
 
     def add_camera(self, camera: str, last_detection_us: Callable[[], int]) -> None:
         """Shows a camera's series from the start, at zero: a counter that appears with its first drop has no rate."""
-        self._last_detection.labels(camera).set_function(lambda: last_detection_us() / 1e6)
+        self._last_detection.labels(camera).set_function(_unless_spool_fails(lambda: last_detection_us() / 1e6))
         for outcome in OUTCOMES:
             self.frames.labels(camera, outcome)
         for kind in Kind:
@@ -125,7 +127,7 @@ class EdgeMetrics:
     def watch_spool(self, size: Callable[[], float], oldest_seconds: Callable[[], float]) -> None:
         """Asks for the spool's state whenever metrics are read."""
         self._spool_bytes.set_function(size)
-        self._spool_oldest.set_function(oldest_seconds)
+        self._spool_oldest.set_function(_unless_spool_fails(oldest_seconds))
 
     def count_drop(self, camera: str, reason: str) -> None:
         """A frame is lost before it was spooled."""
@@ -135,6 +137,18 @@ class EdgeMetrics:
     def count_lost(self, camera: str, reason: str, count: int) -> None:
         """Records are lost after they were spooled."""
         self.dropped.labels(camera, reason).inc(count)
+
+
+def _unless_spool_fails(value: Callable[[], float]) -> Callable[[], float]:
+    """The value, or NaN where the spool cannot be read: the other metrics are needed then more than ever."""
+
+    def read() -> float:
+        try:
+            return value()
+        except SpoolError:
+            return math.nan
+
+    return read
 
 
 def _value(state: Callable[[], RateState], value: Callable[[RateState], float]) -> float:

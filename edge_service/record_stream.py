@@ -85,7 +85,7 @@ class RecordStream:
         self._more = False
         self._credit = 0
         self._credit_bytes = 0
-        self._last_sent = 0
+        self._last_sent = self._last_rejected = 0
         self._in_flight: dict[int, _InFlight] = {}
         self._clock_told = -math.inf
 
@@ -155,6 +155,10 @@ class RecordStream:
             if ack.state not in (ingest_pb2.ACK_STATE_PERSISTED, ingest_pb2.ACK_STATE_REJECTED):
                 continue
             done = sorted(s for s in self._in_flight if ack.first_sequence <= s <= ack.last_sequence)
+            if ack.state == ingest_pb2.ACK_STATE_REJECTED and ack.last_sequence > self._last_rejected:
+                self._last_rejected = ack.last_sequence
+                # Where the cloud could not read which one it was, it named the one after the last that it could read.
+                done = done or sorted(s for s in self._in_flight if s > ack.last_sequence)[:1]
             if not done:
                 continue
             self._tell(done)

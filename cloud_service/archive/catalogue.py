@@ -38,9 +38,9 @@ class VideoCatalogue:
                 session.merge(VideoSegmentRow(**asdict(video)))
             set_archived(session, camera, number + 1)
 
-    def list(self, camera: str, from_us: int | None, to_us: int | None) -> list[VideoSegment]:
-        """A camera's videos that end at or after ``from_us`` and start before ``to_us``, oldest first."""
-        query = select(VideoSegmentRow).filter_by(camera=camera).order_by(VideoSegmentRow.start_us)
+    def list(self, camera: str, from_us: int | None, to_us: int | None, most: int | None = None) -> list[VideoSegment]:
+        """A camera's videos that end at or after ``from_us`` and start before ``to_us``, the ``most`` oldest first."""
+        query = select(VideoSegmentRow).filter_by(camera=camera).order_by(VideoSegmentRow.start_us).limit(most)
         if from_us is not None:
             query = query.where(VideoSegmentRow.start_us + VideoSegmentRow.duration_us >= from_us)
         if to_us is not None:

@@ -19,11 +19,14 @@ class Spooled:
     Attributes:
         epoch, sequence: the frame's name together with its camera's; see ``FrameRef``.
         bytes: size of the whole record.
+        width, height: of the picture as it was coded, which rate control may have made smaller.
     """
 
     epoch: int
     sequence: int
     bytes: int
+    width: int
+    height: int
 
 
 @dataclass(frozen=True, eq=False)

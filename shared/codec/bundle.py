@@ -175,8 +175,13 @@ class Bundle:
 
         Raises:
             ReferenceMissingError: a P record came without a reference of its size.
-            RecordError: the payload is not what its digest promises.
+            RecordError: there is no such quality, or the payload is not what its digest promises.
         """
+        if record.quality > (self.levels - 1) * QUALITY_STEPS:
+            raise RecordError(
+                f"record {record.sequence} has quality {record.quality}/16, but this codec's best level is"
+                f" {self.levels - 1}"
+            )
         if record.kind is Kind.I:
             latents = self.entropy.decode(record.payload, record.quality, width, height)
         elif reference is None or (reference.width, reference.height) != (width, height):

@@ -122,13 +122,11 @@ class EntropyModel:
         return replace(latents, values=self._in_channels(coded, shape)), payload_of(coder)
 
     def decode(self, payload: bytes, quality: int, width: int, height: int) -> Latents:
-        """The latents of an I record's payload.
+        """The latents of an I record's payload, at a quality that the codec has.
 
         Raises:
             RecordError: the payload does not decode to latents of a picture of this size.
         """
-        if quality > (self.levels - 1) * QUALITY_STEPS:
-            raise RecordError(f"the record has quality {quality}/16; this codec's best level is {self.levels - 1}")
         coder = coder_of(payload)
         rows, columns = latent_size(width, height)
         hyper_shape = (self.hyper_channels, *hyper_size(width, height))

@@ -17,6 +17,7 @@ from icm.v1 import archive_pb2 as pb
 from icm.v1.frame_pb2 import FrameDetections, FrameRef
 from PIL import Image
 
+from cloud_service import archive_api
 from shared.codec.bundle import Bundle
 from shared.codec.codec import CodedFrame, Decoder
 from shared.rpc.status import reason_of
@@ -168,7 +169,7 @@ async def test_a_watcher_sees_its_cameras_detections_as_they_are_made(
 
 
 async def test_segments_are_listed_and_their_files_play(
-    tmp_path: Path, loaded: Bundle, coded: list[CodedFrame]
+    tmp_path: Path, loaded: Bundle, coded: list[CodedFrame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running_cloud(tmp_path, loaded, BrightnessDetector()) as cloud:
         await cloud.deliver(coded_header(loaded), coded_records(coded, 60))
@@ -180,6 +181,13 @@ async def test_segments_are_listed_and_their_files_play(
                 camera="gate", to=stamp(START_US + 2_000_000), **{"from": stamp(START_US + 1_500_000)}
             )
         )
+        monkeypatch.setattr(archive_api, "MOST_SEGMENTS", 4)
+        begun = await cloud.archive.ListSegments(pb.ListSegmentsRequest(camera="gate"))
+        last = begun.segments[-1]
+        end = stamp(last.start.ToMicroseconds() + last.duration.ToMicroseconds())
+        rest = await cloud.archive.ListSegments(pb.ListSegmentsRequest(camera="gate", **{"from": end}))
+    assert (begun.more, rest.more) == (True, False)
+    assert [*begun.segments, *(one for one in rest.segments if one not in begun.segments)] == list(listed)
     assert [segment.frames for segment in listed] == [10] * 6
     assert listed[1].start == stamp(START_US + 1_000_000)
     assert listed[1].duration.ToMicroseconds() == pytest.approx(1_000_000, abs=100)
@@ -190,10 +198,13 @@ async def test_segments_are_listed_and_their_files_play(
 
 
 @pytest.mark.parametrize("call", ["GetFrame", "GetDetections"])
-async def test_an_epoch_beyond_every_number_the_database_has_is_not_found(cloud: RunningCloud, call: str) -> None:
+@pytest.mark.parametrize(("epoch", "sequence"), [(2**64 - 1, 1), (1, 2**64 - 1), (1, 2**32)])
+async def test_a_number_beyond_every_one_there_can_be_is_not_found(
+    cloud: RunningCloud, call: str, epoch: int, sequence: int
+) -> None:
     request = {"GetFrame": pb.GetFrameRequest, "GetDetections": pb.GetDetectionsRequest}[call]
     with pytest.raises(grpc.aio.AioRpcError) as missing:
-        await getattr(cloud.archive, call)(request(frame=FrameRef(camera="gate", epoch=2**64 - 1, sequence=1)))
+        await getattr(cloud.archive, call)(request(frame=FrameRef(camera="gate", epoch=epoch, sequence=sequence)))
     assert (missing.value.code(), reason_of(missing.value)) == (grpc.StatusCode.NOT_FOUND, "NOT_FOUND")
 
 

@@ -158,6 +158,17 @@ async def test_a_record_whose_reference_is_not_here_is_rejected_until_it_is(clou
     assert (await uplink.until(3)).state == ACK_STATE_PERSISTED
 
 
+async def test_a_record_that_lacks_its_reference_is_rejected_by_its_own_number_after_any_gap(
+    cloud: Cloud, of: StreamHeader
+) -> None:
+    uplink = cloud.uplink()
+    await uplink.hello(of)
+    await uplink.send(of, [record(1), Record(70_000, START_US, Kind.P, 2, 48, 1, b"")], of)
+    assert (await uplink.until(70_000)).reason == REJECT_REASON_REFERENCE_MISSING
+    await uplink.send(None, [record(70_001)], of)
+    assert (await uplink.until(70_001)).state == ACK_STATE_PERSISTED
+
+
 async def test_another_edge_is_refused_while_a_cameras_stream_lives_and_both_are_named(
     cloud: Cloud, of: StreamHeader, loaded: Bundle
 ) -> None:

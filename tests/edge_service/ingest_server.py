@@ -28,6 +28,7 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
         credit, credit_bytes: what Welcome promises.
         refuses: a codec id that is answered with FAILED_PRECONDITION.
         rejects: sequences that are rejected as damaged.
+        misnames: rejected sequences that the rejection calls by another number.
         breaks_after: ends a stream with UNAVAILABLE after so many records, without acknowledging the last batch.
         busy_seconds: the first streams are turned away as from a busy cloud, each for so long.
         withholds: sequences that are kept but never acknowledged.
@@ -47,6 +48,7 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
     credit_bytes: int = 1 << 20
     refuses: bytes = b""
     rejects: frozenset[int] = frozenset()
+    misnames: dict[int, int] = field(default_factory=dict)
     breaks_after: int | None = None
     busy_seconds: tuple[float, ...] = ()
     withholds: frozenset[int] = frozenset()
@@ -138,8 +140,9 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
                     continue
                 rejected = record.sequence in self.rejects | orphans
                 state = ingest_pb2.ACK_STATE_REJECTED if rejected else ingest_pb2.ACK_STATE_PERSISTED
+                name = self.misnames.get(record.sequence, record.sequence)
                 for _ in range(1 + self.acknowledges_twice):
-                    yield _ack(state, record.sequence, record.sequence, record.sequence in orphans)
+                    yield _ack(state, name, name, record.sequence in orphans)
                 in_flight -= 1
                 bytes_in_flight -= len(packed)
                 self.last_acknowledged = record.sequence

@@ -110,7 +110,7 @@ def test_a_frame_that_cannot_be_coded_is_dropped_and_counted(spool: Spool, start
 def test_a_submitter_hears_what_became_of_its_frame(spool: Spool, start) -> None:
     good, bad = Future[Spooled](), Future[Spooled]()
     start(spool, [frame(result=good), frame(height=13, result=bad)])[0].join()
-    assert good.result() == Spooled(spool.camera("gate").epoch, 1, RECORD_OVERHEAD + 3)
+    assert good.result() == Spooled(spool.camera("gate").epoch, 1, RECORD_OVERHEAD + 3, 8, 6)
     with pytest.raises(ImageError, match="13 rows"):
         bad.result()
 

@@ -4,7 +4,7 @@ import asyncio
 import struct
 import threading
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from PIL import Image
 
 from edge_service.camera import Camera
 from edge_service.frame_api import ANSWERS_AHEAD, FrameApi, SubmittedCamera
+from edge_service.rate_control import Aim, Choice, RateControl
 from edge_service.settings import CameraSettings, SubmittedSourceSettings
 from edge_service.sources import SubmittedSource
 from edge_service.sources.submitted import MOST_WAITING
@@ -28,6 +29,7 @@ from edge_service.tokens import Tokens
 from edge_service.uplink import Uplink
 from shared.clock import ManualClock
 from shared.codec.record import RECORD_OVERHEAD, Record, StreamHeader
+from shared.errors import SpoolError
 from shared.rpc.channels import open_channel
 from shared.rpc.servers import Server
 from shared.rpc.status import reason_of
@@ -63,7 +65,12 @@ async def edge(spool: Spool, metrics, problems, clock: ManualClock) -> AsyncIter
 
 @asynccontextmanager
 async def edge_on(
-    spool: Spool, metrics, problems, clock: ManualClock, tokens: Tokens | None = None
+    spool: Spool,
+    metrics,
+    problems,
+    clock: ManualClock,
+    tokens: Tokens | None = None,
+    rate_of: Callable[[CameraSpool], RateControl] = fixed_quality,
 ) -> AsyncIterator[Edge]:
     ingest, encoder, door = Ingest(), PlainEncoder(), spool.camera("door")
     ingest.acknowledges.clear()
@@ -73,7 +80,7 @@ async def edge_on(
         sending = asyncio.create_task(uplink.run())
         source = SubmittedSource()
         settings = CameraSettings(name="door", source=SubmittedSourceSettings(kind="submitted"))
-        rate = fixed_quality(door)
+        rate = rate_of(door)
         camera = Camera(settings, source, plain_codec(encoder), door, rate, metrics, problems, uplink.announce)
         threads = ThreadPoolExecutor(2)
         running = asyncio.create_task(camera.run(threads))
@@ -231,6 +238,39 @@ async def test_waits_for_the_detections_of_a_persisted_frame(edge: Edge) -> None
     answer = await edge.stub.SubmitFrame(request)
     assert answer.detections.frame == answer.frame
     assert [d.class_name for d in answer.detections.detections] == ["person"]
+
+
+async def test_detections_are_in_pixels_of_the_picture_that_was_submitted(
+    spool: Spool, metrics, problems, clock: ManualClock
+) -> None:
+    class Shrinking(RateControl):
+        def next(self, owed: bool) -> Choice:
+            return Choice(3.0, 0.5)
+
+    def shrinking(door: CameraSpool) -> RateControl:
+        return Shrinking("door", Aim(3.0), 7.0, lambda: door.waiting_bytes, 0.0, clock)
+
+    async with edge_on(spool, metrics, problems, clock, rate_of=shrinking) as edge:
+        edge.ingest.acknowledges.set()
+        # 16 pixels across become 8, 9 pixels down become 4.
+        request = Submit(camera="door", frame=Frame(raw=raw(16, 9)), wait_for_detections=Duration(seconds=20))
+        answer = await edge.stub.SubmitFrame(request)
+    (box,) = answer.detections.detections
+    assert (box.left, box.top, box.right, box.bottom) == (1 * 2, 2 * 2.25, 3 * 2, 4 * 2.25)
+    assert answer.bits_per_pixel == pytest.approx(8 * answer.bytes / (16 * 9))
+
+
+async def test_a_spool_that_fails_once_the_picture_is_in_it_costs_the_detections_only(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(sequence: int) -> bool:
+        raise SpoolError("the disk is gone")
+
+    monkeypatch.setattr(edge.spool, "holds", failing)
+    request = Submit(camera="door", frame=Frame(raw=raw(4, 4)), wait_for_detections=Duration(seconds=20))
+    answer = await edge.stub.SubmitFrame(request)
+    assert answer.frame.sequence == 1
+    assert not answer.HasField("detections")
 
 
 async def test_answers_without_detections_when_they_do_not_come_in_time(edge: Edge) -> None:

@@ -98,3 +98,13 @@ def test_a_link_that_carries_next_to_nothing_leaves_a_little() -> None:
     sender.link = 500
     sender.run(120)
     assert sender.rate.lasting == LEAST_BITS_PER_SECOND
+
+
+def test_a_camera_that_gave_no_frames_for_a_day_goes_on_at_a_rate_within_its_target() -> None:
+    sender = Sender(30_000)
+    sender.run(30)
+    before = sender.rate.lasting
+    sender.clock.advance(86_400)
+    sender.rate.acknowledged(100, sender.clock.monotonic())
+    sender.rate.update(0, 0.0)
+    assert before <= sender.rate.bits_per_second <= TARGET

@@ -201,6 +201,19 @@ async def test_a_rejected_record_is_counted_with_its_reason_and_not_sent_again(g
     assert sum(ingest.batches) == 5
 
 
+@pytest.mark.parametrize("twice", [False, True])
+async def test_a_rejection_by_a_number_that_nothing_in_flight_has_is_of_the_next_that_is(
+    gate, sending, sample, twice: bool
+) -> None:
+    """The cloud names the one after the last that it could read, which after a gap is none that was sent."""
+    spool_records(gate, 6)
+    ingest = Ingest(rejects=frozenset({3, 5}), misnames={3: 2}, acknowledges_twice=twice)
+    async with serving(ingest) as port, sending(gate, port) as uplink:
+        await uplink.drained()
+    assert [record.sequence for record in ingest.of("gate")] == [1, 2, 4, 6]
+    assert sample("icm_edge_dropped_total", camera="gate", reason="rejected_damaged") == 2
+
+
 async def test_many_rejections_fill_no_log(gate, sending, caplog, clock) -> None:
     spool_records(gate, 8)
     ingest = Ingest(rejects=frozenset(range(2, 9)))

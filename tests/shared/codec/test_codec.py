@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from shared.codec.bundle import Bundle
 from shared.codec.codec import Decoder, Encoder, recode_alone
-from shared.codec.record import Kind
+from shared.codec.record import Kind, Record
 from shared.errors import ConfigError, ImageError, RecordError, ReferenceMissingError
 
 
@@ -64,6 +64,23 @@ def test_a_record_whose_latents_are_not_the_promised_ones_is_refused(codec: Bund
     record = Encoder(codec).encode(scene, 3).record(4, 0)
     with pytest.raises(RecordError, match="record 4 decodes to latents with digest"):
         Decoder(codec).latents(replace(record, digest=record.digest ^ 1), 150, 100)
+
+
+@pytest.mark.parametrize("quality", [113, 128, 255])
+@pytest.mark.parametrize("kind", list(Kind))
+def test_a_quality_above_the_best_level_is_refused_though_all_else_fits(
+    codec: Bundle, scene: NDArray[np.uint8], kind: Kind, quality: int
+) -> None:
+    encoder, decoder = Encoder(codec), Decoder(codec)
+    held = decoder.latents(encoder.encode(scene, 7).record(1, 0), 150, 100)
+    forged = replace(held, moved=np.zeros_like(held.moved), quality=quality)
+    if kind is Kind.I:
+        payload = codec.entropy.encode(forged)
+    else:
+        payload = codec.temporal.encode(forged, held.values, held.moved, codec.entropy.level(quality))
+    record = Record(2, 0, kind, int(kind is Kind.P), quality, forged.digest(), payload)
+    with pytest.raises(RecordError, match="best level is 7"):
+        decoder.decode(record, 150, 100)
 
 
 def moving_square(scene: NDArray[np.uint8], steps: int) -> list[NDArray[np.uint8]]:

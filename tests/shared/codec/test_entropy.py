@@ -85,11 +85,6 @@ def test_a_payload_that_claims_four_billion_surprises_is_refused_at_once(codec: 
         model.decode(payload, quality, *size)
 
 
-def test_a_quality_above_the_best_level_is_named(codec: Bundle) -> None:
-    with pytest.raises(RecordError, match="best level is 7"):
-        codec.entropy.decode(b"", 113, 64, 64)
-
-
 @pytest.mark.parametrize(("quality", "level"), [(0, 0), (7, 0), (8, 1), (16, 1), (112, 7)])
 def test_a_quality_between_levels_uses_the_nearest_levels_tables(codec: Bundle, quality: int, level: int) -> None:
     assert codec.entropy.level(quality) == level

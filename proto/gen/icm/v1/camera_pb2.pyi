@@ -236,14 +236,16 @@ class SubmitFrameResponse(_message.Message):
     bytes: _builtins.int
     """Size of the whole record, in bytes."""
     bits_per_pixel: _builtins.float
-    """The same in bits per pixel."""
+    """The same in bits per pixel of the picture that was submitted."""
     @_builtins.property
     def frame(self) -> _frame_pb2.FrameRef:
         """The coded frame."""
 
     @_builtins.property
     def detections(self) -> _frame_pb2.FrameDetections:
-        """What the cloud found, if asked and in time."""
+        """What the cloud found, if asked and in time; boxes in pixels of the picture that was submitted, even where rate control
+        made it smaller before it was coded.
+        """
 
     def __init__(
         self,

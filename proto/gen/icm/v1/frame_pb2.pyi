@@ -179,7 +179,9 @@ class FrameDetections(_message.Message):
 
     @_builtins.property
     def detections(self) -> _containers.RepeatedCompositeFieldContainer[Global___Detection]:
-        """What it found; empty when it found nothing."""
+        """What it found; empty when it found nothing. Boxes are in pixels of the coded picture, the one that GetFrame gives; see
+        SubmitFrameResponse for its answers'.
+        """
 
     def __init__(
         self,
