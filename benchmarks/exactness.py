@@ -25,6 +25,7 @@ from tqdm import tqdm
 from benchmarks.exact_chain import CHAINS, Chain, Sent, records
 from benchmarks.exact_runtimes import CONTROLS, RUNTIMES, Make, bundle_in
 from benchmarks.report import RESULTS, print_rows, write_json
+from deploy.demo import assets
 from shared.codec.bundle import DEFAULT_BUNDLE, Bundle
 from shared.codec.codec import Decoder
 from shared.codec.latents import Latents
@@ -194,13 +195,14 @@ def _examine_apart(folder: Path, clip: Path, chain: Chain, count: int) -> Findin
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="icm-bench exactness", description=__doc__)
-    parser.add_argument("--clip", type=Path, default=Path(".cache/clip/vtest.avi"), help="any video of a camera")
+    parser.add_argument("--clip", type=Path, help="any video of a camera; default: the demo's, fetched")
     parser.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE)
     parser.add_argument("--records", type=int, default=10_000)
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
     # What is missing is found before processes start.
     bundle = Bundle.load(options.bundle, 1)
+    clip = options.clip or assets.fetch_clip(assets.CACHE, print)
     shares = [(options.records + number) // len(CHAINS) for number in range(len(CHAINS))]
     findings = Findings()
     with (
@@ -208,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tqdm(total=options.records, unit="record", disable=None) as bar,
     ):
         running = {
-            pool.submit(_examine_apart, options.bundle, options.clip, chain, share): share
+            pool.submit(_examine_apart, options.bundle, clip, chain, share): share
             for chain, share in zip(CHAINS, shares, strict=True)
         }
         for future in as_completed(running):

@@ -26,6 +26,7 @@ from benchmarks.network_cost import multiplications, peak
 from benchmarks.report import RESULTS, print_rows, write_json
 from benchmarks.tile_speed import tile_rows
 from benchmarks.timer import Timer, percentiles
+from deploy.demo import assets
 from shared.codec.bundle import DEFAULT_BUNDLE, Bundle
 from shared.codec.codec import CodedFrame, Decoder, Encoder, quality_units
 from shared.codec.media import open_video
@@ -39,7 +40,7 @@ _NETWORK_SECONDS, _NETWORK_RATE = 4.0, 20.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="icm-bench speed", description=__doc__)
-    parser.add_argument("--clip", type=Path, default=Path(".cache/clip/vtest.avi"), help="any video of a camera")
+    parser.add_argument("--clip", type=Path, help="any video of a camera; default: the demo's, fetched")
     parser.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE)
     parser.add_argument("--quality", type=float, default=3.0)
     parser.add_argument("--frames", type=int, default=30)
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if device == "cpu" or "CUDAExecutionProvider" in onnxruntime.get_available_providers()
     ]
     capture, clip = Timer(), []
-    with open_video(options.clip) as (_, video):
+    with open_video(options.clip or assets.fetch_clip(assets.CACHE, print)) as (_, video):
         for _ in range(options.frames):
             with capture("capture"):
                 clip.append(next(video)[1])

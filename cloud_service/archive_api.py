@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from io import BytesIO
 from typing import Any
@@ -69,7 +70,7 @@ class ArchiveService(ArchiveServiceServicer):
         self._events = events
         self._feed = feed
         self._access = access
-        self._decoding = asyncio.Semaphore(_DECODES_AT_ONCE)
+        self._decoding = ThreadPoolExecutor(_DECODES_AT_ONCE, "get-frame")
 
     async def ListCameras(self, request: pb.ListCamerasRequest, context: Any) -> pb.ListCamerasResponse:
         """See archive.proto. A caller that may not read a camera does not see it here."""
@@ -101,10 +102,12 @@ class ArchiveService(ArchiveServiceServicer):
 
     async def GetFrame(self, request: pb.GetFrameRequest, context: Any) -> pb.GetFrameResponse:
         """See archive.proto."""
-        async with _errors_answered(context), self._decoding:
+        async with _errors_answered(context):
             self._access.caller(context).check_reads(request.frame.camera)
-            answer = await asyncio.to_thread(self._frame, FrameKey.from_message(request.frame), request.format)
-        return answer
+            key = FrameKey.from_message(request.frame)
+            # Threads of its own: a caller that goes away leaves its picture's decoding behind, and that must neither
+            # make room for one more nor take a thread from anything else.
+            return await asyncio.get_running_loop().run_in_executor(self._decoding, self._frame, key, request.format)
 
     async def GetDetections(self, request: pb.GetDetectionsRequest, context: Any) -> pb.GetDetectionsResponse:
         """See archive.proto."""
@@ -150,8 +153,10 @@ class ArchiveService(ArchiveServiceServicer):
                 f" {self._bundle.name} ({self._bundle.codec_id.hex()[:12]})"
             )
         decoder = Decoder(self._bundle)
-        latents = [decoder.latents(record, header.width, header.height) for record in records]
-        picture = Image.fromarray(decoder.picture(latents[-1]))
+        # Of a long chain only the last is kept: the latents of a frame can take megabytes.
+        for record in records:
+            latents = decoder.latents(record, header.width, header.height)
+        picture = Image.fromarray(decoder.picture(latents))
         buffer = BytesIO()
         if image_format == pb.IMAGE_FORMAT_PNG:
             picture.save(buffer, "PNG")

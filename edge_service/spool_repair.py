@@ -51,33 +51,47 @@ def repair(path: Path) -> dict[str, int]:
     The damaged file stays beside it as ``<name>.damaged``, in the place of an earlier one.
 
     Returns:
-        By camera, how many records were lost at most; empty if the file is sound or not there.
+        By camera, how many records were lost at most; empty if the file is sound or not there, or if an earlier start
+        that was cut short has said so already.
 
     Raises:
         sqlite3.Error, OSError: the folder cannot be read or written.
     """
-    if not path.exists() or _sound(path):
-        return {}
     rescued = path.with_name(f"{path.name}.rescued")
-    rescued.unlink(missing_ok=True)
+    lost: dict[str, int] = {}
+    if rescued.exists():
+        _log.error("the spool file %s was damaged; an earlier start saved of it what could be read", path)
+    elif not path.exists() or _sound(path):
+        return lost
+    else:
+        lost = _rescued_to(rescued, path)
+    # In this order, so that wherever it is cut short the next start goes on with it, and that no journal is taken for
+    # the new file's.
+    aside = path.with_name(f"{path.name}.damaged")
+    for suffix in (*_JOURNALS, ""):
+        with suppress(FileNotFoundError):
+            os.replace(f"{path}{suffix}", f"{aside}{suffix}")
+    os.replace(rescued, path)
+    return lost
+
+
+def _rescued_to(rescued: Path, path: Path) -> dict[str, int]:
+    """Makes a sound file of what can be read of a damaged one; it has its name only once it is whole."""
+    partial = rescued.with_suffix(".rescuing")
+    partial.unlink(missing_ok=True)
     _lengthen(path)
-    with closing(sqlite3.connect(path)) as damaged, closing(sqlite3.connect(rescued)) as sound:
+    with closing(sqlite3.connect(path)) as damaged, closing(sqlite3.connect(partial)) as sound:
         sound.executescript(SCHEMA)
         lost = _rescue(damaged, sound)
         (kept,) = sound.execute("SELECT count(*) FROM record").fetchone()
         sound.commit()
-    aside = path.with_name(f"{path.name}.damaged")
-    for suffix in _JOURNALS:
-        with suppress(FileNotFoundError):
-            os.replace(f"{path}{suffix}", f"{aside}{suffix}")
-    os.replace(path, aside)
-    os.replace(rescued, path)
+    os.replace(partial, rescued)
     _log.error(
-        "the spool file %s was damaged: %d records were saved, %s lost; what it was lies in %s",
+        "the spool file %s was damaged: %d records were saved, %s lost; what it was lies in %s.damaged",
         path,
         kept,
         ", ".join(f"{count} of {camera}" for camera, count in lost.items()) or "an unknown number",
-        aside,
+        path,
     )
     return lost
 

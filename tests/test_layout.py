@@ -16,6 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from shared import errors
+from shared.codec.bundle import DEFAULT_BUNDLE
 from shared.rpc import status
 
 ROOT = Path(__file__).parent.parent
@@ -288,3 +289,9 @@ def test_every_declared_package_is_explained_and_no_other() -> None:
     told = {normal(name) for row in rows for name in re.findall(r"`([\w.-]+)`", row)}
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert told | {"reader"} == set().union(*(distributions_of(extra) for extra in extras)) | set(extras)
+
+
+def test_the_wheel_holds_the_bundle_where_the_installed_package_looks_for_it() -> None:
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    place = str(DEFAULT_BUNDLE.relative_to(ROOT))
+    assert wheel["force-include"] == {place: place}

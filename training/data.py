@@ -47,7 +47,7 @@ def pack(folders: list[Path], shard: Path, smallest: int = 256, largest: int = 1
         for path in tqdm(find_photos(folders), desc="packing", unit="photo"):
             try:
                 image = Image.open(path).convert("RGB")
-            except (OSError, ValueError, SyntaxError) as error:
+            except Exception as error:  # of which a damaged file can raise any
                 log.warning("left out %s: %s", path, error)
                 continue
             if min(image.size) < smallest:
@@ -60,9 +60,11 @@ def pack(folders: list[Path], shard: Path, smallest: int = 256, largest: int = 1
     if not index:
         partial.unlink()
         raise FileNotFoundError(f"no photo of at least {smallest} px in {', '.join(map(str, folders))}")
-    mask_file(shard).unlink(missing_ok=True)  # it belongs to the photos that were here before
-    partial.replace(shard)
+    # The shard says that all is here, so it comes last; masks and index belong to the photos that were here before.
+    for old in (shard, mask_file(shard)):
+        old.unlink(missing_ok=True)
     shard.with_suffix(".json").write_text(json.dumps(index))
+    partial.replace(shard)
 
 
 class Batch(NamedTuple):

@@ -116,7 +116,9 @@ def find(root: Path, segment: Segment, sequence: int) -> tuple[StreamHeader, lis
         while offset < len(data):
             record, length = Record.parse(view[offset:], header)
             offset += length
-            chain = [record] if record.kind is Kind.I else [*chain, record]
+            if record.kind is Kind.I:
+                chain.clear()
+            chain.append(record)
             if record.sequence == sequence:
                 return header, chain
     except OSError as error:

@@ -28,12 +28,15 @@ RUN torch=$(grep '^torch==' /src/constraints.txt); \
     esac
 # What the project needs changes seldom, the project often: two layers. OpenCV comes as the build without windows, which
 # needs no X11 libraries of the system.
-RUN cd /src && mkdir -p shared edge_service cloud_service training benchmarks proto/gen/icm \
+RUN cd /src && mkdir -p shared edge_service cloud_service training benchmarks proto/gen/icm models/icm-1 \
  && pip install -c constraints.txt ".[${EXTRA}]" \
  && opencv=$(pip freeze | sed -n 's/^opencv-python==/opencv-python-headless==/p') \
  && pip uninstall --yes opencv-python && pip install --no-deps "$opencv"
 COPY . /src
-RUN pip install --no-deps --force-reinstall /src
+# The bundles lie in the image once, at /app/models.
+RUN pip install --no-deps --force-reinstall /src \
+ && installed=$(python -c "from shared.codec.bundle import DEFAULT_BUNDLE; print(DEFAULT_BUNDLE.parent)") \
+ && rm -r "$installed" && ln -s /app/models "$installed"
 
 FROM ${BASE} AS cloud
 RUN useradd --uid 10001 --create-home icm && install -d -o icm -g icm /data /assets

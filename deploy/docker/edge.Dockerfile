@@ -13,10 +13,13 @@ RUN python -m venv .venv
 ENV PATH=/app/.venv/bin:$PATH
 # What the project needs changes seldom, the project often: two layers.
 COPY pyproject.toml constraints.txt README.md LICENSE /src/
-RUN cd /src && mkdir -p shared edge_service cloud_service training benchmarks proto/gen/icm \
+RUN cd /src && mkdir -p shared edge_service cloud_service training benchmarks proto/gen/icm models/icm-1 \
  && pip install -c constraints.txt ".[${EXTRA}]"
 COPY . /src
-RUN pip install --no-deps --force-reinstall /src
+# The bundles lie in the image once, at /app/models.
+RUN pip install --no-deps --force-reinstall /src \
+ && installed=$(python -c "from shared.codec.bundle import DEFAULT_BUNDLE; print(DEFAULT_BUNDLE.parent)") \
+ && rm -r "$installed" && ln -s /app/models "$installed"
 
 FROM ${BASE} AS runtime
 RUN useradd --uid 10001 --create-home icm && install -d -o icm -g icm /data /assets

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from io import BytesIO
@@ -15,11 +16,13 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from icm.v1 import archive_pb2 as pb
 from icm.v1.frame_pb2 import FrameDetections, FrameRef
+from numpy.typing import NDArray
 from PIL import Image
 
 from cloud_service import archive_api
 from shared.codec.bundle import Bundle
 from shared.codec.codec import CodedFrame, Decoder
+from shared.codec.latents import Latents
 from shared.rpc.status import reason_of
 from tests.cloud_service.parts import (
     EPOCH,
@@ -97,6 +100,33 @@ async def test_a_frame_is_a_jpeg_unless_asked_otherwise(
     answer = await cloud.archive.GetFrame(pb.GetFrameRequest(frame=frame(1)))
     with Image.open(BytesIO(answer.image)) as picture:
         assert (picture.format, picture.size) == ("JPEG", (WIDTH, HEIGHT))
+
+
+async def test_callers_that_go_away_make_no_room_for_more_pictures_to_be_decoded_at_once(
+    cloud: RunningCloud, loaded: Bundle, coded: list[CodedFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await cloud.deliver(coded_header(loaded), coded_records(coded, 1))
+    lock, begun, go_on = threading.Lock(), [], threading.Event()
+    decode = Decoder.picture
+
+    def slow(decoder: Decoder, latents: Latents) -> NDArray[np.uint8]:
+        with lock:
+            begun.append(latents)
+        go_on.wait(PATIENCE_SECONDS)
+        return decode(decoder, latents)
+
+    # Not before the detector is done with it, which decodes too.
+    await detections(cloud, 1)
+    monkeypatch.setattr(Decoder, "picture", slow)
+    request = pb.GetFrameRequest(frame=frame(1))
+    try:
+        for _ in range(5):
+            with pytest.raises(grpc.aio.AioRpcError, match="DEADLINE_EXCEEDED"):
+                await cloud.archive.GetFrame(request, timeout=0.3)
+        assert len(begun) == 2
+    finally:
+        go_on.set()
+    assert (await cloud.archive.GetFrame(request, timeout=PATIENCE_SECONDS)).image
 
 
 async def test_a_frame_that_is_not_stored_is_not_found(cloud: RunningCloud) -> None:

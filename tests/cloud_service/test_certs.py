@@ -86,7 +86,9 @@ def test_a_certificate_names_no_camera_that_cannot_be(certificates: Certificates
         certificates.edge("north", camera)
 
 
-@pytest.mark.parametrize("host", ["cloud:7443", "a b", "-x", "*.example", ""])
+@pytest.mark.parametrize(
+    "host", ["cloud:7443", "a b", "-x", "*.example", "", "a..b", "a" * 64, "a-cloud-with_a_long_name" * 8]
+)
 def test_a_host_that_is_none_is_named(certificates: Certificates, host: str) -> None:
     with pytest.raises(ConfigError, match="no host name or IP address"):
         certificates.server(hosts=[host])

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from edge_service.spool import Spool
 from edge_service.spool_folder import FILE_NAME
-from edge_service.spool_repair import SKIPPED_SEQUENCES
+from edge_service.spool_repair import SKIPPED_SEQUENCES, repair
 from shared.clock import ManualClock
 from tests.edge_service.parts import spool_records
 
@@ -128,6 +129,29 @@ def test_whatever_is_damaged_the_edge_starts_and_gives_no_sequence_twice(
         assert gate.epoch != epoch or gate.next_sequence > RECORDS
         assert set(kept(spool)) <= set(range(1, RECORDS + 1))
         assert gate.empty() == (spool.bytes == 0)
+
+
+@pytest.mark.parametrize("steps", range(6))
+def test_a_repair_that_is_cut_short_is_finished_by_the_next_start(
+    file: Path, clock: ManualClock, lost: list[tuple[str, str, int]], monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    damage(file, 20)
+    replace, renamed = os.replace, 0
+
+    def cut_short(old: str | Path, new: str | Path) -> None:
+        nonlocal renamed
+        if renamed == steps:
+            raise KeyboardInterrupt
+        renamed += 1
+        replace(old, new)
+
+    with monkeypatch.context() as patched, suppress(KeyboardInterrupt):
+        patched.setattr(os, "replace", cut_short)
+        repair(file)
+    with opened(file.parent, clock, lost) as spool:
+        assert len(kept(spool)) > RECORDS - 20
+        assert spool.camera("gate").next_sequence > SKIPPED_SEQUENCES
+    assert sorted(path.name for path in file.parent.iterdir() if "rescu" in path.name) == []
 
 
 @pytest.mark.parametrize("content", [b"", b"ICMB and no more"])

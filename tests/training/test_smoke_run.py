@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -171,6 +173,9 @@ def test_packing_leaves_out_what_is_no_photo_and_forgets_the_masks_of_other_phot
     photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "damaged.jpg").write_bytes(b"not a photo")
+    huge = b"IHDR" + struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
+    chunks = struct.pack(">I", 13) + huge + struct.pack(">I", zlib.crc32(huge)) + bytes(4) + b"IDAT" + bytes(4)
+    (tmp_path / "huge.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
     shard = tmp_path / "photos.u8"
     pack([photos], shard)
     write_masks(shard, lambda image: np.zeros(image.shape[:2], bool), {})
@@ -178,4 +183,5 @@ def test_packing_leaves_out_what_is_no_photo_and_forgets_the_masks_of_other_phot
     pack([photos, tmp_path], shard)
     assert len(json.loads(shard.with_suffix(".json").read_text())) == 4
     assert "damaged.jpg" in caplog.text
+    assert "huge.png" in caplog.text
     assert not mask_file(shard).exists()
