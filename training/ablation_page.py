@@ -10,9 +10,9 @@ _TITLES = {
 }
 _NOTES = {
     "finetune": (
-        "All runs start from the same checkpoint; the bits are the same in every row, but for those of the hyper-latents, "
-        "which are estimated with noise (0.0001 bpp). *Adversarial* is the middle: "
-        "{middle}. Every other run changes what its name says."
+        "All runs start from the same checkpoint; the bits are the same in every row, but for those of the "
+        "hyper-latents, which are estimated with noise (0.0001 bpp). *Adversarial* is the middle: {middle}. "
+        "Every other run changes what its name says."
     ),
     "object": (
         "All runs start from the same base checkpoint and change encoder and rate, so compare mAP together with bpp: "
