@@ -46,7 +46,9 @@ def pack(folders: list[Path], shard: Path, smallest: int = 256, largest: int = 1
     with partial.open("wb") as out:
         for path in tqdm(find_photos(folders), desc="packing", unit="photo"):
             try:
-                image = Image.open(path).convert("RGB")
+                # Opened here: of a picture that claims too much Pillow leaves the file open.
+                with path.open("rb") as file:
+                    image = Image.open(file).convert("RGB")
             except Exception as error:  # of which a damaged file can raise any
                 log.warning("left out %s: %s", path, error)
                 continue
