@@ -51,41 +51,40 @@ def repair(path: Path) -> dict[str, int]:
     The damaged file stays beside it as ``<name>.damaged``, in the place of an earlier one.
 
     Returns:
-        By camera, how many records were lost at most; empty if the file is sound or not there, or if an earlier start
-        that was cut short has said so already.
+        By camera, how many records were lost at most; empty if the file is sound or not there, or if an earlier start,
+        which was cut short, has logged them.
 
     Raises:
         sqlite3.Error, OSError: the folder cannot be read or written.
     """
-    rescued = path.with_name(f"{path.name}.rescued")
+    repaired = path.with_name(f"{path.name}.repaired")
     lost: dict[str, int] = {}
-    if rescued.exists():
+    if repaired.exists():
         _log.error("the spool file %s was damaged; an earlier start saved of it what could be read", path)
     elif not path.exists() or _sound(path):
         return lost
     else:
-        lost = _rescued_to(rescued, path)
+        lost = _rescued_to(repaired, path)
     # In this order, so that wherever it is cut short the next start goes on with it, and that no journal is taken for
     # the new file's.
     aside = path.with_name(f"{path.name}.damaged")
     for suffix in (*_JOURNALS, ""):
         with suppress(FileNotFoundError):
             os.replace(f"{path}{suffix}", f"{aside}{suffix}")
-    os.replace(rescued, path)
+    os.replace(repaired, path)
     return lost
 
 
-def _rescued_to(rescued: Path, path: Path) -> dict[str, int]:
+def _rescued_to(repaired: Path, path: Path) -> dict[str, int]:
     """Makes a sound file of what can be read of a damaged one; it has its name only once it is whole."""
-    partial = rescued.with_suffix(".rescuing")
-    partial.unlink(missing_ok=True)
+    rescued = path.with_name(f"{path.name}.rescued")
+    rescued.unlink(missing_ok=True)
     _lengthen(path)
-    with closing(sqlite3.connect(path)) as damaged, closing(sqlite3.connect(partial)) as sound:
+    with closing(sqlite3.connect(path)) as damaged, closing(sqlite3.connect(rescued)) as sound:
         sound.executescript(SCHEMA)
         lost = _rescue(damaged, sound)
         (kept,) = sound.execute("SELECT count(*) FROM record").fetchone()
         sound.commit()
-    os.replace(partial, rescued)
     _log.error(
         "the spool file %s was damaged: %d records were saved, %s lost; what it was lies in %s.damaged",
         path,
@@ -93,6 +92,7 @@ def _rescued_to(rescued: Path, path: Path) -> dict[str, int]:
         ", ".join(f"{count} of {camera}" for camera, count in lost.items()) or "an unknown number",
         path,
     )
+    os.replace(rescued, repaired)
     return lost
 
 

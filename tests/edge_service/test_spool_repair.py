@@ -151,7 +151,7 @@ def test_a_repair_that_is_cut_short_is_finished_by_the_next_start(
     with opened(file.parent, clock, lost) as spool:
         assert len(kept(spool)) > RECORDS - 20
         assert spool.camera("gate").next_sequence > SKIPPED_SEQUENCES
-    assert sorted(path.name for path in file.parent.iterdir() if "rescu" in path.name) == []
+    assert not [*file.parent.glob("*.rescued"), *file.parent.glob("*.repaired")]
 
 
 @pytest.mark.parametrize("content", [b"", b"ICMB and no more"])
