@@ -3,6 +3,7 @@
 # make check   style, types, contracts, and that the generated stubs fit the contracts
 # make bench   measures speed and cost                                      (BENCH='rate-accuracy ...' chooses)
 # make proto   generates the stubs anew after a contract was changed
+# make long-run  trains the next codec in the background, on one core, from where it was stopped   (PHOTOS=folders)
 # make clean   removes what runs left behind; the environment (.venv) and what was fetched (.cache) stay
 #
 # Each sets up .venv by itself and needs only Python 3.11 or newer and a package registry.
@@ -15,7 +16,7 @@ TOOLS := .cache/tools
 # protoc finds its plug-ins here, and the tests those tools.
 export PATH := $(CURDIR)/$(BIN):$(PATH):$(CURDIR)/$(TOOLS)/usr/bin
 
-.PHONY: demo test check bench proto clean assets tools
+.PHONY: long-run demo test check bench proto clean assets tools
 
 demo: $(INSTALLED)
 	@$(BIN)/python -m deploy.demo
@@ -39,6 +40,12 @@ else
 	$(BIN)/icm-bench speed
 	$(BIN)/icm-bench cost
 endif
+
+# Photos that no commit holds; a run that has packed them once needs them no more.
+PHOTOS ?= $(wildcard ../shared/data/train)
+
+long-run: $(INSTALLED)
+	@$(BIN)/icm-train long start $(if $(PHOTOS),--photos $(PHOTOS))
 
 proto: $(INSTALLED)
 	$(call generate,proto/gen)

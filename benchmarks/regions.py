@@ -104,13 +104,14 @@ def _code(bundle: Bundle, image: NDArray[np.uint8], level: float) -> Coded:
     latents = Encoder(bundle).encode(image, level, alone=True).latents
     ungains = bundle.ungains(quality_units(bundle, level))
     unscaled = latents.values * ungains[:, np.newaxis, np.newaxis]
-    return Coded(unscaled, bits_by_position(bundle.entropy, latents), _shown(bundle, unscaled))
+    return Coded(unscaled, bits_by_position(bundle.entropy, latents), _shown(bundle, unscaled, level))
 
 
-def _shown(bundle: Bundle, unscaled: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _shown(bundle: Bundle, unscaled: NDArray[np.float32], level: float) -> NDArray[np.uint8]:
     """The synthesis of latents that have their ungains already."""
-    ones = np.ones((1, len(unscaled), 1, 1), np.float32)
-    picture: NDArray[np.uint8] = bundle.synthesis(unscaled[np.newaxis], ones)[0]  # type: ignore[assignment]
+    shares = bundle.level_shares(quality_units(bundle, level))
+    given = unscaled[np.newaxis], np.ones((1, len(unscaled), 1, 1), np.float32), shares[np.newaxis]
+    picture: NDArray[np.uint8] = bundle.synthesis(*given[: bundle.synthesis.takes])[0]  # type: ignore[assignment]
     return picture
 
 
@@ -155,7 +156,7 @@ def _with_masks(
         height, width = photo.image.shape[:2]
         fine = _code(bundle, photo.image, level)
         coarse = fine if background == level else _code(bundle, photo.image, background)
-        mixed = _shown(bundle, np.where(reached, fine.unscaled, coarse.unscaled))[:height, :width]
+        mixed = _shown(bundle, np.where(reached, fine.unscaled, coarse.unscaled), level)[:height, :width]
         found.append(detect(bundle.grain.over(np.ascontiguousarray(mixed), quality_units(bundle, level))))
         bits += float(np.where(reached, fine.bits, coarse.bits).sum())
         pixels += height * width

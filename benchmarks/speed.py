@@ -95,6 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _profile(bundle: Bundle, frames: list[NDArray[np.uint8]], quality: float) -> tuple[Timer, list[CodedFrame]]:
     """Milliseconds of each part, after two frames to warm up, and the P frames."""
     units = quality_units(bundle, quality)
+    shares = bundle.level_shares(units)
     chained, decoder_alone, decoder = Encoder(bundle), Decoder(bundle), Decoder(bundle)
     changes = TiledAnalysis(bundle.analysis, bundle.sparse_analysis)
     height, width = frames[0].shape[:2]
@@ -106,7 +107,7 @@ def _profile(bundle: Bundle, frames: list[NDArray[np.uint8]], quality: float) ->
         with timer("JPEG"):
             Image.fromarray(image).save(io.BytesIO(), "JPEG", quality=35)
         with timer("analysis"):
-            scaled = bundle.analysis.scaled(image, bundle.gains(units))
+            scaled = bundle.analysis.scaled(image, bundle.gains(units), shares)
         with timer("hyper-analysis"):
             bundle.hyper_analysis.hyper(np.rint(scaled).astype(np.int16))
         fresh = Encoder(bundle)
@@ -119,9 +120,9 @@ def _profile(bundle: Bundle, frames: list[NDArray[np.uint8]], quality: float) ->
         with timer("entropy decode I"):
             decoder_alone.latents(frame.record(number, 0), width, height)
         with timer("synthesis"):
-            bundle.synthesis.pictures(frame.latents.values[None], bundle.ungains(units)[None])
+            bundle.synthesis.pictures(frame.latents.values[None], bundle.ungains(units)[None], shares[None])
         with timer("analysis of changes"):
-            changes.latents(image)
+            changes.latents(image, shares)
         with timer("whole encode P"):
             after = chained.encode(image, quality)
         record = after.record(number, 0)
@@ -145,11 +146,12 @@ def _networks(
     units = quality_units(bundle, quality)
     frame = Encoder(bundle).encode(image, quality).latents
     values, gains = frame.values[None].astype(np.float32), bundle.gains(units)[None, :, None, None]
+    ungains, shares = bundle.ungains(units)[None, :, None, None], bundle.level_shares(units)[None]
     inputs: dict[str, tuple[str, list[NDArray[Any]]]] = {
-        "encoder.onnx": ("analysis", [whole_blocks(image)[None], gains]),
+        "encoder.onnx": ("analysis", [whole_blocks(image)[None], gains, shares][: bundle.analysis.takes]),
         "hyper_encoder.onnx": ("hyper-analysis", [values]),
         "hyper_decoder.onnx": ("hyper-synthesis", [frame.hyper[None].astype(np.float32), np.array([0])]),
-        "decoder.onnx": ("synthesis", [values, bundle.ungains(units)[None, :, None, None]]),
+        "decoder.onnx": ("synthesis", [values, ungains, shares][: bundle.synthesis.takes]),
     }
     rows = []
     for name, (part, given) in inputs.items():

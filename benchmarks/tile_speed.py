@@ -49,15 +49,15 @@ def _analysed(bundle: Bundle, pictures: Sequence[NDArray[np.uint8]], quality: in
     """Spans, shares of latents computed, and quantisation steps between tiles and the whole of what they stand for."""
     timer, shares = Timer(), []
     tiled, exact = (TiledAnalysis(bundle.analysis, bundle.sparse_analysis, *threshold) for threshold in ((), (0.0,)))
-    farthest = 0.0
+    farthest, levels = 0.0, bundle.level_shares(quality)
     for number, picture in enumerate(pictures):
         with timer("whole"):
-            whole = bundle.analysis.unscaled(picture)
+            whole = bundle.analysis.unscaled(picture, levels)
         with timer("tiles"):
-            _, changed = tiled.latents(picture)
+            _, changed = tiled.latents(picture, levels)
         shares.append(float(changed.mean()))
         if number <= 2 * _STARTING:
-            steps = np.abs(exact.latents(picture)[0] - whole) * bundle.gains(quality)[:, None, None]
+            steps = np.abs(exact.latents(picture, levels)[0] - whole) * bundle.gains(quality)[:, None, None]
             farthest = max(farthest, float(steps.max()))
     return timer, shares, round(farthest, 5)
 
@@ -69,10 +69,11 @@ def _synthesised(bundle: Bundle, coded: Sequence[CodedFrame]) -> tuple[Timer, li
     farthest, last = 0, coded[0].latents.values
     for frame in coded:
         values, ungains = frame.latents.values, bundle.ungains(frame.quality)
+        levels = bundle.level_shares(frame.quality)
         with timer("whole"):
-            whole = bundle.synthesis.pictures(values[None], ungains[None])[0]
+            whole = bundle.synthesis.pictures(values[None], ungains[None], levels[None])[0]
         with timer("tiles"):
-            picture = tiled.picture(values, ungains)
+            picture = tiled.picture(values, ungains, levels)
         shares.append(float((values != last).any(0).mean()))
         farthest, last = max(farthest, int(np.abs(picture.astype(np.int16) - whole).max())), values
     return timer, shares, farthest

@@ -15,6 +15,8 @@ from shared.errors import ConfigError, IcmError
 from training.config import load_config
 from training.data import pack
 from training.export import export_bundle
+from training.learning.duel import load_duels, run_duels, table
+from training.long_run.commands import add_long
 from training.masks import MaskSources
 from training.pipeline import SHARD, Run
 from training.stages import base, context, finetune, object_region, quantise, temporal_quantise
@@ -77,6 +79,11 @@ def _parser() -> argparse.ArgumentParser:
     ablating.add_argument("--results", type=Path, default=Path("benchmarks/results/ablation.json"))
     ablating.add_argument("--page", type=Path, default=Path("docs/ablation.md"))
     ablating.set_defaults(run=_ablate)
+    add_long(commands)
+    dueling = commands.add_parser("duel", help="short runs that differ in one choice, on one core for the same time")
+    dueling.add_argument("--only", nargs="+", help="names of variants; default all that were not run yet")
+    dueling.add_argument("--results", type=Path, default=Path("benchmarks/results/duels.json"))
+    dueling.set_defaults(run=_duel)
     for command in (whole, masking):
         command.add_argument("--weights", type=Path, help="a segmentation model, for photos without labels")
         command.add_argument("--coco-labels", type=Path, help="COCO instances JSON")
@@ -99,9 +106,10 @@ def _parser() -> argparse.ArgumentParser:
         timing,
         export,
         ablating,
+        dueling,
     ):
         command.add_argument("--folder", type=Path, default=Path(".cache/training"), help="shard, checkpoints and logs")
-        config = "ablation.yaml" if command is ablating else "icm.yaml"
+        config = {ablating: "ablation.yaml", dueling: "duels.yaml"}.get(command, "icm.yaml")
         command.add_argument("--config", type=Path, default=Path("training/configs") / config)
         command.add_argument("--threads", type=int, default=0, help="CPU threads; default one per core")
     return parser
@@ -156,6 +164,10 @@ def _ablate(options: argparse.Namespace) -> None:
     from training.ablation_command import ablate
 
     ablate(options, _shard(options.folder))
+
+
+def _duel(options: argparse.Namespace) -> None:
+    print(table(run_duels(load_duels(options.config), _shard(options.folder), options.results, options.only)))
 
 
 def _mask_sources(options: argparse.Namespace) -> MaskSources:

@@ -30,7 +30,8 @@ def find_photos(folders: list[Path]) -> list[Path]:
 def pack(folders: list[Path], shard: Path, smallest: int = 256, largest: int = 1024) -> None:
     """Decodes all photos below the folders into ``shard`` (uint8, HWC, end to end) and an index beside it.
 
-    Files that are no photo, or a damaged one, are logged and left out.
+    The index says of each photo how coarsely it was coded before (``coding_step``). Files that are no photo, or a
+    damaged one, are logged and left out.
 
     Args:
         smallest: photos with a shorter side are left out.
@@ -48,16 +49,22 @@ def pack(folders: list[Path], shard: Path, smallest: int = 256, largest: int = 1
             try:
                 # Opened here: of a picture that claims too much Pillow leaves the file open.
                 with path.open("rb") as file:
-                    image = Image.open(file).convert("RGB")
+                    opened = Image.open(file)
+                    step = coding_step(opened)
+                    image = opened.convert("RGB")
             except Exception as error:  # of which a damaged file can raise any
                 log.warning("left out %s: %s", path, error)
                 continue
             if min(image.size) < smallest:
                 continue
+            longer = max(image.size)
             image.thumbnail((largest, largest), Image.Resampling.LANCZOS)
             pixels = np.asarray(image)
             out.write(pixels.tobytes())
-            index.append({"offset": offset, "height": pixels.shape[0], "width": pixels.shape[1], "name": path.name})
+            shape = {"height": pixels.shape[0], "width": pixels.shape[1]}
+            # Reducing a photo averages the errors of its coding.
+            step *= max(image.size) / longer
+            index.append({"offset": offset, **shape, "name": path.name, "coding_step": round(step, 2)})
             offset += pixels.nbytes
     if not index:
         partial.unlink()
@@ -67,6 +74,19 @@ def pack(folders: list[Path], shard: Path, smallest: int = 256, largest: int = 1
         old.unlink(missing_ok=True)
     shard.with_suffix(".json").write_text(json.dumps(index))
     partial.replace(shard)
+
+
+def coding_step(image: Image.Image) -> float:
+    """How coarsely a JPEG's luma was quantised, in grey levels: the mean step of its ten lowest frequencies.
+
+    0 for a picture of another format. Quality 75 of the usual encoders gives 7, 90 gives 3, 95 gives 1.5.
+    """
+    tables: dict[int, list[int]] = getattr(image, "quantization", {})
+    if 0 not in tables:
+        return 0.0
+    steps = np.asarray(tables[0], np.float64).reshape(8, 8)
+    row, column = np.indices(steps.shape)
+    return float(steps[row + column < 4].mean())
 
 
 class Batch(NamedTuple):
@@ -79,10 +99,11 @@ class Batch(NamedTuple):
 class Crops:
     """An endless supply of random crops from a shard made by ``pack``, with its masks if it has any.
 
-    A crop is cut at the photo's own scale or, half of the time, at a scale of 0.5 to 1, and mirrored half of the time.
+    A crop is cut at the photo's own scale or, half of the time, at a smaller one, and mirrored half of the time.
     """
 
-    def __init__(self, shard: Path, size: int, batch: int, seed: int) -> None:
+    def __init__(self, shard: Path, size: int, batch: int, seed: int, smallest_scale: float = 0.5) -> None:
+        self.smallest_scale = smallest_scale
         self.photos: list[dict[str, Any]] = json.loads(shard.with_suffix(".json").read_text())
         self.pixels = np.memmap(shard, dtype=np.uint8, mode="r")
         self.masks = read_masks(shard, self.photos) if mask_file(shard).exists() else None
@@ -98,12 +119,16 @@ class Crops:
 
     def crop(self) -> Batch:
         """One crop without the batch dimension: uint8[3, size, size], bool[size, size]."""
-        number = int(self.random.integers(len(self.photos)))
+        return self.crop_of(int(self.random.integers(len(self.photos))))
+
+    def crop_of(self, number: int, largest_scale: float = 1.0) -> Batch:
+        """A crop of this photo, at ``largest_scale`` of its own size or smaller."""
         photo = self.photos[number]
         height, width = photo["height"], photo["width"]
-        largest = min(height, width, 2 * self.size)
-        whole_scale = largest <= self.size or self.random.random() < 0.5
-        cut = min(largest, self.size if whole_scale else int(self.random.integers(self.size, largest + 1)))
+        largest = min(height, width, int(self.size / self.smallest_scale))
+        smallest = min(largest, round(self.size / largest_scale))
+        at_largest_scale = largest <= smallest or self.random.random() < 0.5
+        cut = smallest if at_largest_scale else int(self.random.integers(smallest, largest + 1))
         top, left = int(self.random.integers(height - cut + 1)), int(self.random.integers(width - cut + 1))
         window = slice(top, top + cut), slice(left, left + cut)
         pixels = self.pixels[photo["offset"] : photo["offset"] + height * width * 3].reshape(height, width, 3)

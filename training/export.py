@@ -26,8 +26,7 @@ from shared.codec.bundle import (
 )
 from training.checkpoint import load_codec
 from training.golden import golden_stream
-from training.model import TrainableCodec
-from training.networks import SynthesisTransform
+from training.model import Synthesis, TrainableCodec
 from training.stages import finetune, quantise, temporal_quantise
 
 DECODER = "decoder.onnx"
@@ -36,26 +35,26 @@ DECODER_BASE = "decoder_base.onnx"
 
 
 class _Encoder(nn.Module):
-    """uint8[1, H, W, 3], gains[1, M, 1, 1] -> scaled latents, not rounded."""
+    """uint8[1, H, W, 3], gains[1, M, 1, 1] and, if it knows the level, levels[1, L] -> scaled latents, not rounded."""
 
     def __init__(self, codec: TrainableCodec) -> None:
         super().__init__()
         self.analysis = codec.analysis
 
-    def forward(self, image: Tensor, gains: Tensor) -> Tensor:
-        latents: Tensor = self.analysis(image.permute(0, 3, 1, 2).float() / 255) * gains
+    def forward(self, image: Tensor, gains: Tensor, levels: Tensor | None = None) -> Tensor:
+        latents: Tensor = self.analysis(image.permute(0, 3, 1, 2).float() / 255, levels) * gains
         return latents
 
 
 class _Decoder(nn.Module):
-    """Integer latents, ungains[B, M, 1, 1] -> uint8[B, H, W, 3]."""
+    """Integer latents, ungains[B, M, 1, 1] and, if it knows the level, levels[B, L] -> uint8[B, H, W, 3]."""
 
-    def __init__(self, synthesis: SynthesisTransform) -> None:
+    def __init__(self, synthesis: Synthesis) -> None:
         super().__init__()
         self.synthesis = synthesis
 
-    def forward(self, latents: Tensor, ungains: Tensor) -> Tensor:
-        image = self.synthesis(latents * ungains)
+    def forward(self, latents: Tensor, ungains: Tensor, levels: Tensor | None = None) -> Tensor:
+        image = self.synthesis(latents * ungains, levels)
         pixels: Tensor = (image.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
         return pixels
 
@@ -89,11 +88,11 @@ def export_bundle(
     export_encoder(codec, folder)
     shipped = [*ENCODING, *DECODING, DECODER]
     if (finetuned := run / f"{finetune.NAME}.pt").exists():
-        export_synthesis(codec.synthesis, folder / DECODER_BASE)
+        export_synthesis(codec, folder / DECODER_BASE)
         shipped.append(DECODER_BASE)
         codec.synthesis.load_state_dict(finetune.finetuned_synthesis(finetuned, checkpoint))
         provenance |= {"finetune": finetune.provenance(finetuned)}
-    export_synthesis(codec.synthesis, folder / DECODER)
+    export_synthesis(codec, folder / DECODER)
     files = {name: _described(folder / name) for name in shipped}
     manifest = Manifest(
         format=1,
@@ -115,22 +114,29 @@ def export_encoder(codec: TrainableCodec, folder: Path) -> None:
     """Writes encoder.onnx and hyper_encoder.onnx, for pictures of any size."""
     image = torch.zeros(1, 128, 192, 3, dtype=torch.uint8)
     rows, columns = (torch.export.Dim(name) for name in ("rows", "columns"))
-    _export(
-        _Encoder(codec),
-        (image, torch.ones(1, codec.config.latents, 1, 1)),
-        folder / "encoder.onnx",
-        ({1: 16 * rows, 2: 16 * columns}, {}),
-    )
+    inputs: tuple[Tensor, ...] = (image, torch.ones(1, codec.config.latents, 1, 1))
+    shapes: tuple[dict[int, Any], ...] = ({1: 16 * rows, 2: 16 * columns}, {})
+    if codec.config.knows_level:
+        inputs, shapes = (*inputs, _one_level(codec, 1)), (*shapes, {})
+    _export(_Encoder(codec), inputs, folder / "encoder.onnx", shapes)
     latents = torch.zeros(1, codec.config.latents, 8, 12)
     _export(codec.hyper_analysis, (latents,), folder / "hyper_encoder.onnx", ({2: rows, 3: columns},))
 
 
-def export_synthesis(synthesis: SynthesisTransform, path: Path) -> None:
+def export_synthesis(codec: TrainableCodec, path: Path) -> None:
     """Writes a decoder, for pictures of any size and batches of any length."""
     batch, rows, columns = (torch.export.Dim(name) for name in ("batch", "rows", "columns"))
-    channels = synthesis.entry.in_channels
-    latents, ungains = torch.zeros(2, channels, 8, 12), torch.ones(2, channels, 1, 1)
-    _export(_Decoder(synthesis), (latents, ungains), path, ({0: batch, 2: rows, 3: columns}, {0: batch}))
+    channels = codec.config.latents
+    inputs: tuple[Tensor, ...] = (torch.zeros(2, channels, 8, 12), torch.ones(2, channels, 1, 1))
+    shapes: tuple[dict[int, Any], ...] = ({0: batch, 2: rows, 3: columns}, {0: batch})
+    if codec.config.knows_level:
+        inputs, shapes = (*inputs, _one_level(codec, 2)), (*shapes, {0: batch})
+    _export(_Decoder(codec.synthesis), inputs, path, shapes)
+
+
+def _one_level(codec: TrainableCodec, batch: int) -> Tensor:
+    """Shares of levels to export with: float32[batch, levels]."""
+    return codec.weights_of(torch.full((batch,), codec.middle))
 
 
 def _export(module: nn.Module, inputs: tuple[Tensor, ...], path: Path, shapes: Any) -> None:

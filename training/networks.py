@@ -1,13 +1,15 @@
-"""The transforms of the codec: analysis g_a, synthesis g_s and hyper-analysis h_a.
+"""The transforms of the codec: analysis g_a, synthesis g_s and hyper-analysis h_a, as icm-1 has them.
 
 Both transforms start as a 16x16 block DCT in luma/chroma, carried by one strided linear map, and learn a
 residual branch beside it. The branch ends in zeros, so an untrained codec is a plain block-transform codec.
+``gated_networks.py`` has the branches that newer codecs use.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +20,7 @@ from shared.codec.latents import STRIDE
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Widths of the networks; everything else about them is fixed.
+    """Widths and depths of the networks; everything else about them is fixed.
 
     Attributes:
         luma, chroma: DCT coefficients kept of the luma plane and of each chroma plane at the start; the latent
@@ -27,6 +29,11 @@ class NetworkConfig:
         decoder_deep, decoder_wide, decoder_fine: channels of g_s at strides 16, 8 and 4.
         hyper: channels of the hyper-latent; hyper_hidden: channels inside h_a and h_s.
         lambdas: rate-distortion weight of each quality level, for an MSE on the 0..255 scale.
+        blocks: what the transforms' branches are made of: "residual", two 3x3 convolutions around a ReLU, one or two
+            blocks a scale (icm-1); or "gated", depthwise and 1x1 convolutions around a gate, more blocks a scale.
+        encoder_wide_blocks, ..., decoder_fine_blocks: gated blocks at each of these scales; residual ones ignore them.
+        level_scales: whether gated branches have a scale and a shift per channel and quality level, so that they know
+            the level; residual ones never do.
     """
 
     luma: int = 128
@@ -39,6 +46,18 @@ class NetworkConfig:
     hyper: int = 64
     hyper_hidden: int = 96
     lambdas: tuple[float, ...] = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064)
+    blocks: Literal["residual", "gated"] = "residual"
+    encoder_wide_blocks: int = 5
+    encoder_deep_blocks: int = 3
+    decoder_deep_blocks: int = 3
+    decoder_wide_blocks: int = 8
+    decoder_fine_blocks: int = 2
+    level_scales: bool = True
+
+    @property
+    def knows_level(self) -> bool:
+        """Whether the transforms are told the quality level."""
+        return self.blocks == "gated" and self.level_scales
 
     @property
     def latents(self) -> int:
@@ -92,7 +111,7 @@ class ResidualBlock(nn.Module):
 class AnalysisTransform(nn.Module):
     """g_a: image float32[B, 3, H, W] in 0..1, H and W multiples of 16 -> latents float32[B, M, H/16, W/16].
 
-    About 8.7 kMAC per pixel at the default widths.
+    The same at every level, so ``levels`` goes unread. About 8.7 kMAC per pixel at the default widths.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -109,7 +128,7 @@ class AnalysisTransform(nn.Module):
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(_bias(self.out))
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor, levels: Tensor | None = None) -> Tensor:
         centred = image - 0.5
         with torch.autocast(image.device.type, enabled=False):
             base = self.linear(centred)
@@ -124,8 +143,8 @@ class AnalysisTransform(nn.Module):
 class SynthesisTransform(nn.Module):
     """g_s: latents float32[B, M, h, w] in g_a's units -> image float32[B, 3, 16h, 16w], about 0..1, not clamped.
 
-    About 20 kMAC per pixel at the default widths. ``entry`` and ``block_deep`` are the first two layers, the ones
-    that adversarial finetuning moves.
+    The same at every level, so ``levels`` goes unread. About 20 kMAC per pixel at the default widths. ``entry`` and
+    ``block_deep`` are the first two layers, the ones that adversarial finetuning moves.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -146,7 +165,7 @@ class SynthesisTransform(nn.Module):
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(_bias(self.out))
 
-    def forward(self, latents: Tensor) -> Tensor:
+    def forward(self, latents: Tensor, levels: Tensor | None = None) -> Tensor:
         with torch.autocast(latents.device.type, enabled=False):
             base = F.pixel_shuffle(self.linear(latents.float() / 255), STRIDE)
         x = self.entry(latents / 64)

@@ -26,6 +26,7 @@ from training.model import TrainableCodec
 from training.networks import NetworkConfig
 
 _HYPER_LAYERS = ("first", "second", "third", "last")
+_PARAMETERS = (".weight", ".bias", ".scale", ".log_scale", ".shift")
 _NOT_STORED = ("hyper_prior.", "latent_bits.")
 """The density that is fitted, and constants."""
 _FIT_STEPS, _FIT_RATE = 100, 6e-2
@@ -71,8 +72,7 @@ def _initialisers(path: Path) -> dict[str, NDArray[Any]]:
 
 def _weights(path: Path) -> dict[str, Tensor]:
     """The parameters in an exported graph; it also holds constants of its own, whose names end otherwise."""
-    stored = _initialisers(path)
-    return {name: torch.tensor(value) for name, value in stored.items() if name.endswith((".weight", ".bias"))}
+    return {name: torch.tensor(value) for name, value in _initialisers(path).items() if name.endswith(_PARAMETERS)}
 
 
 def _hyper_synthesis(path: Path) -> dict[str, Tensor]:

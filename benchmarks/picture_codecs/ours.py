@@ -58,8 +58,9 @@ class OurCodec:
         record = Record.parse_whole(coded[length:], header)
         latents = Decoder(self._bundle).latents(record, width, height)
         ungains = self._bundle.ungains(latents.quality)
-        picture = self._synthesis.pictures(latents.values[np.newaxis], ungains[np.newaxis])[0, :height, :width]
-        return self._grain.over(picture, latents.quality)
+        shares = self._bundle.level_shares(latents.quality)
+        whole = self._synthesis.pictures(latents.values[np.newaxis], ungains[np.newaxis], shares[np.newaxis])[0]
+        return self._grain.over(whole[:height, :width], latents.quality)
 
 
 def _synthesis(path: Path) -> Synthesis:

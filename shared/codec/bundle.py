@@ -219,16 +219,22 @@ class Bundle:
 
     @property
     def sparse_analysis(self) -> SparseAnalysis | None:
-        """g_a where pixels changed, loaded on first use; none on a GPU, which is quicker with whole pictures."""
-        if self._device == "cuda":
+        """g_a where pixels changed, loaded on first use.
+
+        None on a GPU, which is quicker with whole pictures, and for networks that know the level.
+        """
+        if self._device == "cuda" or self.analysis.knows_level:
             return None
         layers: SparseAnalysis = self._network("encoder.onnx", SparseAnalysis)
         return layers
 
     @property
     def sparse_synthesis(self) -> SparseSynthesis | None:
-        """g_s where latents changed, loaded on first use; none on a GPU, which is quicker with whole pictures."""
-        if self._device == "cuda":
+        """g_s where latents changed, loaded on first use.
+
+        None on a GPU, which is quicker with whole pictures, and for networks that know the level.
+        """
+        if self._device == "cuda" or self.synthesis.knows_level:
             return None
         layers: SparseSynthesis = self._network("decoder.onnx", SparseSynthesis)
         return layers
@@ -240,6 +246,15 @@ class Bundle:
     def ungains(self, quality: int) -> NDArray[np.float32]:
         """What integers are multiplied by after decoding, float32[M]."""
         return self._interpolated(1, quality)
+
+    def level_shares(self, quality: int) -> NDArray[np.float32]:
+        """What transforms that know the level are told: the share of each whole level, float32[levels]."""
+        level, fraction = divmod(quality, QUALITY_STEPS)
+        shares = np.zeros(self.levels, np.float32)
+        shares[level] = 1 - fraction / QUALITY_STEPS
+        if fraction:
+            shares[level + 1] = fraction / QUALITY_STEPS
+        return shares
 
     def _interpolated(self, which: int, quality: int) -> NDArray[np.float32]:
         level, fraction = divmod(quality, QUALITY_STEPS)

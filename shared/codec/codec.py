@@ -64,7 +64,7 @@ class Encoder:
         units = quality_units(self._bundle, quality)
         check_image(image)
         height, width = image.shape[:2]
-        latents, changed = self._analysis.latents(image)
+        latents, changed = self._analysis.latents(image, self._bundle.level_shares(units))
         last = self._last
         if alone or last is None or (last.width, last.height) != (width, height):
             coded = self._alone(latents, units, width, height)
@@ -142,7 +142,10 @@ class Decoder:
         """The picture of a frame, uint8[H, W, 3] RGB; where it is as the last one was, nothing is computed."""
         if self._synthesis is None:
             self._synthesis = TiledSynthesis(self._bundle.synthesis, self._bundle.sparse_synthesis)
-        whole = self._synthesis.picture(latents.values, self._bundle.ungains(latents.quality))
+        quality = latents.quality
+        whole = self._synthesis.picture(
+            latents.values, self._bundle.ungains(quality), self._bundle.level_shares(quality)
+        )
         return self._bundle.grain.over(whole[: latents.height, : latents.width], latents.quality)
 
     def decode(self, record: Record, width: int, height: int) -> NDArray[np.uint8]:

@@ -40,13 +40,15 @@ class TiledAnalysis:
         self._analysis, self._layers, self._threshold = analysis, layers, threshold
         self._seen = np.empty((0, 0, 3), np.uint8)
         self._latents = np.empty((0, 0, 0), np.float32)
+        self._levels = np.empty(0, np.float32)
         self._state: AnalysisState | None = None
 
-    def latents(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], Mask]:
+    def latents(self, image: NDArray[np.uint8], levels: NDArray[np.float32]) -> tuple[NDArray[np.float32], Mask]:
         """The latents of the picture in which every block shows what it did when it last changed.
 
         Args:
             image: uint8[H, W, 3] RGB.
+            levels: float32[levels], see ``Analysis``.
 
         Returns:
             Latents before any gain, float32[M, ceil(H/16), ceil(W/16)], valid until the next call and not to be
@@ -54,13 +56,18 @@ class TiledAnalysis:
         """
         image = whole_blocks(image)
         if image.shape != self._seen.shape:
-            return self._whole(image)
+            return self._whole(image, levels)
         changed = changed_blocks(image, self._seen, self._threshold, _MOST)
+        if self._analysis.knows_level and not np.array_equal(levels, self._levels):
+            # No feature is what it was at the other level.
+            seen = self._seen.copy()
+            _blocks(seen)[changed] = _blocks(image)[changed]
+            return self._whole(seen, levels)
         if not changed.any():
             return self._latents, changed
         reached = widened(changed, _ANALYSIS_REACH).mean()
         if self._layers is None or reached > (_MOST if self._state else _MOST_TO_START):
-            return self._whole(image)
+            return self._whole(image, levels)
         if self._state is None:
             self._seen = image.copy()
             self._state = AnalysisState(self._layers, self._seen)
@@ -71,9 +78,9 @@ class TiledAnalysis:
         self._latents[:, moved] = self._state.latents(moved)
         return self._latents, moved
 
-    def _whole(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], Mask]:
-        self._seen, self._state = image.copy(), None
-        self._latents = self._analysis.unscaled(image)
+    def _whole(self, image: NDArray[np.uint8], levels: NDArray[np.float32]) -> tuple[NDArray[np.float32], Mask]:
+        self._seen, self._levels, self._state = image.copy(), levels, None
+        self._latents = self._analysis.unscaled(image, levels)
         return self._latents, np.ones(self._latents.shape[1:], bool)
 
 
@@ -88,17 +95,19 @@ class TiledSynthesis:
         self._picture = np.empty((0, 0, 3), np.uint8)
         self._state: SynthesisState | None = None
 
-    def picture(self, latents: NDArray[np.int16], ungains: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """int16[M, h, w], float32[M] -> uint8[16h, 16w, 3] RGB, within 1 of what the whole network gives."""
+    def picture(
+        self, latents: NDArray[np.int16], ungains: NDArray[np.float32], levels: NDArray[np.float32]
+    ) -> NDArray[np.uint8]:
+        """int16[M, h, w], float32[M], float32[levels] -> uint8[16h, 16w, 3] RGB, within 1 of the whole network's."""
         same = latents.shape == self._latents.shape and np.array_equal(ungains, self._ungains)
-        if not same:
-            return self._whole(latents, ungains)
+        if not same:  # another quality has other ungains
+            return self._whole(latents, ungains, levels)
         changed: Mask = (latents != self._latents).any(0)
         if not changed.any():
             return self._picture.copy()
         reached = widened(changed, _SYNTHESIS_REACH).mean()
         if self._layers is None or reached > (_MOST if self._state else _MOST_TO_START):
-            return self._whole(latents, ungains)
+            return self._whole(latents, ungains, levels)
         self._latents = latents
         if self._state is None:
             self._state = SynthesisState(self._layers, latents * ungains[:, None, None], _LEVELS)
@@ -107,9 +116,11 @@ class TiledSynthesis:
         self._picture = self._state.picture
         return self._picture.copy()
 
-    def _whole(self, latents: NDArray[np.int16], ungains: NDArray[np.float32]) -> NDArray[np.uint8]:
+    def _whole(
+        self, latents: NDArray[np.int16], ungains: NDArray[np.float32], levels: NDArray[np.float32]
+    ) -> NDArray[np.uint8]:
         self._latents, self._ungains, self._state = latents, ungains, None
-        self._picture = self._synthesis.pictures(latents[None], ungains[None])[0]
+        self._picture = self._synthesis.pictures(latents[None], ungains[None], levels[None])[0]
         return self._picture.copy()
 
 

@@ -49,27 +49,54 @@ class Transform:
             raise BundleError(f"{name} cannot be loaded by ONNX Runtime: {error}") from None
         self._inputs = [node.name for node in self._session.get_inputs()]
 
+    @property
+    def takes(self) -> int:
+        """How many inputs the network has."""
+        return len(self._inputs)
+
     def __call__(self, *inputs: NDArray[np.generic]) -> NDArray[np.float32]:
         (output,) = self._session.run(None, dict(zip(self._inputs, inputs, strict=True)))
         result: NDArray[np.float32] = output
         return result
 
 
-class Analysis(Transform):
+class LevelledTransform(Transform):
+    """A network that may be told the quality level: as its last input, the share of each whole level."""
+
+    _UNTOLD = 2
+
+    @property
+    def knows_level(self) -> bool:
+        """Whether the network is told the level; icm-1's are the same at all of them."""
+        return self.takes > self._UNTOLD
+
+    def _told(self, levels: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """levels float32[B, levels] as inputs of the network: one or none."""
+        return [levels] if self.knows_level else []
+
+
+class Analysis(LevelledTransform):
     """g_a with gains: a picture to latents in quantisation steps."""
 
-    def scaled(self, image: NDArray[np.uint8], gains: NDArray[np.float32]) -> NDArray[np.float32]:
-        """image uint8[H, W, 3] RGB, gains float32[M] -> float32[M, ceil(H/16), ceil(W/16)], not rounded."""
+    def scaled(
+        self, image: NDArray[np.uint8], gains: NDArray[np.float32], levels: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Latents of a picture, not rounded: float32[M, ceil(H/16), ceil(W/16)].
+
+        Args:
+            image: uint8[H, W, 3] RGB.
+            gains: float32[M]; levels: float32[levels], the share of each whole level, which sum to 1.
+        """
         height, width = image.shape[:2]
         if height % STRIDE or width % STRIDE:
             image = np.pad(image, ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0)), mode="edge")
-        scaled: NDArray[np.float32] = self(image[None], gains[None, :, None, None])[0]
+        scaled: NDArray[np.float32] = self(image[None], gains[None, :, None, None], *self._told(levels[None]))[0]
         return scaled
 
-    def unscaled(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def unscaled(self, image: NDArray[np.uint8], levels: NDArray[np.float32]) -> NDArray[np.float32]:
         """The same before any gain."""
         channels = self._session.get_inputs()[1].shape[1]
-        return self.scaled(image, np.ones(channels, np.float32))
+        return self.scaled(image, np.ones(channels, np.float32), levels)
 
 
 class HyperAnalysis(Transform):
@@ -82,12 +109,16 @@ class HyperAnalysis(Transform):
         return rounded
 
 
-class Synthesis(Transform):
+class Synthesis(LevelledTransform):
     """g_s with inverse gains: latents to pictures."""
 
-    def pictures(self, latents: NDArray[np.int16], ungains: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """int16[B, M, h, w], float32[B, M] -> uint8[B, 16h, 16w, 3] RGB."""
-        image: NDArray[np.uint8] = self(latents.astype(np.float32), ungains[:, :, None, None])  # type: ignore[assignment]
+    def pictures(
+        self, latents: NDArray[np.int16], ungains: NDArray[np.float32], levels: NDArray[np.float32]
+    ) -> NDArray[np.uint8]:
+        """int16[B, M, h, w], float32[B, M], float32[B, levels] (see ``Analysis``) -> uint8[B, 16h, 16w, 3] RGB."""
+        image: NDArray[np.uint8] = self(  # type: ignore[assignment]
+            latents.astype(np.float32), ungains[:, :, None, None], *self._told(levels)
+        )
         return image
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
 from tests.training.feature_weights import write_random_weights
 from training.cli import main
+from training.data import pack
 
 SMOKE = Path(__file__).parents[2] / "training/configs/smoke.yaml"
 HEIGHT, WIDTH = 280, 300
@@ -80,3 +83,34 @@ def borrow(source: Path, target: Path, *names: str) -> None:
     """Links a run's files into another run's folder."""
     for name in names:
         (target / name).symlink_to(source / name)
+
+
+@pytest.fixture(scope="session")
+def many_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of 42 photos of slopes and texture, PNG and JPEG of two qualities."""
+    folder = tmp_path_factory.mktemp("many")
+    random = np.random.default_rng(5)
+    row, column = np.mgrid[0:260, 0:280]
+    for number in range(42):
+        slopes = random.uniform(-0.4, 0.4, (3, 2)) @ np.stack((row.ravel(), column.ravel()))
+        texture = random.normal(0, 6, (260 // 4, 280 // 4)).repeat(4, 0).repeat(4, 1)
+        picture = (slopes.reshape(3, 260, 280) + 128 + texture).clip(0, 255).astype(np.uint8).transpose(1, 2, 0)
+        name, options = (("png", {}), ("jpg", {"quality": 92}), ("jpg", {"quality": 60}))[number % 3]
+        Image.fromarray(picture).save(folder / f"{number:02}.{name}", **options)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shard(many_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("shard") / "photos.u8"
+    pack([many_photos], path)
+    return path
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As a long run has it; sums of floats hang on the number of threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -49,7 +49,7 @@ def picture() -> NDArray[np.uint8]:
 def test_analysis_and_gains_are_the_bundles(bundle: Bundle, codec: TrainableCodec, picture: NDArray[np.uint8]) -> None:
     image = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
     latents = codec.analysis(image)[0] * codec.gains.scale(torch.tensor([LEVEL]))[0]
-    wanted = bundle.analysis.scaled(picture, bundle.gains(16 * LEVEL))
+    wanted = bundle.analysis.scaled(picture, bundle.gains(16 * LEVEL), bundle.level_shares(16 * LEVEL))
     assert np.allclose(latents.numpy(), wanted, atol=1e-2)
 
 
@@ -57,11 +57,13 @@ def test_analysis_and_gains_are_the_bundles(bundle: Bundle, codec: TrainableCode
 def test_the_synthesis_is_the_one_before_finetuning(
     bundle: Bundle, codec: TrainableCodec, picture: NDArray[np.uint8]
 ) -> None:
-    values = np.rint(bundle.analysis.scaled(picture, bundle.gains(16 * LEVEL))).astype(np.int16)
+    values = np.rint(bundle.analysis.scaled(picture, bundle.gains(16 * LEVEL), bundle.level_shares(16 * LEVEL))).astype(
+        np.int16
+    )
     unscaled = torch.from_numpy(values)[None].float() * codec.gains.unscale(torch.tensor([LEVEL]))
     restored = codec.synthesis(unscaled)[0].clamp(0, 1).mul(255).permute(1, 2, 0).numpy()
     plain = Synthesis(bundle.folder / "decoder_base.onnx", 1, "cpu")
-    wanted = plain.pictures(values[None], bundle.ungains(16 * LEVEL)[None])[0]
+    wanted = plain.pictures(values[None], bundle.ungains(16 * LEVEL)[None], bundle.level_shares(16 * LEVEL)[None])[0]
     assert np.abs(restored - wanted).max() < 1
 
 
@@ -69,7 +71,9 @@ def test_the_synthesis_is_the_one_before_finetuning(
 def test_hyper_latents_say_what_the_integer_network_says(
     bundle: Bundle, codec: TrainableCodec, picture: NDArray[np.uint8]
 ) -> None:
-    values = np.rint(bundle.analysis.scaled(picture, bundle.gains(16 * LEVEL))).astype(np.int16)
+    values = np.rint(bundle.analysis.scaled(picture, bundle.gains(16 * LEVEL), bundle.level_shares(16 * LEVEL))).astype(
+        np.int16
+    )
     hyper = bundle.hyper_analysis.hyper(values)
     assert np.abs(hyper).max() > 0
     assert np.array_equal(torch.round(codec.hyper_analysis(torch.from_numpy(values)[None].float()))[0].numpy(), hyper)

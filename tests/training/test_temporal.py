@@ -30,7 +30,7 @@ def all_samples(trainer: TemporalTrainer, level: int) -> list[Sample]:
     found = [
         sample
         for clip in trainer.clips
-        for sample in samples(trainer.latents(clip), trainer.gains[level], trainer.channels, level)
+        for sample in samples(trainer.latents(clip, level), trainer.gains[level], trainer.channels, level)
     ]
     moved = [sample for sample in found if sample.moved.any()]
     assert moved
@@ -50,7 +50,7 @@ def test_samples_hold_what_moved_and_what_was_around_it(trainer: TemporalTrainer
 
 def test_groups_hold_every_channel_once_the_most_energetic_first(trainer: TemporalTrainer) -> None:
     assert sorted(trainer.channels.order.tolist()) == list(range(trainer.codec.config.latents))
-    energy = np.square(trainer.latents(trainer.clips[0])).mean((0, 2, 3))
+    energy = np.square(trainer.latents(trainer.clips[0], 3)).mean((0, 2, 3))
     assert energy[trainer.groups[0]].mean() > 10 * energy[trainer.groups[-1]].mean()
 
 

@@ -96,7 +96,7 @@ def _detection(codec: TrainableCodec, level: int, detector: DetectorTest) -> Fig
 
 def _picture(codec: TrainableCodec, y: Tensor, level: int) -> NDArray[np.uint8]:
     """Integer latents float32[1, M, h, w] as the decoder shows them: uint8[H, W, 3]."""
-    image = codec.synthesis(y * codec.gains.unscale(torch.tensor([level])))[0]
+    image = codec.synthesise(y, torch.tensor([level]))[0]
     result: NDArray[np.uint8] = (image.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
     return result
 

@@ -109,7 +109,7 @@ def predicted_from(
 @torch.no_grad()
 def predicted(codec: TrainableCodec, images: Tensor, levels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The same from pictures, float32[B, 3, H, W] in 0..1, sides multiples of 64."""
-    latents = torch.round(codec.analysis(images).float() * codec.gains.scale(levels))
+    latents = torch.round(codec.analyse(images, levels).float())
     hyper = torch.round(codec.hyper_analysis(latents).float().clamp(-HYPER_MAX, HYPER_MAX))
     return predicted_from(codec, latents, hyper, levels)
 
@@ -126,7 +126,8 @@ class ContextTrainer:
         self.crops = self._crops()
         with torch.no_grad():
             images = [self._next_images() for _ in range(-(-_GROUPED // config.batch))]
-            energy = self.codec.analysis(torch.cat(images)).pow(2).mean((0, 2, 3))
+            weights = self.codec.weights_of(torch.full((_GROUPED,), self.codec.middle, device=self.device))
+            energy = self.codec.analysis(torch.cat(images)[:_GROUPED], weights).pow(2).mean((0, 2, 3))
         self.levels = len(codec.config.lambdas)
         self.networks = ContextNetworks(channel_groups(energy, GROUP_SHARES), self.levels).to(self.device)
 

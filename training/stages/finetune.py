@@ -32,13 +32,13 @@ from training.discriminator import (
 from training.features import FrozenFeatures
 from training.log import TrainingLog
 from training.losses import VISIBLE_SCALE, ErrorMeasure, squared_error, visible_error
-from training.networks import SynthesisTransform
+from training.model import Synthesis
 from training.pattern import SMALLEST_SIDE, pattern_excess
 
 log = logging.getLogger(__name__)
 
 NAME = "finetune"
-FIRST_TWO = ("entry", "block_deep")
+FIRST_TWO = ("entry.", "block_deep.", "blocks_deep.0.")
 """The first two layers of the synthesis, which the paper moves."""
 _LOG_EVERY = 25
 
@@ -217,10 +217,9 @@ class Finetuner:
         image = next(crops).image.to(self.device).float().div(255).contiguous(memory_format=torch.channels_last)
         with torch.no_grad():
             # In float32, as the exported encoder computes: these are the very integers that it would send.
-            latents = torch.round(self.codec.analysis(image) * self.codec.gains.scale(self.levels))
-            latents = latents * self.codec.gains.unscale(self.levels)
+            latents = torch.round(self.codec.analyse(image, self.levels))
         # And as the exported decoder does: rounding to bfloat16 leaves a pattern of its own.
-        restored = self.codec.synthesis(latents)
+        restored = self.codec.synthesise(latents, self.levels)
         error = squared_error(restored, image).mean((1, 2))
         seen = VISIBLE_SCALE * visible_error(restored, image).mean((1, 2)) if config.measure == "visible" else error
         loss = (self.weights * seen).mean()
@@ -268,13 +267,13 @@ class Finetuner:
                     self.average[name].lerp_(parameter, 1 - self.config.average)
 
 
-def moving_parameters(synthesis: SynthesisTransform, layers: str) -> dict[str, nn.Parameter]:
+def moving_parameters(synthesis: Synthesis, layers: str) -> dict[str, nn.Parameter]:
     """The parameters that the stage moves, by name, and lets no other learn."""
     synthesis.requires_grad_(False)
     moving = {
         name: parameter
         for name, parameter in synthesis.named_parameters()
-        if layers == "all" or name.partition(".")[0] in FIRST_TWO
+        if layers == "all" or name.startswith(FIRST_TWO)
     }
     for parameter in moving.values():
         parameter.requires_grad_(True)

@@ -144,27 +144,29 @@ class TemporalTrainer:
         self.codec.to(self.device)
         torch.manual_seed(config.seed)
         self.gains = codec.gains.log_gain.detach().exp().cpu().numpy()
-        first = [self.latents(clip) for clip in clips[:4]]
-        energy = torch.from_numpy(np.concatenate(first)).pow(2).mean((0, 2, 3))
+        energy = torch.from_numpy(np.concatenate([self.latents(clip, codec.middle) for clip in clips[:4]]))
+        energy = energy.pow(2).mean((0, 2, 3))
         self.groups = channel_groups(energy, GROUP_SHARES)
         self.channels = ChannelGroups(self.groups)
         self.network = TemporalNetwork(self.groups, len(self.gains)).to(self.device)
-        self._start_from(first)
+        self._start_from(clips[:4])
         self.difference_bits = DifferenceBits()
         self.random = np.random.default_rng(config.seed)
         self.step = 0
 
     @torch.no_grad()
-    def latents(self, clip: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8[T, H, W, 3] -> float32[T, M, h, w], not scaled."""
+    def latents(self, clip: NDArray[np.uint8], level: int) -> NDArray[np.float32]:
+        """uint8[T, H, W, 3] -> float32[T, M, h, w] of a quality level, gains not applied."""
         frames = torch.from_numpy(clip.copy()).to(self.device).permute(0, 3, 1, 2).float() / 255
-        result: NDArray[np.float32] = self.codec.analysis(frames).cpu().numpy()
+        weights = self.codec.weights_of(torch.full((len(frames),), level, device=self.device))
+        result: NDArray[np.float32] = self.codec.analysis(frames, weights).cpu().numpy()
         return result
 
-    def _start_from(self, clips: list[NDArray[np.float32]]) -> None:
+    def _start_from(self, clips: NDArray[np.uint8]) -> None:
         deviations = []
         for level, gains in enumerate(self.gains):
-            wanted = [s.wanted for clip in clips for s in samples(clip, gains, self.channels, level)]
+            latents = [self.latents(clip, level) for clip in clips]
+            wanted = [s.wanted for one in latents for s in samples(one, gains, self.channels, level)]
             deviations.append(torch.from_numpy(np.concatenate(wanted)).pow(2).mean(0).sqrt())
         start = 0
         for group, network in zip(self.groups, self.network.networks, strict=True):
@@ -185,9 +187,8 @@ class TemporalTrainer:
     def counted(self) -> Iterator[Sample]:
         """Samples to count tables on."""
         for clip in tqdm(self.clips[: self.config.counted], desc="counting", unit="clip"):
-            latents = self.latents(clip)
             for level, gains in enumerate(self.gains):
-                yield from samples(latents, gains, self.channels, level)
+                yield from samples(self.latents(clip, level), gains, self.channels, level)
 
     def bits(self, batch: list[Sample]) -> tuple[Tensor, Tensor]:
         """Bits of each wanted difference, float32[A, M], and the levels they were coded at, int64[A]."""
@@ -222,9 +223,10 @@ class TemporalTrainer:
             while self.step < self.config.steps:
                 rate = self.config.rate * (0.02 + 0.49 * (1 + math.cos(math.pi * self.step / self.config.steps)))
                 optimiser.param_groups[0]["lr"], optimiser.param_groups[1]["lr"] = rate, 3 * rate
-                latents = self.latents(self._next_clip())
-                levels = self._next_levels()
-                batch = [s for n in levels for s in samples(latents, self.gains[n], self.channels, n) if len(s.wanted)]
+                clip, batch = self._next_clip(), []
+                for n in self._next_levels():
+                    found = samples(self.latents(clip, n), self.gains[n], self.channels, n)
+                    batch += [sample for sample in found if len(sample.wanted)]
                 self.step += 1
                 progress.update()
                 if batch:

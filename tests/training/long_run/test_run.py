@@ -1,0 +1,200 @@
+"""A long run: stopped and taken up anywhere it is the same run, it never loses much, and never runs twice at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from shared.errors import ConfigError
+from tests.training.small_run import CONFIG, CONFIG_YAML
+from training.cli import main
+from training.long_run.checkpoints import Checkpoints
+from training.long_run.history import read_rows
+from training.long_run.run import LongRun, only_one, owner, paused
+from training.long_run.schedule import Finish, share_of_peak
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(autouse=True)
+def as_polite_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run in this process must not make the tests after it slower; that it is polite is tested on a process."""
+    monkeypatch.setattr(os, "nice", lambda _: 0)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    found = Checkpoints(folder / "checkpoints").newest()
+    assert found is not None
+    return found[1]
+
+
+def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        assert torch.equal(value.nan_to_num(), other[name].nan_to_num()), name
+
+
+def test_two_slices_are_one_run(shard: Path, tmp_path: Path) -> None:
+    LongRun(CONFIG, shard, tmp_path / "whole").run(steps=10)
+    LongRun(CONFIG, shard, tmp_path / "sliced").run(steps=5)
+    LongRun(CONFIG, shard, tmp_path / "sliced").run(steps=10)
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "sliced"))
+
+
+def test_with_muon_two_slices_are_one_run_too(shard: Path, tmp_path: Path) -> None:
+    config = replace(CONFIG, recipe=replace(CONFIG.recipe, optimiser="muon", levels="random"))
+    LongRun(config, shard, tmp_path / "whole").run(steps=10)
+    LongRun(config, shard, tmp_path / "sliced").run(steps=5)
+    LongRun(config, shard, tmp_path / "sliced").run(steps=10)
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "sliced"))
+
+
+def test_a_slice_ends_after_its_minutes(shard: Path, tmp_path: Path) -> None:
+    run = LongRun(CONFIG, shard, tmp_path)
+    run.run(minutes=1 / 60, steps=100_000)
+    assert 1 <= run.learner.step < 100_000
+    assert Checkpoints(tmp_path / "checkpoints").newest()[0] == run.learner.step  # type: ignore[index]
+
+
+def test_files_of_a_checkpoint_are_small_enough_to_travel(shard: Path, tmp_path: Path) -> None:
+    LongRun(CONFIG, shard, tmp_path).run(steps=5)
+    files = [path for path in (tmp_path / "checkpoints").rglob("*") if path.is_file()]
+    assert files
+    assert max(path.stat().st_size for path in files) <= 16_000_000
+
+
+def test_the_last_three_checkpoints_are_kept(shard: Path, tmp_path: Path) -> None:
+    LongRun(CONFIG, shard, tmp_path).run(steps=25)
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["00000015", "00000020", "00000025"]
+
+
+def test_a_damaged_checkpoint_is_passed_by_for_the_one_before(shard: Path, tmp_path: Path) -> None:
+    LongRun(CONFIG, shard, tmp_path).run(steps=10)
+    part = tmp_path / "checkpoints/00000010/part-0.pt"
+    data = bytearray(part.read_bytes())
+    data[len(data) // 2] ^= 1
+    part.write_bytes(data)
+    assert LongRun(CONFIG, shard, tmp_path).learner.step == 5
+
+
+def test_what_was_told_of_lost_steps_is_forgotten(shard: Path, tmp_path: Path) -> None:
+    run = LongRun(CONFIG, shard, tmp_path)
+    run.run(steps=10)
+    with run.history.losses.open("a") as file:
+        file.write("step,seconds,loss,gradient,skipped\n5,1,1,1,0\n50,3,1,1,0\n")
+    LongRun(CONFIG, shard, tmp_path).run(steps=10)
+    assert [row["step"] for row in read_rows(run.history.losses)] == ["5"]
+
+
+def test_weights_that_are_not_finite_are_never_saved(shard: Path, tmp_path: Path) -> None:
+    run = LongRun(CONFIG, shard, tmp_path)
+    run.run(steps=5)
+    with torch.no_grad():
+        next(run.learner.codec.parameters()).fill_(float("nan"))
+    with pytest.raises(ConfigError, match=r"went astray: .* is not finite at step 5"):
+        run.save()
+    assert bool(weights(tmp_path)["codec/analysis.linear.weight"].isfinite().all())
+
+
+def test_other_networks_than_the_checkpoints_are_refused(shard: Path, tmp_path: Path) -> None:
+    LongRun(CONFIG, shard, tmp_path).run(steps=5)
+    other = replace(CONFIG, network=replace(CONFIG.network, decoder_wide_blocks=1))
+    with pytest.raises(ConfigError, match="are of other networks"):
+        LongRun(other, shard, tmp_path)
+
+
+def test_another_optimiser_begins_anew_and_the_weights_stay(shard: Path, tmp_path: Path) -> None:
+    LongRun(CONFIG, shard, tmp_path).run(steps=5)
+    learner = LongRun(replace(CONFIG, recipe=replace(CONFIG.recipe, optimiser="muon")), shard, tmp_path).learner
+    assert (learner.step, learner.optimiser_since) == (5, 5)
+
+
+def test_the_rate_is_constant_until_an_end_is_ordered_and_then_falls_to_nothing() -> None:
+    finish = Finish(start=1000, steps=200)
+    assert share_of_peak(5000, None) == 1
+    assert [share_of_peak(step, finish) for step in (0, 1000, 1100, 1200, 1500)] == [1, 1, 0.5, 0, 0]
+
+
+def test_a_run_ends_measured_and_marked_where_its_end_was_ordered(shard: Path, tmp_path: Path) -> None:
+    LongRun(CONFIG, shard, tmp_path).run(steps=5)
+    Finish(5, 4).order(tmp_path)
+    run = LongRun(CONFIG, shard, tmp_path)
+    run.run()
+    assert run.learner.step == 9
+    assert (tmp_path / "finished").exists()
+    assert [row["step"] for row in read_rows(run.history.measured)] == ["9"]
+    assert run.history.plot.exists()
+
+
+def test_two_runs_in_one_folder_are_refused(shard: Path, tmp_path: Path) -> None:
+    with only_one(tmp_path), pytest.raises(ConfigError, match="is going already"):
+        LongRun(CONFIG, shard, tmp_path).run(steps=1)
+    assert owner(tmp_path) is None
+
+
+@pytest.fixture
+def going(shard: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A run in a process of its own, which has saved once."""
+    config = tmp_path / "config.yaml"
+    config.write_text(CONFIG_YAML)
+    for path in shard.parent.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "training.long_run", "run", "--folder", str(tmp_path), "--config", str(config)]
+    )
+    wait_until(lambda: Checkpoints(tmp_path / "checkpoints").newest() is not None)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def wait_until(holds: object) -> None:
+    until = time.monotonic() + 60
+    while not holds():  # type: ignore[operator]
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(
+    going: subprocess.Popen[bytes], shard: Path, tmp_path: Path
+) -> None:
+    going.send_signal(signal.SIGKILL)
+    going.wait()
+    run = LongRun(CONFIG, shard, tmp_path)
+    assert run.learner.step % CONFIG.save_every == 0
+    assert run.learner.step >= CONFIG.save_every
+    run.run(steps=run.learner.step + 1)
+
+
+def test_a_run_has_a_low_priority_and_one_thread(going: subprocess.Popen[bytes]) -> None:
+    assert os.getpriority(os.PRIO_PROCESS, going.pid) == 10
+
+
+def test_status_says_where_a_run_is_and_pause_holds_it_up(
+    going: subprocess.Popen[bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = ["--folder", str(tmp_path)]
+    wait_until(lambda: read_rows(tmp_path / "steps.csv"))
+    assert main(["long", "status", *folder]) == 0
+    assert f"going as process {going.pid}" in capsys.readouterr().out
+    assert main(["long", "pause", *folder]) == 0
+    assert paused(tmp_path).exists()
+    time.sleep(1.0)
+    held = Checkpoints(tmp_path / "checkpoints").newest()[0]  # type: ignore[index]
+    time.sleep(1.5)
+    assert Checkpoints(tmp_path / "checkpoints").newest()[0] == held  # type: ignore[index]
+    assert main(["long", "status", *folder]) == 0
+    told = capsys.readouterr().out
+    assert "held up" in told
+    assert "steps an hour" in told
+    assert main(["long", "resume", *folder]) == 0
+    wait_until(lambda: Checkpoints(tmp_path / "checkpoints").newest()[0] > held)  # type: ignore[index]

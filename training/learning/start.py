@@ -1,0 +1,42 @@
+"""Where a long run starts: from nothing, or with what of a trained codec fits other transforms."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import torch
+from torch import Tensor
+
+from shared.errors import ConfigError
+from training.model import TrainableCodec
+from training.networks import NetworkConfig
+
+_BRANCH_FREE = ("analysis.linear.", "synthesis.linear.")
+"""The parts of the transforms that every kind of block has."""
+_SAME = ("luma", "chroma", "hyper", "hyper_hidden", "lambdas")
+"""Widths that the shared parts have: linear transforms, gains, entropy model."""
+
+
+def fresh_codec(network: NetworkConfig, images: Tensor, seed: int) -> TrainableCodec:
+    """An untrained codec, a plain block transform, its entropy model's scales set from float32[B, 3, H, W] photos."""
+    torch.manual_seed(seed)
+    codec = TrainableCodec(network)
+    codec.start_from(images)
+    return codec
+
+
+def with_what_fits(codec: TrainableCodec, trained: TrainableCodec) -> TrainableCodec:
+    """Gives an untrained codec the linear transforms, gains and entropy model of a trained one, but no branches.
+
+    Raises:
+        ConfigError: the two differ in the widths of these parts.
+    """
+    mine, other = asdict(codec.config), asdict(trained.config)
+    if differ := [name for name in _SAME if mine[name] != other[name]]:
+        raise ConfigError(f"the start codec does not fit: it differs in {', '.join(differ)}")
+    state = codec.state_dict()
+    for name, value in trained.state_dict().items():
+        if not name.startswith(("analysis.", "synthesis.")) or name.startswith(_BRANCH_FREE):
+            state[name] = value
+    codec.load_state_dict(state)
+    return codec

@@ -1,0 +1,44 @@
+"""A long run's settings: one YAML file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from shared.errors import ConfigError
+from training.config import read_yaml, section
+from training.learning.recipe import Recipe, check_recipe
+from training.networks import NetworkConfig
+
+
+@dataclass(frozen=True)
+class LongRunConfig:
+    """A long run's settings.
+
+    Attributes:
+        start: a bundle whose linear transforms and entropy model an untrained codec begins with; none for a plain DCT.
+        save_every: steps between checkpoints, the most that a kill can lose.
+        measure_every: steps between measurements on the held-out photos.
+    """
+
+    network: NetworkConfig
+    recipe: Recipe
+    start: Path | None = None
+    save_every: int = 250
+    measure_every: int = 5000
+
+
+def load_long_config(path: Path) -> LongRunConfig:
+    """Reads a long run's settings.
+
+    Raises:
+        ConfigError: the file is missing, no YAML, holds a key that means nothing or a value that does not fit.
+    """
+    content = read_yaml(path)
+    network = section(NetworkConfig, content.pop("network", {}), f"{path}: network")
+    recipe = section(Recipe, content.pop("recipe", {}), f"{path}: recipe")
+    if unknown := set(content) - {field.name for field in fields(LongRunConfig)}:
+        raise ConfigError(f"{path} has no setting {', '.join(sorted(map(str, unknown)))}")
+    check_recipe(network, recipe, str(path))
+    config: LongRunConfig = section(LongRunConfig, content | {"network": network, "recipe": recipe}, str(path))
+    return config
