@@ -17,6 +17,7 @@ BENCHMARKS = {
     "training-log": "how training went, from the logs of its stages",
     "exactness": "whether bits decode to the same latents whatever computes the integer networks",
     "speed": "what coding a frame costs, part by part",
+    "layers": "what the blocks that transforms can be made of cost a multiplication",
     "cost": "memory, install size and throughput of the services",
     "load": "how many cameras one cloud takes, and what each costs it",
     "framing": "bytes that a record costs on the wire beside its payload",

@@ -13,6 +13,7 @@ TITLES = {
     "rate_control": "Rate control",
     "exactness": "The same latents everywhere",
     "speed": "What a frame costs",
+    "layers": "What the transforms' blocks cost",
     "cost": "What the services cost",
     "load": "Many cameras on one cloud",
     "chaos": "Kills and cuts",
@@ -50,6 +51,10 @@ all others. Shares are of the latents' bits; errors are those of finetuned decod
 With `coarser_by` 1 or 2 only objects have the level, and everything else is coded that many levels coarser, told by the
 labels' masks, which no encoder has. So it is a bound, not a codec: what an encoder that told objects from their
 surroundings could save at the same mAP, with the bits for the map left out.""",
+    "layers": """\
+Milliseconds of one block of ONNX Runtime in float32, on one thread (`_1`) and on two (`_2`), and the same for each
+thousand multiplications a pixel (`ms_per_kmac`), which is what blocks of different sizes are compared by. Dense blocks
+are icm-1's; gated ones are what the next codec is made of, with the gate that costs least.""",
     "visual": """\
 `psnr` is the mean over pictures; of objects (COCO's polygons) and of what is around them PSNR is taken over all
 their pixels. `perceptual` is the LPIPS distance in a shift-tolerant AlexNet, 0 for equal pictures. Finetuning has a

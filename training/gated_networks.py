@@ -1,9 +1,10 @@
 """The transforms of newer codecs: many light gated blocks beside the linear path, which know the quality level.
 
 A block mixes each channel with its 3x3 surroundings (depthwise), then all channels of a position (1x1), then gates
-one half of what it has made with the other. The gate is ReLU(a) * b rather than a smooth one, since ONNX Runtime
-computes it at the speed of the convolutions around it (``icm-bench layers``). The linear path starts as a block DCT
-and stays: motion compensation predicts through it.
+one half of what it has made with the other. The gate is bounded: with ReLU(a) * b a block squares what is large, a
+dozen blocks in a row did so until a rare picture's pixels were 10^13 and the next one's not finite. A clipped ReLU
+costs what a plain one does, since ONNX Runtime computes it within the convolution before it. The linear path starts as
+a block DCT and stays: motion compensation predicts through it.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ from training.networks import block_dct_filters
 if TYPE_CHECKING:
     from training.networks import NetworkConfig
 
+_GATE_MAX = 2.0
+"""The most that a gate lets through of a value: what photos ask for, hardly ever more (``docs/training.md``)."""
 _LEARNED = 48
 """Channels that the branch of g_s hands to its last layers, beside as many pixels of the linear path."""
 
 
 class GatedBlock(nn.Module):
-    """x + scale * out(ReLU(gate(m)) * value(m)), m the 3x3 depthwise mix of x, or x itself: [B, C, h, w] -> the same.
+    """x + scale * out(clip(gate(m), 0, 2) * value(m)), m the depthwise mix of x, or x: [B, C, h, w] -> the same.
 
     3 C^2 (+ 9 C) multiplications a position.
     """
@@ -41,7 +44,7 @@ class GatedBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         mixed = self.mix(x)
-        y: Tensor = x + self.scale * self.out(F.relu(self.gate(mixed)) * self.value(mixed))
+        y: Tensor = x + self.scale * self.out(F.hardtanh(self.gate(mixed), 0.0, _GATE_MAX) * self.value(mixed))
         return y
 
 

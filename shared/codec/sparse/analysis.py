@@ -42,6 +42,10 @@ class SparseAnalysis:
         self.wide, self.deep = len(named("into.bias")), len(named("down.bias"))
         self.latents = len(named("out.bias"))
 
+    def begin(self, image: NDArray[np.uint8], levels: NDArray[np.float32]) -> AnalysisState:
+        """Computes everything; image uint8[16h, 16w, 3] RGB. The level makes no difference."""
+        return AnalysisState(self, image)
+
 
 class AnalysisState:
     """Every layer's features of one picture, and the latents they end in."""

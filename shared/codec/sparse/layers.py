@@ -55,6 +55,51 @@ def around(weights: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.ascontiguousarray(weights.transpose(2, 3, 1, 0).reshape(-1, out))
 
 
+class RowNetwork:
+    """A small ONNX network over chosen positions: of gathered rows, and others beside them, it makes a row each.
+
+    Safe to call from several threads.
+    """
+
+    def __init__(
+        self,
+        nodes: list[Any],
+        inputs: list[Any],
+        result: str,
+        width: int,
+        constants: Mapping[str, NDArray[Any]],
+        threads: int,
+    ) -> None:
+        """Args:
+        nodes, inputs: of the ONNX graph; the first inputs are ``source`` and ``index``, as in ``__call__``.
+        result: name of the rows that it makes, and their width.
+        threads: CPU threads of one call; 0 for one per core.
+        """
+        from onnx import TensorProto, helper, numpy_helper
+
+        graph = helper.make_graph(
+            nodes,
+            "rows",
+            inputs,
+            [helper.make_tensor_value_info(result, TensorProto.FLOAT, ["rows", width])],
+            [numpy_helper.from_array(value, name) for name, value in constants.items()],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR)
+        self._transform = Transform(
+            model.SerializeToString(), min(threads or os.cpu_count() or 1, _MOST_THREADS), "cpu"
+        )
+
+    def __call__(
+        self, source: NDArray[np.float32], index: NDArray[np.int64], *beside: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """source float32[P, C], index int64[n, taps], others float32[n, ...] -> float32[n, width]."""
+        if len(index) <= _MOST_ROWS:
+            return self._transform(source, index, *beside)
+        parts = range(0, len(index), _MOST_ROWS)
+        chosen = [slice(start, start + _MOST_ROWS) for start in parts]
+        return np.concatenate([self._transform(source, index[s], *(one[s] for one in beside)) for s in chosen])
+
+
 class RowLayer:
     """y = max(x W + b + r, 0) at chosen positions, where x are gathered rows and r is optional, as is the maximum.
 
@@ -78,7 +123,7 @@ class RowLayer:
         relu: whether negative results become 0.
         added: whether rows are added before that.
         """
-        from onnx import TensorProto, helper, numpy_helper
+        from onnx import TensorProto, helper
 
         width, out = matrix.shape
         constants: dict[str, NDArray[Any]] = {"matrix": matrix, "flat": np.array([-1, width], np.int64)}
@@ -103,17 +148,7 @@ class RowLayer:
         if relu:
             nodes.append(helper.make_node("Relu", [last], ["rectified"]))
             last = "rectified"
-        graph = helper.make_graph(
-            nodes,
-            "rows",
-            inputs,
-            [helper.make_tensor_value_info(last, TensorProto.FLOAT, ["rows", out])],
-            [numpy_helper.from_array(value, name) for name, value in constants.items()],
-        )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR)
-        self._transform = Transform(
-            model.SerializeToString(), min(threads or os.cpu_count() or 1, _MOST_THREADS), "cpu"
-        )
+        self._network = RowNetwork(nodes, inputs, last, out, constants, threads)
         self.squares: NDArray[np.float32] = np.square(matrix).reshape(taps, -1, out).sum(0)
         """float32[C, N]: the variance of a result for a unit of variance in a feature, everywhere."""
 
@@ -121,17 +156,8 @@ class RowLayer:
         self, source: NDArray[np.float32], index: NDArray[np.int64], added: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
         """source float32[P, C], index int64[n, taps], added float32[n, N] -> float32[n, N]."""
-        if len(index) <= _MOST_ROWS:
-            return self._run(source, index, added)
-        parts = range(0, len(index), _MOST_ROWS)
-        chosen = [slice(start, start + _MOST_ROWS) for start in parts]
-        return np.concatenate([self._run(source, index[s], None if added is None else added[s]) for s in chosen])
+        return self._network(source, index) if added is None else self._network(source, index, added)
 
     def dense(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """float32[n, C] -> float32[n, N], for a layer of one tap and nothing added."""
         return self(rows, np.arange(len(rows))[:, None])
-
-    def _run(
-        self, source: NDArray[np.float32], index: NDArray[np.int64], added: NDArray[np.float32] | None
-    ) -> NDArray[np.float32]:
-        return self._transform(source, index) if added is None else self._transform(source, index, added)

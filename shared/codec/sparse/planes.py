@@ -83,6 +83,10 @@ class Plane:
         self.changed = grid.nothing()
         self._tolerance = np.broadcast_to(np.float32(tolerance), width)
 
+    def tolerate(self, tolerance: NDArray[np.float32]) -> None:
+        """From now on smaller changes of a feature count as none: float32[width]."""
+        self._tolerance = tolerance
+
     def update(self, positions: Positions, rows: NDArray[np.float32], columns: slice = slice(None)) -> None:
         """Takes over features, float32[n, columns], where they differ from those kept; elsewhere the old ones stay.
 

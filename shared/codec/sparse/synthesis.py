@@ -12,9 +12,9 @@ from shared.codec.latents import STRIDE
 from shared.codec.sparse.layers import RowLayer, around, read_weights, weights_named
 from shared.codec.sparse.planes import Grid, Mask, Plane, widened
 
-_FINE = 4
+FINE = 4
 """Pixels that a position of the last layers spans."""
-_PIXELS = 3 * _FINE * _FINE
+PIXELS = 3 * FINE * FINE
 
 
 class SparseSynthesis:
@@ -34,36 +34,37 @@ class SparseSynthesis:
         self.entry = layer("entry", 1, scale=1 / 64)
         self.deep_first = layer("block_deep.first", 9, relu=True)
         self.deep_second = layer("block_deep.second", 9, added=True)
-        self.up_wide = _shuffled(named("up_wide.weight"), named("up_wide.bias"), threads)
+        self.up_wide = shuffled(named("up_wide.weight"), named("up_wide.bias"), threads)
         self.wide = [
             (layer(f"{block}.first", 9, relu=True), layer(f"{block}.second", 9, added=True))
             for block in ("block_wide", "block_wide2")
         ]
-        self.up_fine = _shuffled(named("up_fine.weight"), named("up_fine.bias"), threads)
-        # The linear part gives 0..255 less 127.5, colours side by side, where the network's gives 0..1 less 0.5.
-        linear = named("linear.weight")[:, :, 0, 0].reshape(3, STRIDE // _FINE, _FINE, STRIDE // _FINE, _FINE, -1)
-        linear = linear.transpose(5, 1, 3, 2, 4, 0).reshape(linear.shape[-1], -1)
-        self.linear = RowLayer(np.ascontiguousarray(linear), None, threads, 1)
+        self.up_fine = shuffled(named("up_fine.weight"), named("up_fine.bias"), threads)
+        self.linear = linear_pixels(named("linear.weight"), threads)
         mix = named("mix.weight").copy()
-        learned = mix.shape[1] - _PIXELS
-        mix[:, learned:] = _pixel_by_pixel(mix[:, learned:], axis=1) * np.float32(4 / 255)
+        learned = mix.shape[1] - PIXELS
+        mix[:, learned:] = pixel_by_pixel(mix[:, learned:], axis=1) * np.float32(4 / 255)
         self.mix = RowLayer(around(mix), named("mix.bias"), threads, 9, relu=True)
-        out = around(_pixel_by_pixel(named("out.weight"), axis=0)) * np.float32(0.2 * 255)
-        bias = _pixel_by_pixel(named("out.bias"), axis=0) * np.float32(0.2 * 255) + np.float32(127.5)
+        out = around(pixel_by_pixel(named("out.weight"), axis=0)) * np.float32(0.2 * 255)
+        bias = pixel_by_pixel(named("out.bias"), axis=0) * np.float32(0.2 * 255) + np.float32(127.5)
         self.out = RowLayer(out, bias, threads, 9, added=True)
         self.learned = learned
         """How many features are not pixels of the linear part, of those that ``mix`` sees."""
+
+    def begin(self, latents: NDArray[np.float32], levels: NDArray[np.float32], tolerance: float) -> SynthesisState:
+        """Computes everything, see ``SynthesisState``. The level makes no difference."""
+        return SynthesisState(self, latents, tolerance)
 
     def influences(self) -> Influences:
         """See ``Influences``; ReLUs are taken for open."""
         mixed = self.out.squares.mean(1)
         fine = self.mix.squares @ mixed
-        fine[self.learned :] += np.float32(1 / _PIXELS)
-        wide = [_before_shuffle(self.up_fine, fine[: self.learned])]
+        fine[self.learned :] += np.float32(1 / PIXELS)
+        wide = [before_shuffle(self.up_fine, fine[: self.learned])]
         for first, second in reversed(self.wide):
             inner = second.squares @ wide[0]
             wide[:0] = [wide[0] + first.squares @ inner, inner]
-        deep_out = _before_shuffle(self.up_wide, wide[0])
+        deep_out = before_shuffle(self.up_wide, wide[0])
         deep_inner = self.deep_second.squares @ deep_out
         entered = deep_out + self.deep_first.squares @ deep_inner
         return Influences([entered, deep_inner, deep_out], wide, fine, mixed)
@@ -83,26 +84,36 @@ class Influences:
     mixed: NDArray[np.float32]
 
 
-def _before_shuffle(layer: RowLayer, influence: NDArray[np.float32]) -> NDArray[np.float32]:
+def before_shuffle(layer: RowLayer, influence: NDArray[np.float32]) -> NDArray[np.float32]:
     """Of the features before a layer and a pixel shuffle by 2, from those after it."""
     result: NDArray[np.float32] = layer.squares @ np.tile(influence, 4) / 4
     return result
 
 
-def _tolerance(influence: NDArray[np.float32], levels: float) -> NDArray[np.float32]:
+def tolerance_of(influence: NDArray[np.float32], levels: float) -> NDArray[np.float32]:
     """A change of every feature by this much moves a pixel by about so many grey levels: float32[width]."""
     return np.full(len(influence), levels / np.sqrt(influence.sum()), np.float32)
 
 
-def _shuffled(weights: NDArray[np.float32], bias: NDArray[np.float32], threads: int) -> RowLayer:
-    """A 1x1 convolution and a ReLU before a pixel shuffle by 2, its results position by position."""
+def shuffled(weights: NDArray[np.float32], bias: NDArray[np.float32], threads: int, relu: bool = True) -> RowLayer:
+    """A 1x1 convolution, and a ReLU, before a pixel shuffle by 2, its results position by position."""
     order = np.arange(len(bias)).reshape(-1, 4).T.ravel()
-    return RowLayer(around(weights[order]), bias[order], threads, 1, relu=True)
+    return RowLayer(around(weights[order]), bias[order], threads, 1, relu=relu)
 
 
-def _pixel_by_pixel(values: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+def linear_pixels(weights: NDArray[np.float32], threads: int) -> RowLayer:
+    """The linear part of g_s: a latent's 256 pixels, 16 by 16 positions of the last layers.
+
+    It gives 0..255 less 127.5, colours side by side, where the network's gives 0..1 less 0.5.
+    """
+    linear = weights[:, :, 0, 0].reshape(3, STRIDE // FINE, FINE, STRIDE // FINE, FINE, -1)
+    linear = linear.transpose(5, 1, 3, 2, 4, 0).reshape(linear.shape[-1], -1)
+    return RowLayer(np.ascontiguousarray(linear), None, threads, 1)
+
+
+def pixel_by_pixel(values: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
     """Reorders an axis of colour x row x column, as a pixel shuffle takes it, to row x column x colour."""
-    return np.take(values, np.arange(_PIXELS).reshape(3, -1).T.ravel(), axis)
+    return np.take(values, np.arange(PIXELS).reshape(3, -1).T.ravel(), axis)
 
 
 class SynthesisState:
@@ -121,7 +132,7 @@ class SynthesisState:
         fine = wide.finer(2)
 
         def plane(grid: Grid, *parts: NDArray[np.float32]) -> Plane:
-            tolerance = np.concatenate([_tolerance(part, levels) for part in parts])
+            tolerance = np.concatenate([tolerance_of(part, levels) for part in parts])
             return Plane(grid, len(tolerance), tolerance)
 
         influences = layers.influences()
@@ -145,8 +156,8 @@ class SynthesisState:
             plane.changed = plane.grid.nothing()
         rows = np.ascontiguousarray(latents)
         learned, pixels = slice(layers.learned), slice(layers.learned, None)
-        flat = layers.linear.dense(rows).reshape(-1, _PIXELS)
-        self._fine.update(deep.children(changed, STRIDE // _FINE).ravel(), flat, pixels)
+        flat = layers.linear.dense(rows).reshape(-1, PIXELS)
+        self._fine.update(deep.children(changed, STRIDE // FINE).ravel(), flat, pixels)
         self._entered.update(deep.positions(changed), layers.entry.dense(rows))
         self._deep_inner.convolve(layers.deep_first, self._entered)
         self._deep_out.convolve(layers.deep_second, self._deep_inner, self._entered)
@@ -162,8 +173,8 @@ class SynthesisState:
         positions = fine.positions(mask)
         added = self._fine.rows[positions, pixels]
         colours = layers.out(self._mixed.rows, positions[:, None] + fine.around, added)
-        patches = np.rint(colours.clip(0, 255)).astype(np.uint8).reshape(-1, _FINE, _FINE, 3)
-        self.picture.reshape(fine.rows, _FINE, fine.columns, _FINE, 3).transpose(0, 2, 1, 3, 4)[mask] = patches
+        patches = np.rint(colours.clip(0, 255)).astype(np.uint8).reshape(-1, FINE, FINE, 3)
+        self.picture.reshape(fine.rows, FINE, fine.columns, FINE, 3).transpose(0, 2, 1, 3, 4)[mask] = patches
 
 
 def _spread(layer: RowLayer, source: Plane, target: Plane, columns: slice = slice(None)) -> None:
