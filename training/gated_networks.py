@@ -16,13 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from shared.codec.latents import STRIDE
+from shared.codec.sparse.gated_block import GATE_MAX
 from training.networks import block_dct_filters
 
 if TYPE_CHECKING:
     from training.networks import NetworkConfig
 
-_GATE_MAX = 2.0
-"""The most that a gate lets through of a value: what photos ask for, hardly ever more (``docs/training.md``)."""
 _LEARNED = 48
 """Channels that the branch of g_s hands to its last layers, beside as many pixels of the linear path."""
 
@@ -44,7 +43,7 @@ class GatedBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         mixed = self.mix(x)
-        y: Tensor = x + self.scale * self.out(F.hardtanh(self.gate(mixed), 0.0, _GATE_MAX) * self.value(mixed))
+        y: Tensor = x + self.scale * self.out(F.hardtanh(self.gate(mixed), 0.0, GATE_MAX) * self.value(mixed))
         return y
 
 

@@ -21,9 +21,12 @@ from shared.codec.latents import QUALITY_STEPS, Latents
 from shared.codec.record import Kind, Record, parse_stream
 from shared.codec.rescale import rescale
 from shared.codec.sparse.analysis import SparseAnalysis
+from shared.codec.sparse.gated_analysis import SparseGatedAnalysis
+from shared.codec.sparse.gated_synthesis import SparseGatedSynthesis
 from shared.codec.sparse.synthesis import SparseSynthesis
 from shared.codec.tables import Tables
 from shared.codec.temporal import TemporalModel
+from shared.codec.tiles import AnalysisLayers, SynthesisLayers
 from shared.codec.transforms import Analysis, HyperAnalysis, Synthesis
 from shared.errors import BundleError, IcmError, RecordError, ReferenceMissingError
 
@@ -218,25 +221,21 @@ class Bundle:
         return network
 
     @property
-    def sparse_analysis(self) -> SparseAnalysis | None:
-        """g_a where pixels changed, loaded on first use.
-
-        None on a GPU, which is quicker with whole pictures, and for networks that know the level.
-        """
-        if self._device == "cuda" or self.analysis.knows_level:
+    def sparse_analysis(self) -> AnalysisLayers | None:
+        """g_a where pixels changed, loaded on first use; none on a GPU, which is quicker with whole pictures."""
+        if self._device == "cuda":
             return None
-        layers: SparseAnalysis = self._network("encoder.onnx", SparseAnalysis)
+        kind = SparseGatedAnalysis if self.analysis.knows_level else SparseAnalysis
+        layers: AnalysisLayers = self._network("encoder.onnx", kind)
         return layers
 
     @property
-    def sparse_synthesis(self) -> SparseSynthesis | None:
-        """g_s where latents changed, loaded on first use.
-
-        None on a GPU, which is quicker with whole pictures, and for networks that know the level.
-        """
-        if self._device == "cuda" or self.synthesis.knows_level:
+    def sparse_synthesis(self) -> SynthesisLayers | None:
+        """g_s where latents changed, loaded on first use; none on a GPU, which is quicker with whole pictures."""
+        if self._device == "cuda":
             return None
-        layers: SparseSynthesis = self._network("decoder.onnx", SparseSynthesis)
+        kind = SparseGatedSynthesis if self.synthesis.knows_level else SparseSynthesis
+        layers: SynthesisLayers = self._network("decoder.onnx", kind)
         return layers
 
     def gains(self, quality: int) -> NDArray[np.float32]:

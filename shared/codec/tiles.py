@@ -13,9 +13,14 @@ from numpy.typing import NDArray
 from shared.codec.changes import changed_blocks
 from shared.codec.latents import STRIDE
 from shared.codec.sparse.analysis import AnalysisState, SparseAnalysis
+from shared.codec.sparse.gated_analysis import GatedAnalysisState, SparseGatedAnalysis
+from shared.codec.sparse.gated_synthesis import GatedSynthesisState, SparseGatedSynthesis
 from shared.codec.sparse.planes import Mask, widened
 from shared.codec.sparse.synthesis import SparseSynthesis, SynthesisState
 from shared.codec.transforms import Analysis, Synthesis
+
+AnalysisLayers = SparseAnalysis | SparseGatedAnalysis
+SynthesisLayers = SparseSynthesis | SparseGatedSynthesis
 
 NOISE_THRESHOLD = 8.0
 """Grey levels; see ``changed_blocks``. Twice what a camera's or a codec's noise does to the mean of 4x4 pixels."""
@@ -32,7 +37,7 @@ _LEVELS = 0.25
 class TiledAnalysis:
     """g_a of one camera's pictures, one after the other. Not thread-safe."""
 
-    def __init__(self, analysis: Analysis, layers: SparseAnalysis | None, threshold: float = NOISE_THRESHOLD) -> None:
+    def __init__(self, analysis: Analysis, layers: AnalysisLayers | None, threshold: float = NOISE_THRESHOLD) -> None:
         """Args:
         layers: the same network; None where whole pictures are quicker in any case, as on a GPU.
         threshold: of ``changed_blocks``.
@@ -41,7 +46,7 @@ class TiledAnalysis:
         self._seen = np.empty((0, 0, 3), np.uint8)
         self._latents = np.empty((0, 0, 0), np.float32)
         self._levels = np.empty(0, np.float32)
-        self._state: AnalysisState | None = None
+        self._state: AnalysisState | GatedAnalysisState | None = None
 
     def latents(self, image: NDArray[np.uint8], levels: NDArray[np.float32]) -> tuple[NDArray[np.float32], Mask]:
         """The latents of the picture in which every block shows what it did when it last changed.
@@ -70,7 +75,7 @@ class TiledAnalysis:
             return self._whole(image, levels)
         if self._state is None:
             self._seen = image.copy()
-            self._state = AnalysisState(self._layers, self._seen)
+            self._state = self._layers.begin(self._seen, levels)
             moved = np.ones_like(changed)
         else:
             _blocks(self._seen)[changed] = _blocks(image)[changed]
@@ -87,13 +92,13 @@ class TiledAnalysis:
 class TiledSynthesis:
     """g_s of one camera's latents, frame after frame. Not thread-safe."""
 
-    def __init__(self, synthesis: Synthesis, layers: SparseSynthesis | None) -> None:
+    def __init__(self, synthesis: Synthesis, layers: SynthesisLayers | None) -> None:
         """Args: layers, the same network; None where whole pictures are quicker in any case, as on a GPU."""
         self._synthesis, self._layers = synthesis, layers
         self._latents = np.empty((0, 0, 0), np.int16)
         self._ungains = np.empty(0, np.float32)
         self._picture = np.empty((0, 0, 3), np.uint8)
-        self._state: SynthesisState | None = None
+        self._state: SynthesisState | GatedSynthesisState | None = None
 
     def picture(
         self, latents: NDArray[np.int16], ungains: NDArray[np.float32], levels: NDArray[np.float32]
@@ -110,7 +115,7 @@ class TiledSynthesis:
             return self._whole(latents, ungains, levels)
         self._latents = latents
         if self._state is None:
-            self._state = SynthesisState(self._layers, latents * ungains[:, None, None], _LEVELS)
+            self._state = self._layers.begin(latents * ungains[:, None, None], levels, _LEVELS)
         else:
             self._state.update(latents[:, changed].T * ungains, changed)
         self._picture = self._state.picture

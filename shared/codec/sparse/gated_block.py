@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from shared.codec.sparse.layers import RowNetwork
 from shared.codec.sparse.planes import Plane, widened
 
+GATE_MAX = 2.0
+"""What a gate is clipped at; part of the architecture."""
 _SAMPLED = 512
 """Positions that a block's usual gates and values are taken from."""
 
@@ -18,15 +20,14 @@ Named = Callable[[str], NDArray[np.float32]]
 
 
 class GatedRows:
-    """y = x + scale * out(clip(gate(m), 0, most) * value(m)) at chosen positions, m the 3x3 depthwise mix of x, or x.
+    """y = x + scale * out(clip(gate(m), 0, 2) * value(m)) at chosen positions, m the 3x3 depthwise mix of x, or x.
 
     Safe to call from several threads.
     """
 
-    def __init__(self, named: Named, block: str, most: float, threads: int, *, mixes: bool) -> None:
+    def __init__(self, named: Named, block: str, threads: int, *, mixes: bool) -> None:
         """Args:
         named: the network's weights by name; block: the block's name there.
-        most: what the gate is clipped at.
         threads: CPU threads of one call; 0 for one per core.
         mixes: whether the block has a depthwise convolution.
         """
@@ -37,13 +38,12 @@ class GatedRows:
         scale = named(f"{block}.scale").reshape(-1)
         self._out = out * scale
         self._biases = [named(f"{block}.{name}.bias") for name in ("gate", "value")]
-        self._most = most
         width = len(scale)
         constants: dict[str, NDArray[Any]] = {
             "gate": self._gate, "value": self._value, "out": self._out,
             "gate_bias": self._biases[0], "value_bias": self._biases[1],
             "out_bias": named(f"{block}.out.bias") * scale,
-            "least": np.array(0, np.float32), "most": np.array(most, np.float32),
+            "least": np.array(0, np.float32), "most": np.array(GATE_MAX, np.float32),
             "centre": np.array(self.taps // 2, np.int64),
         }  # fmt: skip
         nodes = [
@@ -105,8 +105,8 @@ class GatedRows:
             mixed = (neighbours * self._kernel).sum(1) + self._mix_bias
             spread = np.square(self._kernel).sum(0)
         a, b = (mixed @ m + bias for m, bias in zip((self._gate, self._value), self._biases, strict=True))
-        gate = np.square(a.clip(0, self._most)).mean(0)
-        value = np.square(b * ((a > 0) & (a < self._most))).mean(0)
+        gate = np.square(a.clip(0, GATE_MAX)).mean(0)
+        value = np.square(b * ((a > 0) & (a < GATE_MAX))).mean(0)
         inner = np.square(self._out) @ after
         branch = np.square(self._gate) @ (value * inner) + np.square(self._value) @ (gate * inner)
         result: NDArray[np.float32] = after + spread * branch
@@ -122,6 +122,20 @@ class LevelRows:
     def at(self, levels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Scale and shift, float32[C] each, for the shares of whole levels, float32[levels]."""
         return np.exp(levels @ self._log_scale), levels @ self._shift
+
+
+def gated_blocks(stored: Mapping[str, NDArray[np.float32]], named: Named, stride: str, threads: int) -> list[GatedRows]:
+    """The blocks of one stride, such as "blocks_wide", in their order."""
+    count = sum(1 for name in stored if name.startswith(f"{stride}.") and name.endswith(".gate.weight"))
+    return [
+        GatedRows(named, f"{stride}.{n}", threads, mixes=f"{stride}.{n}.mix.weight" in stored) for n in range(count)
+    ]
+
+
+def through(blocks: list[GatedRows], planes: list[Plane]) -> None:
+    """Follows what changed in the first plane through the blocks; one plane before the first and one after each."""
+    for block, source, target in zip(blocks, planes[:-1], planes[1:], strict=True):
+        block.follow(source, target)
 
 
 def _matrix(weights: NDArray[np.float32]) -> NDArray[np.float32]:

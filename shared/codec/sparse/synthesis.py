@@ -182,4 +182,4 @@ def _spread(layer: RowLayer, source: Plane, target: Plane, columns: slice = slic
     positions = source.grid.positions(source.changed)
     rows = layer(source.rows, positions[:, None])
     children = source.grid.children(source.changed, 2).ravel()
-    target.update(children, rows.reshape(len(children), -1), columns)
+    target.update(children, rows.reshape(len(children), target.rows[:, columns].shape[1]), columns)
