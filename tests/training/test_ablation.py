@@ -68,7 +68,7 @@ def test_object_learning_is_run_at_every_background_and_area_beside_plain_mse() 
 
 @pytest.fixture
 def small(feature_weights: Path) -> AblationConfig:
-    finetune = FinetuneConfig(steps=2, warmup=1, crop=64, patches=1, rate=3e-3, average=0.0)
+    finetune = FinetuneConfig(steps=2, warmup=1, crop=64, patches=1, rate=0.3, average=0.0)
     region = ObjectRegionConfig(steps=2, crop=64, save_every=2)
     finetune = replace(finetune, features=str(feature_weights))
     return AblationConfig(finetune, region, levels=(2,), crops=2, crop=192)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from shared.errors import ConfigError
 from training.cli import main
 from training.config import load_config
+from training.learning.duel import load_duels
+from training.long_run.config import load_long_config
 
 CONFIGS = [path for path in (Path(__file__).parents[2] / "training/configs").glob("*.yaml") if path.stem != "ablation"]
 
@@ -61,4 +64,26 @@ def test_what_a_config_leaves_out_has_its_default_and_lists_become_what_the_sett
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_that_ships_can_be_read(path: Path) -> None:
-    load_config(path)
+    load: Callable[[Path], object] = load_config
+    if path.stem.startswith("long-run"):
+        load = load_long_config
+    elif path.stem == "duels":
+        load = load_duels
+    load(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("colour: red", "has no setting colour"),
+        ("network: {blocks: round}", "blocks is 'round'"),
+        ("recipe: {batch: 3}", "recipe.batch one of the number of lambdas"),
+        ("recipe: {crop: 100}", "recipe.crop must be a multiple of 64"),
+        ("save_every: often", "save_every is 'often'"),
+    ],
+)
+def test_a_long_runs_setting_that_means_nothing_is_named(text: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "long.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=told):
+        load_long_config(path)

@@ -11,11 +11,12 @@ import torch
 from shared.errors import ConfigError
 from tests.training.conftest import borrow
 from training.checkpoint import load_codec
-from training.stages.finetune import FinetuneConfig, Finetuner, finetuned_synthesis, train
+from training.networks import NetworkConfig, SynthesisTransform
+from training.stages.finetune import FinetuneConfig, Finetuner, finetuned_synthesis, moving_parameters, train
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
-FIRST_TWO = ("entry.", "block_deep.")
+FIRST_TWO = ("entry.", "blocks_deep.0.")
 
 
 def settings(**changes: Any) -> FinetuneConfig:
@@ -39,7 +40,12 @@ def test_only_the_first_two_layers_of_the_synthesis_move(trained: Path, tmp_path
     inside = {f"synthesis.{layer}" for layer in FIRST_TWO}
     assert changed
     assert all(name.startswith(tuple(inside)) for name in changed)
-    assert {name.split(".")[1] for name in changed} == {"entry", "block_deep"}
+    assert {name.split(".")[1] for name in changed} == {"entry", "blocks_deep"}
+
+
+def test_of_residual_blocks_the_first_two_layers_are_the_entry_and_the_deep_block() -> None:
+    moving = moving_parameters(SynthesisTransform(NetworkConfig(12, 4, 16, 16, 16, 16, 8, 8, 8)), "first_two")
+    assert {name.partition(".")[0] for name in moving} == {"entry", "block_deep"}
 
 
 def test_with_all_layers_the_whole_synthesis_moves_and_still_nothing_else(trained: Path, tmp_path: Path) -> None:

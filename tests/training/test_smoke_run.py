@@ -13,6 +13,7 @@ import torch
 
 from shared.codec.bundle import DECODING, ENCODING, Bundle
 from shared.codec.codec import Decoder, Encoder
+from shared.codec.record import Kind
 from tests.training.conftest import SMOKE, borrow, smoke_config
 from training.checkpoint import load_codec
 from training.cli import main
@@ -185,3 +186,27 @@ def test_packing_leaves_out_what_is_no_photo_and_forgets_the_masks_of_other_phot
     assert "damaged.jpg" in caplog.text
     assert "huge.png" in caplog.text
     assert not mask_file(shard).exists()
+
+
+def test_the_bundle_of_gated_blocks_codes_what_moves_and_changes_of_quality(whole: Path) -> None:
+    bundle = Bundle.load(whole / "bundle")
+    assert bundle.analysis.knows_level
+    encoder, decoder = Encoder(bundle), Decoder(bundle)
+    random = np.random.default_rng(0)
+    image = random.integers(0, 256, (9, 10, 3)).repeat(16, 0).repeat(16, 1).astype(np.uint8)
+    kinds = []
+    for number, quality in enumerate((6, 6, 6, 4.5, 4.5, 6), start=1):
+        image = image.copy()
+        image[16 * number : 16 * number + 16, 32:48] = 255 - image[16 * number : 16 * number + 16, 32:48]
+        coded = encoder.encode(image, quality)
+        kinds.append(coded.kind)
+        picture = decoder.decode(coded.record(number, 0), 160, 144)
+        whole_network = bundle.synthesis.pictures(
+            coded.latents.values[None],
+            bundle.ungains(coded.quality)[None],
+            bundle.level_shares(coded.quality)[None],
+        )[0]
+        shown = bundle.grain.over(whole_network[:144], coded.quality)
+        assert int(np.abs(picture.astype(int) - shown).max()) <= 1
+    assert kinds[0] is Kind.I
+    assert Kind.P in kinds[1:]
