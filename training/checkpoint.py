@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from shared.codec.bundle import MANIFEST
+from training.long_run.saved import load_saved
 from training.model import TrainableCodec
-from training.networks import NetworkConfig
+from training.networks import network_of
 from training.shipped import codec_of_bundle
 
 
@@ -18,7 +20,8 @@ def load_codec(checkpoint: Path) -> tuple[TrainableCodec, dict[str, Any]]:
     """The averaged weights of a checkpoint as a codec on the CPU, and what else the checkpoint says.
 
     Args:
-        checkpoint: of a run; or a bundle's folder, whose codec is taken back as it shipped.
+        checkpoint: of a run; the saved weights of a long run; or a bundle's folder, whose codec is taken back as it
+            shipped.
 
     Raises:
         FileNotFoundError: there is no such checkpoint.
@@ -27,9 +30,10 @@ def load_codec(checkpoint: Path) -> tuple[TrainableCodec, dict[str, Any]]:
     if checkpoint.is_dir():
         return codec_of_bundle(checkpoint)
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    saved = {name: tuple(value) if isinstance(value, list) else value for name, value in state["network"].items()}
-    config = NetworkConfig(**saved)  # type: ignore[arg-type]
-    codec = TrainableCodec(config)
+    if "weights" in state:
+        codec, facts = load_saved(checkpoint)
+        return codec.eval(), {"history": [], "config": {"long_run": asdict(facts)}, "network": state["network"]}
+    codec = TrainableCodec(network_of(state["network"]))
     average = {k.removeprefix("module."): v for k, v in state["average"].items() if k.startswith("module.")}
     codec.load_state_dict(average)
     kept = ("step", "config", "network", "history")

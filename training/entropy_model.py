@@ -89,6 +89,46 @@ class LatentBits(nn.Module):
         return -torch.log2(self.likelihood_bound(0.5 * (upper - lower)))
 
 
+class MixtureBits(nn.Module):
+    """The same under a mixture of a narrow, a plain and a wide Gaussian, with shares that are learned for each index.
+
+    The tables that ship are counted, so they have whatever shape latents have under an index; at good levels it has far
+    heavier tails than a Gaussian, which took 4 to 11 % more bits than such tables (levels 3 and 5 of the long run).
+    """
+
+    _WIDTHS = (0.35, 1.0, 3.0)
+    _DEGREE = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.index_bound = LowerBound(0.0)
+        self.likelihood_bound = LowerBound(1e-9)
+        # Logarithms of the narrow and the wide part's shares beside the plain one's, as polynomials of the index.
+        self.shares = nn.Parameter(torch.zeros(2, self._DEGREE + 1))
+        with torch.no_grad():
+            self.shares[:, 0] = -3.0
+
+    def forward(self, latents: Tensor, means: Tensor, indexes: Tensor) -> Tensor:
+        """latents (integers, or with uniform noise), means, indexes, each float32[B, M, h, w] -> bits of each."""
+        index = self.index_bound(indexes).clamp_max(SCALE_COUNT - 1)
+        inverse = torch.exp(-(math.log(SCALE_MIN) + index * SCALE_LOG_STEP)) * math.sqrt(0.5)
+        distance = (latents - means).abs()
+        near, far = (distance - 0.5) * inverse, (distance + 0.5) * inverse
+        place = index * (2 / (SCALE_COUNT - 1)) - 1
+        narrow, wide = (self._polynomial(row, place).exp() for row in self.shares)
+        whole = 0.5 / (1 + narrow + wide)
+        likelihood = torch.zeros_like(distance)
+        for share, width in zip((narrow, torch.ones_like(narrow), wide), self._WIDTHS, strict=True):
+            likelihood = likelihood + share * (torch.erfc(near / width) - torch.erfc(far / width))
+        return -torch.log2(self.likelihood_bound(whole * likelihood))
+
+    def _polynomial(self, coefficients: Tensor, place: Tensor) -> Tensor:
+        total = torch.zeros_like(place)
+        for coefficient in coefficients.flip(0):
+            total = total * place + coefficient
+        return total.clamp(-10, 5)
+
+
 class HyperPrior(nn.Module):
     """Static density of the hyper-latents, one per channel, the same at every level (Balle et al. 2018, appendix 6.1).
 

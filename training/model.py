@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from shared.codec.latents import HYPER_MAX
-from training.entropy_model import HyperPrior, HyperSynthesis, LatentBits, round_ste
+from training.entropy_model import HyperPrior, HyperSynthesis, LatentBits, MixtureBits, round_ste
 from training.gated_networks import GatedAnalysis, GatedSynthesis
 from training.networks import AnalysisTransform, Gains, HyperAnalysis, NetworkConfig, SynthesisTransform
 
@@ -49,7 +49,7 @@ class TrainableCodec(nn.Module):
         self.hyper_synthesis = HyperSynthesis(config)
         self.hyper_prior = HyperPrior(config.hyper)
         self.gains = Gains(config)
-        self.latent_bits = LatentBits()
+        self.latent_bits = MixtureBits() if config.likelihood == "mixture" else LatentBits()
 
     def forward(
         self,

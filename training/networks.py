@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,8 @@ class NetworkConfig:
         blocks: what the transforms' branches are made of: "residual", two 3x3 convolutions around a ReLU, one or two
             blocks a scale (icm-1); or "gated", depthwise and 1x1 convolutions around a gate, more blocks a scale.
         encoder_wide_blocks, ..., decoder_fine_blocks: gated blocks at each of these scales; residual ones ignore them.
+        likelihood: shape of a latent's distribution in training: "gaussian", or "mixture" (``MixtureBits``); the tables
+            that ship are counted.
         level_scales: whether gated branches have a scale and a shift per channel and quality level, so that they know
             the level; residual ones never do.
     """
@@ -53,6 +55,7 @@ class NetworkConfig:
     decoder_wide_blocks: int = 8
     decoder_fine_blocks: int = 2
     level_scales: bool = True
+    likelihood: Literal["gaussian", "mixture"] = "gaussian"
 
     @property
     def knows_level(self) -> bool:
@@ -62,6 +65,11 @@ class NetworkConfig:
     @property
     def latents(self) -> int:
         return self.luma + 2 * self.chroma
+
+
+def network_of(stored: dict[str, Any]) -> NetworkConfig:
+    """The config that was stored as JSON or in a checkpoint; what it does not say yet has its default."""
+    return NetworkConfig(**{name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()})
 
 
 def dct_basis(size: int) -> Tensor:

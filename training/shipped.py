@@ -23,7 +23,7 @@ from shared.codec.latents import HYPER_MAX
 from shared.errors import ConfigError
 from training.entropy_model import ACTIVATION_STEPS, HyperPrior
 from training.model import TrainableCodec
-from training.networks import NetworkConfig
+from training.networks import NetworkConfig, network_of
 
 _HYPER_LAYERS = ("first", "second", "third", "last")
 _PARAMETERS = (".weight", ".bias", ".scale", ".log_scale", ".shift")
@@ -40,8 +40,7 @@ def codec_of_bundle(folder: Path) -> tuple[TrainableCodec, dict[str, Any]]:
     """
     try:
         training: dict[str, Any] = json.loads((folder / MANIFEST).read_text())["training"]
-        widths = {name: tuple(v) if isinstance(v, list) else v for name, v in training["network"].items()}
-        codec = TrainableCodec(NetworkConfig(**widths))
+        codec = TrainableCodec(network_of(training["network"]))
         state, shares = _stored(folder, codec.config)
         left = codec.load_state_dict(state, strict=False)
         if lacking := [name for name in left.missing_keys if not name.startswith(_NOT_STORED)]:

@@ -18,10 +18,13 @@ from PIL import Image
 from training.data import Crops
 from training.files import write_atomically
 from training.learning.photos import held_out
+from training.learning.tables import CountedTables
 from training.model import TrainableCodec
 
 _LARGEST = (384, 512)
 """Height and width cut from the middle of a photo, or the multiples of 64 below its own."""
+_COUNTED, _COUNTED_SIDE = 64, 256
+"""How many crops of photos that are not held out tables are counted on, and their side in pixels."""
 _AVIF_QUALITIES = (15, 25, 35, 45, 55, 65, 75, 85)
 _AVIF = {"speed": 4, "subsampling": "4:2:0"}
 
@@ -51,16 +54,23 @@ class HeldOut:
     """The held-out photos and AVIF's curve on them, which is measured once and kept beside the shard."""
 
     def __init__(self, shard: Path) -> None:
-        photos = Crops(shard, 64, 1, 0)
-        self.pictures = [_middle(photos, number) for number in held_out(photos.photos)]
+        photos = Crops(shard, _COUNTED_SIDE, 1, seed=77)
+        chosen = held_out(photos.photos)
+        self.pictures = [_middle(photos, number) for number in chosen]
         if not self.pictures:
             raise FileNotFoundError(f"{shard} has too few photos to hold some out: at least 20 are needed")
+        others = photos.random.permutation([n for n in range(len(photos.photos)) if n not in chosen])
+        self._counted = torch.stack([photos.crop_of(int(n)).image for n in others[:_COUNTED]])
         self.avif = _stored_avif(shard, self.pictures)
 
     @torch.no_grad()
     def measure(self, codec: TrainableCodec) -> Curve:
-        """Codes every photo at every level; bits are what the float entropy model says, without a context model."""
+        """Codes every photo at every level.
+
+        Bits are those of tables counted on training photos, as a bundle's are, without a context model.
+        """
         device = next(codec.parameters()).device
+        tables = CountedTables.of(codec, self._counted)
         # The density of the hyper-latents adds noise, as in training; the same for every codec.
         torch.manual_seed(0)
         bpp, psnr = [], []
@@ -71,7 +81,7 @@ class HeldOut:
                 image = torch.from_numpy(picture).to(device).permute(2, 0, 1)[None].float() / 255
                 y, z = codec.integers(image, level)
                 means, indexes = codec.hyper_synthesis(z, levels)
-                bits += float(codec.latent_bits(y, means, indexes).sum() + codec.hyper_prior(z).sum())
+                bits += tables.bits(y, means, indexes) + float(codec.hyper_prior(z).sum())
                 restored = codec.synthesise(y, levels).clamp(0, 1).mul(255).round()
                 likeness += _psnr(float((restored - image * 255).square().mean()))
                 pixels += picture.shape[0] * picture.shape[1]

@@ -69,7 +69,7 @@ def _groups(codec: TrainableCodec, recipe: Recipe, apart: set[int]) -> list[dict
 
 
 def _kind(name: str) -> str:
-    if name.startswith(("gains.", "hyper_prior.", "hyper_synthesis.last_bias")):
+    if name.startswith(("gains.", "hyper_prior.", "hyper_synthesis.last_bias", "latent_bits.")):
         return "gain"
     if name in ("analysis.linear.weight", "synthesis.linear.weight"):
         return "linear"

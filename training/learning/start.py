@@ -15,6 +15,9 @@ _BRANCH_FREE = ("analysis.linear.", "synthesis.linear.")
 """The parts of the transforms that every kind of block has."""
 _SAME = ("luma", "chroma", "hyper", "hyper_hidden", "lambdas")
 """Widths that the shared parts have: linear transforms, gains, entropy model."""
+_STRIDES = ("encoder_wide", "encoder_deep", "decoder_deep", "decoder_wide", "decoder_fine")
+_BRANCHES = ("blocks", *_STRIDES, *(f"{stride}_blocks" for stride in _STRIDES))
+"""What decides whether branches are alike."""
 
 
 def fresh_codec(network: NetworkConfig, images: Tensor, seed: int) -> TrainableCodec:
@@ -26,17 +29,21 @@ def fresh_codec(network: NetworkConfig, images: Tensor, seed: int) -> TrainableC
 
 
 def with_what_fits(codec: TrainableCodec, trained: TrainableCodec) -> TrainableCodec:
-    """Gives an untrained codec the linear transforms, gains and entropy model of a trained one, but no branches.
+    """Gives an untrained codec the linear transforms, gains and entropy model of a trained one.
+
+    And its branches, where they are of the same blocks and widths; else these stay untrained.
 
     Raises:
-        ConfigError: the two differ in the widths of these parts.
+        ConfigError: the two differ in the widths of the parts that every codec has.
     """
     mine, other = asdict(codec.config), asdict(trained.config)
     if differ := [name for name in _SAME if mine[name] != other[name]]:
         raise ConfigError(f"the start codec does not fit: it differs in {', '.join(differ)}")
+    same_blocks = all(mine[name] == other[name] for name in _BRANCHES)
     state = codec.state_dict()
     for name, value in trained.state_dict().items():
-        if not name.startswith(("analysis.", "synthesis.")) or name.startswith(_BRANCH_FREE):
+        shared = not name.startswith(("analysis.", "synthesis.")) or name.startswith(_BRANCH_FREE)
+        if name in state and (shared or same_blocks):
             state[name] = value
     codec.load_state_dict(state)
     return codec

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
 import os
 import time
@@ -11,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -27,6 +25,7 @@ from training.long_run.history import History, Measured
 from training.long_run.saved import load_saved
 from training.long_run.schedule import Finish, share_of_peak
 from training.model import TrainableCodec
+from training.networks import network_of
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +121,7 @@ class LongRun:
         if found is None:
             return learner, 0.0
         step, state, facts = found
-        if facts["network"] != _as_json(asdict(self.config.network)):
+        if network_of(facts["network"]) != self.config.network:
             raise ConfigError(f"the checkpoints in {self.checkpoints.folder} are of other networks than the config's")
         if facts["recipe"]["optimiser"] != self.config.recipe.optimiser:
             log.warning("the optimiser is another than before: it starts anew")
@@ -195,7 +194,3 @@ def owner(folder: Path) -> int | None:
             text = file.read()
             return int(text) if text else 0
     return None
-
-
-def _as_json(value: Any) -> Any:
-    return json.loads(json.dumps(value))

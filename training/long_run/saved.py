@@ -12,7 +12,7 @@ import torch
 from shared.errors import ConfigError
 from training.files import write_atomically
 from training.model import TrainableCodec
-from training.networks import NetworkConfig
+from training.networks import network_of
 
 LARGEST = 16_000_000
 """Bytes that the file may take."""
@@ -57,8 +57,7 @@ def load_saved(path: Path) -> tuple[TrainableCodec, SavedFacts]:
     """
     try:
         stored: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        network = {name: tuple(v) if isinstance(v, list) else v for name, v in stored["network"].items()}
-        codec = TrainableCodec(NetworkConfig(**network))  # type: ignore[arg-type]
+        codec = TrainableCodec(network_of(stored["network"]))
         state = {name: value.float() for name, value in stored["weights"].items()}
         codec.load_state_dict(codec.state_dict() | state)
         return codec, SavedFacts(**stored["facts"])
