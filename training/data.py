@@ -19,6 +19,8 @@ from training.masks import mask_file, read_masks, unpack
 
 log = logging.getLogger(__name__)
 
+SMALLEST_SIDE = 256
+"""Photos with a shorter side are left out."""
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
 
@@ -27,7 +29,7 @@ def find_photos(folders: list[Path]) -> list[Path]:
     return sorted(p for folder in folders for p in folder.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES)
 
 
-def pack(folders: list[Path], shard: Path, smallest: int = 256, largest: int = 1024) -> None:
+def pack(folders: list[Path], shard: Path, smallest: int = SMALLEST_SIDE, largest: int = 1024) -> None:
     """Decodes all photos below the folders into ``shard`` (uint8, HWC, end to end) and an index beside it.
 
     The index says of each photo how coarsely it was coded before (``coding_step``). Files that are no photo, or a

@@ -17,7 +17,7 @@ HELD_OUT = 32
 """Photos that are measured on and never trained on."""
 COARSE = 5.0
 """``coding_step`` from which on a photo's own coding errors would be learned: it is used reduced only."""
-_COARSE_SCALE = 0.6
+COARSE_SCALE = 0.6
 """The largest scale at which such photos are used: their blocks of 8 pixels become less than 5."""
 TOO_COARSE = 15.0
 """From this ``coding_step`` on a photo is left out (JPEG quality 50 and worse)."""
@@ -67,4 +67,4 @@ def _largest_scale(photo: dict[str, Any]) -> float:
     step = photo.get("coding_step", 0)
     if step >= TOO_COARSE:
         return 0.0
-    return _COARSE_SCALE if step >= COARSE else 1.0
+    return COARSE_SCALE if step >= COARSE else 1.0

@@ -17,6 +17,7 @@ from training.long_run.history import History, read_rows
 from training.long_run.run import LongRun, owner, paused
 from training.long_run.saved import GAIN_TO_SAVE, SavedFacts, load_saved, save_weights
 from training.long_run.schedule import Finish
+from training.long_run.travel import pack_small
 from training.pipeline import SHARD
 
 _LARGEST_PHOTO = 2048
@@ -48,6 +49,10 @@ def add_long(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     finish = verb("finish", "let the learning rate fall to nothing from now on, then end", _finish)
     finish.add_argument("--hours", type=float, default=3.0, help="until the end")
     save = verb("save", "measure the averaged weights and keep them as one small file", _save)
+    packing = verb("pack", "the photos as one small zip file, for a machine that takes no more", _pack_small)
+    packing.add_argument("--photos", type=Path, nargs="+", required=True, help="folders")
+    packing.add_argument("--megabytes", type=float, default=55.0, help="the most that the file may take")
+    packing.add_argument("--archive", type=Path, default=Path(".cache/photos.zip"), help="the file")
     for command in (start, going, save):
         command.add_argument("--config", type=Path, default=Path("training/configs/long-run.yaml"))
         command.add_argument("--saved", type=Path, default=Path("models/long-run.pt"), help="the small file")
@@ -92,6 +97,11 @@ def _pack(options: argparse.Namespace) -> None:
     if not options.photos:
         raise ConfigError(f"there is no shard {shard} yet: say where photos are with --photos FOLDER")
     pack(options.photos, shard, largest=_LARGEST_PHOTO)
+
+
+def _pack_small(options: argparse.Namespace) -> None:
+    packed, found = pack_small(options.photos, options.archive, options.megabytes)
+    print(f"{options.archive}: {packed} of {found} photos, {options.archive.stat().st_size} bytes")
 
 
 def _status(options: argparse.Namespace) -> None:
