@@ -116,3 +116,14 @@ def test_without_level_scales_they_are_the_same_at_every_level() -> None:
     image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         assert torch.equal(network(image, LEVELS[:1]), network(image, LEVELS[7:]))
+
+
+@torch.no_grad()
+def test_what_they_make_of_huge_inputs_grows_no_faster_than_these(analysis: nn.Module, synthesis: nn.Module) -> None:
+    # With unbounded gates each block squares what is large: eight of them made 10^13 of a photo, and then NaN.
+    for network, inputs in (
+        (analysis, torch.randn(1, 3, 64, 64)),
+        (synthesis, 100 * torch.randn(1, 256, 4, 4)),
+    ):
+        large, larger = (float(network(inputs * factor, LEVELS[:1]).abs().max()) for factor in (1e3, 1e4))
+        assert larger < 12 * large
