@@ -102,8 +102,9 @@ class Learner:
         for name, value in state.items():
             part, _, rest = name.partition("/")
             parts.setdefault(part, {})[rest] = value
-        self.codec.load_state_dict(parts["codec"])
-        self.average = {name: value.to(self.device) for name, value in parts["average"].items()}
+        # What the state does not know yet, such as a likelihood's shape that was chosen since, stays as it starts.
+        self.codec.load_state_dict(self.codec.state_dict() | parts["codec"])
+        self.average |= {name: value.to(self.device) for name, value in parts["average"].items()}
         if "optimiser" in parts:
             self.optimisers.load(parts["optimiser"])
         self._recent = parts["recent"]["ring"].clone()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from training.data import pack
 from training.long_run.checkpoints import Checkpoints
 from training.long_run.config import load_long_config
 from training.long_run.history import History, read_rows
-from training.long_run.run import LongRun, owner, paused
+from training.long_run.run import LongRun, only_one, owner, paused
 from training.long_run.saved import GAIN_TO_SAVE, SavedFacts, load_saved, save_weights
 from training.long_run.schedule import Finish
 from training.long_run.travel import pack_small
@@ -22,8 +23,9 @@ from training.pipeline import SHARD
 
 _LARGEST_PHOTO = 2048
 """Pixels of a packed photo's longer side: reduced crops of large photos are the cleanest there are."""
-_STARTS_WITHIN = 300.0
-"""Seconds that a run in the background may take until it trains: AVIF's curve is measured first, once."""
+_STARTS_WITHIN = 60.0
+"""Seconds that a run in the background may take until it holds its folder."""
+_NICENESS = 10
 
 
 def add_long(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -85,9 +87,11 @@ def _wait_until_going(folder: Path, process: subprocess.Popen[bytes], log: Path)
 
 
 def _run(options: argparse.Namespace) -> None:
-    _pack(options)
-    run = LongRun(load_long_config(options.config), options.folder / SHARD, options.folder, options.saved)
-    run.run(options.minutes, options.steps)
+    config = load_long_config(options.config)
+    os.nice(_NICENESS)
+    with only_one(options.folder):
+        _pack(options)
+        LongRun(config, options.folder / SHARD, options.folder, options.saved).run(options.minutes, options.steps)
 
 
 def _pack(options: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 
 _STARTED_ON = 6
 """Batches that an untrained codec's scales are set from."""
-_NICENESS = 10
 
 
 class LongRun:
@@ -49,29 +48,26 @@ class LongRun:
     def run(self, minutes: float | None = None, steps: int | None = None) -> None:
         """Trains until the run's finish; or for about so many minutes, or until this step, whichever comes first.
 
-        Raises:
-            ConfigError: the run is going already.
+        Whoever calls this holds the folder (``only_one``).
         """
-        os.nice(_NICENESS)
-        with only_one(self.folder):
-            self.history.forget_after(self.learner.step)
-            started = time.monotonic()
-            while not self._is_over(steps):
-                self._wait_while_paused()
-                if minutes is not None and time.monotonic() - started > 60 * minutes:
-                    break
-                began = self._clock()
-                result = self.learner.advance(share_of_peak(self.learner.step, Finish.read(self.folder)))
-                self._seconds += self._clock() - began
-                self.history.step(self.learner.step, self._seconds, result)
-                if self.learner.step % self.config.save_every == 0:
-                    self.save()
-                if self.learner.step % self.config.measure_every == 0:
-                    self.measure()
-            self.save()
-            if (finish := Finish.read(self.folder)) and self.learner.step >= finish.end:
+        self.history.forget_after(self.learner.step)
+        started = time.monotonic()
+        while not self._is_over(steps):
+            self._wait_while_paused()
+            if minutes is not None and time.monotonic() - started > 60 * minutes:
+                break
+            began = self._clock()
+            result = self.learner.advance(share_of_peak(self.learner.step, Finish.read(self.folder)))
+            self._seconds += self._clock() - began
+            self.history.step(self.learner.step, self._seconds, result)
+            if self.learner.step % self.config.save_every == 0:
+                self.save()
+            if self.learner.step % self.config.measure_every == 0:
                 self.measure()
-                (self.folder / "finished").touch()
+        self.save()
+        if (finish := Finish.read(self.folder)) and self.learner.step >= finish.end:
+            self.measure()
+            (self.folder / "finished").touch()
 
     def save(self) -> None:
         """Writes a checkpoint.
@@ -121,23 +117,23 @@ class LongRun:
         if found is None:
             return learner, 0.0
         step, state, facts = found
-        if network_of(facts["network"]) != self.config.network:
+        before, now = network_of(facts["network"]), self.config.network
+        if replace(before, likelihood=now.likelihood) != now:
             raise ConfigError(f"the checkpoints in {self.checkpoints.folder} are of other networks than the config's")
-        if facts["recipe"]["optimiser"] != self.config.recipe.optimiser:
-            log.warning("the optimiser is another than before: it starts anew")
+        learner.optimiser_since = facts["optimiser_since"]
+        if before != now or facts["recipe"]["optimiser"] != self.config.recipe.optimiser:
+            log.warning("the optimiser or what it moves is another than before: it starts anew")
             state = {name: value for name, value in state.items() if not name.startswith("optimiser/")}
-            learner.load(state, step)
             learner.optimiser_since = step
-        else:
-            learner.load(state, step)
-            learner.optimiser_since = facts["optimiser_since"]
+        learner.load(state, step)
         log.info("going on from step %d", step)
         return learner, float(facts["seconds"])
 
     def _from_saved(self, saved: Path) -> tuple[Learner, float]:
         codec, facts = load_saved(saved)
-        if codec.config != self.config.network:
+        if replace(codec.config, likelihood=self.config.network.likelihood) != self.config.network:
             raise ConfigError(f"{saved} holds other networks than the config's")
+        codec = with_what_fits(TrainableCodec(self.config.network), codec)
         learner = Learner(codec, self.config.recipe, self._crops)
         learner.step = learner.optimiser_since = facts.step
         log.info("going on from %s, step %d, the optimiser anew", saved, facts.step)

@@ -60,7 +60,7 @@ def pack_small(folders: list[Path], archive: Path, megabytes: float) -> tuple[in
 
 def _trained_on(folders: list[Path]) -> list[dict[str, Any]]:
     """The photos below the folders that a run trains on, in the order in which they are taken."""
-    found = []
+    found: list[dict[str, Any]] = []
     for path in find_photos(folders):
         try:
             with Image.open(path) as image:

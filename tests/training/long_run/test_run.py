@@ -118,6 +118,17 @@ def test_another_optimiser_begins_anew_and_the_weights_stay(shard: Path, tmp_pat
     assert (learner.step, learner.optimiser_since) == (5, 5)
 
 
+def test_a_run_may_learn_another_shape_of_latents_and_the_weights_stay(shard: Path, tmp_path: Path) -> None:
+    before = LongRun(CONFIG, shard, tmp_path)
+    before.run(steps=5)
+    mixture = replace(CONFIG, network=replace(CONFIG.network, likelihood="mixture"))
+    run = LongRun(mixture, shard, tmp_path)
+    assert (run.learner.step, run.learner.optimiser_since) == (5, 5)
+    assert torch.equal(run.learner.average["analysis.down.weight"], before.learner.average["analysis.down.weight"])
+    run.run(steps=10)
+    assert LongRun(mixture, shard, tmp_path).learner.optimiser_since == 5
+
+
 def test_the_rate_is_constant_until_an_end_is_ordered_and_then_falls_to_nothing() -> None:
     finish = Finish(start=1000, steps=200)
     assert share_of_peak(5000, None) == 1
@@ -135,9 +146,12 @@ def test_a_run_ends_measured_and_marked_where_its_end_was_ordered(shard: Path, t
     assert run.history.plot.exists()
 
 
-def test_two_runs_in_one_folder_are_refused(shard: Path, tmp_path: Path) -> None:
-    with only_one(tmp_path), pytest.raises(ConfigError, match="is going already"):
-        LongRun(CONFIG, shard, tmp_path).run(steps=1)
+def test_two_runs_in_one_folder_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(CONFIG_YAML)
+    with only_one(tmp_path):
+        assert main(["long", "run", "--folder", str(tmp_path), "--config", str(config)]) == 2
+        assert f"is going already, as process {os.getpid()}" in capsys.readouterr().err
     assert owner(tmp_path) is None
 
 
