@@ -28,7 +28,7 @@ from training.networks import NetworkConfig, network_of
 _HYPER_LAYERS = ("first", "second", "third", "last")
 _PARAMETERS = (".weight", ".bias", ".scale", ".log_scale", ".shift")
 _NOT_STORED = ("hyper_prior.", "latent_bits.")
-"""The density that is fitted, and constants."""
+"""The density that is fitted, and a likelihood's learned shape, which begins anew."""
 _FIT_STEPS, _FIT_RATE = 100, 6e-2
 
 

@@ -13,6 +13,11 @@ _START_SILENT = ("synthesis.entry.weight", "hyper_analysis.first.weight")
 """Weights that read latents of the trained part: new channels must not disturb it."""
 
 
+_STRIDES = ("encoder_wide", "encoder_deep", "decoder_deep", "decoder_wide", "decoder_fine")
+_SAME = ("blocks", "level_scales", *(f"{stride}_blocks" for stride in _STRIDES))
+"""What shapes alone do not tell."""
+
+
 @torch.no_grad()
 def take_over(codec: TrainableCodec, trained: dict[str, Tensor], narrow: NetworkConfig, images: Tensor) -> None:
     """Fills an untrained codec with the weights of one that differs, if at all, in having fewer latents.
@@ -24,10 +29,14 @@ def take_over(codec: TrainableCodec, trained: dict[str, Tensor], narrow: Network
     Raises:
         ConfigError: the two differ in more than their latents.
     """
+    if differ := [name for name in _SAME if getattr(narrow, name) != getattr(codec.config, name)]:
+        raise ConfigError(f"the start checkpoint differs in more than its latents: see {', '.join(differ)}")
     old_index = _positions(narrow, codec.config)
     codec.start_from(images)
     state = codec.state_dict()
     for name, fresh in state.items():
+        if name not in trained and name.startswith("latent_bits."):
+            continue  # a likelihood's learned shape begins anew
         source = trained[name]
         if fresh.shape == source.shape:
             state[name] = source

@@ -22,6 +22,7 @@ from shared.codec.record import Kind, Record, parse_stream
 from shared.codec.rescale import rescale
 from shared.codec.sparse.analysis import SparseAnalysis
 from shared.codec.sparse.gated_analysis import SparseGatedAnalysis
+from shared.codec.sparse.gated_block import is_gated
 from shared.codec.sparse.gated_synthesis import SparseGatedSynthesis
 from shared.codec.sparse.synthesis import SparseSynthesis
 from shared.codec.tables import Tables
@@ -225,7 +226,7 @@ class Bundle:
         """g_a where pixels changed, loaded on first use; none on a GPU, which is quicker with whole pictures."""
         if self._device == "cuda":
             return None
-        kind = SparseGatedAnalysis if self.analysis.knows_level else SparseAnalysis
+        kind = SparseGatedAnalysis if is_gated(self.folder / "encoder.onnx") else SparseAnalysis
         layers: AnalysisLayers = self._network("encoder.onnx", kind)
         return layers
 
@@ -234,7 +235,7 @@ class Bundle:
         """g_s where latents changed, loaded on first use; none on a GPU, which is quicker with whole pictures."""
         if self._device == "cuda":
             return None
-        kind = SparseGatedSynthesis if self.synthesis.knows_level else SparseSynthesis
+        kind = SparseGatedSynthesis if is_gated(self.folder / "decoder.onnx") else SparseSynthesis
         layers: SynthesisLayers = self._network("decoder.onnx", kind)
         return layers
 

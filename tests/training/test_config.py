@@ -80,6 +80,8 @@ def test_every_config_that_ships_can_be_read(path: Path) -> None:
         ("recipe: {batch: 3}", "recipe.batch one of the number of lambdas"),
         ("recipe: {crop: 100}", "recipe.crop must be a multiple of 64"),
         ("save_every: often", "save_every is 'often'"),
+        ("save_every: 0", "save_every and measure_every must be at least 1"),
+        ("recipe: {batch: 0}", "recipe.batch must be at least 1"),
     ],
 )
 def test_a_long_runs_setting_that_means_nothing_is_named(text: str, told: str, tmp_path: Path) -> None:

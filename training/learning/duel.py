@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from shared.errors import ConfigError
-from training.checkpoint import load_codec
+from training.checkpoint import digest, load_codec
 from training.config import read_yaml, section
 from training.files import write_atomically
 from training.learning.learner import Learner
@@ -37,13 +37,15 @@ class Variant:
     Attributes:
         says: what it tries, a line for the table.
         against: the variant it is compared with; none for one that others are compared with.
-        start: a bundle to begin with; none for a plain DCT.
+        start: a bundle or a long run's saved weights to begin with; none for a plain DCT.
+        branches: whether the start's branches are taken over where they fit.
     """
 
     name: str
     says: str
     against: str | None
     start: Path | None
+    branches: bool
     network: NetworkConfig
     recipe: Recipe
 
@@ -80,30 +82,50 @@ class Outcome:
         return Curve(self.bpp, self.psnr)
 
 
+@dataclass(frozen=True)
+class _DuelFile:
+    """A file of duels: minutes for each variant, and what all variants share."""
+
+    variants: dict[str, Any]
+    minutes: float = 10.0
+    start: Path | None = None
+    network: dict[str, Any] = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _VariantFile:
+    """What a variant does otherwise."""
+
+    says: str = ""
+    against: str | None = None
+    start: Path | None = None
+    branches: bool = True
+    network: dict[str, Any] = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=dict)
+
+
 def load_duels(path: Path) -> Duels:
     """Reads a file of duels: minutes, what all variants share, and what each does otherwise.
 
     Raises:
         ConfigError: the file is missing, no YAML, or says what means nothing.
     """
-    content = read_yaml(path)
-    shared = {"network": content.get("network", {}), "recipe": content.get("recipe", {}), "start": content.get("start")}
+    file: _DuelFile = section(_DuelFile, read_yaml(path), str(path))
+    if file.minutes <= 0:
+        raise ConfigError(f"{path}: minutes must be above 0, not {file.minutes:g}")
     variants = []
-    for name, other in content.get("variants", {}).items():
+    for name, values in file.variants.items():
         where = f"{path}: {name}"
-        if not isinstance(other, dict) or set(other) - {"says", "against", "start", "network", "recipe"}:
-            raise ConfigError(f"{where} may say says, against, start, network and recipe, not {other!r}")
-        network = section(NetworkConfig, shared["network"] | other.get("network", {}), where)
-        recipe = section(Recipe, shared["recipe"] | other.get("recipe", {}), where)
+        other: _VariantFile = section(_VariantFile, values, where)
+        network = section(NetworkConfig, file.network | other.network, where)
+        recipe = section(Recipe, file.recipe | other.recipe, where)
         check_recipe(network, recipe, where)
-        start = other.get("start", shared["start"])
-        against = other.get("against")
-        if against is not None and against not in content["variants"]:
-            raise ConfigError(f"{where} is against {against}, which is not there")
-        variants.append(
-            Variant(name, other.get("says", name), against, Path(start) if start else None, network, recipe)
-        )
-    return Duels(float(content.get("minutes", 10)), variants)
+        if other.against is not None and other.against not in file.variants:
+            raise ConfigError(f"{where} is against {other.against}, which is not there")
+        start = other.start if "start" in values else file.start
+        variants.append(Variant(name, other.says or name, other.against, start, other.branches, network, recipe))
+    return Duels(file.minutes, variants)
 
 
 def run_duels(duels: Duels, shard: Path, results: Path, only: list[str] | None = None) -> list[Outcome]:
@@ -112,13 +134,18 @@ def run_duels(duels: Duels, shard: Path, results: Path, only: list[str] | None =
     Args:
         results: JSON file of outcomes; those of an earlier call with the same settings stand.
         only: names of variants; none for all.
+
+    Raises:
+        ConfigError: there is no variant of a name in ``only``.
     """
+    if unknown := set(only or ()) - {variant.name for variant in duels.variants}:
+        raise ConfigError(f"there is no variant {', '.join(sorted(unknown))}")
     held_out = HeldOut(shard)
     for variant in duels.variants:
         if only and variant.name not in only:
             continue
         done = read_outcomes(results)
-        settings = _settings(variant)
+        settings = _settings(variant, held_out)
         if any(one.settings == settings and one.minutes == duels.minutes for one in done if one.name == variant.name):
             log.info("%s is there already", variant.name)
             continue
@@ -156,7 +183,7 @@ def _run(variant: Variant, minutes: float, shard: Path, held_out: HeldOut) -> Ou
     images = torch.cat([crops.batch(step) for step in range(_STARTED_ON)]).float() / 255
     codec = fresh_codec(variant.network, images, variant.recipe.seed)
     if variant.start is not None:
-        codec = with_what_fits(codec, load_codec(variant.start)[0])
+        codec = with_what_fits(codec, load_codec(variant.start)[0], branches=variant.branches)
     learner = Learner(codec, variant.recipe, crops)
     # Time of this process on the processor: what else the machine does meanwhile does not count.
     began, skipped = time.process_time(), 0
@@ -169,13 +196,15 @@ def _run(variant: Variant, minutes: float, shard: Path, held_out: HeldOut) -> Ou
     rounded = [round(value, 5) for value in curve.bpp], [round(value, 4) for value in curve.psnr]
     return Outcome(
         variant.name, variant.says, variant.against, minutes, learner.step, skipped, *rounded, round(against, 3),
-        _settings(variant),
+        _settings(variant, held_out),
     )  # fmt: skip
 
 
-def _settings(variant: Variant) -> dict[str, Any]:
+def _settings(variant: Variant, held_out: HeldOut) -> dict[str, Any]:
     stored = {
-        "start": str(variant.start) if variant.start else None,
+        "photos": held_out.digest,
+        "start": digest(variant.start) if variant.start else None,
+        "branches": variant.branches,
         "network": asdict(variant.network),
         "recipe": asdict(variant.recipe),
     }

@@ -102,9 +102,11 @@ class Learner:
         for name, value in state.items():
             part, _, rest = name.partition("/")
             parts.setdefault(part, {})[rest] = value
-        # What the state does not know yet, such as a likelihood's shape that was chosen since, stays as it starts.
-        self.codec.load_state_dict(self.codec.state_dict() | parts["codec"])
-        self.average |= {name: value.to(self.device) for name, value in parts["average"].items()}
+        # A likelihood's shape that was chosen since stays as it starts, one that was given up is dropped.
+        mine = self.codec.state_dict()
+        self.codec.load_state_dict(mine | {name: value for name, value in parts["codec"].items() if name in mine})
+        for name in self.average.keys() & parts["average"].keys():
+            self.average[name] = parts["average"][name].to(self.device)
         if "optimiser" in parts:
             self.optimisers.load(parts["optimiser"])
         self._recent = parts["recent"]["ring"].clone()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
@@ -36,9 +37,24 @@ class Curve:
     bpp: list[float]
     psnr: list[float]
 
+    def rising(self) -> Curve:
+        """Its points in order of bits without those that are no better than a cheaper one."""
+        kept: list[tuple[float, float]] = []
+        for bpp, psnr in sorted(zip(self.bpp, self.psnr, strict=True)):
+            if not kept or psnr > kept[-1][1]:
+                kept.append((bpp, psnr))
+        return Curve([bpp for bpp, _ in kept], [psnr for _, psnr in kept])
+
 
 def bits_against(anchor: Curve, test: Curve) -> float:
-    """BD-rate: by how many per cent ``test`` takes more bits than ``anchor`` at equal PSNR, negative for fewer."""
+    """BD-rate: by how many per cent ``test`` takes more bits than ``anchor`` at equal PSNR, negative for fewer.
+
+    Points that cost more than another and are no better are left out. NaN if the curves have no PSNR in common.
+    """
+    anchor, test = anchor.rising(), test.rising()
+    low, high = max(anchor.psnr[0], test.psnr[0]), min(anchor.psnr[-1], test.psnr[-1])
+    if min(len(anchor.bpp), len(test.bpp)) < 2 or low >= high:
+        return math.nan
     with warnings.catch_warnings():
         # Where the curves share little of their range, the package warns; both curves are written beside the figure.
         warnings.simplefilter("ignore")
@@ -61,7 +77,9 @@ class HeldOut:
             raise FileNotFoundError(f"{shard} has too few photos to hold some out: at least 20 are needed")
         others = photos.random.permutation([n for n in range(len(photos.photos)) if n not in chosen])
         self._counted = torch.stack([photos.crop_of(int(n)).image for n in others[:_COUNTED]])
-        self.avif = _stored_avif(shard, self.pictures)
+        self.digest = _digest(self.pictures)
+        """Hex digest by which measurements on the same photos are told from others."""
+        self.avif = _stored_avif(shard, self.pictures, self.digest)
 
     @torch.no_grad()
     def measure(self, codec: TrainableCodec) -> Curve:
@@ -104,12 +122,22 @@ def _psnr(mse: float) -> float:
     return 10 * math.log10(255**2 / max(mse, 1e-3))
 
 
-def _stored_avif(shard: Path, pictures: list[NDArray[np.uint8]]) -> Curve:
+def _digest(pictures: list[NDArray[np.uint8]]) -> str:
+    whole = hashlib.sha256()
+    for picture in pictures:
+        whole.update(repr(picture.shape).encode() + picture.tobytes())
+    return whole.hexdigest()
+
+
+def _stored_avif(shard: Path, pictures: list[NDArray[np.uint8]], digest: str) -> Curve:
     stored = shard.with_suffix(".avif.json")
+    settings = {"photos": digest, "qualities": list(_AVIF_QUALITIES), **_AVIF}
     if stored.exists():
-        return Curve(**json.loads(stored.read_text()))
+        kept = json.loads(stored.read_text())
+        if kept.get("settings") == settings:
+            return Curve(**kept["curve"])
     curve = _avif(pictures)
-    write_atomically(stored, json.dumps(asdict(curve)).encode())
+    write_atomically(stored, json.dumps({"settings": settings, "curve": asdict(curve)}).encode())
     return curve
 
 

@@ -57,6 +57,8 @@ class Recipe:
 
 def check_recipe(network: NetworkConfig, recipe: Recipe, where: str) -> None:
     """Raises ConfigError: batch or crop fit neither the levels nor the networks."""
+    if recipe.batch < 1 or recipe.crop < 64:
+        raise ConfigError(f"{where}: recipe.batch must be at least 1 and recipe.crop at least 64")
     if recipe.crop % 64 or (recipe.levels == "all" and recipe.batch % len(network.lambdas)):
         raise ConfigError(
             f"{where}: recipe.crop must be a multiple of 64, and recipe.batch one of the number of lambdas unless"

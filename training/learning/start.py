@@ -28,10 +28,11 @@ def fresh_codec(network: NetworkConfig, images: Tensor, seed: int) -> TrainableC
     return codec
 
 
-def with_what_fits(codec: TrainableCodec, trained: TrainableCodec) -> TrainableCodec:
+def with_what_fits(codec: TrainableCodec, trained: TrainableCodec, *, branches: bool) -> TrainableCodec:
     """Gives an untrained codec the linear transforms, gains and entropy model of a trained one.
 
-    And its branches, where they are of the same blocks and widths; else these stay untrained.
+    Args:
+        branches: whether it takes over its branches too, where these are of the same blocks and widths.
 
     Raises:
         ConfigError: the two differ in the widths of the parts that every codec has.
@@ -39,11 +40,11 @@ def with_what_fits(codec: TrainableCodec, trained: TrainableCodec) -> TrainableC
     mine, other = asdict(codec.config), asdict(trained.config)
     if differ := [name for name in _SAME if mine[name] != other[name]]:
         raise ConfigError(f"the start codec does not fit: it differs in {', '.join(differ)}")
-    same_blocks = all(mine[name] == other[name] for name in _BRANCHES)
+    take_branches = branches and all(mine[name] == other[name] for name in _BRANCHES)
     state = codec.state_dict()
     for name, value in trained.state_dict().items():
         shared = not name.startswith(("analysis.", "synthesis.")) or name.startswith(_BRANCH_FREE)
-        if name in state and (shared or same_blocks):
+        if name in state and (shared or take_branches):
             state[name] = value
     codec.load_state_dict(state)
     return codec

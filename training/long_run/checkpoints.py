@@ -62,7 +62,8 @@ class Checkpoints:
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)
         _sync(self.folder)
-        for old in self._all()[:-KEPT]:
+        # Newer ones are damaged, or the run would have gone on from them.
+        for old in [one for one in self._all() if int(one.name) <= step][:-KEPT]:
             shutil.rmtree(old)
 
     def newest(self) -> tuple[int, dict[str, Tensor], dict[str, Any]] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import subprocess
 import sys
@@ -23,8 +24,8 @@ from training.pipeline import SHARD
 
 _LARGEST_PHOTO = 2048
 """Pixels of a packed photo's longer side: reduced crops of large photos are the cleanest there are."""
-_STARTS_WITHIN = 60.0
-"""Seconds that a run in the background may take until it holds its folder."""
+_STARTS_WITHIN = 600.0
+"""Seconds that a run in the background may take until it trains: AVIF's curve is measured first, once."""
 _NICENESS = 10
 
 
@@ -46,7 +47,7 @@ def add_long(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     for command in (start, going):
         command.add_argument("--photos", type=Path, nargs="+", default=[], help="folders; not needed once packed")
     verb("status", "where the run is", _status)
-    verb("pause", "hold the run up, so that speed can be measured", lambda options: _pause(options.folder))
+    verb("pause", "hold the run up, once it has measured if it does so now", lambda options: _pause(options.folder))
     verb("resume", "let a run that was held up go on", lambda options: paused(options.folder).unlink(missing_ok=True))
     finish = verb("finish", "let the learning rate fall to nothing from now on, then end", _finish)
     finish.add_argument("--hours", type=float, default=3.0, help="until the end")
@@ -65,25 +66,34 @@ def _start(options: argparse.Namespace) -> None:
     if (folder / "finished").exists():
         print("the run has ended:")
     elif owner(folder) is None:
-        _pack(options)
+        with only_one(folder):
+            _pack(options)
         load_long_config(options.config)  # what is wrong with it is better said here than in a log
-        log = folder / "log.txt"
+        log, ready = folder / "log.txt", _ready(folder)
+        ready.unlink(missing_ok=True)
         command = [sys.executable, "-m", "training.long_run", "run", "--folder", str(folder)]
         command += ["--config", str(options.config), "--saved", str(options.saved)]
         with log.open("ab") as output:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
             )
-        _wait_until_going(folder, process, log)
+        _wait_until_going(process, ready, log)
     _status(options)
 
 
-def _wait_until_going(folder: Path, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_until_going(process: subprocess.Popen[bytes], ready: Path, log: Path) -> None:
     until = time.monotonic() + _STARTS_WITHIN
-    while owner(folder) is None and time.monotonic() < until:
+    while not ready.exists():
         if process.poll() is not None:
             raise ConfigError(f"the long run ended at once, see {log}: {log.read_text()[-500:].strip()}")
+        if time.monotonic() > until:
+            raise ConfigError(f"the long run, process {process.pid}, does not train yet; what it does is in {log}")
         time.sleep(0.5)
+
+
+def _ready(folder: Path) -> Path:
+    """A file that says that the run trains."""
+    return folder / "ready"
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -91,7 +101,9 @@ def _run(options: argparse.Namespace) -> None:
     os.nice(_NICENESS)
     with only_one(options.folder):
         _pack(options)
-        LongRun(config, options.folder / SHARD, options.folder, options.saved).run(options.minutes, options.steps)
+        run = LongRun(config, options.folder / SHARD, options.folder, options.saved)
+        _ready(options.folder).touch()
+        run.run(options.minutes, options.steps)
 
 
 def _pack(options: argparse.Namespace) -> None:
@@ -104,7 +116,7 @@ def _pack(options: argparse.Namespace) -> None:
 
 
 def _pack_small(options: argparse.Namespace) -> None:
-    packed, found = pack_small(options.photos, options.archive, options.megabytes)
+    packed, found = pack_small(options.photos, options.archive, options.megabytes, _LARGEST_PHOTO)
     print(f"{options.archive}: {packed} of {found} photos, {options.archive.stat().st_size} bytes")
 
 
@@ -160,6 +172,8 @@ def _save(options: argparse.Namespace) -> None:
     run = LongRun(load_long_config(options.config), folder / SHARD, folder)
     codec = run.learner.averaged()
     measured = run.measured(codec)
+    if not math.isfinite(measured.against_avif):
+        raise ConfigError("not saved: the weights and AVIF have no PSNR in common, so there is nothing to compare")
     facts = SavedFacts(measured.step, round(measured.hours, 3), round(measured.against_avif, 2))
     if options.saved.exists():
         before = load_saved(options.saved)[1].against_avif

@@ -41,4 +41,6 @@ def load_long_config(path: Path) -> LongRunConfig:
         raise ConfigError(f"{path} has no setting {', '.join(sorted(map(str, unknown)))}")
     check_recipe(network, recipe, str(path))
     config: LongRunConfig = section(LongRunConfig, content | {"network": network, "recipe": recipe}, str(path))
+    if min(config.save_every, config.measure_every) < 1:
+        raise ConfigError(f"{path}: save_every and measure_every must be at least 1")
     return config

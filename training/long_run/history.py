@@ -95,7 +95,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def _append(path: Path, row: dict[str, object]) -> None:
-    fresh = not path.exists()
+    fresh = not path.exists() or not path.stat().st_size
     with path.open("a", newline="") as file:
         writer = csv.DictWriter(file, list(row), lineterminator="\n")
         if fresh:

@@ -21,7 +21,7 @@ from training.learning.photos import TrainingCrops
 from training.learning.start import fresh_codec, with_what_fits
 from training.long_run.checkpoints import Checkpoints, stored_precision
 from training.long_run.config import LongRunConfig
-from training.long_run.history import History, Measured
+from training.long_run.history import History, Measured, read_rows
 from training.long_run.saved import load_saved
 from training.long_run.schedule import Finish, share_of_peak
 from training.model import TrainableCodec
@@ -29,6 +29,8 @@ from training.networks import network_of
 
 log = logging.getLogger(__name__)
 
+_LOOKED_AT = 1.0
+"""Seconds within which a lock is free again that was only looked at."""
 _STARTED_ON = 6
 """Batches that an untrained codec's scales are set from."""
 
@@ -43,6 +45,7 @@ class LongRun:
         self.history = History(folder)
         self._crops = TrainingCrops(shard, config.recipe)
         self._held_out = HeldOut(shard)
+        self._saved_at: int | None = None
         self.learner, self._seconds = self._begin(saved)
 
     def run(self, minutes: float | None = None, steps: int | None = None) -> None:
@@ -51,6 +54,8 @@ class LongRun:
         Whoever calls this holds the folder (``only_one``).
         """
         self.history.forget_after(self.learner.step)
+        if self.learner.step and self.learner.step % self.config.measure_every == 0:
+            self._measure_once()  # a kill may have come in between
         started = time.monotonic()
         while not self._is_over(steps):
             self._wait_while_paused()
@@ -63,10 +68,11 @@ class LongRun:
             if self.learner.step % self.config.save_every == 0:
                 self.save()
             if self.learner.step % self.config.measure_every == 0:
-                self.measure()
-        self.save()
+                self._measure_once()
+        if self.learner.step != self._saved_at:
+            self.save()
         if (finish := Finish.read(self.folder)) and self.learner.step >= finish.end:
-            self.measure()
+            self._measure_once()
             (self.folder / "finished").touch()
 
     def save(self) -> None:
@@ -90,6 +96,7 @@ class LongRun:
                 f"the long run went astray: {error}; start it again to go on from the last good checkpoint, with a"
                 " lower rate"
             ) from None
+        self._saved_at = self.learner.step
 
     def measured(self, codec: TrainableCodec) -> Measured:
         """Measures a codec on the held-out photos, as that of this step."""
@@ -97,12 +104,13 @@ class LongRun:
         against = bits_against(self._held_out.avif, curve)
         return Measured(self.learner.step, self._seconds / 3600, against, curve)
 
-    def measure(self) -> Measured:
-        """Measures the averaged weights and adds them to the run's history."""
+    def _measure_once(self) -> None:
+        """Measures the averaged weights and adds them to the run's history, unless that is there."""
+        if any(int(row["step"]) == self.learner.step for row in read_rows(self.history.measured)):
+            return
         measured = self.measured(self.learner.averaged())
         self.history.add(measured)
         log.info("step %d: %+.2f %% bits against AVIF", measured.step, measured.against_avif)
-        return measured
 
     def _clock(self) -> float:
         """Seconds: on a CPU those that this process had, so that what else the machine does does not count."""
@@ -132,8 +140,8 @@ class LongRun:
     def _from_saved(self, saved: Path) -> tuple[Learner, float]:
         codec, facts = load_saved(saved)
         if replace(codec.config, likelihood=self.config.network.likelihood) != self.config.network:
-            raise ConfigError(f"{saved} holds other networks than the config's")
-        codec = with_what_fits(TrainableCodec(self.config.network), codec)
+            raise ConfigError(f"{saved} holds other networks than the config's: name another file with --saved")
+        codec = with_what_fits(TrainableCodec(self.config.network), codec, branches=True)
         learner = Learner(codec, self.config.recipe, self._crops)
         learner.step = learner.optimiser_since = facts.step
         log.info("going on from %s, step %d, the optimiser anew", saved, facts.step)
@@ -144,7 +152,7 @@ class LongRun:
         images = torch.cat([self._crops.batch(step) for step in range(_STARTED_ON)]).float() / 255
         codec = fresh_codec(self.config.network, images, seed)
         if self.config.start is not None and self.checkpoints.newest() is None:
-            codec = with_what_fits(codec, load_codec(self.config.start)[0])
+            codec = with_what_fits(codec, load_codec(self.config.start)[0], branches=False)
         return codec
 
     def _is_over(self, steps: int | None) -> bool:
@@ -168,10 +176,18 @@ def only_one(folder: Path) -> Iterator[None]:
     """Holds the run's folder; raises ConfigError: another process does."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(f"the long run in {folder} is going already, as process {owner(folder)}") from None
+        until = time.monotonic() + _LOOKED_AT
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                # Who asks where a run is holds the lock for a moment too.
+                if time.monotonic() > until:
+                    raise ConfigError(
+                        f"the long run in {folder} is going already, as process {owner(folder)}"
+                    ) from None
+                time.sleep(0.05)
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

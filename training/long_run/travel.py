@@ -24,11 +24,14 @@ _ENTRY_BYTES = 400
 """What a zip file keeps about each photo, at most."""
 
 
-def pack_small(folders: list[Path], archive: Path, megabytes: float) -> tuple[int, int]:
+def pack_small(folders: list[Path], archive: Path, megabytes: float, largest: int) -> tuple[int, int]:
     """Writes a zip file of WebP photos, the clean ones first, then JPEGs as far as they fit.
 
     Photos that a run would use reduced only are reduced. Those that it would leave out or hold out are left out, so
     that nothing is learned elsewhere of what is measured here.
+
+    Args:
+        largest: what the longer side of photos is reduced to when a run packs them.
 
     Returns:
         How many photos the file holds, and how many there are to train on.
@@ -37,7 +40,7 @@ def pack_small(folders: list[Path], archive: Path, megabytes: float) -> tuple[in
         FileNotFoundError: the folders hold no photo to train on.
         ConfigError: not even as many fit as are held out for measuring.
     """
-    photos = _trained_on(folders)
+    photos = _trained_on(folders, largest)
     if not photos:
         raise FileNotFoundError(f"no photo to train on in {', '.join(map(str, folders))}")
     room = megabytes * 1e6
@@ -58,15 +61,17 @@ def pack_small(folders: list[Path], archive: Path, megabytes: float) -> tuple[in
     return len(packed), len(photos)
 
 
-def _trained_on(folders: list[Path]) -> list[dict[str, Any]]:
-    """The photos below the folders that a run trains on, in the order in which they are taken."""
+def _trained_on(folders: list[Path], largest: int) -> list[dict[str, Any]]:
+    """The photos below the folders that a run trains on, in the order in which they are taken; see ``data.pack``."""
     found: list[dict[str, Any]] = []
     for path in find_photos(folders):
         try:
             with Image.open(path) as image:
+                step = coding_step(image) * min(1.0, largest / max(image.size))
+                image.load()  # the packing of a run leaves out what cannot be decoded
                 if min(image.size) >= SMALLEST_SIDE:
-                    found.append({"name": path.name, "coding_step": coding_step(image), "path": path})
-        except OSError as error:
+                    found.append({"name": path.name, "coding_step": round(step, 2), "path": path})
+        except Exception as error:  # of which a damaged file can raise any
             log.warning("left out %s: %s", path, error)
     apart = set(held_out(found))
     kept = [one for n, one in enumerate(found) if n not in apart and one["coding_step"] < TOO_COARSE]

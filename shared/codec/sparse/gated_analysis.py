@@ -37,8 +37,9 @@ class SparseGatedAnalysis:
         self.down = layer("down", 4)
         self.blocks_deep: list[GatedRows] = gated_blocks(stored, named, "blocks_deep", threads)
         self.out = layer("out", 1, added=True, scale=255)
-        self.level_wide, self.level_deep = LevelRows(named, "level_wide"), LevelRows(named, "level_deep")
         self.wide, self.deep = len(named("into.bias")), len(named("down.bias"))
+        self.level_wide = LevelRows(stored, "level_wide", self.wide)
+        self.level_deep = LevelRows(stored, "level_deep", self.deep)
         self.latents = len(named("out.bias"))
 
     def begin(self, image: NDArray[np.uint8], levels: NDArray[np.float32]) -> GatedAnalysisState:

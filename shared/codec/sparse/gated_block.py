@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.codec.sparse.layers import RowNetwork
+from shared.codec.sparse.layers import RowNetwork, read_weights
 from shared.codec.sparse.planes import Plane, widened
 
 GATE_MAX = 2.0
@@ -114,18 +115,27 @@ class GatedRows:
 
 
 class LevelRows:
-    """The scale and shift of each feature at a quality level."""
+    """The scale and shift of each feature at a quality level; none in a network that does not know the level."""
 
-    def __init__(self, named: Named, name: str) -> None:
-        self._log_scale, self._shift = named(f"{name}.log_scale"), named(f"{name}.shift")
+    def __init__(self, stored: Mapping[str, NDArray[np.float32]], name: str, width: int) -> None:
+        """Args: stored, the network's weights by name; name, of the scale there; width, how many features it scales."""
+        none = np.zeros((1, width), np.float32)
+        self._log_scale, self._shift = (stored.get(f"{name}.{part}", none) for part in ("log_scale", "shift"))
 
     def at(self, levels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Scale and shift, float32[C] each, for the shares of whole levels, float32[levels]."""
-        return np.exp(levels @ self._log_scale), levels @ self._shift
+        shares = levels if len(self._shift) == len(levels) else np.ones(1, np.float32)
+        return np.exp(shares @ self._log_scale), shares @ self._shift
+
+
+def is_gated(model: Path) -> bool:
+    """Whether the transform in this file is made of gated blocks; raises BundleError: it is no network."""
+    return "blocks_wide.0.gate.weight" in read_weights(model)
 
 
 def gated_blocks(stored: Mapping[str, NDArray[np.float32]], named: Named, stride: str, threads: int) -> list[GatedRows]:
     """The blocks of one stride, such as "blocks_wide", in their order."""
+    named(f"{stride}.0.gate.weight")  # at least one, or the network is of another architecture
     count = sum(1 for name in stored if name.startswith(f"{stride}.") and name.endswith(".gate.weight"))
     return [
         GatedRows(named, f"{stride}.{n}", threads, mixes=f"{stride}.{n}.mix.weight" in stored) for n in range(count)

@@ -47,9 +47,9 @@ class SparseGatedSynthesis:
         out = around(pixel_by_pixel(named("out.weight"), axis=0)) * np.float32(0.2 * 255)
         bias = pixel_by_pixel(named("out.bias"), axis=0) * np.float32(0.2 * 255) + np.float32(127.5)
         self.out = RowLayer(out, bias, threads, 9, added=True)
-        self.levels = {name: LevelRows(named, f"level_{name}") for name in ("deep", "wide", "fine")}
         self.widths = {"deep": len(named("entry.bias")), "fine": len(named("mix.bias"))}
         self.widths["wide"] = len(named("up_wide.bias")) // 4
+        self.levels = {name: LevelRows(stored, f"level_{name}", width) for name, width in self.widths.items()}
 
     def begin(self, latents: NDArray[np.float32], levels: NDArray[np.float32], tolerance: float) -> GatedSynthesisState:
         """Computes everything.

@@ -64,7 +64,9 @@ def test_variants_are_run_once_and_again_only_when_they_change(
 @pytest.mark.parametrize(
     ("variants", "told"),
     [
-        ({"a": {"says": "x", "colour": "red"}}, "a may say says, against"),
+        ({"a": {"says": "x", "colour": "red"}}, "a has no setting colour"),
+        ({"a": {"network": 3}}, "a.network is 3"),
+        (["a"], r"variants is \['a'\]"),
         ({"a": {"against": "b"}}, "a is against b, which is not there"),
         ({"a": {"recipe": {"optimiser": "magic"}}}, "a.optimiser is 'magic'"),
         ({"a": {"recipe": {"crop": 100}}}, "a: recipe.crop must be a multiple of 64"),
@@ -74,6 +76,18 @@ def test_variants_are_run_once_and_again_only_when_they_change(
 def test_a_variant_that_means_nothing_is_named(variants: object, told: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=told):
         load_duels(written(tmp_path / "duels.yaml", variants=variants))
+
+
+@pytest.mark.parametrize(("minutes", "told"), [(0, "minutes must be above 0"), ("ten", "minutes is 'ten'")])
+def test_minutes_that_are_none_are_named(minutes: float, told: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=told):
+        load_duels(written(tmp_path / "duels.yaml", minutes))
+
+
+def test_a_variant_that_is_not_there_is_named(shard: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["duel", "--folder", str(shard.parent), "--config", str(written(tmp_path / "duels.yaml"))]
+    assert main([*arguments, "--results", str(tmp_path / "results.json"), "--only", "nobody"]) == 2
+    assert "there is no variant nobody" in capsys.readouterr().err
 
 
 def test_the_duels_that_ship_can_be_read() -> None:

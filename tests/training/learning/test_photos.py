@@ -105,6 +105,27 @@ def test_avif_is_measured_once_and_kept(shard: Path) -> None:
     assert first.bpp == sorted(first.bpp)
 
 
+def test_avifs_curve_is_measured_anew_on_other_photos(tmp_path: Path) -> None:
+    curves = []
+    for spread in (10, 60):
+        folder = tmp_path / str(spread)
+        folder.mkdir()
+        texture = np.random.default_rng(1).normal(128, spread, (70, 70, 3)).clip(0, 255).astype(np.uint8)
+        for number in range(20):
+            Image.fromarray(texture.repeat(4, 0).repeat(4, 1)).save(folder / f"{number}.png")
+        pack([folder], tmp_path / "photos.u8")
+        curves.append(HeldOut(tmp_path / "photos.u8").avif)
+    assert curves[0] != curves[1]
+
+
+def test_curves_that_have_nothing_in_common_or_do_not_rise_cannot_be_compared() -> None:
+    anchor = Curve([0.1, 0.2, 0.4], [26, 29, 32])
+    assert np.isnan(bits_against(anchor, Curve([0.1, 0.2, 0.4], [36, 39, 42])))
+    assert np.isnan(bits_against(anchor, Curve([0.1, 0.2, 0.4], [29, 28, 27])))
+    # A point that is dearer and worse than another does not count.
+    assert bits_against(anchor, Curve([0.1, 0.15, 0.2, 0.4], [26, 25, 29, 32])) == pytest.approx(0, abs=0.01)
+
+
 def test_bits_against_a_curve_are_by_how_much_more_it_takes_at_equal_psnr() -> None:
     anchor = Curve([0.1, 0.2, 0.4, 0.8], [26, 29, 32, 35])
     assert bits_against(anchor, Curve([0.09, 0.18, 0.36, 0.72], [26, 29, 32, 35])) == pytest.approx(-10, abs=0.1)

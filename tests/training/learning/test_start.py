@@ -27,14 +27,20 @@ def codec(seed: int, config: NetworkConfig = SMALL) -> TrainableCodec:
     return made
 
 
-def taken(fresh: TrainableCodec, trained: TrainableCodec) -> set[str]:
-    state = with_what_fits(fresh, trained).state_dict()
+def taken(fresh: TrainableCodec, trained: TrainableCodec, *, branches: bool = True) -> set[str]:
+    state = with_what_fits(fresh, trained, branches=branches).state_dict()
     return {name for name, value in trained.named_parameters() if name in state and torch.equal(state[name], value)}
 
 
 def test_of_its_own_kind_it_takes_every_weight() -> None:
     trained = codec(1)
     assert taken(codec(2), trained) == set(dict(trained.named_parameters()))
+
+
+def test_branches_stay_untrained_where_that_is_wanted() -> None:
+    names = taken(codec(2), codec(1), branches=False)
+    assert "gains.log_gain" in names
+    assert not any(name.startswith(("analysis.", "synthesis.")) and ".linear." not in name for name in names)
 
 
 def test_of_another_kind_it_takes_the_linear_transforms_and_the_entropy_model() -> None:
@@ -53,7 +59,7 @@ def test_with_a_learned_shape_it_takes_all_but_the_shape() -> None:
 
 def test_what_shares_no_widths_is_refused() -> None:
     with pytest.raises(ConfigError, match="it differs in luma"):
-        with_what_fits(codec(1), codec(2, replace(SMALL, luma=28)))
+        with_what_fits(codec(1), codec(2, replace(SMALL, luma=28)), branches=True)
 
 
 def test_the_shipped_bundle_fits_the_long_runs_networks() -> None:

@@ -65,11 +65,25 @@ def test_a_slice_ends_after_its_minutes(shard: Path, tmp_path: Path) -> None:
     assert Checkpoints(tmp_path / "checkpoints").newest()[0] == run.learner.step  # type: ignore[index]
 
 
-def test_files_of_a_checkpoint_are_small_enough_to_travel(shard: Path, tmp_path: Path) -> None:
-    LongRun(CONFIG, shard, tmp_path).run(steps=5)
-    files = [path for path in (tmp_path / "checkpoints").rglob("*") if path.is_file()]
-    assert files
-    assert max(path.stat().st_size for path in files) <= 16_000_000
+def test_a_checkpoint_is_cut_into_files_that_are_small_enough_to_travel(
+    shard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    LongRun(CONFIG, shard, tmp_path / "whole").run(steps=5)
+    monkeypatch.setattr("training.long_run.checkpoints.PART_BYTES", 50_000)
+    LongRun(CONFIG, shard, tmp_path / "cut").run(steps=5)
+    files = list((tmp_path / "cut/checkpoints").rglob("part-*.pt"))
+    assert len(files) > 3
+    assert max(path.stat().st_size for path in files) < 100_000  # one tensor may be larger than a part should be
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+
+
+def test_checkpoints_that_cannot_be_read_do_not_cost_the_ones_made_after_them(shard: Path, tmp_path: Path) -> None:
+    LongRun(CONFIG, shard, tmp_path).run(steps=25)
+    for path in (tmp_path / "checkpoints").rglob("part-0.pt"):
+        path.write_bytes(b"")
+    run = LongRun(CONFIG, shard, tmp_path)
+    run.run(steps=5)
+    assert LongRun(CONFIG, shard, tmp_path).learner.step == 5
 
 
 def test_the_last_three_checkpoints_are_kept(shard: Path, tmp_path: Path) -> None:
@@ -127,6 +141,9 @@ def test_a_run_may_learn_another_shape_of_latents_and_the_weights_stay(shard: Pa
     assert torch.equal(run.learner.average["analysis.down.weight"], before.learner.average["analysis.down.weight"])
     run.run(steps=10)
     assert LongRun(mixture, shard, tmp_path).learner.optimiser_since == 5
+    back = LongRun(CONFIG, shard, tmp_path).learner
+    assert (back.step, back.optimiser_since) == (10, 10)
+    assert "latent_bits.shares" not in back.average
 
 
 def test_the_rate_is_constant_until_an_end_is_ordered_and_then_falls_to_nothing() -> None:
@@ -162,13 +179,14 @@ def going(shard: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     config.write_text(CONFIG_YAML)
     for path in shard.parent.iterdir():
         (tmp_path / path.name).symlink_to(path)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "training.long_run", "run", "--folder", str(tmp_path), "--config", str(config)]
-    )
-    wait_until(lambda: Checkpoints(tmp_path / "checkpoints").newest() is not None)
-    yield process
-    process.kill()
-    process.wait()
+    files = ["--folder", str(tmp_path), "--config", str(config), "--saved", str(tmp_path / "saved.pt")]
+    process = subprocess.Popen([sys.executable, "-m", "training.long_run", "run", *files])
+    try:
+        wait_until(lambda: Checkpoints(tmp_path / "checkpoints").newest() is not None)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def wait_until(holds: object) -> None:
@@ -189,8 +207,20 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(
     run.run(steps=run.learner.step + 1)
 
 
-def test_a_run_has_a_low_priority_and_one_thread(going: subprocess.Popen[bytes]) -> None:
+def test_a_run_has_a_low_priority(going: subprocess.Popen[bytes]) -> None:
     assert os.getpriority(os.PRIO_PROCESS, going.pid) == 10
+
+
+def test_a_measurement_that_a_kill_cost_is_made_up_for_and_none_is_made_twice(shard: Path, tmp_path: Path) -> None:
+    config = replace(CONFIG, measure_every=5)
+    run = LongRun(config, shard, tmp_path)
+    run.run(steps=5)
+    assert [row["step"] for row in read_rows(run.history.measured)] == ["5"]
+    LongRun(config, shard, tmp_path).run(steps=5)
+    assert [row["step"] for row in read_rows(run.history.measured)] == ["5"]
+    run.history.measured.unlink()
+    LongRun(config, shard, tmp_path).run(steps=5)
+    assert [row["step"] for row in read_rows(run.history.measured)] == ["5"]
 
 
 def test_status_says_where_a_run_is_and_pause_holds_it_up(

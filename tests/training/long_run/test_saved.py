@@ -74,7 +74,6 @@ def test_weights_are_replaced_only_by_ones_that_take_five_per_cent_fewer_bits(
     files = ["--folder", str(run), "--config", str(config), "--saved", str(saved)]
     assert main(["long", "save", *files]) == 2
     assert "there is no checkpoint" in capsys.readouterr().err
-    LongRun(CONFIG, shard, run)
     assert main(["long", "run", *files, "--steps", "5"]) == 0
     assert main(["long", "save", *files]) == 0
     first = load_saved(saved)[1]
