@@ -71,7 +71,8 @@ def _start(options: argparse.Namespace) -> None:
         load_long_config(options.config)  # what is wrong with it is better said here than in a log
         log, ready = folder / "log.txt", _ready(folder)
         ready.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "training.long_run", "run", "--folder", str(folder)]
+        # By its own name, so that a list of processes says what it is.
+        command = [str(Path(sys.executable).with_name("icm-train")), "long", "run", "--folder", str(folder)]
         command += ["--config", str(options.config), "--saved", str(options.saved)]
         with log.open("ab") as output:
             process = subprocess.Popen(

@@ -180,7 +180,7 @@ def going(shard: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     for path in shard.parent.iterdir():
         (tmp_path / path.name).symlink_to(path)
     files = ["--folder", str(tmp_path), "--config", str(config), "--saved", str(tmp_path / "saved.pt")]
-    process = subprocess.Popen([sys.executable, "-m", "training.long_run", "run", *files])
+    process = subprocess.Popen([str(Path(sys.executable).with_name("icm-train")), "long", "run", *files])
     try:
         wait_until(lambda: Checkpoints(tmp_path / "checkpoints").newest() is not None)
         yield process
