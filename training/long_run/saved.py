@@ -35,9 +35,8 @@ def save_weights(path: Path, codec: TrainableCodec, facts: SavedFacts) -> int:
     Raises:
         ConfigError: the file would be larger than 16 MB, or a weight does not fit half precision.
     """
-    state = {
-        name: value.detach().cpu().half() for name, value in codec.state_dict().items() if value.is_floating_point()
-    }
+    # Parameters only: buffers are constants, and a least likelihood of 1e-9 would be 0 in half precision.
+    state = {name: value.detach().cpu().half() for name, value in codec.named_parameters()}
     if spoilt := [name for name, value in state.items() if not bool(value.isfinite().all())]:
         raise ConfigError(f"{', '.join(spoilt)} cannot be kept in half precision")
     buffer = io.BytesIO()
@@ -58,7 +57,7 @@ def load_saved(path: Path) -> tuple[TrainableCodec, SavedFacts]:
     try:
         stored: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         codec = TrainableCodec(network_of(stored["network"]))
-        state = {name: value.float() for name, value in stored["weights"].items()}
+        state = {name: stored["weights"][name].float() for name, _ in codec.named_parameters()}
         codec.load_state_dict(codec.state_dict() | state)
         return codec, SavedFacts(**stored["facts"])
     except Exception as error:  # whatever a damaged file makes torch raise

@@ -29,6 +29,18 @@ def test_the_codec_comes_back_as_it_was_but_for_half_precision(tmp_path: Path) -
     assert after.config == SMALL
     for name, value in before.named_parameters():
         assert torch.allclose(value, after.get_parameter(name), rtol=1e-3, atol=1e-6), name
+    for name, value in before.named_buffers():
+        assert torch.equal(value, after.get_buffer(name)), name
+
+
+def test_constants_are_no_part_of_the_file(tmp_path: Path) -> None:
+    # A least likelihood of 1e-9 is 0 in half precision, and its logarithm minus infinity.
+    save_weights(tmp_path / "saved.pt", codec(), SavedFacts(1, 1.0, 0.0))
+    stored = torch.load(tmp_path / "saved.pt", weights_only=True)["weights"]
+    assert set(stored) == set(dict(codec().named_parameters()))
+    bits = load_saved(tmp_path / "saved.pt")[0].latent_bits
+    far = bits(torch.full((1,), 500.0), torch.zeros(1), torch.zeros(1))
+    assert bool(far.isfinite().all())
 
 
 def test_the_networks_of_the_long_run_fit_into_the_file(tmp_path: Path) -> None:
