@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 _CONSTANT = 0.7
 """Share of the time with a constant learning rate; over the rest it falls, as a run's does that is ended."""
 _LEAST = 0.02
-_STARTED_ON = 6
 
 
 @dataclass(frozen=True)
@@ -180,8 +179,7 @@ def table(outcomes: list[Outcome]) -> str:
 def _run(variant: Variant, minutes: float, shard: Path, held_out: HeldOut) -> Outcome:
     torch.set_num_threads(1)
     crops = TrainingCrops(shard, variant.recipe)
-    images = torch.cat([crops.batch(step) for step in range(_STARTED_ON)]).float() / 255
-    codec = fresh_codec(variant.network, images, variant.recipe.seed)
+    codec = fresh_codec(variant.network, crops, variant.recipe.seed)
     if variant.start is not None:
         codec = with_what_fits(codec, load_codec(variant.start)[0], branches=variant.branches)
     learner = Learner(codec, variant.recipe, crops)

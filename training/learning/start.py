@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import torch
-from torch import Tensor
 
 from shared.errors import ConfigError
+from training.learning.photos import TrainingCrops
 from training.model import TrainableCodec
 from training.networks import NetworkConfig
 
+_STARTED_ON = 6
+"""Batches that an untrained codec's scales are set from."""
 _BRANCH_FREE = ("analysis.linear.", "synthesis.linear.")
 """The parts of the transforms that every kind of block has."""
 _SAME = ("luma", "chroma", "hyper", "hyper_hidden", "lambdas")
@@ -20,8 +22,9 @@ _BRANCHES = ("blocks", *_STRIDES, *(f"{stride}_blocks" for stride in _STRIDES))
 """What decides whether branches are alike."""
 
 
-def fresh_codec(network: NetworkConfig, images: Tensor, seed: int) -> TrainableCodec:
-    """An untrained codec, a plain block transform, its entropy model's scales set from float32[B, 3, H, W] photos."""
+def fresh_codec(network: NetworkConfig, crops: TrainingCrops, seed: int) -> TrainableCodec:
+    """An untrained codec, a plain block transform, its entropy model's scales set from the first crops."""
+    images = torch.cat([crops.batch(step) for step in range(_STARTED_ON)]).float() / 255
     torch.manual_seed(seed)
     codec = TrainableCodec(network)
     codec.start_from(images)

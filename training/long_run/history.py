@@ -28,9 +28,7 @@ class History:
     """Files of a run's folder: ``steps.csv``, ``measured.csv`` and ``curve.png``."""
 
     def __init__(self, folder: Path) -> None:
-        self.losses, self.measured, self.plot = (
-            folder / name for name in ("steps.csv", "measured.csv", "curve.png")
-        )  # fmt: skip
+        self.losses, self.measured, self.plot = (folder / name for name in ("steps.csv", "measured.csv", "curve.png"))
         self._results: list[StepResult] = []
 
     def step(self, step: int, seconds: float, result: StepResult) -> None:

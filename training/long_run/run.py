@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import torch
-
 from shared.errors import ConfigError
 from training.checkpoint import load_codec
 from training.learning.learner import Learner
@@ -31,8 +29,6 @@ log = logging.getLogger(__name__)
 
 _LOOKED_AT = 1.0
 """Seconds within which a lock is free again that was only looked at."""
-_STARTED_ON = 6
-"""Batches that an untrained codec's scales are set from."""
 
 
 class LongRun:
@@ -148,9 +144,7 @@ class LongRun:
         return learner, 3600 * facts.hours
 
     def _untrained(self) -> TrainableCodec:
-        seed = self.config.recipe.seed
-        images = torch.cat([self._crops.batch(step) for step in range(_STARTED_ON)]).float() / 255
-        codec = fresh_codec(self.config.network, images, seed)
+        codec = fresh_codec(self.config.network, self._crops, self.config.recipe.seed)
         if self.config.start is not None and self.checkpoints.newest() is None:
             codec = with_what_fits(codec, load_codec(self.config.start)[0], branches=False)
         return codec

@@ -61,4 +61,5 @@ def load_saved(path: Path) -> tuple[TrainableCodec, SavedFacts]:
         codec.load_state_dict(codec.state_dict() | state)
         return codec, SavedFacts(**stored["facts"])
     except Exception as error:  # whatever a damaged file makes torch raise
-        raise ConfigError(f"{path} holds no weights of a long run: {error}") from None
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(f"{path} holds no weights of a long run: {reason}") from None

@@ -242,3 +242,34 @@ def test_status_says_where_a_run_is_and_pause_holds_it_up(
     assert "steps an hour" in told
     assert main(["long", "resume", *folder]) == 0
     wait_until(lambda: Checkpoints(tmp_path / "checkpoints").newest()[0] > held)  # type: ignore[index]
+
+
+def started(shard: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """``icm-train long start`` in this folder, with the shard's photos."""
+    for path in shard.parent.iterdir():
+        if not (folder / path.name).exists():
+            (folder / path.name).symlink_to(path)
+    (folder / "config.yaml").write_text(CONFIG_YAML)
+    files = ["--folder", folder, "--config", folder / "config.yaml", "--saved", folder / "saved.pt"]
+    command = [Path(sys.executable).with_name("icm-train"), "long", "start", *files]
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+
+
+def test_start_trains_in_the_background_and_a_second_start_only_says_where_it_is(shard: Path, tmp_path: Path) -> None:
+    first = started(shard, tmp_path)
+    process = owner(tmp_path)
+    assert process, first.stderr
+    try:
+        assert f"going as process {process}" in first.stdout
+        assert f"going as process {process}" in started(shard, tmp_path).stdout
+        assert owner(tmp_path) == process
+    finally:
+        os.kill(process, signal.SIGKILL)
+
+
+def test_start_says_why_a_run_ended_at_once(shard: Path, tmp_path: Path) -> None:
+    (tmp_path / "saved.pt").write_bytes(b"nothing")
+    ended = started(shard, tmp_path)
+    assert ended.returncode == 2
+    assert "ended at once" in ended.stderr
+    assert "holds no weights of a long run" in ended.stderr
