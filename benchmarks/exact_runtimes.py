@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -14,11 +14,13 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from benchmarks.integer_reference import InIntegers, InSession, InTorch, layers_of
-from shared.codec.bundle import CONTEXT, TEMPORAL, Bundle
+from shared.codec.bundle import CONTEXT, MOTION, TEMPORAL, Bundle
 from shared.codec.context import PHASES, ContextModel
+from shared.codec.differences import DifferenceModel
 from shared.codec.entropy import EntropyModel
 from shared.codec.integer_network import MEAN_STEPS, SCALE_COUNT, IntegerNetwork
 from shared.codec.latents import LATENT_MAX
+from shared.codec.motion.model import MotionModel
 from shared.codec.temporal import TemporalModel
 
 HYPER_DECODER = "hyper_decoder.onnx"
@@ -89,7 +91,15 @@ def bundle_in(bundle: Bundle, make: Make) -> Bundle:
         entropy.movement_tables,
         entropy.levels,
         entropy.latent_channels,
+        entropy.field_tables,
     )
-    moving_groups = [temporal.channels.order[place] for place in temporal.channels.slices]
-    other.temporal = TemporalModel(moving, moving_groups, temporal.latent_tables, temporal.movement_tables)
+    other.temporal = TemporalModel(_differences_in(temporal.differences, moving), temporal.movement_tables)
+    if (motion := bundle.motion) is not None:
+        following = [make(bundle.folder / name) for name in MOTION]
+        other.motion = MotionModel(motion.path, _differences_in(motion.differences, following), motion.tables)
     return other
+
+
+def _differences_in(model: DifferenceModel, networks: Sequence[IntegerNetwork]) -> DifferenceModel:
+    groups = [model.channels.order[place] for place in model.channels.slices]
+    return DifferenceModel(networks, groups, model.tables)

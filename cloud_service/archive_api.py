@@ -147,7 +147,7 @@ class ArchiveService(ArchiveServiceServicer):
 
     def _frame(self, key: FrameKey, image_format: int) -> pb.GetFrameResponse:
         header, records = self._store.find(key.camera, key.epoch, key.sequence)
-        if header.codec_id != self._bundle.codec_id:
+        if header.codec_id not in self._bundle.decodes:
             raise CodecMismatchError(
                 f"this frame was coded with codec {header.codec_id.hex()[:12]}; the cloud now runs bundle"
                 f" {self._bundle.name} ({self._bundle.codec_id.hex()[:12]})"

@@ -51,7 +51,7 @@ class BatchDecoder:
 
     def _latents(self, lane: LaneId, chunk: Chunk) -> list[Latents | IcmError]:
         header = chunk.header
-        if header.codec_id != self._bundle.codec_id:
+        if header.codec_id not in self._bundle.decodes:
             mismatch = CodecMismatchError(
                 f"segment {chunk.segment.path} was coded with codec {header.codec_id.hex()[:12]}, the bundle here"
                 f" is {self._bundle.name} with {self._bundle.codec_id.hex()[:12]}"

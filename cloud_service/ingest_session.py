@@ -102,7 +102,7 @@ class Session:
         bundle = desk.bundle
         if not 0 < hello.epoch <= MAX_EPOCH or hello.last_persisted > MAX_SEQUENCE:
             raise ProtocolError(f"Hello: epoch {hello.epoch} or last_persisted {hello.last_persisted} is out of range")
-        if hello.codec_id != bundle.codec_id:
+        if hello.codec_id not in bundle.decodes:
             raise CodecMismatchError(
                 f"camera {self.camera!r} codes with codec {hello.codec_id.hex()[:12] or 'none'}, this cloud reads"
                 f" {bundle.codec_id.hex()[:12]} (bundle {bundle.name}): set both sides' `bundle` to the same one"

@@ -67,7 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     contexts.set_defaults(run=_context)
     quantising = commands.add_parser("quantise", help="the integer entropy network and its tables, from the float one")
     quantising.set_defaults(run=_quantise)
-    timing = commands.add_parser("temporal", help="the entropy model of P records, from made clips")
+    timing = commands.add_parser("temporal", help="the entropy model of P records, from made clips and real ones")
+    timing.add_argument("--start", type=Path, help="the checkpoint, where it is not in the folder; or a bundle")
     timing.set_defaults(run=_temporal)
     export = commands.add_parser("export", help="what the stages made, to a bundle")
     export.set_defaults(run=_export)
@@ -88,6 +89,10 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--weights", type=Path, help="a segmentation model, for photos without labels")
         command.add_argument("--coco-labels", type=Path, help="COCO instances JSON")
         command.add_argument("--yolo-labels", type=Path, help="folder of YOLO segmentation labels")
+    for command in (whole, timing):
+        command.add_argument(
+            "--videos", type=Path, nargs="+", default=[], help="of cameras, to cut clips out of as well"
+        )
     for command in (finetuning, contexts, quantising, timing, export):
         stages = (base.NAME, object_region.NAME)
         command.add_argument("--stage", choices=stages, default=object_region.NAME, help="whose checkpoint to take")
@@ -116,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _all(options: argparse.Namespace) -> None:
-    run = Run(options.photos, _mask_sources(options), options.folder, options.bundle, _figures(options))
+    run = Run(options.photos, _mask_sources(options), options.folder, options.bundle, _figures(options), options.videos)
     run(load_config(options.config))
 
 
@@ -149,7 +154,8 @@ def _quantise(options: argparse.Namespace) -> None:
 
 def _temporal(options: argparse.Namespace) -> None:
     config, shard = load_config(options.config).temporal, _shard(options.folder)
-    temporal_quantise.train(config, _checkpoint(options.folder, options.stage), shard, options.folder)
+    start = options.start or _checkpoint(options.folder, options.stage)
+    temporal_quantise.train(config, start, shard, options.folder, options.videos)
 
 
 def _export(options: argparse.Namespace) -> None:

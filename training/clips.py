@@ -6,6 +6,7 @@ What a real camera adds is added too: sensor noise, a trembling mount, flickerin
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,38 @@ class Clips:
             if len(found) >= _CUTOUTS:
                 break
         return found
+
+
+def cut_out(videos: Sequence[Path], count: int, size: int, frames: int, seed: int) -> Iterator[NDArray[np.uint8]]:
+    """Clips of real videos, each from a random place, at the video's rate or a half to a fifth of it.
+
+    Args:
+        videos: files of one camera each; they are read as often as there are clips.
+
+    Raises:
+        ConfigError: a video cannot be read, or is smaller or shorter than a clip.
+    """
+    random = np.random.default_rng(seed)
+    for number in range(count):
+        video = videos[number % len(videos)]
+        reader = cv2.VideoCapture(str(video))
+        length, height, width = (
+            int(reader.get(what))
+            for what in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH)
+        )
+        stride = min(int(random.integers(1, 6)), max(1, length // frames - 1))
+        if min(height, width) < size or length < frames * stride:
+            raise ConfigError(f"{video} cannot be read, or has not {frames} frames of {size} pixels a side")
+        top, left = (int(random.integers(side - size + 1)) for side in (height, width))
+        reader.set(cv2.CAP_PROP_POS_FRAMES, int(random.integers(length - frames * stride + 1)))
+        found: list[Picture] = []
+        for frame in range(frames * stride):
+            there, picture = reader.read()
+            if not there:
+                raise ConfigError(f"{video} ends before its {length} frames")
+            if frame % stride == 0:
+                found.append(np.asarray(picture[top : top + size, left : left + size, ::-1], np.uint8))
+        yield np.stack(found)
 
 
 class _Mover:

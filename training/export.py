@@ -18,7 +18,8 @@ from shared.codec.bundle import (
     ENCODING,
     GOLDEN,
     MANIFEST,
-    TEMPORAL,
+    MOTION,
+    MOTION_TABLES,
     Bundle,
     BundleFile,
     Manifest,
@@ -80,13 +81,15 @@ def export_bundle(
     provenance |= {"integer_rate_loss": rate_loss}
     folder.mkdir(parents=True, exist_ok=True)
     moving = temporal_quantise.quantised(run, checkpoint)
-    for source, names in ((made, (quantise.NETWORK, *CONTEXT)), (moving, TEMPORAL)):
+    for source, names in ((made, (quantise.NETWORK, *CONTEXT)), (moving, (*MOTION, MOTION_TABLES))):
         for name in names:
             shutil.copyfile(source / name, folder / name)
-    tables = dict(np.load(made / quantise.TABLES)) | dict(np.load(moving / quantise.TABLES))
+    # An I record may say how its frame moved, with the same tables of maps.
+    movement = {name: array for name, array in np.load(moving / MOTION_TABLES).items() if name.startswith("movement_")}
+    tables = dict(np.load(made / quantise.TABLES)) | movement
     np.savez_compressed(folder / "entropy.npz", **tables)
     export_encoder(codec, folder)
-    shipped = [*ENCODING, *DECODING, DECODER]
+    shipped = [*ENCODING, *DECODING, *MOTION, MOTION_TABLES, DECODER]
     if (finetuned := run / f"{finetune.NAME}.pt").exists():
         export_synthesis(codec, folder / DECODER_BASE)
         shipped.append(DECODER_BASE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ class Run:
         masks: where object masks come from.
         folder: shard, checkpoints and logs; bundle: the folder to write.
         figures: measured values to keep in the manifest.
+        videos: of cameras, to train the model of P records on beside made clips.
     """
 
     photos: list[Path]
@@ -55,6 +56,7 @@ class Run:
     folder: Path
     bundle: Path
     figures: dict[str, Any] = field(default_factory=dict)
+    videos: Sequence[Path] = ()
 
     def steps(self, config: TrainingConfig) -> list[Step]:
         """In order; each needs the results of those before it."""
@@ -91,7 +93,7 @@ class Run:
             Step(
                 "temporal",
                 lambda: temporal_quantise.is_quantised(folder, trained),
-                lambda: temporal_quantise.train(config.temporal, trained, shard, folder),
+                lambda: temporal_quantise.train(config.temporal, trained, shard, folder, self.videos),
             ),
             Step(
                 "export",

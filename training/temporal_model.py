@@ -12,8 +12,9 @@ import torch
 from compressai.ops import LowerBound
 from torch import Tensor, nn
 
+from shared.codec.differences import ChannelGroups, input_size
 from shared.codec.integer_network import SCALE_COUNT
-from shared.codec.temporal import ChannelGroups, input_size
+from shared.codec.motion.model import FLAGS
 from training.column_network import ColumnNetwork
 from training.entropy_model import SCALE_LOG_STEP, SCALE_MIN
 
@@ -30,7 +31,9 @@ class TemporalNetwork(nn.Module):
         self.groups = groups
         channels = ChannelGroups(groups)
         self.networks = nn.ModuleList(
-            ColumnNetwork(input_size(len(channels.order), channels.wide, group.start), group.stop - group.start, levels)
+            ColumnNetwork(
+                input_size(len(channels.order), channels.wide, group.start, FLAGS), group.stop - group.start, levels
+            )
             for group in channels.slices
         )
 

@@ -14,10 +14,15 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shared.codec.context import PHASES, ContextModel
+from shared.codec.differences import DifferenceModel
 from shared.codec.entropy import EntropyModel
 from shared.codec.grain import Grain
 from shared.codec.integer_network import IntegerNetwork
 from shared.codec.latents import QUALITY_STEPS, Latents
+from shared.codec.motion.coding import FieldTables
+from shared.codec.motion.linear_path import LinearPath
+from shared.codec.motion.model import MotionModel
+from shared.codec.motion.prediction import LinearPicture
 from shared.codec.record import Kind, Record, parse_stream
 from shared.codec.rescale import rescale
 from shared.codec.sparse.analysis import SparseAnalysis
@@ -37,13 +42,18 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 GOLDEN = "golden.icm"
 TEMPORAL = tuple(f"temporal_{group}.onnx" for group in range(2))
-"""The networks of the temporal model's groups of channels, in their order."""
+"""The networks of differences in P records without motion; a bundle made since has none of these."""
 CONTEXT = tuple(f"context_{group}_{phase}.onnx" for group in range(4) for phase in range(PHASES))
 """The networks of the context model's steps, in their order."""
+MOTION_TABLES = "motion.npz"
+MOTION = tuple(f"motion_{group}.onnx" for group in range(2))
+"""The networks of differences in P records with motion; a bundle from before motion has none of these."""
+FIELD_TABLES = ("movement", "mode", "choice", "offset")
+"""Names of the tables of fields, in the order of ``FieldTables``."""
 ENCODING = ("encoder.onnx", "hyper_encoder.onnx")
 """What only an encoder needs: a better one leaves every record decodable."""
-DECODING = ("hyper_decoder.onnx", *CONTEXT, *TEMPORAL, "entropy.npz")
-"""What turns a record into its latents; the codec id is the digest of these files."""
+DECODING = ("hyper_decoder.onnx", *CONTEXT, "entropy.npz")
+"""What turns an I record into its latents, and with the files of P records, of either kind, any record."""
 
 
 class BundleFile(BaseModel):
@@ -81,9 +91,16 @@ class Manifest(BaseModel):
     figures: dict[str, Any]
 
 
-def codec_id_of(files: dict[str, BundleFile]) -> str:
-    """Digest of the files that turn records into latents, in hex."""
-    listing = "".join(f"{name} {files[name].sha256}\n" for name in DECODING)
+def codec_id_of(files: dict[str, BundleFile], *, motion: bool = True) -> str:
+    """Digest of the files that turn records into latents, in hex.
+
+    Args:
+        motion: whether those of motion belong to them, if there are any. Without, it is the codec id that the bundle
+            had before it learned motion, whose records it still decodes.
+    """
+    following = (*TEMPORAL, DECODING[-1], *((*MOTION, MOTION_TABLES) if motion else ()))
+    names = [*DECODING[:-1], *(name for name in following if name in files)]
+    listing = "".join(f"{name} {files[name].sha256}\n" for name in names)
     return hashlib.sha256(listing.encode()).hexdigest()
 
 
@@ -92,9 +109,12 @@ class Bundle:
 
     Attributes:
         name: the bundle's name.
-        codec_id: 32 bytes that name what turns records into latents.
+        codec_id: 32 bytes that name what turns records into latents; decodes: this and the one that the bundle had
+            before it learned motion.
         levels: how many quality levels there are, 0 the coarsest.
-        entropy: the integer entropy model of frames coded alone; temporal: that of frames coded after another.
+        entropy: the integer entropy model of frames coded alone.
+        motion: that of frames coded after another, with motion; None in a bundle from before motion. temporal: that
+            without, which encoders use only where there is no other; None in a bundle made since.
         octaves: int32[levels, M], logarithms of the gains for ``rescale``.
         grain: what lies over the pictures of its synthesis.
     """
@@ -104,7 +124,8 @@ class Bundle:
         folder: Path,
         manifest: Manifest,
         entropy: EntropyModel,
-        temporal: TemporalModel,
+        temporal: TemporalModel | None,
+        motion: MotionModel | None,
         gains: NDArray[np.float32],
         octaves: NDArray[np.int32],
     ) -> None:
@@ -113,9 +134,11 @@ class Bundle:
         self.manifest = manifest
         self.name = manifest.name
         self.codec_id = bytes.fromhex(manifest.codec_id)
+        before = [bytes.fromhex(codec_id_of(manifest.files, motion=False))] if temporal else []
+        self.decodes = frozenset([self.codec_id, *before])
         self.levels = manifest.levels
         self.grain = Grain(manifest.grain)
-        self.entropy, self.temporal, self.octaves = entropy, temporal, octaves
+        self.entropy, self.temporal, self.motion, self.octaves = entropy, temporal, motion, octaves
         self._log_gains = gains
         self._networks: dict[tuple[str, type[Any]], Any] = {}
         self._threads, self._device = 0, "cpu"
@@ -136,7 +159,10 @@ class Bundle:
         manifest = _read_manifest(folder)
         for name, file in manifest.files.items():
             _verify(folder / name, file)
-        if {*ENCODING, *DECODING} - set(manifest.files) or codec_id_of(manifest.files) != manifest.codec_id:
+        files = set(manifest.files)
+        following = files.issuperset(TEMPORAL) or files.issuperset((*MOTION, MOTION_TABLES))
+        whole = files.issuperset((*ENCODING, *DECODING)) and following
+        if not whole or codec_id_of(manifest.files) != manifest.codec_id:
             raise BundleError(f"{folder / MANIFEST} does not match its own codec id {manifest.codec_id}")
         bundle = Bundle.opened(folder, manifest, threads, device)
         bundle._check_golden()
@@ -153,29 +179,33 @@ class Bundle:
             arrays = dict(stored)
         hyper_synthesis = IntegerNetwork(folder / "hyper_decoder.onnx", threads)
         steps = [IntegerNetwork(folder / name, threads) for name in CONTEXT]
-        # What moved is too little for threads: they would wait for each other longer than they work.
-        moving = [IntegerNetwork(folder / name, 1) for name in TEMPORAL]
         try:
             gains, octaves = arrays["log_gains"].astype(np.float32), arrays["gain_octaves"]
-            groups = np.split(arrays["channel_order"], arrays["group_ends"][:-1])
             context_groups = np.split(arrays["context_order"], arrays["context_ends"][:-1])
         except KeyError as error:
             raise BundleError(f"{folder / 'entropy.npz'} lacks the array {error.args[0]!r}") from None
-        latent, hyper, movement, differences = (
-            Tables.from_arrays(arrays, name) for name in ("latent", "hyper", "movement", "difference")
-        )
+        latent, hyper, movement = (Tables.from_arrays(arrays, name) for name in ("latent", "hyper", "movement"))
         context = ContextModel(steps, context_groups)
-        entropy = EntropyModel(hyper_synthesis, context, latent, hyper, movement, *gains.shape[1:])
-        temporal = TemporalModel(moving, groups, differences, movement)
-        bundle = Bundle(folder, manifest, entropy, temporal, gains, octaves)
+        _, levels, channels = gains.shape
+        motion = _motion(folder, octaves) if MOTION_TABLES in manifest.files else None
+        temporal = None
+        if TEMPORAL[0] in manifest.files:
+            temporal = TemporalModel(_differences(folder, TEMPORAL, arrays, "entropy.npz"), movement)
+        fields = motion.tables if motion else None
+        entropy = EntropyModel(hyper_synthesis, context, latent, hyper, movement, levels, channels, fields)
+        bundle = Bundle(folder, manifest, entropy, temporal, motion, gains, octaves)
         bundle._threads, bundle._device = threads, device
         return bundle
 
-    def decoded(self, record: Record, width: int, height: int, reference: Latents | None) -> Latents:
+    def decoded(
+        self, record: Record, width: int, height: int, reference: Latents | None, picture: LinearPicture | None = None
+    ) -> Latents:
         """The exact latents of a record, checked against its digest.
 
         Args:
             reference: latents of the frame that a P record leans on; None if they are not known.
+            picture: the caller's for its chain of records, so that motion computes only what changed; None for a new
+                one.
 
         Raises:
             ReferenceMissingError: a P record came without a reference of its size.
@@ -195,7 +225,16 @@ class Bundle:
         else:
             values = rescale(reference.values, self.octaves, reference.quality, record.quality)
             like, level = replace(reference, quality=record.quality), self.entropy.level(record.quality)
-            latents = self.temporal.decode(record.payload, like, values, reference.moved, level)
+            if self.motion is not None and record.motion:
+                before = (picture or LinearPicture(self.motion.path)).of(values, record.quality)
+                latents = self.motion.decode(record.payload, like, values, before, reference.field, level)
+            elif self.temporal is not None and not record.motion:
+                latents = self.temporal.decode(record.payload, like, values, reference.moved, level)
+            else:
+                kind = "with" if record.motion else "without"
+                raise RecordError(
+                    f"record {record.sequence} is a P record {kind} motion, of which {self.name} has none"
+                )
         if latents.digest() != record.digest:
             raise RecordError(
                 f"record {record.sequence} decodes to latents with digest {latents.digest():08x} instead of"
@@ -277,6 +316,27 @@ class Bundle:
                     raise RecordError(f"golden record {record.sequence} does not encode to itself on this machine")
         except (IcmError, OSError) as error:
             raise BundleError(f"bundle {self.folder} fails its self-test: {error}") from None
+
+
+def _motion(folder: Path, octaves: NDArray[np.int32]) -> MotionModel:
+    with np.load(BytesIO((folder / MOTION_TABLES).read_bytes()), allow_pickle=False) as stored:
+        arrays = dict(stored)
+    try:
+        linear = LinearPath(arrays["linear_analysis"], arrays["linear_synthesis"], octaves)
+    except KeyError as error:
+        raise BundleError(f"{folder / MOTION_TABLES} lacks the array {error.args[0]!r}") from None
+    fields = FieldTables(*(Tables.from_arrays(arrays, name) for name in FIELD_TABLES))
+    return MotionModel(linear, _differences(folder, MOTION, arrays, MOTION_TABLES), fields)
+
+
+def _differences(folder: Path, names: tuple[str, ...], arrays: dict[str, NDArray[Any]], tables: str) -> DifferenceModel:
+    # What moved is too little for threads: they would wait for each other longer than they work.
+    networks = [IntegerNetwork(folder / name, 1) for name in names]
+    try:
+        groups = np.split(arrays["channel_order"], arrays["group_ends"][:-1])
+    except KeyError as error:
+        raise BundleError(f"{folder / tables} lacks the array {error.args[0]!r}") from None
+    return DifferenceModel(networks, groups, Tables.from_arrays(arrays, "difference"))
 
 
 def _read_manifest(folder: Path) -> Manifest:

@@ -142,7 +142,7 @@ def _decode_file(bundle: Bundle, source: Path, picture: Path, video: Path) -> No
     """Decodes a file of one frame to ``picture``, one of more to ``video``."""
     header, records = _read(source)
     target = picture if len(records) == 1 else video
-    if header.codec_id != bundle.codec_id:
+    if header.codec_id not in bundle.decodes:
         raise CodecMismatchError(
             f"{source} was made with codec {header.codec_id.hex()[:16]}, but bundle {bundle.name} is codec"
             f" {bundle.codec_id.hex()[:16]}: name the right one with --bundle"

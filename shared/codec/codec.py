@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from shared.codec.bundle import Bundle
 from shared.codec.hold import hold
 from shared.codec.latents import LATENT_MAX, QUALITY_STEPS, Latents
+from shared.codec.motion.choice import Chooser, Costs
+from shared.codec.motion.prediction import LinearPicture
 from shared.codec.record import Kind, Record, check_size
 from shared.codec.rescale import rescale
-from shared.codec.tiles import TiledAnalysis, TiledSynthesis
+from shared.codec.tiles import TiledAnalysis, TiledSynthesis, whole_blocks
 from shared.errors import ConfigError, ImageError, RecordError
 
 MANY_MOVED = 0.3
@@ -26,6 +28,7 @@ class CodedFrame:
     Attributes:
         kind, reference, quality, digest, payload: as in ``Record``; a P frame leans on the one coded just before it.
         latents: what it will be decoded to.
+        motion: as in ``Record``.
     """
 
     kind: Kind
@@ -34,10 +37,13 @@ class CodedFrame:
     digest: int
     payload: bytes
     latents: Latents = field(compare=False, repr=False)
+    motion: bool = False
 
     def record(self, sequence: int, capture_us: int) -> Record:
         """The frame as the record of this sequence and capture time."""
-        return Record(sequence, capture_us, self.kind, self.reference, self.quality, self.digest, self.payload)
+        return Record(
+            sequence, capture_us, self.kind, self.reference, self.quality, self.digest, self.payload, self.motion
+        )
 
 
 class Encoder:
@@ -48,6 +54,8 @@ class Encoder:
         self._analysis = TiledAnalysis(bundle.analysis, bundle.sparse_analysis)
         self._last: Latents | None = None
         self._touched = np.zeros((0, 0), bool)
+        motion = bundle.motion
+        self._motion = None if motion is None else (motion, LinearPicture(motion.path), Costs(motion.tables))
 
     def encode(self, image: NDArray[np.uint8], quality: float, *, alone: bool = False) -> CodedFrame:
         """Codes one picture: as a P frame after the last one where that is cheaper, else alone.
@@ -69,7 +77,7 @@ class Encoder:
         if alone or last is None or (last.width, last.height) != (width, height):
             coded = self._alone(latents, units, width, height)
         else:
-            coded = self._after(last, latents, units, changed)
+            coded = self._after(last, latents, units, changed, image)
             if coded.latents.moved.mean() > MANY_MOVED:
                 coded = min(coded, self._alone(latents, units, width, height), key=lambda frame: len(frame.payload))
         # What is touched now is looked at once more when it has come to rest.
@@ -90,20 +98,34 @@ class Encoder:
         return CodedFrame(Kind.I, 0, quality, snapped.digest(), payload, snapped)
 
     def _after(
-        self, last: Latents, latents: NDArray[np.float32], quality: int, changed: NDArray[np.bool_]
+        self,
+        last: Latents,
+        latents: NDArray[np.float32],
+        quality: int,
+        changed: NDArray[np.bool_],
+        image: NDArray[np.uint8],
     ) -> CodedFrame:
         reference = rescale(last.values, self._bundle.octaves, last.quality, quality)
         # What neither changed nor was touched just before is held unseen.
         seen = changed | self._touched if last.quality == quality else np.ones_like(changed)
-        gains = self._bundle.gains(quality)[:, None]
-        scaled = np.clip(latents[:, seen] * gains, -LATENT_MAX, LATENT_MAX)
+        gains = self._bundle.gains(quality)
+        scaled = np.clip(latents[:, seen] * gains[:, None], -LATENT_MAX, LATENT_MAX)
         values, moved = reference.copy(), np.zeros_like(seen)
         values[:, seen], moved[seen] = hold(scaled, reference[:, seen])
         hyper = np.zeros((last.hyper.shape[0], 0, 0), np.int8)
-        coded = replace(last, values=values, hyper=hyper, moved=moved, quality=quality)
         level = self._bundle.entropy.level(quality)
-        payload = self._bundle.temporal.encode(coded, reference, last.moved, level)
-        return CodedFrame(Kind.P, 1, quality, coded.digest(), payload, coded)
+        if self._motion is None:
+            assert self._bundle.temporal is not None
+            coded = Latents(values, hyper, moved, quality, last.width, last.height)
+            payload = self._bundle.temporal.encode(coded, reference, last.moved, level)
+            return CodedFrame(Kind.P, 1, quality, coded.digest(), payload, coded)
+        motion, pictures, costs = self._motion
+        picture = pictures.of(reference, quality)
+        chooser = Chooser(motion.path, costs, reference, picture, last.field, quality, float(np.median(1 / gains)))
+        field, values = chooser.choose(latents * gains[:, None, None], whole_blocks(image), moved)
+        coded = Latents.of_field(values, hyper, field, quality, last.width, last.height)
+        payload = motion.encode(values, field, reference, picture, last.field, quality, level)
+        return CodedFrame(Kind.P, 1, quality, coded.digest(), payload, coded, motion=True)
 
 
 def recode_alone(bundle: Bundle, latents: Latents) -> CodedFrame:
@@ -121,6 +143,7 @@ class Decoder:
         self._synthesis: TiledSynthesis | None = None
         self._sequence = 0
         self._last: Latents | None = None
+        self._linear = None if bundle.motion is None else LinearPicture(bundle.motion.path)
 
     def latents(self, record: Record, width: int, height: int) -> Latents:
         """The exact latents of a record of a picture of this size.
@@ -130,7 +153,7 @@ class Decoder:
             RecordError: the payload is not what its digest promises.
         """
         reference = self._last if record.sequence - record.reference == self._sequence else None
-        latents = self._bundle.decoded(record, width, height, reference)
+        latents = self._bundle.decoded(record, width, height, reference, self._linear)
         self.resume(record.sequence, latents)
         return latents
 

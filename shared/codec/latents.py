@@ -8,6 +8,8 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.codec.motion.field import Field
+
 STRIDE = 16
 """Pixels a latent spans, in each direction."""
 HYPER_STRIDE = 4
@@ -28,6 +30,7 @@ class Latents:
         moved: bool[h, w], positions whose latents differ from the frame that this one leans on.
         quality: 1/16 quality levels.
         width, height: of the picture, in pixels.
+        motion: how the moved positions were predicted; None where none of them has a vector.
     """
 
     values: NDArray[np.int16]
@@ -36,14 +39,32 @@ class Latents:
     quality: int
     width: int
     height: int
+    motion: Field | None = None
+
+    @staticmethod
+    def of_field(
+        values: NDArray[np.int16], hyper: NDArray[np.int8], field: Field, quality: int, width: int, height: int
+    ) -> Latents:
+        """A frame whose positions were predicted in this way."""
+        motion = field if field.travelled.any() else None
+        return Latents(values, hyper, field.moved, quality, width, height, motion)
+
+    @property
+    def field(self) -> Field:
+        """How every position was predicted."""
+        return Field.without_motion(self.moved) if self.motion is None else self.motion
 
     def digest(self) -> int:
         """CRC32C of the latents (int16, little-endian, channel by channel), then of the map of moves (a byte each).
 
-        Both are what the next frame leans on. A frame that is coded again, alone, keeps its digest.
+        Where something has a vector, modes (a byte each) and vectors (signed bytes, rows then columns) follow. All that
+        is what the next frame leans on. A frame that is coded again, alone, keeps its digest.
         """
         crc = google_crc32c.value(self.values.astype("<i2").tobytes())
-        return int(google_crc32c.extend(crc, self.moved.tobytes()))
+        crc = google_crc32c.extend(crc, self.moved.tobytes())
+        if self.motion is not None:
+            crc = google_crc32c.extend(crc, self.motion.modes.tobytes() + self.motion.vectors.tobytes())
+        return int(crc)
 
 
 def latent_size(width: int, height: int) -> tuple[int, int]:

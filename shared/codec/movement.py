@@ -17,13 +17,13 @@ from shared.codec.tables import Tables
 Map = NDArray[np.bool_]
 """bool[h, w], true at positions whose latents differ from the reference's."""
 
-_PASSES = ((0, 0), (1, 1), (0, 1), (1, 0))
+PASSES = ((0, 0), (1, 1), (0, 1), (1, 0))
 """Row and column, each modulo 2, of the positions of each pass; a later pass sees all earlier ones."""
 _LAST_BUCKETS = np.array([0, 1, 1, 2, 2, 2, 3, 3, 3], np.int32)
 """Of 0..8 neighbours that moved last time."""
 _KNOWN_BUCKETS = np.array([0, 1, 2, 3, 4, 4, 4, 4, 4], np.int32)
 """Of 0..8 neighbours that are known to have moved this time."""
-CONTEXTS = len(_PASSES) * 2 * 4 * 5
+CONTEXTS = len(PASSES) * 2 * 4 * 5
 
 
 def contexts(moved: Map, last: Map) -> list[tuple[tuple[slice, slice], NDArray[np.int32]]]:
@@ -35,7 +35,7 @@ def contexts(moved: Map, last: Map) -> list[tuple[tuple[slice, slice], NDArray[n
     before = _neighbours(last)
     known = np.zeros_like(moved)
     result = []
-    for number, (row, column) in enumerate(_PASSES):
+    for number, (row, column) in enumerate(PASSES):
         where = slice(row, None, 2), slice(column, None, 2)
         near = _KNOWN_BUCKETS[_neighbours(known)[where]]
         table = (number * 2 + last[where]) * 4 + _LAST_BUCKETS[before[where]]
@@ -57,7 +57,7 @@ def push_map(coder: Any, moved: Map, last: Map, tables: Tables) -> None:
 def pop_map(coder: Any, last: Map, tables: Tables) -> Map:
     """What ``push_map`` pushed."""
     moved = np.zeros_like(last)
-    for number in range(len(_PASSES)):
+    for number in range(len(PASSES)):
         where, indexes = contexts(moved, last)[number]
         order = np.argsort(indexes, kind="stable")
         flags = np.empty(len(indexes), bool)

@@ -37,6 +37,10 @@ _RECORD_START = struct.Struct("<IIHBBHBI")
 _CRC = struct.Struct("<I")
 
 
+_MOTION = 2
+"""What a record says in place of its kind where it is a P record with motion."""
+
+
 class Kind(enum.IntEnum):
     """How a frame is coded."""
 
@@ -129,6 +133,7 @@ class Record:
         quality: 1/16 quality levels, 0..255.
         digest: CRC32C of the integer latents; see ``shared.codec.latents``.
         payload: the entropy-coded latents.
+        motion: of a P record, whether its payload is one with motion (``shared.codec.motion.model``).
     """
 
     sequence: int
@@ -138,6 +143,7 @@ class Record:
     quality: int
     digest: int
     payload: bytes
+    motion: bool = False
 
     def pack(self, header: StreamHeader) -> bytes:
         """The record's bytes in a stream with this header.
@@ -146,6 +152,8 @@ class Record:
             RecordError: a field does not fit the format or the header.
         """
         delta = self.capture_us - header.base_us
+        if self.motion and self.kind is not Kind.P:
+            raise RecordError("only a P record has motion")
         for name, value, low, high in (
             ("sequence", self.sequence, 1, MAX_SEQUENCE),
             ("capture time since the header's base", delta, 0, MAX_DELTA_US),
@@ -161,7 +169,7 @@ class Record:
                 delta & 0xFFFF_FFFF,
                 delta >> 32,
                 self.quality,
-                self.kind | self.reference << 2,
+                (_MOTION if self.motion else self.kind) | self.reference << 2,
                 len(self.payload) & 0xFFFF,
                 len(self.payload) >> 16,
                 self.digest,
@@ -187,12 +195,14 @@ class Record:
         (crc,) = _CRC.unpack_from(data, body_length)
         if crc != google_crc32c.value(bytes(data[:body_length])):
             raise RecordError(f"record {sequence} is damaged: its checksum does not fit")
-        reference = kinds >> 2
-        if kinds & 3 not in (Kind.I, Kind.P) or (reference > 0) != (kinds & 3 == Kind.P) or sequence == 0:
+        reference, coded_as = kinds >> 2, kinds & 3
+        if coded_as not in (Kind.I, Kind.P, _MOTION) or (reference > 0) != (coded_as != Kind.I) or sequence == 0:
             raise RecordError(f"record {sequence} has an impossible kind, reference or sequence")
         payload = bytes(data[_RECORD_START.size : body_length])
         capture_us = header.base_us + (low | high << 32)
-        return Record(sequence, capture_us, Kind(kinds & 3), reference, quality, digest, payload), length
+        kind = Kind.I if coded_as == Kind.I else Kind.P
+        motion = coded_as == _MOTION
+        return Record(sequence, capture_us, kind, reference, quality, digest, payload, motion), length
 
     @staticmethod
     def parse_whole(data: bytes, header: StreamHeader) -> Record:
@@ -211,7 +221,7 @@ def stands_alone(packed: bytes) -> bool:
     """Whether a packed record, or the first ``RECORD_OVERHEAD`` bytes of one, leans on no other. So do bytes
     that are no record.
     """
-    return len(packed) < RECORD_OVERHEAD or _RECORD_START.unpack_from(packed)[4] & 3 != Kind.P
+    return len(packed) < RECORD_OVERHEAD or _RECORD_START.unpack_from(packed)[4] & 3 not in (Kind.P, _MOTION)
 
 
 def parse_stream(data: bytes) -> tuple[StreamHeader, Iterator[Record]]:

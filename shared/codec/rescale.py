@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,19 +29,31 @@ def rescale(values: NDArray[np.int16], octaves: NDArray[np.int32], old: int, new
     """
     if old == new:
         return values
-    exponent = _interpolated(octaves, new) - _interpolated(octaves, old)
-    whole, part = np.divmod(exponent, OCTAVE_STEPS)
-    # From 15 octaves up a one is clipped already, from 17 down the largest latent is 0 already.
-    whole = np.clip(whole, -17, 15)
-    mantissa = _POWERS[part]
-    shift = (_FRACTION_BITS - whole).astype(np.int64)
-    magnitude = np.abs(values.astype(np.int64)) * mantissa[:, None, None]
-    rounded = (magnitude + (np.int64(1) << (shift - 1))[:, None, None]) >> shift[:, None, None]
-    result: NDArray[np.int16] = (np.sign(values) * np.minimum(rounded, LATENT_MAX)).astype(np.int16)
+    exponent = octaves_at(octaves, new) - octaves_at(octaves, old)
+    result: NDArray[np.int16] = times_power(values, exponent[:, None, None], LATENT_MAX).astype(np.int16)
     return result
 
 
-def _interpolated(octaves: NDArray[np.int32], quality: int) -> NDArray[np.int64]:
+def times_power(values: NDArray[Any], exponent: NDArray[np.int64], largest: int) -> NDArray[np.int64]:
+    """values * 2**(exponent / 4096), rounded half away from zero and clipped to -largest..largest, in integers only.
+
+    Args:
+        values: whole numbers of at most 2**41; exponent: in 1/4096 octaves, of a shape that fits.
+        largest: below 2**19.
+    """
+    whole, part = np.divmod(exponent, OCTAVE_STEPS)
+    # From 19 octaves up a one is clipped already, from 42 down the largest value is 0 already.
+    whole = np.clip(whole, -42, _FRACTION_BITS - 1)
+    shift = _FRACTION_BITS - whole
+    # Before they are multiplied, values that can only end up clipped are cut off, so that no product overflows.
+    magnitude = np.minimum(np.abs(values.astype(np.int64)), (np.int64(largest) + 1) << np.maximum(-whole, 0))
+    rounded = (magnitude * _POWERS[part] + (np.int64(1) << (shift - 1))) >> shift
+    result: NDArray[np.int64] = np.sign(values) * np.minimum(rounded, largest)
+    return result
+
+
+def octaves_at(octaves: NDArray[np.int32], quality: int) -> NDArray[np.int64]:
+    """The logarithms at a quality in sixteenths of a level, int64[M]: between levels interpolated, rounded down."""
     level, part = divmod(quality, QUALITY_STEPS)
     low, high = (octaves[min(n, len(octaves) - 1)].astype(np.int64) for n in (level, level + 1))
     result: NDArray[np.int64] = (low * (QUALITY_STEPS - part) + high * part) // QUALITY_STEPS

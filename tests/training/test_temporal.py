@@ -88,7 +88,7 @@ def test_counted_tables_fit_what_was_counted(trainer: TemporalTrainer) -> None:
     still = model.movement_tables.frequencies[0::3]
     moved = model.movement_tables.frequencies[1::3]
     assert still.sum() > moved.sum()
-    tables = model.latent_tables
+    tables = model.differences.tables
     ends = np.cumsum(tables.lengths.astype(int))
     peaks = [int(part.max()) for part in np.split(tables.frequencies, ends[:-1])]
     assert peaks[0] > peaks[20 * MEAN_STEPS] > peaks[50 * MEAN_STEPS]

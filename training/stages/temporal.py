@@ -1,7 +1,7 @@
 """Stage 6: the entropy model of P records, trained on clips of a camera that stands still.
 
-The codec is finished and frozen; clips are coded with it as the encoder will, level by level, and the networks learn
-to predict what moved.
+The codec is finished and frozen; clips are coded with it as the encoder will, level by level, with motion. First modes
+and vectors are counted, so that they are chosen by what they cost; then the networks learn to predict what is left.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,20 +19,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from shared.codec.hold import hold
-from shared.codec.temporal import ChannelGroups, MovedSurroundings
+from shared.codec.differences import ChannelGroups
 from training.checkpoint import digest, load_codec
-from training.clips import Clips
+from training.clips import Clips, cut_out
 from training.log import TrainingLog
 from training.model import TrainableCodec
+from training.motion_samples import ClipCoder, FieldCounts, Sample, linear_path
 from training.temporal_model import GROUP_SHARES, DifferenceBits, TemporalNetwork, channel_groups
 
 log = logging.getLogger(__name__)
 
 NAME = "temporal"
 CLIPS = "clips.npy"
-_CHANGED = 0.5
-"""Quantisation steps by which some latent of a position differs from the last frame's where its tile changed, about."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +38,16 @@ class TemporalConfig:
     """Settings of the stage.
 
     Attributes:
-        clips: made clips to train on, kept in the run's folder; size, frames: of each.
+        clips: made clips to train on; real: as many cut out of real ones, where there are any. They are kept in the
+            run's folder. size, frames: of each.
         steps: optimiser steps; each sees one clip at ``levels_a_step`` levels.
         rate: peak learning rate; it falls along a cosine.
-        counted: clips that the tables are counted on at the end, each at every level.
+        counted: clips that the tables are counted on at the end, each at every level; a few of them before as well.
     """
 
     clips: int = 300
-    size: int = 256
+    real: int = 300
+    size: int = 240
     frames: int = 6
     steps: int = 3000
     levels_a_step: int = 3
@@ -58,76 +57,41 @@ class TemporalConfig:
     seed: int = 11
 
 
-@dataclass(frozen=True)
-class Sample:
-    """What moved between two frames of a clip, and what the networks may look at to predict it.
-
-    Attributes:
-        seen: what the network of each group sees, float32[A, K]; wanted: float32[A, M], the differences.
-        level: of all.
-        moved, last: bool[h, w], the map of this frame and of the one before.
-    """
-
-    seen: list[NDArray[np.float32]]
-    wanted: NDArray[np.float32]
-    level: int
-    moved: NDArray[np.bool_]
-    last: NDArray[np.bool_]
-
-
-def samples(
-    latents: NDArray[np.float32], gains: NDArray[np.float32], channels: ChannelGroups, level: int
-) -> Iterator[Sample]:
-    """Codes a clip as the encoder does.
-
-    Args:
-        latents: float32[T, M, h, w], not scaled; gains: float32[M].
-        channels: in groups; what is wanted comes in their order.
-    """
-    scaled = latents * gains[:, None, None]
-    reference = np.rint(scaled[0]).astype(np.int16)
-    last, touched = (np.zeros(reference.shape[1:], bool) for _ in range(2))
-    for before, frame in pairwise(scaled):
-        changed = (np.abs(frame - before) > _CHANGED).any(0)
-        seen = changed | touched
-        values, moved = reference.astype(np.int32), np.zeros_like(seen)
-        values[:, seen], moved[seen] = hold(frame[:, seen], reference[:, seen])
-        touched = changed
-        differences = (values - reference)[channels.order][:, moved]
-        surroundings = MovedSurroundings(channels, reference, moved)
-        seen = []
-        for number, group in enumerate(channels.slices):
-            seen.append(surroundings.seen(number).T)
-            surroundings.learn(number, differences[group])
-        yield Sample(seen, differences.T.astype(np.float32), level, moved, last)
-        reference, last = values.astype(np.int16), moved
-
-
-def train(config: TemporalConfig, checkpoint: Path, shard: Path, folder: Path) -> TemporalTrainer:
+def train(
+    config: TemporalConfig, checkpoint: Path, shard: Path, folder: Path, videos: Sequence[Path] = ()
+) -> TemporalTrainer:
     """Trains the temporal model of a finished codec; goes on from this stage's own checkpoint.
 
     Args:
-        checkpoint: of the base or the object stage; shard: photos with masks, to make clips of.
-        folder: the run's.
+        checkpoint: of the base or the object stage, or a bundle; shard: photos with masks, to make clips of.
+        folder: the run's; videos: to cut clips out of as well.
 
     Raises:
         ConfigError: the shard has no masks.
     """
     codec, _ = load_codec(checkpoint)
-    trainer = TemporalTrainer(codec, config, made_clips(config, shard, folder / CLIPS))
+    trainer = TemporalTrainer(codec, config, made_clips(config, shard, folder / CLIPS, videos))
     trainer.run(folder / f"{NAME}.pt", digest(checkpoint))
     return trainer
 
 
-def made_clips(config: TemporalConfig, shard: Path, file: Path) -> NDArray[np.uint8]:
-    """uint8[clips, frames, size, size, 3], made once and kept."""
-    shape = (config.clips, config.frames, config.size, config.size, 3)
+def made_clips(config: TemporalConfig, shard: Path, file: Path, videos: Sequence[Path] = ()) -> NDArray[np.uint8]:
+    """uint8[clips, frames, size, size, 3], made once and kept; real ones after the made ones.
+
+    Raises:
+        ConfigError: the shard has no masks, or a video cannot be read.
+    """
+    real = config.real if videos else 0
+    shape = (config.clips + real, config.frames, config.size, config.size, 3)
     if not file.exists() or np.load(file, mmap_mode="r").shape != shape:
         supply = Clips(shard, config.size, config.frames, config.seed)
         partial = file.with_suffix(".part")
         made = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
         for number in tqdm(range(config.clips), desc="making clips", unit="clip"):
             made[number] = supply.clip()
+        if real:
+            cut = cut_out(videos, real, config.size, config.frames, config.seed)
+            made[config.clips :] = list(tqdm(cut, desc="cutting clips", total=real, unit="clip"))
         made.flush()
         partial.replace(file)
     clips: NDArray[np.uint8] = np.load(file, mmap_mode="r")
@@ -149,6 +113,8 @@ class TemporalTrainer:
         self.groups = channel_groups(energy, GROUP_SHARES)
         self.channels = ChannelGroups(self.groups)
         self.network = TemporalNetwork(self.groups, len(self.gains)).to(self.device)
+        self.path = linear_path(codec)
+        self.tables = FieldCounts().tables()
         self._start_from(clips[:4])
         self.difference_bits = DifferenceBits()
         self.random = np.random.default_rng(config.seed)
@@ -164,9 +130,8 @@ class TemporalTrainer:
 
     def _start_from(self, clips: NDArray[np.uint8]) -> None:
         deviations = []
-        for level, gains in enumerate(self.gains):
-            latents = [self.latents(clip, level) for clip in clips]
-            wanted = [s.wanted for one in latents for s in samples(one, gains, self.channels, level)]
+        for level in range(len(self.gains)):
+            wanted = [s.wanted for clip in clips for s in self.samples(clip, level)]
             deviations.append(torch.from_numpy(np.concatenate(wanted)).pow(2).mean(0).sqrt())
         start = 0
         for group, network in zip(self.groups, self.network.networks, strict=True):
@@ -186,9 +151,27 @@ class TemporalTrainer:
 
     def counted(self) -> Iterator[Sample]:
         """Samples to count tables on."""
-        for clip in tqdm(self.clips[: self.config.counted], desc="counting", unit="clip"):
-            for level, gains in enumerate(self.gains):
-                yield from samples(self.latents(clip, level), gains, self.channels, level)
+        for clip in tqdm(self._spread(self.config.counted), desc="counting", unit="clip"):
+            for level in range(len(self.gains)):
+                yield from self.samples(clip, level)
+
+    def _spread(self, count: int) -> list[NDArray[np.uint8]]:
+        """So many of the clips, of every kind."""
+        return [self.clips[number] for number in np.linspace(0, len(self.clips) - 1, count).astype(int)]
+
+    def count_fields(self) -> None:
+        """From here on modes and vectors are chosen by how often they come."""
+        counts = FieldCounts()
+        for clip in self._spread(max(1, self.config.counted // 4)):
+            for level in range(len(self.gains)):
+                for sample in self.samples(clip, level):
+                    counts.add(sample)
+        self.tables = counts.tables()
+
+    def samples(self, clip: NDArray[np.uint8], level: int) -> Iterator[Sample]:
+        """A clip uint8[T, H, W, 3] coded at a quality level."""
+        coder = ClipCoder(self.path, self.channels, self.tables)
+        return coder.samples(clip, self.latents(clip, level), self.gains[level], level)
 
     def bits(self, batch: list[Sample]) -> tuple[Tensor, Tensor]:
         """Bits of each wanted difference, float32[A, M], and the levels they were coded at, int64[A]."""
@@ -200,8 +183,9 @@ class TemporalTrainer:
         ]
         wanted = torch.from_numpy(np.concatenate([sample.wanted for sample in batch])).to(self.device)
         levels = levels.to(self.device)
+        rounded_off = torch.from_numpy(np.concatenate([sample.rounded_off for sample in batch])).to(self.device)
         means, indexes = self.network(seen, levels)
-        return self.difference_bits(wanted, means.float(), indexes.float()), levels
+        return self.difference_bits(wanted, means.float() + rounded_off, indexes.float()), levels
 
     def run(self, checkpoint: Path, source: str) -> None:
         """Trains to the end, saving to the checkpoint; goes on from it if it was made for the same codec and groups."""
@@ -217,6 +201,7 @@ class TemporalTrainer:
                 self.network.load_state_dict(state["network"])
                 optimiser.load_state_dict(state["optimiser"])
                 self.step = state["step"]
+        self.count_fields()
         progress = tqdm(total=self.config.steps, initial=self.step, desc=NAME, unit="step", mininterval=10)
         started, total, count = time.monotonic(), 0.0, 0
         with TrainingLog(checkpoint.parent, NAME, self.step) as written:
@@ -225,8 +210,7 @@ class TemporalTrainer:
                 optimiser.param_groups[0]["lr"], optimiser.param_groups[1]["lr"] = rate, 3 * rate
                 clip, batch = self._next_clip(), []
                 for n in self._next_levels():
-                    found = samples(self.latents(clip, n), self.gains[n], self.channels, n)
-                    batch += [sample for sample in found if len(sample.wanted)]
+                    batch += [sample for sample in self.samples(clip, n) if len(sample.wanted)]
                 self.step += 1
                 progress.update()
                 if batch:

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.codec.bundle import TEMPORAL
+from shared.codec.bundle import FIELD_TABLES, MOTION, MOTION_TABLES
+from shared.codec.differences import DifferenceModel
 from shared.codec.integer_network import MEAN_STEPS, SCALE_COUNT, IntegerNetwork
-from shared.codec.movement import CONTEXTS, contexts
+from shared.codec.motion.linear_path import LinearPath
+from shared.codec.motion.model import MotionModel
 from shared.codec.tables import Tables, normalised
-from shared.codec.temporal import TemporalModel
 from shared.errors import ConfigError
 from training.checkpoint import digest
 from training.column_network import graph
 from training.entropy_model import SCALE_LOG_STEP, SCALE_MIN
+from training.motion_samples import FieldCounts, Sample, linear_maps
 from training.stages import temporal
-from training.stages.quantise import CERTAIN, PRIOR_WEIGHT, TABLE_REACH, TABLES, movement_tables
-from training.stages.temporal import Sample, TemporalConfig
+from training.stages.quantise import CERTAIN, PRIOR_WEIGHT, TABLE_REACH
+from training.stages.temporal import TemporalConfig, TemporalTrainer
 from training.temporal_model import TemporalNetwork
 
 FOLDER = "temporal"
@@ -47,30 +49,30 @@ class Counts:
 
     Attributes:
         differences: int64[SCALE_COUNT * MEAN_STEPS, 2 * TABLE_REACH + 1], symbols by table, clipped to the reach.
-        movement: int64[CONTEXTS, 2].
+        fields: of maps, modes and vectors.
     """
 
     differences: NDArray[np.int64]
-    movement: NDArray[np.int64]
+    fields: FieldCounts
 
 
 def count(networks: list[IntegerNetwork], groups: list[list[int]], samples: Iterable[Sample]) -> Counts:
     """Runs the networks over samples and counts symbols and flags."""
     differences = np.zeros((SCALE_COUNT * MEAN_STEPS, 2 * TABLE_REACH + 1), np.int64)
-    movement = np.zeros((CONTEXTS, 2), np.int64)
+    fields = FieldCounts()
     for sample in samples:
-        for where, indexes in contexts(sample.moved, sample.last):
-            np.add.at(movement, (indexes, sample.moved[where].ravel().astype(int)), 1)
+        fields.add(sample)
         known = 0
         for network, group, seen in zip(networks, groups, sample.seen, strict=True):
             if len(sample.wanted):
                 means, indexes = (said[0, :, 0].T for said in network(seen.T[None, :, None], sample.level))
+                means = means + (MEAN_STEPS * sample.rounded_off[:, known : known + len(group)]).astype(np.int32)
                 tables = indexes.astype(np.int32) * MEAN_STEPS + means % MEAN_STEPS
                 wanted = sample.wanted[:, known : known + len(group)].astype(np.int32)
                 symbols = np.clip(wanted - means // MEAN_STEPS, -TABLE_REACH, TABLE_REACH)
                 np.add.at(differences, (tables.ravel(), symbols.ravel() + TABLE_REACH), 1)
             known += len(group)
-    return Counts(differences, movement)
+    return Counts(differences, fields)
 
 
 def difference_tables(counts: NDArray[np.int64]) -> Tables:
@@ -100,46 +102,52 @@ def difference_tables(counts: NDArray[np.int64]) -> Tables:
     return Tables(np.concatenate(frequencies), np.array(lengths, np.uint16), np.array(lowest, np.int16), certain)
 
 
-def integer_model(network: TemporalNetwork, samples: Iterable[Sample]) -> tuple[list[bytes], TemporalModel]:
+def integer_model(
+    network: TemporalNetwork, path: LinearPath, samples: Iterable[Sample]
+) -> tuple[list[bytes], MotionModel]:
     """The networks' graphs and the whole integer model, its tables counted on the samples."""
     made = graphs(network)
     networks = [IntegerNetwork(graph, 0) for graph in made]
     counts = count(networks, network.groups, samples)
     groups = [np.array(group) for group in network.groups]
-    return made, TemporalModel(
-        networks, groups, difference_tables(counts.differences), movement_tables(counts.movement)
-    )
+    differences = DifferenceModel(networks, groups, difference_tables(counts.differences))
+    return made, MotionModel(path, differences, counts.fields.tables())
 
 
-def train(config: TemporalConfig, checkpoint: Path, shard: Path, folder: Path) -> None:
+def train(config: TemporalConfig, checkpoint: Path, shard: Path, folder: Path, videos: Sequence[Path] = ()) -> None:
     """Trains the temporal model of a finished codec, or goes on, and makes the integer one.
 
     Args:
-        checkpoint: of the base or the object stage; shard: photos with masks, to make clips of.
-        folder: the run's.
+        checkpoint: of the base or the object stage, or a bundle; shard: photos with masks, to make clips of.
+        folder: the run's; videos: to cut clips out of as well.
 
     Raises:
-        ConfigError: the shard has no masks.
+        ConfigError: the shard has no masks, or a video cannot be read.
         BundleError: a partial sum of a network could be inexact.
     """
-    trainer = temporal.train(config, checkpoint, shard, folder)
-    write(folder, checkpoint, trainer.network, trainer.counted())
+    trainer = temporal.train(config, checkpoint, shard, folder, videos)
+    write(folder, checkpoint, trainer)
 
 
-def write(folder: Path, checkpoint: Path, network: TemporalNetwork, samples: Iterable[Sample]) -> None:
+def write(folder: Path, checkpoint: Path, trainer: TemporalTrainer) -> None:
     """Leaves the integer model of a codec's checkpoint in the run's folder, for export."""
     target = folder / FOLDER
     target.mkdir(parents=True, exist_ok=True)
     (target / _FACTS).unlink(missing_ok=True)  # whatever is here until the end belongs together no more
-    made, model = integer_model(network, samples)
-    for name, stored in zip(TEMPORAL, made, strict=True):
+    made, model = integer_model(trainer.network, trainer.path, trainer.counted())
+    for name, stored in zip(MOTION, made, strict=True):
         (target / name).write_bytes(stored)
+    channels, (analysis, synthesis) = model.differences.channels, linear_maps(trainer.codec)
+    tables = (model.tables.movement, model.tables.modes, model.tables.choices, model.tables.offsets)
+    fields = [table.arrays(name) for name, table in zip(FIELD_TABLES, tables, strict=True)]
     np.savez_compressed(
-        target / TABLES,
-        channel_order=model.channels.order.astype(np.int16),
-        group_ends=np.array([group.stop for group in model.channels.slices], np.int16),
-        **model.latent_tables.arrays("difference"),
-        **model.movement_tables.arrays("movement"),
+        target / MOTION_TABLES,
+        linear_analysis=analysis,
+        linear_synthesis=synthesis,
+        channel_order=channels.order.astype(np.int16),
+        group_ends=np.array([group.stop for group in channels.slices], np.int16),
+        **model.differences.tables.arrays("difference"),
+        **{name: array for arrays in fields for name, array in arrays.items()},
     )
     (target / _FACTS).write_text(json.dumps({"start": digest(checkpoint)}))
 

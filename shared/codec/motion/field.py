@@ -1,0 +1,74 @@
+"""How each position of a P record is predicted: a mode, and where that is motion, its vectors."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+VECTOR_MAX = 63
+"""Pixels that a block may have moved, either way, in each direction."""
+
+
+class Mode(enum.IntEnum):
+    """What a position's latents are predicted from, and whether a difference is coded: odd ones have one."""
+
+    HELD = 0
+    """As in the reference."""
+    PREVIOUS = 1
+    """What is there in the reference, and a difference."""
+    MOTION = 2
+    """One vector."""
+    MOTION_DIFFERENCE = 3
+    SPLIT = 4
+    """Four vectors, one for each 8x8 pixels."""
+    SPLIT_DIFFERENCE = 5
+
+
+MODES = len(Mode)
+
+
+@dataclass(frozen=True)
+class Field:
+    """The modes and vectors of one frame.
+
+    Attributes:
+        modes: uint8[h, w], values of ``Mode``.
+        vectors: int8[2, 2h, 2w], rows and columns in pixels from a block of 8x8 to where it was in the reference; 0
+            where the mode has no vectors, and the same four times where it has one.
+    """
+
+    modes: NDArray[np.uint8]
+    vectors: NDArray[np.int8]
+
+    @staticmethod
+    def without_motion(moved: NDArray[np.bool_]) -> Field:
+        """The field of a frame that is coded without motion, or alone: bool[h, w], positions that moved."""
+        rows, columns = moved.shape
+        modes = np.where(moved, Mode.PREVIOUS, Mode.HELD).astype(np.uint8)
+        return Field(modes, np.zeros((2, 2 * rows, 2 * columns), np.int8))
+
+    @property
+    def moved(self) -> NDArray[np.bool_]:
+        """bool[h, w], positions that are not held."""
+        moved: NDArray[np.bool_] = self.modes != Mode.HELD
+        return moved
+
+    @property
+    def coded(self) -> NDArray[np.bool_]:
+        """bool[h, w], positions that have a difference."""
+        coded: NDArray[np.bool_] = (self.modes & 1) != 0
+        return coded
+
+    @property
+    def travelled(self) -> NDArray[np.bool_]:
+        """bool[h, w], positions that have vectors."""
+        travelled: NDArray[np.bool_] = self.modes >= Mode.MOTION
+        return travelled
+
+    def vectors_of(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int8]:
+        """Of K positions int8[2, K, 2, 2], of each its four blocks'."""
+        height, width = self.modes.shape
+        return self.vectors.reshape(2, height, 2, width, 2).transpose(0, 1, 3, 2, 4)[:, rows, columns]

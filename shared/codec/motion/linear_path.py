@@ -1,0 +1,85 @@
+"""The codec's linear path in integers: latents to a picture and back, the same on every machine.
+
+Beside their learned branches both transforms have a linear map of blocks of 16x16 pixels. It alone gives a picture good
+enough to move blocks of. All is whole numbers: products of matrices in float64, whose partial sums stay below 2**53 and
+are therefore exact in any order, whichever library multiplies.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.codec.latents import LATENT_MAX, STRIDE
+from shared.codec.rescale import OCTAVE_STEPS, octaves_at, times_power
+from shared.errors import BundleError
+
+PIXELS = STRIDE * STRIDE * 3
+"""Numbers of a block."""
+LEVEL_STEPS = 16
+"""Units of a linear picture per grey level."""
+PIXEL_MAX = 256 * LEVEL_STEPS - 1
+"""Its values are clipped to -PIXEL_MAX..PIXEL_MAX, 0 being the middle grey of 127.5."""
+EIGHTHS = 8
+"""Units of predicted latents per quantisation step."""
+WEIGHT_BITS = 16
+"""The maps' weights are whole numbers of 2**-16."""
+_LATENT_STEPS = 16
+"""Units per 1 of a latent that no gain is applied to; a quantisation step has hundreds."""
+_UNSCALED_MAX = (1 << 19) - 1
+_EXACT = 1 << 53
+
+
+class LinearPath:
+    """Both linear maps of a codec. Safe to use from several threads."""
+
+    def __init__(self, analysis: NDArray[np.int32], synthesis: NDArray[np.int32], octaves: NDArray[np.int32]) -> None:
+        """Args:
+        analysis: int32[M, 768], blocks to latents in 2**-16; a block's numbers count row by row, colours innermost.
+        synthesis: int32[768, M], latents to blocks.
+        octaves: int32[levels, M], logarithms of the gains as for ``rescale``.
+
+        Raises:
+            BundleError: the maps do not fit together, or their sums could become inexact.
+        """
+        channels = octaves.shape[1]
+        if analysis.shape != (channels, PIXELS) or synthesis.shape != (PIXELS, channels):
+            raise BundleError("the linear path's maps do not fit the codec")
+        largest = np.abs(analysis).astype(np.float64).sum(1).max() * PIXEL_MAX
+        if max(largest, np.abs(synthesis).astype(np.float64).sum(1).max() * _UNSCALED_MAX) >= _EXACT:
+            raise BundleError("the linear path's maps are too large for their sums to be exact")
+        self._analysis, self._synthesis = analysis.astype(np.float64), synthesis.astype(np.float64)
+        self._octaves = octaves
+
+    def blocks(self, latents: NDArray[np.int16], quality: int) -> NDArray[np.int16]:
+        """Latents int16[M, K] of a quality in sixteenths of a level -> K blocks of the picture, int16[K, 16, 16, 3]."""
+        exponent = OCTAVE_STEPS * _log2(_LATENT_STEPS) - octaves_at(self._octaves, quality)
+        unscaled = times_power(latents, exponent[:, None], _UNSCALED_MAX).astype(np.float64)
+        pixels = _divided(unscaled.T @ self._synthesis.T, WEIGHT_BITS + _log2(_LATENT_STEPS) - _log2(LEVEL_STEPS))
+        clipped = np.clip(pixels, -PIXEL_MAX, PIXEL_MAX).astype(np.int16)
+        return clipped.reshape(-1, STRIDE, STRIDE, 3)
+
+    def latents(self, blocks: NDArray[np.int16], quality: int) -> NDArray[np.int32]:
+        """K blocks int16[K, 16, 16, 3] -> latents of a quality in eighths of a quantisation step, int32[M, K]."""
+        sums = self._analysis @ blocks.reshape(-1, PIXELS).T.astype(np.float64)
+        unscaled = _divided(sums, WEIGHT_BITS + _log2(LEVEL_STEPS) - _log2(_LATENT_STEPS))
+        exponent = OCTAVE_STEPS * (_log2(EIGHTHS) - _log2(_LATENT_STEPS)) + octaves_at(self._octaves, quality)
+        scaled: NDArray[np.int32] = times_power(unscaled, exponent[:, None], LATENT_MAX * EIGHTHS).astype(np.int32)
+        return scaled
+
+
+def linear_weights(matrix: NDArray[np.float32]) -> NDArray[np.int32]:
+    """A linear map as the whole numbers that ship."""
+    whole: NDArray[np.int32] = np.rint(matrix.astype(np.float64) * (1 << WEIGHT_BITS)).astype(np.int32)
+    return whole
+
+
+def _divided(sums: NDArray[np.float64], bits: int) -> NDArray[np.int64]:
+    """Whole numbers below 2**53 divided by 2**bits, rounded half up."""
+    # Scaling by a power of two and the floor are exact, so floats give what integers would.
+    divided: NDArray[np.int64] = np.floor(sums * 0.5**bits + 0.5).astype(np.int64)
+    return divided
+
+
+def _log2(power: int) -> int:
+    return power.bit_length() - 1

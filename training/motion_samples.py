@@ -1,0 +1,160 @@
+"""Clips coded as an encoder will: what is left to code where something moved, and how its modes and vectors look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.codec.differences import ChannelGroups, Surroundings
+from shared.codec.hold import hold
+from shared.codec.latents import QUALITY_STEPS, STRIDE
+from shared.codec.motion.choice import Chooser, Costs
+from shared.codec.motion.coding import OTHER, FieldTables, symbols
+from shared.codec.motion.field import Field, Mode
+from shared.codec.motion.known import MODE_CONTEXTS, SPREADS, VECTOR_CONTEXTS
+from shared.codec.motion.linear_path import LinearPath, linear_weights
+from shared.codec.motion.model import predict
+from shared.codec.motion.prediction import LinearPicture
+from shared.codec.movement import CONTEXTS, contexts
+from shared.codec.tables import Tables, normalised
+from training.model import TrainableCodec
+from training.stages.quantise import gain_arrays, movement_tables
+
+OFFSET_REACH = 24
+"""Pixels that a vector's offset from its guess may have without being spelled out as a plain number."""
+_CHANGED = 0.5
+"""Quantisation steps by which some latent of a position differs from the last frame's where its tile changed, about."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is left to code of a frame of a clip, and what the networks may look at to predict it.
+
+    Attributes:
+        seen: what the network of each group sees, float32[A, K]; wanted: float32[A, M], the differences in the order of
+            the groups; rounded_off: float32[A, M], what the prediction was rounded off by, in quantisation steps.
+        level: of all; field, last: of this frame and of the one before.
+    """
+
+    seen: list[NDArray[np.float32]]
+    wanted: NDArray[np.float32]
+    rounded_off: NDArray[np.float32]
+    level: int
+    field: Field
+    last: Field
+
+
+def linear_path(codec: TrainableCodec) -> LinearPath:
+    """The codec's linear path in integers."""
+    return LinearPath(*linear_maps(codec), gain_arrays(codec)["gain_octaves"])
+
+
+def linear_maps(codec: TrainableCodec) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The linear maps of analysis and synthesis as they ship."""
+    analysis = codec.analysis.linear.weight.detach().numpy()
+    there = analysis.transpose(0, 2, 3, 1).reshape(len(analysis), -1)
+    synthesis = codec.synthesis.linear.weight.detach().numpy()
+    back = synthesis.reshape(3, STRIDE, STRIDE, -1).transpose(1, 2, 0, 3).reshape(len(synthesis), -1)
+    return linear_weights(there), linear_weights(back)
+
+
+class ClipCoder:
+    """Codes clips, their modes chosen by what these tables say that they cost."""
+
+    def __init__(self, path: LinearPath, channels: ChannelGroups, tables: FieldTables) -> None:
+        self._path, self._channels, self._costs = path, channels, Costs(tables)
+
+    def samples(
+        self, clip: NDArray[np.uint8], latents: NDArray[np.float32], gains: NDArray[np.float32], level: int
+    ) -> Iterator[Sample]:
+        """Codes a clip as the encoder does, its first frame alone.
+
+        Args:
+            clip: uint8[T, H, W, 3], sides multiples of 16; latents: float32[T, M, h, w], not scaled; gains: float32[M].
+        """
+        scaled = latents * gains[:, None, None]
+        reference = np.rint(scaled[0]).astype(np.int16)
+        last, touched = Field.without_motion(np.zeros(reference.shape[1:], bool)), np.zeros(reference.shape[1:], bool)
+        pictures, quality, step = LinearPicture(self._path), level * QUALITY_STEPS, float(np.median(1 / gains))
+        for image, (before, frame) in zip(clip[1:], pairwise(scaled), strict=True):
+            changed = (np.abs(frame - before) > _CHANGED).any(0)
+            seen, touched = changed | touched, changed
+            moved = np.zeros_like(seen)
+            _, moved[seen] = hold(frame[:, seen], reference[:, seen])
+            picture = pictures.of(reference, quality)
+            chooser = Chooser(self._path, self._costs, reference, picture, last, quality, step)
+            field, values = chooser.choose(frame, image, moved)
+            yield self._sample(field, values, reference, picture, last, level)
+            reference, last = values, field
+
+    def _sample(
+        self,
+        field: Field,
+        values: NDArray[np.int16],
+        reference: NDArray[np.int16],
+        picture: NDArray[np.int16],
+        last: Field,
+        level: int,
+    ) -> Sample:
+        prediction, eighths = predict(self._path, field, reference, picture, level * QUALITY_STEPS)
+        surroundings = Surroundings(self._channels, prediction, field.coded, [field.coded, field.travelled])
+        there, before = (surroundings.at_coded(each).astype(np.int32) for each in (values, prediction))
+        differences = (there - before)[self._channels.order]
+        seen = []
+        for number, group in enumerate(self._channels.slices):
+            seen.append(surroundings.seen(number).T)
+            surroundings.learn(number, differences[group])
+        rounded_off = eighths[self._channels.order].T.astype(np.float32) / 8
+        return Sample(seen, differences.T.astype(np.float32), rounded_off, level, field, last)
+
+
+class FieldCounts:
+    """How often each symbol of maps, modes and vectors was met.
+
+    Attributes:
+        movement: int64[CONTEXTS, 2]; modes: int64[MODE_CONTEXTS, modes]; choices: int64[VECTOR_CONTEXTS, 4]; offsets:
+            int64[2 * SPREADS, 2 * OFFSET_REACH + 2], the last for what lies beyond the reach.
+    """
+
+    def __init__(self) -> None:
+        self.movement = np.zeros((CONTEXTS, 2), np.int64)
+        self.modes = np.zeros((MODE_CONTEXTS, len(Mode)), np.int64)
+        self.choices = np.zeros((VECTOR_CONTEXTS, OTHER + 1), np.int64)
+        self.offsets = np.zeros((2 * SPREADS, 2 * OFFSET_REACH + 2), np.int64)
+
+    def add(self, sample: Sample) -> None:
+        """Counts a frame."""
+        for where, indexes in contexts(sample.field.moved, sample.last.moved):
+            np.add.at(self.movement, (indexes, sample.field.moved[where].ravel().astype(int)), 1)
+        for part in symbols(sample.field, sample.last):
+            if part.kind == "offsets":
+                near = np.abs(part.values) <= OFFSET_REACH
+                values = np.where(near, part.values + OFFSET_REACH, 2 * OFFSET_REACH + 1)
+                np.add.at(self.offsets, (part.indexes, values), 1)
+            else:
+                np.add.at(self.modes if part.kind == "modes" else self.choices, (part.indexes, part.values), 1)
+
+    def tables(self) -> FieldTables:
+        """Tables that fit what was counted, and where little was, what is known of modes and vectors beforehand."""
+        modes = np.array([1e-3, 2, 2, 1, 2, 1])
+        choices = np.array([4, 1.5, 1, 2])
+        offsets = np.append(np.exp(-np.abs(np.arange(-OFFSET_REACH, OFFSET_REACH + 1)) / 3), 1e-2)
+        return FieldTables(
+            movement_tables(self.movement),
+            _tables(self.modes + 2 * modes, 0),
+            _tables(self.choices + 2 * choices, 0),
+            _tables(self.offsets + 4 * offsets, -OFFSET_REACH, escape=False),
+        )
+
+
+def _tables(weights: NDArray[np.float64], lowest: int, escape: bool = True) -> Tables:
+    """One table a row; with an escape that never comes, or the last column for one."""
+    rows = np.pad(weights, ((0, 0), (0, 1)), constant_values=1e-6) if escape else weights
+    count, length = rows.shape
+    frequencies = np.concatenate([normalised(row) for row in rows])
+    lengths, starts = np.full(count, length, np.uint16), np.full(count, lowest, np.int16)
+    return Tables(frequencies, lengths, starts, np.zeros(count, bool))
