@@ -82,7 +82,10 @@ def bundle_in(bundle: Bundle, make: Make) -> Bundle:
     entropy, context, temporal = bundle.entropy, bundle.entropy.context, bundle.temporal
     groups = [context.order[context.group(step)] for step in range(0, len(context), PHASES)]
     steps, moving = ([make(bundle.folder / name) for name in names] for names in (CONTEXT, TEMPORAL))
-    other = copy(bundle)
+    other, motion = copy(bundle), bundle.motion
+    if motion is not None:
+        following = [make(bundle.folder / name) for name in MOTION]
+        motion = MotionModel(motion.path, _differences_in(motion.differences, following), motion.tables)
     other.entropy = EntropyModel(
         make(bundle.folder / HYPER_DECODER),
         ContextModel(steps, groups),
@@ -91,12 +94,10 @@ def bundle_in(bundle: Bundle, make: Make) -> Bundle:
         entropy.movement_tables,
         entropy.levels,
         entropy.latent_channels,
-        entropy.field_tables,
+        motion,
     )
+    other.motion = motion
     other.temporal = TemporalModel(_differences_in(temporal.differences, moving), temporal.movement_tables)
-    if (motion := bundle.motion) is not None:
-        following = [make(bundle.folder / name) for name in MOTION]
-        other.motion = MotionModel(motion.path, _differences_in(motion.differences, following), motion.tables)
     return other
 
 

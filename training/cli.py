@@ -14,7 +14,7 @@ import torch
 from shared.errors import ConfigError, IcmError
 from training.config import load_config
 from training.data import pack
-from training.export import export_bundle
+from training.export import export_bundle, extend_bundle
 from training.learning.duel import load_duels, run_duels, table
 from training.long_run.commands import add_long
 from training.masks import MaskSources
@@ -72,6 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     timing.set_defaults(run=_temporal)
     export = commands.add_parser("export", help="what the stages made, to a bundle")
     export.set_defaults(run=_export)
+    extending = commands.add_parser("extend", help="P records that were learned from a bundle, into that bundle")
+    extending.set_defaults(run=_extend)
     ablating = commands.add_parser("ablate", help="short runs that differ in one choice each, measured, as a table")
     ablating.add_argument("--finetune-start", type=Path, help="checkpoint to finetune in every way")
     ablating.add_argument("--object-start", type=Path, help="checkpoint to go on from with every object-MSE")
@@ -96,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     for command in (finetuning, contexts, quantising, timing, export):
         stages = (base.NAME, object_region.NAME)
         command.add_argument("--stage", choices=stages, default=object_region.NAME, help="whose checkpoint to take")
-    for command in (whole, export):
+    for command in (whole, export, extending):
         command.add_argument("--bundle", type=Path, required=True, help="the folder to write, such as models/icm-1")
         command.add_argument("--figures", type=Path, help="JSON of measured figures to keep in the manifest")
     for command in (
@@ -110,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
         quantising,
         timing,
         export,
+        extending,
         ablating,
         dueling,
     ):
@@ -156,6 +159,11 @@ def _temporal(options: argparse.Namespace) -> None:
     config, shard = load_config(options.config).temporal, _shard(options.folder)
     start = options.start or _checkpoint(options.folder, options.stage)
     temporal_quantise.train(config, start, shard, options.folder, options.videos)
+
+
+def _extend(options: argparse.Namespace) -> None:
+    manifest = extend_bundle(options.bundle, options.folder)
+    print(f"{options.bundle} is codec {manifest.codec_id} now")
 
 
 def _export(options: argparse.Namespace) -> None:

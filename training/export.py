@@ -113,6 +113,27 @@ def export_bundle(
     return manifest
 
 
+def extend_bundle(folder: Path, run: Path) -> Manifest:
+    """Gives a bundle the P records that the temporal stage learned from it; all of its earlier records still decode.
+
+    Args:
+        folder: the bundle; run: the folder of the temporal stage that began with it.
+
+    Raises:
+        ConfigError: the stage did not run on this bundle as it is.
+    """
+    moving = temporal_quantise.quantised(run, folder)
+    manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+    for name in (*MOTION, MOTION_TABLES):
+        shutil.copyfile(moving / name, folder / name)
+        manifest.files[name] = _described(folder / name)
+    manifest.codec_id = codec_id_of(manifest.files)
+    (folder / GOLDEN).write_bytes(golden_stream(Bundle.opened(folder, manifest)))
+    manifest.files[GOLDEN] = _described(folder / GOLDEN)
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
+    return manifest
+
+
 def export_encoder(codec: TrainableCodec, folder: Path) -> None:
     """Writes encoder.onnx and hyper_encoder.onnx, for pictures of any size."""
     image = torch.zeros(1, 128, 192, 3, dtype=torch.uint8)

@@ -16,9 +16,11 @@ from shared.codec.motion.choice import Chooser, Costs
 from shared.codec.motion.coding import OTHER, FieldTables, symbols
 from shared.codec.motion.field import Field, Mode
 from shared.codec.motion.known import MODE_CONTEXTS, SPREADS, VECTOR_CONTEXTS
-from shared.codec.motion.linear_path import LinearPath, linear_weights
+from shared.codec.motion.linear_path import EIGHTHS, LinearPath, linear_weights
+from shared.codec.motion.memory import Memory
 from shared.codec.motion.model import predict
 from shared.codec.motion.prediction import LinearPicture
+from shared.codec.motion.reference import Reference
 from shared.codec.movement import CONTEXTS, contexts
 from shared.codec.tables import Tables, normalised
 from training.model import TrainableCodec
@@ -35,17 +37,18 @@ class Sample:
     """What is left to code of a frame of a clip, and what the networks may look at to predict it.
 
     Attributes:
-        seen: what the network of each group sees, float32[A, K]; wanted: float32[A, M], the differences in the order of
+        seen: what the network of each group sees, int8[A, K]; wanted: float32[A, M], the differences in the order of
             the groups; rounded_off: float32[A, M], what the prediction was rounded off by, in quantisation steps.
-        level: of all; field, last: of this frame and of the one before.
+        level: of all; field, last: of this frame and of the one before; covered: see ``Known``.
     """
 
-    seen: list[NDArray[np.float32]]
+    seen: list[NDArray[np.int8]]
     wanted: NDArray[np.float32]
     rounded_off: NDArray[np.float32]
     level: int
     field: Field
     last: Field
+    covered: NDArray[np.bool_]
 
 
 def linear_path(codec: TrainableCodec) -> LinearPath:
@@ -77,46 +80,39 @@ class ClipCoder:
             clip: uint8[T, H, W, 3], sides multiples of 16; latents: float32[T, M, h, w], not scaled; gains: float32[M].
         """
         scaled = latents * gains[:, None, None]
-        reference = np.rint(scaled[0]).astype(np.int16)
-        last, touched = Field.without_motion(np.zeros(reference.shape[1:], bool)), np.zeros(reference.shape[1:], bool)
-        pictures, quality, step = LinearPicture(self._path), level * QUALITY_STEPS, float(np.median(1 / gains))
-        for image, (before, frame) in zip(clip[1:], pairwise(scaled), strict=True):
-            changed = (np.abs(frame - before) > _CHANGED).any(0)
+        before = np.rint(scaled[0]).astype(np.int16)
+        last, touched = Field.without_motion(np.zeros(before.shape[1:], bool)), np.zeros(before.shape[1:], bool)
+        memory, pictures = Memory.of(before), LinearPicture(self._path)
+        quality, step = level * QUALITY_STEPS, float(np.median(1 / gains))
+        for image, (earlier, frame) in zip(clip[1:], pairwise(scaled), strict=True):
+            changed = (np.abs(frame - earlier) > _CHANGED).any(0)
             seen, touched = changed | touched, changed
             moved = np.zeros_like(seen)
-            _, moved[seen] = hold(frame[:, seen], reference[:, seen])
-            picture = pictures.of(reference, quality)
-            chooser = Chooser(self._path, self._costs, reference, picture, last, quality, step)
-            field, values = chooser.choose(frame, image, moved)
-            yield self._sample(field, values, reference, picture, last, level)
-            reference, last = values, field
+            _, moved[seen] = hold(frame[:, seen], before[:, seen])
+            reference = Reference(before, pictures.of(before, quality), memory, last, quality)
+            field, values = Chooser(self._path, self._costs, reference, step).choose(frame, image, moved)
+            yield self._sample(field, values, reference, level)
+            before, last, memory = values, field, memory.after(values, field.moved)
 
-    def _sample(
-        self,
-        field: Field,
-        values: NDArray[np.int16],
-        reference: NDArray[np.int16],
-        picture: NDArray[np.int16],
-        last: Field,
-        level: int,
-    ) -> Sample:
-        prediction, eighths = predict(self._path, field, reference, picture, level * QUALITY_STEPS)
+    def _sample(self, field: Field, values: NDArray[np.int16], reference: Reference, level: int) -> Sample:
+        prediction, eighths = predict(self._path, field, reference)
         surroundings = Surroundings(self._channels, prediction, field.coded, [field.coded, field.travelled])
         there, before = (surroundings.at_coded(each).astype(np.int32) for each in (values, prediction))
         differences = (there - before)[self._channels.order]
         seen = []
         for number, group in enumerate(self._channels.slices):
-            seen.append(surroundings.seen(number).T)
+            seen.append(surroundings.seen(number).T.astype(np.int8))
             surroundings.learn(number, differences[group])
-        rounded_off = eighths[self._channels.order].T.astype(np.float32) / 8
-        return Sample(seen, differences.T.astype(np.float32), rounded_off, level, field, last)
+        rounded_off = eighths[self._channels.order].T.astype(np.float32) / EIGHTHS
+        wanted = differences.T.astype(np.float32)
+        return Sample(seen, wanted, rounded_off, level, field, reference.field, reference.covered)
 
 
 class FieldCounts:
     """How often each symbol of maps, modes and vectors was met.
 
     Attributes:
-        movement: int64[CONTEXTS, 2]; modes: int64[MODE_CONTEXTS, modes]; choices: int64[VECTOR_CONTEXTS, 4]; offsets:
+        movement: int64[CONTEXTS, 2]; modes: int64[MODE_CONTEXTS, modes]; choices: int64[VECTOR_CONTEXTS, 5]; offsets:
             int64[2 * SPREADS, 2 * OFFSET_REACH + 2], the last for what lies beyond the reach.
     """
 
@@ -130,7 +126,7 @@ class FieldCounts:
         """Counts a frame."""
         for where, indexes in contexts(sample.field.moved, sample.last.moved):
             np.add.at(self.movement, (indexes, sample.field.moved[where].ravel().astype(int)), 1)
-        for part in symbols(sample.field, sample.last):
+        for part in symbols(sample.field, sample.last, sample.covered):
             if part.kind == "offsets":
                 near = np.abs(part.values) <= OFFSET_REACH
                 values = np.where(near, part.values + OFFSET_REACH, 2 * OFFSET_REACH + 1)
@@ -140,8 +136,8 @@ class FieldCounts:
 
     def tables(self) -> FieldTables:
         """Tables that fit what was counted, and where little was, what is known of modes and vectors beforehand."""
-        modes = np.array([1e-3, 2, 2, 1, 2, 1])
-        choices = np.array([4, 1.5, 1, 2])
+        modes = np.array([1e-3, 2, 2, 1, 2, 1, 1, 0.5])
+        choices = np.array([4, 1, 1.5, 1, 2])
         offsets = np.append(np.exp(-np.abs(np.arange(-OFFSET_REACH, OFFSET_REACH + 1)) / 3), 1e-2)
         return FieldTables(
             movement_tables(self.movement),

@@ -23,6 +23,7 @@ from shared.codec.motion.coding import FieldTables
 from shared.codec.motion.linear_path import LinearPath
 from shared.codec.motion.model import MotionModel
 from shared.codec.motion.prediction import LinearPicture
+from shared.codec.motion.reference import Reference
 from shared.codec.record import Kind, Record, parse_stream
 from shared.codec.rescale import rescale
 from shared.codec.sparse.analysis import SparseAnalysis
@@ -191,8 +192,7 @@ class Bundle:
         temporal = None
         if TEMPORAL[0] in manifest.files:
             temporal = TemporalModel(_differences(folder, TEMPORAL, arrays, "entropy.npz"), movement)
-        fields = motion.tables if motion else None
-        entropy = EntropyModel(hyper_synthesis, context, latent, hyper, movement, levels, channels, fields)
+        entropy = EntropyModel(hyper_synthesis, context, latent, hyper, movement, levels, channels, motion)
         bundle = Bundle(folder, manifest, entropy, temporal, motion, gains, octaves)
         bundle._threads, bundle._device = threads, device
         return bundle
@@ -223,12 +223,14 @@ class Bundle:
                 f"record {record.sequence} leans on record {record.sequence - record.reference}, which is not here"
             )
         else:
-            values = rescale(reference.values, self.octaves, reference.quality, record.quality)
             like, level = replace(reference, quality=record.quality), self.entropy.level(record.quality)
             if self.motion is not None and record.motion:
-                before = (picture or LinearPicture(self.motion.path)).of(values, record.quality)
-                latents = self.motion.decode(record.payload, like, values, before, reference.field, level)
+                pictures = picture or LinearPicture(self.motion.path)
+                latents = self.motion.decode(
+                    record.payload, like, self.reference(reference, record.quality, pictures), level
+                )
             elif self.temporal is not None and not record.motion:
+                values = rescale(reference.values, self.octaves, reference.quality, record.quality)
                 latents = self.temporal.decode(record.payload, like, values, reference.moved, level)
             else:
                 kind = "with" if record.motion else "without"
@@ -241,6 +243,12 @@ class Bundle:
                 f" {record.digest:08x}: it was made by another codec, or damaged"
             )
         return latents
+
+    def reference(self, last: Latents, quality: int, pictures: LinearPicture) -> Reference:
+        """What a frame of a quality, in sixteenths of a level, leans on after another."""
+        values, memory = rescale(last.values, self.octaves, last.quality, quality), last.background
+        remembered = rescale(memory.values, self.octaves, last.quality, quality)
+        return Reference(values, pictures.of(values, quality), replace(memory, values=remembered), last.field, quality)
 
     @property
     def analysis(self) -> Analysis:

@@ -54,8 +54,8 @@ class Encoder:
         self._analysis = TiledAnalysis(bundle.analysis, bundle.sparse_analysis)
         self._last: Latents | None = None
         self._touched = np.zeros((0, 0), bool)
-        motion = bundle.motion
-        self._motion = None if motion is None else (motion, LinearPicture(motion.path), Costs(motion.tables))
+        if bundle.motion is not None:
+            self._pictures, self._costs = LinearPicture(bundle.motion.path), Costs(bundle.motion.tables)
 
     def encode(self, image: NDArray[np.uint8], quality: float, *, alone: bool = False) -> CodedFrame:
         """Codes one picture: as a P frame after the last one where that is cheaper, else alone.
@@ -105,26 +105,26 @@ class Encoder:
         changed: NDArray[np.bool_],
         image: NDArray[np.uint8],
     ) -> CodedFrame:
-        reference = rescale(last.values, self._bundle.octaves, last.quality, quality)
+        motion = self._bundle.motion
+        reference = self._bundle.reference(last, quality, self._pictures) if motion else None
+        before = reference.latents if reference else rescale(last.values, self._bundle.octaves, last.quality, quality)
         # What neither changed nor was touched just before is held unseen.
         seen = changed | self._touched if last.quality == quality else np.ones_like(changed)
         gains = self._bundle.gains(quality)
         scaled = np.clip(latents[:, seen] * gains[:, None], -LATENT_MAX, LATENT_MAX)
-        values, moved = reference.copy(), np.zeros_like(seen)
-        values[:, seen], moved[seen] = hold(scaled, reference[:, seen])
+        values, moved = before.copy(), np.zeros_like(seen)
+        values[:, seen], moved[seen] = hold(scaled, before[:, seen])
         hyper = np.zeros((last.hyper.shape[0], 0, 0), np.int8)
+        coded = Latents(values, hyper, moved, quality, last.width, last.height)
         level = self._bundle.entropy.level(quality)
-        if self._motion is None:
-            assert self._bundle.temporal is not None
-            coded = Latents(values, hyper, moved, quality, last.width, last.height)
-            payload = self._bundle.temporal.encode(coded, reference, last.moved, level)
+        if motion is None or reference is None:
+            assert self._bundle.temporal is not None, "a bundle has P records of at least one kind"
+            payload = self._bundle.temporal.encode(coded, before, last.moved, level)
             return CodedFrame(Kind.P, 1, quality, coded.digest(), payload, coded)
-        motion, pictures, costs = self._motion
-        picture = pictures.of(reference, quality)
-        chooser = Chooser(motion.path, costs, reference, picture, last.field, quality, float(np.median(1 / gains)))
+        chooser = Chooser(motion.path, self._costs, reference, float(np.median(1 / gains)))
         field, values = chooser.choose(latents * gains[:, None, None], whole_blocks(image), moved)
-        coded = Latents.of_field(values, hyper, field, quality, last.width, last.height)
-        payload = motion.encode(values, field, reference, picture, last.field, quality, level)
+        coded = replace(coded, values=values).after(field, reference.memory)
+        payload = motion.encode(values, field, reference, level)
         return CodedFrame(Kind.P, 1, quality, coded.digest(), payload, coded, motion=True)
 
 

@@ -1,15 +1,15 @@
 """The payload of an I record: latents to bytes and back, with integer arithmetic only.
 
 A payload is one ANS stream. In the order of decoding it holds whether anything moved since the frame that was decoded
-before it, and if so the map of it or, where something had a vector, its field; the hyper-latents, channel by channel;
-and the latents in the steps of ``shared.codec.context``: in each, grouped by frequency table, then the values of
-escaped symbols, and the few latents that differ from what their table called certain.
+before it, and if so the map of it or, where the frame had motion, its field and map of the background; the
+hyper-latents, channel by channel; the latents in the steps of ``shared.codec.context``: in each, grouped by frequency
+table, then the values of escaped symbols, and the few latents that differ from what their table called certain; and
+what of the background is remembered otherwise.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from shared.codec.context import ContextModel, Expected, Surroundings
 from shared.codec.integer_network import MEAN_SHIFT, MEAN_STEPS, SCALE_COUNT, IntegerNetwork
 from shared.codec.latents import HYPER_MAX, LATENT_MAX, QUALITY_STEPS, Latents, hyper_size, latent_size
-from shared.codec.motion.coding import FieldTables, pop_field, push_field
-from shared.codec.motion.field import Field
-from shared.codec.movement import Map, pop_map, push_map
+from shared.codec.motion.model import MotionModel
+from shared.codec.motion.state import pop_memory, pop_state, push_memory, push_state
+from shared.codec.movement import pop_map, push_map
 from shared.codec.symbols import (
     Prediction,
     check_spent,
@@ -34,8 +34,8 @@ from shared.codec.symbols import (
 from shared.codec.tables import Tables
 from shared.errors import BundleError, RecordError
 
-_NOTHING, _MAP, _FIELD = range(3)
-"""What an I record says about how its frame moved."""
+_NOTHING, _MAP, _STATE = range(3)
+"""What an I record says that its frame leaves for the next one beside its latents."""
 
 
 class EntropyModel:
@@ -50,7 +50,7 @@ class EntropyModel:
         movement_tables: Tables,
         levels: int,
         latent_channels: int,
-        field_tables: FieldTables | None = None,
+        motion: MotionModel | None = None,
     ) -> None:
         """Args:
         network: h_s, which says what the hyper-latents say about latents; context: corrects that step by step.
@@ -59,7 +59,7 @@ class EntropyModel:
         movement_tables: one per context of ``movement``.
         levels: how many quality levels there are.
         latent_channels: M.
-        field_tables: of frames with motion that are coded again, alone; None in a bundle that has none.
+        motion: of frames with motion, which may be coded again, alone; None in a bundle that has none.
 
         Raises:
             BundleError: the tables are not as many as they should be.
@@ -67,7 +67,7 @@ class EntropyModel:
         self.network, self.context = network, context
         self.latent_tables = latent_tables
         self.hyper_tables = hyper_tables
-        self.movement_tables, self.field_tables = movement_tables, field_tables
+        self.movement_tables, self.motion = movement_tables, motion
         self.levels, self.latent_channels = levels, latent_channels
         self.hyper_channels, odd = divmod(len(hyper_tables), levels)
         if odd or len(latent_tables) != SCALE_COUNT * MEAN_STEPS:
@@ -119,11 +119,17 @@ class EntropyModel:
             surroundings.learn(step, values)
             steps.append((prediction, values.ravel()))
         coder = new_coder()
+        if latents.memory is not None:
+            push_memory(coder, latents, self._known_motion(), self.level(latents.quality))
         for prediction, flat in reversed(steps):
             prediction.push(coder, flat, self.latent_tables)
         tables = self._hyper_tables(latents.quality, latents.hyper[0].size)
         push_symbols(coder, latents.hyper.ravel().astype(np.int32), tables, self.hyper_tables)
-        self._push_state(coder, latents)
+        if latents.memory is not None:
+            push_state(coder, latents, self._known_motion())
+        elif latents.moved.any():
+            push_map(coder, latents.moved, np.zeros_like(latents.moved), self.movement_tables)
+        push_number(coder, _STATE if latents.memory is not None else _MAP if latents.moved.any() else _NOTHING)
         return replace(latents, values=self._in_channels(coded, shape)), payload_of(coder)
 
     def decode(self, payload: bytes, quality: int, width: int, height: int) -> Latents:
@@ -136,7 +142,14 @@ class EntropyModel:
         rows, columns = latent_size(width, height)
         hyper_shape = (self.hyper_channels, *hyper_size(width, height))
         tables = self._hyper_tables(quality, hyper_shape[1] * hyper_shape[2])
-        moved, motion = self._pop_state(coder, np.zeros((rows, columns), bool))
+        moved, state = np.zeros((rows, columns), bool), None
+        leaves = pop_number(coder)
+        if leaves == _STATE and self.motion is not None:
+            state = pop_state(coder, moved, self.motion)
+        elif leaves == _MAP:
+            moved = pop_map(coder, moved, self.movement_tables)
+        elif leaves != _NOTHING:
+            raise RecordError("the payload is damaged: it says of nothing known what the frame leaves for the next one")
         hyper = pop_symbols(coder, tables, self.hyper_tables, HYPER_MAX).astype(np.int8).reshape(hyper_shape)
         surroundings = self.surroundings(hyper, quality, rows, columns)
         decoded = np.zeros((self.latent_channels, rows * columns), np.int32)
@@ -148,32 +161,17 @@ class EntropyModel:
             group, positions = surroundings.places(step)
             decoded[group][:, positions] = values
             surroundings.learn(step, values)
-        check_spent(coder)
         latents = self._in_channels(decoded, (self.latent_channels, rows, columns))
-        return Latents(latents, hyper, moved, quality, width, height, motion)
+        frame = Latents(latents, hyper, moved, quality, width, height)
+        if state is not None and self.motion is not None:
+            memory = pop_memory(coder, state, latents, self.motion, self.level(quality))
+            frame = frame.with_state(state.field, memory)
+        check_spent(coder)
+        return frame
 
-    def _push_state(self, coder: Any, latents: Latents) -> None:
-        """What the next frame leans on beside the latents: nothing, a map or a field, as if nothing moved before."""
-        moved, still = latents.moved, np.zeros_like(latents.moved)
-        if latents.motion is not None:
-            assert self.field_tables is not None, "a bundle without motion has no frames with it"
-            push_field(coder, latents.motion, Field.without_motion(still), self.field_tables)
-        elif moved.any():
-            push_map(coder, moved, still, self.movement_tables)
-        push_number(coder, _FIELD if latents.motion is not None else _MAP if moved.any() else _NOTHING)
-
-    def _pop_state(self, coder: Any, still: Map) -> tuple[Map, Field | None]:
-        """The map and the field of what ``_push_state`` pushed."""
-        state = pop_number(coder)
-        if state == _NOTHING:
-            return still, None
-        if state == _FIELD and self.field_tables is not None:
-            field = pop_field(coder, Field.without_motion(still), self.field_tables)
-            if field.travelled.any():
-                return field.moved, field
-        elif state == _MAP:
-            return pop_map(coder, still, self.movement_tables), None
-        raise RecordError("the payload is damaged: it says of nothing known how the frame moved")
+    def _known_motion(self) -> MotionModel:
+        assert self.motion is not None, "a bundle without motion has no frames with it"
+        return self.motion
 
     def _in_channels(self, ordered: NDArray[np.int32], shape: tuple[int, ...]) -> NDArray[np.int16]:
         """Latents in the groups' order, int32[M, h * w], as int16[M, h, w] of this shape."""

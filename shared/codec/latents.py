@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.codec.motion.field import Field
+from shared.codec.motion.field import Field, Mode
+from shared.codec.motion.memory import Memory
 
 STRIDE = 16
 """Pixels a latent spans, in each direction."""
@@ -30,7 +31,9 @@ class Latents:
         moved: bool[h, w], positions whose latents differ from the frame that this one leans on.
         quality: 1/16 quality levels.
         width, height: of the picture, in pixels.
-        motion: how the moved positions were predicted; None where none of them has a vector.
+        motion: how the moved positions were predicted; None where every moved one was coded as a difference from what
+            was there.
+        memory: the background as it is remembered; None for what it is after a frame alone, the latents themselves.
     """
 
     values: NDArray[np.int16]
@@ -40,30 +43,41 @@ class Latents:
     width: int
     height: int
     motion: Field | None = None
+    memory: Memory | None = None
 
-    @staticmethod
-    def of_field(
-        values: NDArray[np.int16], hyper: NDArray[np.int8], field: Field, quality: int, width: int, height: int
-    ) -> Latents:
-        """A frame whose positions were predicted in this way."""
-        motion = field if field.travelled.any() else None
-        return Latents(values, hyper, field.moved, quality, width, height, motion)
+    def after(self, field: Field, before: Memory) -> Latents:
+        """These latents as a frame with motion: how it was predicted, and the background as remembered before it."""
+        return self.with_state(field, before.after(self.values, field.moved))
+
+    def with_state(self, field: Field, memory: Memory) -> Latents:
+        """The same latents with what a frame with motion leaves for the next one."""
+        motion = field if (field.modes > Mode.PREVIOUS).any() else None
+        return replace(self, moved=field.moved, motion=motion, memory=memory)
 
     @property
     def field(self) -> Field:
         """How every position was predicted."""
         return Field.without_motion(self.moved) if self.motion is None else self.motion
 
-    def digest(self) -> int:
-        """CRC32C of the latents (int16, little-endian, channel by channel), then of the map of moves (a byte each).
+    @property
+    def background(self) -> Memory:
+        """The background as it is remembered after this frame."""
+        return Memory.of(self.values) if self.memory is None else self.memory
 
-        Where something has a vector, modes (a byte each) and vectors (signed bytes, rows then columns) follow. All that
-        is what the next frame leans on. A frame that is coded again, alone, keeps its digest.
+    def digest(self) -> int:
+        """CRC32C of the latents, int16, little-endian, channel by channel, and the map of moves (a byte each).
+
+        Of frames with motion follow modes (a byte each) and vectors (signed bytes, rows then columns), and of those with
+        a memory its latents, what stirred (a byte each) and its count (a byte). All that is what the next frame leans
+        on. A frame that is coded again, alone, keeps its digest.
         """
         crc = google_crc32c.value(self.values.astype("<i2").tobytes())
         crc = google_crc32c.extend(crc, self.moved.tobytes())
         if self.motion is not None:
             crc = google_crc32c.extend(crc, self.motion.modes.tobytes() + self.motion.vectors.tobytes())
+        if (memory := self.memory) is not None:
+            crc = google_crc32c.extend(crc, memory.values.astype("<i2").tobytes())
+            crc = google_crc32c.extend(crc, memory.stirred.tobytes() + bytes([memory.count]))
         return int(crc)
 
 

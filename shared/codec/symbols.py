@@ -97,7 +97,7 @@ def push_symbols(coder: Any, values: NDArray[np.int32], indexes: NDArray[np.int3
     escapes = tables.escapes[indexes]
     escaped = (symbols < 0) | (symbols >= escapes)
     for value in values[escaped][::-1]:
-        _push_integer(coder, int(value))
+        push_integer(coder, int(value))
     symbols = np.where(escaped, escapes, symbols).astype(np.int32)
     for start, end, model in reversed(tables.pieces(indexes)):
         coder.encode_reverse(symbols[start:end], *model)
@@ -112,7 +112,7 @@ def pop_symbols(coder: Any, indexes: NDArray[np.int32], tables: Tables, largest:
     for position in np.flatnonzero(symbols == tables.escapes[indexes]):
         if coder.is_empty():
             raise RecordError("the payload is damaged: it ends early")
-        values[position] = _pop_integer(coder)
+        values[position] = pop_integer(coder)
     if len(values) and np.abs(values).max() > largest:
         raise RecordError("the payload is damaged: a value is out of range")
     return values
@@ -120,7 +120,7 @@ def pop_symbols(coder: Any, indexes: NDArray[np.int32], tables: Tables, largest:
 
 def _push_surprises(coder: Any, positions: NDArray[np.int64], differences: NDArray[np.int32]) -> None:
     for position, difference in zip(positions[::-1], differences[::-1], strict=True):
-        _push_integer(coder, int(difference))
+        push_integer(coder, int(difference))
         push_number(coder, int(position) & 0xFFFF)
         push_number(coder, int(position) >> 16)
     push_number(coder, len(positions) & 0xFFFF)
@@ -134,7 +134,7 @@ def _pop_surprises(coder: Any, values: NDArray[np.int32]) -> None:
     for _ in range(count):
         position = pop_number(coder) << 16
         position |= pop_number(coder)
-        difference = _pop_integer(coder)
+        difference = pop_integer(coder)
         # A spent coder can go on giving zeros for ever: only rising positions and true differences cost bits for sure.
         if not (last < position < len(values) and difference):
             raise RecordError("the payload is damaged: it lists a surprise that is none")
@@ -142,14 +142,15 @@ def _pop_surprises(coder: Any, values: NDArray[np.int32]) -> None:
         last = position
 
 
-def _push_integer(coder: Any, value: int) -> None:
+def push_integer(coder: Any, value: int) -> None:
     """A signed integer of up to 16 bits, as a magnitude and a sign."""
     if value:
         coder.encode_reverse(int(value < 0), _UNIFORM[1])
     push_number(coder, abs(value))
 
 
-def _pop_integer(coder: Any) -> int:
+def pop_integer(coder: Any) -> int:
+    """What ``push_integer`` pushed."""
     magnitude = pop_number(coder)
     return -magnitude if magnitude and coder.decode(_UNIFORM[1]) else magnitude
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 NAME = "temporal"
 CLIPS = "clips.npy"
+_POSITIONS = 600
+"""Positions of a coded clip that are kept at most."""
 
 
 @dataclass(frozen=True)
@@ -40,21 +43,43 @@ class TemporalConfig:
     Attributes:
         clips: made clips to train on; real: as many cut out of real ones, where there are any. They are kept in the
             run's folder. size, frames: of each.
-        steps: optimiser steps; each sees one clip at ``levels_a_step`` levels.
+        steps: optimiser steps; each sees ``batch`` coded clips, of which there are at most ``pool`` at a time: every
+            ``fresh`` steps one is coded, at a random level, and takes the place of the oldest.
         rate: peak learning rate; it falls along a cosine.
         counted: clips that the tables are counted on at the end, each at every level; a few of them before as well.
     """
 
-    clips: int = 300
-    real: int = 300
+    clips: int = 120
+    real: int = 120
     size: int = 240
-    frames: int = 6
+    frames: int = 24
     steps: int = 3000
-    levels_a_step: int = 3
+    batch: int = 6
+    pool: int = 200
+    fresh: int = 4
     rate: float = 1e-3
-    counted: int = 60
+    counted: int = 24
     save_every: int = 500
     seed: int = 11
+
+
+@dataclass(frozen=True)
+class CodedClip:
+    """What was left to code of a clip, all its frames together; see ``Sample``."""
+
+    seen: list[NDArray[np.int8]]
+    wanted: NDArray[np.float32]
+    rounded_off: NDArray[np.float32]
+    level: int
+
+    @staticmethod
+    def of(samples: list[Sample], most: int, random: np.random.Generator) -> CodedClip:
+        """The samples together, at most so many positions of them."""
+        seen = [np.concatenate(parts) for parts in zip(*(sample.seen for sample in samples), strict=True)]
+        wanted = np.concatenate([sample.wanted for sample in samples])
+        rounded_off = np.concatenate([sample.rounded_off for sample in samples])
+        some = random.permutation(len(wanted))[:most]
+        return CodedClip([part[some] for part in seen], wanted[some], rounded_off[some], samples[0].level)
 
 
 def train(
@@ -144,10 +169,16 @@ class TemporalTrainer:
         clip = clip[::-1] if self.random.random() < 0.5 else clip
         return clip[:, :, ::-1] if self.random.random() < 0.5 else clip
 
-    def _next_levels(self) -> list[int]:
+    def _next_level(self) -> int:
         """Low levels more often: they are what a thin uplink carries."""
         share = np.linspace(1.75, 0.25, len(self.gains)) / len(self.gains)
-        return self.random.choice(len(self.gains), self.config.levels_a_step, replace=False, p=share).tolist()
+        return int(self.random.choice(len(self.gains), p=share))
+
+    def _coded(self) -> CodedClip | None:
+        """A clip at a level; None where nothing of it had a difference."""
+        samples = list(self.samples(self._next_clip(), self._next_level()))
+        coded = CodedClip.of(samples, _POSITIONS, self.random)
+        return coded if len(coded.wanted) else None
 
     def counted(self) -> Iterator[Sample]:
         """Samples to count tables on."""
@@ -162,7 +193,7 @@ class TemporalTrainer:
     def count_fields(self) -> None:
         """From here on modes and vectors are chosen by how often they come."""
         counts = FieldCounts()
-        for clip in self._spread(max(1, self.config.counted // 4)):
+        for clip in self._spread(max(1, self.config.counted // 2)):
             for level in range(len(self.gains)):
                 for sample in self.samples(clip, level):
                     counts.add(sample)
@@ -173,12 +204,12 @@ class TemporalTrainer:
         coder = ClipCoder(self.path, self.channels, self.tables)
         return coder.samples(clip, self.latents(clip, level), self.gains[level], level)
 
-    def bits(self, batch: list[Sample]) -> tuple[Tensor, Tensor]:
+    def bits(self, batch: Sequence[CodedClip | Sample]) -> tuple[Tensor, Tensor]:
         """Bits of each wanted difference, float32[A, M], and the levels they were coded at, int64[A]."""
         counts = [len(sample.wanted) for sample in batch]
         levels = torch.tensor([sample.level for sample in batch]).repeat_interleave(torch.tensor(counts))
         seen = [
-            torch.from_numpy(np.concatenate([sample.seen[number] for sample in batch])).to(self.device)
+            torch.from_numpy(np.concatenate([sample.seen[number] for sample in batch])).to(self.device).float()
             for number in range(len(self.groups))
         ]
         wanted = torch.from_numpy(np.concatenate([sample.wanted for sample in batch])).to(self.device)
@@ -204,19 +235,22 @@ class TemporalTrainer:
         self.count_fields()
         progress = tqdm(total=self.config.steps, initial=self.step, desc=NAME, unit="step", mininterval=10)
         started, total, count = time.monotonic(), 0.0, 0
+        pool: deque[CodedClip] = deque(maxlen=self.config.pool)
         with TrainingLog(checkpoint.parent, NAME, self.step) as written:
             while self.step < self.config.steps:
                 rate = self.config.rate * (0.02 + 0.49 * (1 + math.cos(math.pi * self.step / self.config.steps)))
                 optimiser.param_groups[0]["lr"], optimiser.param_groups[1]["lr"] = rate, 3 * rate
-                clip, batch = self._next_clip(), []
-                for n in self._next_levels():
-                    batch += [sample for sample in self.samples(clip, n) if len(sample.wanted)]
+                if self.step % self.config.fresh == 0 and (coded := self._coded()) is not None:
+                    pool.append(coded)
+                chosen = self.random.permutation(len(pool))[: self.config.batch]
+                batch = [pool[number] for number in chosen]
                 self.step += 1
                 progress.update()
                 if batch:
-                    bits, coded = self.bits(batch)
+                    bits, levels = self.bits(batch)
                     # By the logarithm a per cent counts the same at every level, however many bits it takes.
-                    loss = torch.stack([bits[coded == n].sum(1).mean().log() for n in coded.unique()]).sum()
+                    parts = [bits[levels == clip.level].sum(1).mean().log() for clip in batch]
+                    loss = torch.stack(parts).sum()
                     optimiser.zero_grad(set_to_none=True)
                     loss.backward()  # type: ignore[no-untyped-call]
                     torch.nn.utils.clip_grad_norm_(parameters, 1.0)

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from shared.codec.latents import LATENT_MAX
 from shared.codec.motion.coding import OTHER, FieldTables, choice_of, passes
-from shared.codec.motion.field import Field, Mode
+from shared.codec.motion.field import Field, Mode, has_vectors, is_split
 from shared.codec.motion.known import SPREADS, Guess, Known, Positions
 from shared.codec.motion.linear_path import EIGHTHS, LinearPath
 from shared.codec.motion.prediction import predicted
-from shared.codec.motion.search import Matching, brightness, candidates, picked
+from shared.codec.motion.reference import Reference
+from shared.codec.motion.search import OWN, Matching, brightness, candidates, most_common, picked
 from shared.codec.tables import TOTAL, Tables
 
 _BRIGHTNESS = 0.14
@@ -53,13 +54,11 @@ class Costs:
 
     def vectors(self, vectors: NDArray[np.int64], guess: Guess) -> NDArray[np.float32]:
         """Bits of vectors int64[2, C, K]: float32[C, K]."""
-        bits = []
-        for each in vectors.transpose(1, 0, 2):
-            choice = choice_of(each, guess)
-            offset = np.clip(each - guess.near, -self._reach, self._reach) + self._reach
-            spelled = self._offsets[guess.spread, offset[0]] + self._offsets[SPREADS + guess.spread, offset[1]]
-            bits.append(self._choices[guess.context, choice] + spelled * (choice == OTHER))
-        return np.stack(bits)
+        choice = choice_of(vectors.transpose(1, 0, 2), guess)
+        offset = np.clip(vectors - guess.near[:, None], -self._reach, self._reach) + self._reach
+        spelled = self._offsets[guess.spread, offset[0]] + self._offsets[SPREADS + guess.spread, offset[1]]
+        bits: NDArray[np.float32] = self._choices[guess.context, choice] + spelled * (choice == OTHER)
+        return bits
 
 
 class Chooser:
@@ -69,19 +68,12 @@ class Chooser:
         self,
         path: LinearPath,
         costs: Costs,
-        reference: NDArray[np.int16],
-        picture: NDArray[np.int16],
-        last: Field,
-        quality: int,
+        reference: Reference,
         step: float,
         weights: Weights = DEFAULT_WEIGHTS,
     ) -> None:
-        """Args:
-        reference: int16[M, h, w]; picture: its linear picture; last: the field of its frame.
-        quality: in sixteenths of a level; step: the quantisation step of most latents then, in grey levels.
-        """
-        self._path, self._costs, self._weights, self._last = path, costs, weights, last
-        self._reference, self._picture, self._quality = reference, picture, quality
+        """Args: step, the quantisation step of most latents, in grey levels."""
+        self._path, self._costs, self._weights, self._reference = path, costs, weights, reference
         self._match_bit = weights.bit * step * step * _BRIGHTNESS
 
     def choose(
@@ -98,26 +90,30 @@ class Chooser:
             The field, and int16[M, h, w], the latents to code.
         """
         rows, columns = looked_at.shape
-        known = Known(self._last)
-        flat, held = scaled.reshape(len(scaled), -1), self._reference.reshape(len(scaled), -1)
-        values = held.copy()
-        if looked_at.any():
-            matching = Matching(brightness(image), brightness(self._picture))
-            where = np.flatnonzero(looked_at)
-            number = np.zeros(rows * columns, np.int64)
-            number[where] = np.arange(len(where))
-            tried = candidates(matching, where // columns, where % columns, self._last)
-            for positions in passes(looked_at):
-                vectors = self._vectors(known, matching, positions, columns, tried[:, :, number[positions]])
-                modes, coded = self._modes(known, positions, columns, flat[:, positions], held[:, positions], vectors)
-                values[:, positions] = coded
-                known.learn_modes(positions, modes)
-                travelled, split = modes >= Mode.MOTION, modes >= Mode.SPLIT
-                chosen = np.where(split[None, :, None, None], vectors[1].vectors, vectors[0].vectors).astype(np.int64)
-                known.learn(positions[travelled], 0, chosen[:, travelled, 0, 0])
-                for part in range(1, 4):
-                    known.learn(positions[split], part, chosen[:, split, part // 2, part % 2])
-        return known.field(rows), values.reshape(self._reference.shape)
+        reference, flat = self._reference, scaled.reshape(len(scaled), -1)
+        held, remembered = (each.reshape(len(flat), -1) for each in (reference.latents, reference.memory.values))
+        values, where = held.copy(), np.flatnonzero(looked_at)
+        if len(where) == 0:
+            return Field.without_motion(looked_at), values.reshape(scaled.shape)
+        matching = Matching(brightness(image), brightness(reference.picture))
+        tried = candidates(matching, where // columns, where % columns, reference.field)
+        drift = most_common(tried[:, OWN])
+        known = Known(reference.field, drift, reference.covered)
+        number = np.zeros(rows * columns, np.int64)
+        number[where] = np.arange(len(where))
+        for positions in passes(looked_at):
+            vectors = self._vectors(known, matching, positions, columns, tried[:, :, number[positions]])
+            predictions = [held[:, positions], remembered[:, positions]]
+            modes, values[:, positions] = self._modes(
+                known, positions, columns, flat[:, positions], predictions, vectors
+            )
+            known.learn_modes(positions, modes)
+            travelled, split = has_vectors(modes), is_split(modes)
+            chosen = np.where(split[None, :, None, None], vectors[1].vectors, vectors[0].vectors).astype(np.int64)
+            known.learn(positions[travelled], 0, chosen[:, travelled, 0, 0])
+            for part in range(1, 4):
+                known.learn(positions[split], part, chosen[:, split, part // 2, part % 2])
+        return known.field(rows), values.reshape(scaled.shape)
 
     def _vectors(
         self,
@@ -131,7 +127,7 @@ class Chooser:
         row, column = np.divmod(positions, columns)
         worth = self._match_bit
         guess = known.guess(positions, 0)
-        tried = np.concatenate([tried, guess.near[:, None], guess.before[:, None]], 1)
+        tried = np.concatenate([tried, np.stack([guess.near, guess.next, guess.before], 1)], 1)
         matches = [matching.halves(2 * row + part // 2, 2 * column + part % 2, tried) for part in range(4)]
         bits = self._costs.vectors(tried, guess)
         best = (np.sum(matches, 0) + worth * bits).argmin(0)
@@ -143,7 +139,7 @@ class Chooser:
         for part in range(4):
             if part:
                 guess = known.guess(positions, part)
-                also = np.stack([guess.near, guess.before], 1)
+                also = np.stack([guess.near, guess.next, guess.before], 1)
                 match = matching.halves(2 * row + part // 2, 2 * column + part % 2, also)
                 here, costs = np.concatenate([tried, also], 1), np.concatenate([matches[part], match])
             else:
@@ -164,29 +160,40 @@ class Chooser:
         positions: Positions,
         columns: int,
         wanted: NDArray[np.float32],
-        held: NDArray[np.int16],
+        there: list[NDArray[np.int16]],
         vectors: tuple[_Vectors, _Vectors],
     ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """Of K positions their modes, int64[K], and what is coded, int32[M, K]."""
+        """Of K positions their modes, int64[K], and what is coded, int32[M, K].
+
+        Args:
+            wanted: float32[M, K], latents; there: int16[M, K] each, the reference's and the background's.
+        """
         weights = self._weights
         row, column = np.divmod(positions, columns)
         bits = self._costs.modes(known.mode_contexts(positions)).T
         rounded = np.clip(np.rint(wanted), -LATENT_MAX, LATENT_MAX).astype(np.int32)
         left = np.square(wanted - rounded).sum(0)
-        costs = np.full((len(Mode), len(positions)), np.inf, np.float32)
-        costs[Mode.HELD] = np.square(wanted - held).sum(0) / weights.bit
-        costs[Mode.PREVIOUS] = left / weights.bit + self._difference_bits(rounded - held) + bits[Mode.PREVIOUS]
-        nearest = []
-        for mode, each in zip((Mode.MOTION, Mode.SPLIT), vectors, strict=True):
-            eighths = predicted(self._path, self._picture, row, column, each.vectors, self._quality)
-            whole = (eighths + EIGHTHS // 2) // EIGHTHS
+        costs = np.empty((len(Mode), len(positions)), np.float32)
+        costs[Mode.HELD] = np.square(wanted - there[0]).sum(0) / weights.bit
+        nearest: list[NDArray[np.int32]] = []
+        for kind, mode in enumerate((Mode.HELD, Mode.MOTION, Mode.SPLIT, Mode.BACKGROUND)):
+            extra = np.zeros(len(positions), np.float32)
+            if mode in (Mode.MOTION, Mode.SPLIT):
+                each = vectors[kind - 1]
+                eighths = predicted(
+                    self._path, self._reference.picture, row, column, each.vectors, self._reference.quality
+                )
+                whole, extra = (eighths + EIGHTHS // 2) // EIGHTHS, each.bits
+            else:
+                whole = there[mode == Mode.BACKGROUND].astype(np.int32)
             nearest.append(whole)
-            costs[mode] = np.square(wanted - whole).sum(0) / weights.bit + each.bits + bits[mode]
+            if mode != Mode.HELD:
+                costs[mode] = np.square(wanted - whole).sum(0) / weights.bit + extra + bits[mode]
             difference = self._difference_bits(rounded - whole)
-            costs[mode + 1] = left / weights.bit + difference + each.bits + bits[mode + 1]
+            costs[mode + 1] = left / weights.bit + difference + extra + bits[mode + 1]
         modes = costs.argmin(0)
-        whole = np.where(modes >= Mode.SPLIT, nearest[1], np.where(modes >= Mode.MOTION, nearest[0], held))
-        return modes, np.where(modes & 1, rounded, whole)
+        predicted_by = np.choose(modes // 2, nearest)
+        return modes, np.where(modes & 1, rounded, predicted_by)
 
     def _difference_bits(self, differences: NDArray[np.int32]) -> NDArray[np.float32]:
         """About what the differences of each position take, float32[K]."""

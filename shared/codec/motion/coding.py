@@ -9,15 +9,15 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.codec.motion.field import VECTOR_MAX, Field, Mode
+from shared.codec.motion.field import VECTOR_MAX, Field, Mode, has_vectors, is_split
 from shared.codec.motion.known import MODE_CONTEXTS, SPREADS, VECTOR_CONTEXTS, Guess, Known, Positions
 from shared.codec.movement import PASSES, Map, pop_map, push_map
-from shared.codec.symbols import pop_symbols, push_symbols
+from shared.codec.symbols import pop_integer, pop_symbols, push_integer, push_symbols
 from shared.codec.tables import Tables
 from shared.errors import BundleError, RecordError
 
-NEAR, BEFORE, ZERO, OTHER = range(4)
-"""Which vector it is: a guess, the other guess, none, or one that is spelled out."""
+NEAR, NEXT, BEFORE, ZERO, OTHER = range(5)
+"""Which vector it is: one of three guesses, none, or one that is spelled out."""
 
 
 class FieldTables:
@@ -59,19 +59,20 @@ class Source(Protocol):
     def vectors(self, positions: Positions, part: int, guess: Guess) -> NDArray[np.int64]: ...
 
 
-def follow(source: Source, moved: Map, last: Field) -> Field:
+def follow(source: Source, moved: Map, last: Field, drift: tuple[int, int], covered: Map) -> Field:
     """Walks through a field in the order in which it is coded.
 
     Args:
         moved: bool[h, w], positions that have a mode; last: the field of the frame that this one leans on.
+        drift, covered: see ``Known``.
     """
-    known = Known(last)
+    known = Known(last, drift, covered)
     for positions in passes(moved):
         modes = source.modes(positions, known.mode_contexts(positions))
         known.learn_modes(positions, modes)
-        travelled = positions[modes >= Mode.MOTION]
+        travelled = positions[has_vectors(modes)]
         known.learn(travelled, 0, source.vectors(travelled, 0, known.guess(travelled, 0)))
-        split = positions[modes >= Mode.SPLIT]
+        split = positions[is_split(modes)]
         known.split(split)
         for part in range(1, 4):
             known.learn(split, part, source.vectors(split, part, known.guess(split, part)))
@@ -87,34 +88,41 @@ def passes(moved: Map) -> Iterator[Positions]:
             yield rows[here] * moved.shape[1] + columns[here]
 
 
-def symbols(field: Field, last: Field) -> list[Symbols]:
-    """What a field's modes and vectors are coded as, in order, given the field of the frame before."""
+def symbols(field: Field, last: Field, covered: Map) -> list[Symbols]:
+    """What a field's modes and vectors are coded as, in order; arguments as in ``follow``."""
     writer = _Writer(field)
-    follow(writer, field.moved, last)
+    follow(writer, field.moved, last, field.drift, covered)
     return writer.symbols
 
 
-def push_field(coder: Any, field: Field, last: Field, tables: FieldTables) -> None:
-    """Pushes a field, given that of the frame before."""
-    for part in reversed(symbols(field, last)):
+def push_field(coder: Any, field: Field, last: Field, covered: Map, tables: FieldTables) -> None:
+    """Pushes a field; arguments as in ``follow``."""
+    for part in reversed(symbols(field, last, covered)):
         push_symbols(coder, part.values, part.indexes, getattr(tables, part.kind))
+    for component in reversed(field.drift):
+        push_integer(coder, component)
     push_map(coder, field.moved, last.moved, tables.movement)
 
 
-def pop_field(coder: Any, last: Field, tables: FieldTables) -> Field:
+def pop_field(coder: Any, last: Field, covered: Map, tables: FieldTables) -> Field:
     """What ``push_field`` pushed.
 
     Raises:
         RecordError: the stream holds no field.
     """
     moved = pop_map(coder, last.moved, tables.movement)
-    return follow(_Reader(coder, tables), moved, last)
+    drift = pop_integer(coder), pop_integer(coder)
+    if max(map(abs, drift)) > VECTOR_MAX:
+        raise RecordError("the payload is damaged: the picture's drift is out of range")
+    return follow(_Reader(coder, tables), moved, last, drift, covered)
 
 
 def choice_of(vectors: NDArray[np.int64], guess: Guess) -> NDArray[np.int64]:
-    """How vectors int64[2, K] are coded: ``NEAR`` to ``OTHER``."""
-    near, before, zero = ((vectors == other).all(0) for other in (guess.near, guess.before, np.zeros((2, 1))))
-    return np.select([near, before, zero], [NEAR, BEFORE, ZERO], OTHER)
+    """How vectors int64[..., 2, K] are coded: ``NEAR`` to ``OTHER``, int64[..., K]."""
+    choice = np.where((vectors == 0).all(-2), ZERO, OTHER)
+    for which, guessed in ((BEFORE, guess.before), (NEXT, guess.next), (NEAR, guess.near)):
+        choice[(vectors == guessed).all(-2)] = which
+    return choice
 
 
 class _Writer:
@@ -163,7 +171,9 @@ class _Reader:
 
     def vectors(self, positions: Positions, part: int, guess: Guess) -> NDArray[np.int64]:
         choice = self._pop(guess.context, self._tables.choices, OTHER)
-        vectors = np.where(choice == NEAR, guess.near, np.where(choice == BEFORE, guess.before, 0))
+        vectors = np.zeros(guess.near.shape, np.int64)
+        for which, guessed in ((NEAR, guess.near), (NEXT, guess.next), (BEFORE, guess.before)):
+            vectors = np.where(choice == which, guessed, vectors)
         other = choice == OTHER
         for axis in range(2):
             offset = self._pop(axis * SPREADS + guess.spread[other], self._tables.offsets, 2 * VECTOR_MAX)

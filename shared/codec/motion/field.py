@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +26,21 @@ class Mode(enum.IntEnum):
     SPLIT = 4
     """Four vectors, one for each 8x8 pixels."""
     SPLIT_DIFFERENCE = 5
+    BACKGROUND = 6
+    """What stood there for long (``Memory``)."""
+    BACKGROUND_DIFFERENCE = 7
 
 
-MODES = len(Mode)
+def has_vectors(modes: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
+    """Which modes are motion."""
+    motion: NDArray[np.bool_] = (modes >= Mode.MOTION) & (modes < Mode.BACKGROUND)
+    return motion
+
+
+def is_split(modes: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
+    """Which modes have four vectors."""
+    split: NDArray[np.bool_] = (modes >= Mode.SPLIT) & (modes < Mode.BACKGROUND)
+    return split
 
 
 @dataclass(frozen=True)
@@ -36,12 +49,15 @@ class Field:
 
     Attributes:
         modes: uint8[h, w], values of ``Mode``.
-        vectors: int8[2, 2h, 2w], rows and columns in pixels from a block of 8x8 to where it was in the reference; 0
+        vectors: int8[2, 2h, 2w], rows and columns in pixels from a block of 8x8 to where it was in the reference, 0
             where the mode has no vectors, and the same four times where it has one.
+        drift: the vector that most of the picture has, rows and columns: a guess for vectors that nothing else is known
+            about. No later frame leans on it.
     """
 
     modes: NDArray[np.uint8]
     vectors: NDArray[np.int8]
+    drift: tuple[int, int] = (0, 0)
 
     @staticmethod
     def without_motion(moved: NDArray[np.bool_]) -> Field:
@@ -65,8 +81,14 @@ class Field:
     @property
     def travelled(self) -> NDArray[np.bool_]:
         """bool[h, w], positions that have vectors."""
-        travelled: NDArray[np.bool_] = self.modes >= Mode.MOTION
+        travelled: NDArray[np.bool_] = has_vectors(self.modes)
         return travelled
+
+    @property
+    def uncovered(self) -> NDArray[np.bool_]:
+        """bool[h, w], positions that are predicted from the background."""
+        uncovered: NDArray[np.bool_] = self.modes >= Mode.BACKGROUND
+        return uncovered
 
     def vectors_of(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int8]:
         """Of K positions int8[2, K, 2, 2], of each its four blocks'."""

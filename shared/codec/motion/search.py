@@ -19,6 +19,8 @@ _COARSE = 4
 _REACH = 8
 """Coarse pixels that the full search goes, either way."""
 _SIDE = STRIDE // _COARSE
+OWN = 1
+"""Which of the candidates is the one that was searched for."""
 
 
 def brightness(picture: NDArray[np.uint8] | NDArray[np.int16]) -> NDArray[np.float32]:
@@ -68,6 +70,17 @@ def candidates(
     around = [found[:, rows + 1 + down, columns + 1 + right] for down, right in ((-1, 0), (1, 0), (0, -1), (0, 1))]
     before = [last.vectors[:, 2 * rows + part // 2, 2 * columns + part % 2].astype(np.int64) for part in (0, 3)]
     return np.stack([np.zeros_like(own), own, *around, *before], 1)
+
+
+def most_common(vectors: NDArray[np.int64]) -> tuple[int, int]:
+    """The vector that most of int64[2, K] are; none where less than a third agree."""
+    span = 2 * VECTOR_MAX + 1
+    numbers = (vectors[0] + VECTOR_MAX) * span + vectors[1] + VECTOR_MAX
+    counts = np.bincount(numbers)
+    best = int(counts.argmax())
+    if 3 * counts[best] < len(numbers):
+        return 0, 0
+    return best // span - VECTOR_MAX, best % span - VECTOR_MAX
 
 
 def picked(vectors: NDArray[np.int64], best: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,0 +1,42 @@
+"""What stood at each position for long: the latents that something which passes by uncovers again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+REST = 16
+"""Frames after which what did not move meanwhile is taken into memory."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The background as both ends know it.
+
+    Attributes:
+        values: int16[M, h, w], latents of the frame's quality.
+        stirred: bool[h, w], positions that moved since ``count`` was 0; count: frames since then, below ``REST``.
+    """
+
+    values: NDArray[np.int16]
+    stirred: NDArray[np.bool_]
+    count: int
+
+    @staticmethod
+    def of(values: NDArray[np.int16]) -> Memory:
+        """That of a frame that nothing is known to have come before."""
+        return Memory(values, np.zeros(values.shape[1:], bool), 0)
+
+    def after(self, values: NDArray[np.int16], moved: NDArray[np.bool_]) -> Memory:
+        """The next frame's: int16[M, h, w], its latents; bool[h, w], which of them moved."""
+        stirred, count = self.stirred | moved, self.count + 1
+        if count < REST:
+            return Memory(self.values, stirred, count)
+        return Memory(np.where(stirred, self.values, values), np.zeros_like(stirred), 0)
+
+    def differs(self, values: NDArray[np.int16]) -> NDArray[np.bool_]:
+        """bool[h, w], positions where latents int16[M, h, w] are not as remembered."""
+        differs: NDArray[np.bool_] = (self.values != values).any(0)
+        return differs
