@@ -13,13 +13,14 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from benchmarks.integer_reference import InIntegers, InSession, InTorch, layers_of
+from benchmarks.integer_reference import InIntegers, InSession, InTorch, PathInIntegers, layers_of
 from shared.codec.bundle import CONTEXT, MOTION, TEMPORAL, Bundle
 from shared.codec.context import PHASES, ContextModel
 from shared.codec.differences import DifferenceModel
 from shared.codec.entropy import EntropyModel
 from shared.codec.integer_network import MEAN_STEPS, SCALE_COUNT, IntegerNetwork
 from shared.codec.latents import LATENT_MAX
+from shared.codec.motion.linear_path import LinearPath
 from shared.codec.motion.model import MotionModel
 from shared.codec.temporal import TemporalModel
 
@@ -71,21 +72,36 @@ RUNTIMES: dict[str, Make] = {
 }
 """The first three as the services run them, with all optimisations."""
 
+
+def _disturbed_path(path: LinearPath) -> LinearPath:
+    """A linear path with one latent's weights larger by 1 each, the least there is."""
+    analysis = path.analysis.copy()
+    analysis[0] += 1
+    return LinearPath(analysis, path.synthesis, path.octaves)
+
+
+LINEAR_CONTROL = "linear path, a latent's weights + 1"
 CONTROLS: dict[str, Make] = {
-    f"{name}, a filter + 1": _disturbed(name) for name in (HYPER_DECODER, CONTEXT[0], TEMPORAL[0])
-}
+    f"{name}, a filter + 1": _disturbed(name) for name in (HYPER_DECODER, CONTEXT[0], MOTION[0])
+} | {LINEAR_CONTROL: partial(IntegerNetwork, threads=1)}
 """Faults that a comparison of latents must find."""
+PATHS: dict[str, Callable[[LinearPath], LinearPath]] = {
+    "NumPy, 64-bit integers": lambda path: PathInIntegers(path.analysis, path.synthesis, path.octaves),
+    LINEAR_CONTROL: _disturbed_path,
+}
+"""What else than the shipped code computes the linear path, by runtime or control."""
 
 
-def bundle_in(bundle: Bundle, make: Make) -> Bundle:
-    """The same bundle with its integer networks computed this way."""
+def bundle_in(bundle: Bundle, make: Make, path: Callable[[LinearPath], LinearPath] | None = None) -> Bundle:
+    """The same bundle with its integer networks, and its linear path, computed this way."""
     entropy, context, temporal = bundle.entropy, bundle.entropy.context, bundle.temporal
     groups = [context.order[context.group(step)] for step in range(0, len(context), PHASES)]
-    steps, moving = ([make(bundle.folder / name) for name in names] for names in (CONTEXT, TEMPORAL))
+    steps = [make(bundle.folder / name) for name in CONTEXT]
     other, motion = copy(bundle), bundle.motion
     if motion is not None:
         following = [make(bundle.folder / name) for name in MOTION]
-        motion = MotionModel(motion.path, _differences_in(motion.differences, following), motion.tables)
+        linear = path(motion.path) if path else motion.path
+        motion = MotionModel(linear, _differences_in(motion.differences, following), motion.tables)
     other.entropy = EntropyModel(
         make(bundle.folder / HYPER_DECODER),
         ContextModel(steps, groups),
@@ -97,7 +113,9 @@ def bundle_in(bundle: Bundle, make: Make) -> Bundle:
         motion,
     )
     other.motion = motion
-    other.temporal = TemporalModel(_differences_in(temporal.differences, moving), temporal.movement_tables)
+    if temporal is not None:
+        moving = [make(bundle.folder / name) for name in TEMPORAL]
+        other.temporal = TemporalModel(_differences_in(temporal.differences, moving), temporal.movement_tables)
     return other
 
 

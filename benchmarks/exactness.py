@@ -11,7 +11,7 @@ import argparse
 import multiprocessing
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -23,14 +23,15 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.exact_chain import CHAINS, Chain, Sent, records
-from benchmarks.exact_runtimes import CONTROLS, RUNTIMES, Make, bundle_in
+from benchmarks.exact_runtimes import CONTROLS, PATHS, RUNTIMES, Make, bundle_in
 from benchmarks.report import RESULTS, print_rows, write_json
 from deploy.demo import assets
 from shared.codec.bundle import DEFAULT_BUNDLE, Bundle
 from shared.codec.codec import Decoder
 from shared.codec.latents import Latents
+from shared.codec.motion.linear_path import LinearPath
+from shared.codec.motion.prediction import LinearPicture
 from shared.codec.record import Kind, Record, parse_stream
-from shared.codec.rescale import rescale
 from shared.errors import RecordError
 
 _CODED_AGAIN = 4
@@ -79,8 +80,9 @@ class Tally:
 class Runtime:
     """One runtime's decoder of one chain, and the tally of it."""
 
-    def __init__(self, bundle: Bundle, make: Make) -> None:
-        self._bundle = bundle_in(bundle, make)
+    def __init__(self, bundle: Bundle, make: Make, path: Callable[[LinearPath], LinearPath] | None = None) -> None:
+        """Args: make, path: what computes the integer networks and the linear path."""
+        self._bundle = bundle_in(bundle, make, path)
         self._decoder = Decoder(self._bundle)
         self._last: Latents | None = None
         self.tally = Tally()
@@ -112,15 +114,28 @@ class Runtime:
             payload = entropy.encode(latents)
         else:
             assert last is not None
-            reference = rescale(last.values, self._bundle.octaves, last.quality, record.quality)
-            level = entropy.level(record.quality)
-            payload = self._bundle.temporal.encode(latents, reference, last.moved, level)
+            payload = coded_after(self._bundle, last, latents)
         return None if payload == record.payload else "its latents are coded to other bytes"
 
 
+def coded_after(bundle: Bundle, last: Latents, latents: Latents, pictures: LinearPicture | None = None) -> bytes:
+    """The payload of a P record with motion, given the frame that it leans on; pictures, of the chain of both."""
+    assert bundle.motion is not None
+    reference = bundle.reference(last, latents.quality, pictures or LinearPicture(bundle.motion.path))
+    level = bundle.entropy.level(latents.quality)
+    return bundle.motion.encode(latents.values, latents.field, reference, level)
+
+
 def _difference(one: Latents, other: Latents) -> str | None:
-    for part in ("values", "moved", "hyper"):
-        if not np.array_equal(getattr(one, part), getattr(other, part)):
+    parts = {
+        "latents": (one.values, other.values),
+        "hyper-latents": (one.hyper, other.hyper),
+        "modes": (one.field.modes, other.field.modes),
+        "vectors": (one.field.vectors, other.field.vectors),
+        "background": (one.background.values, other.background.values),
+    }
+    for part, (found, coded) in parts.items():
+        if not np.array_equal(found, coded):
             return f"its {part} are not those that were coded"
     return None
 
@@ -171,8 +186,8 @@ def examine(bundle: Bundle, clip: Path, chain: Chain, count: int) -> Findings:
     Raises:
         ImageError: the clip cannot be read.
     """
-    runtimes = {name: Runtime(bundle, make) for name, make in RUNTIMES.items()}
-    controls = {name: Runtime(bundle, make) for name, make in CONTROLS.items()}
+    runtimes = {name: Runtime(bundle, make, PATHS.get(name)) for name, make in RUNTIMES.items()}
+    controls = {name: Runtime(bundle, make, PATHS.get(name)) for name, make in CONTROLS.items()}
     findings, place = Findings(), f"chain {chain.number} ({chain.width}x{chain.height})"
     quality = None
     for number, sent in enumerate(records(bundle, clip, chain, count)):

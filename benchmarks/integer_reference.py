@@ -14,6 +14,7 @@ from onnx import numpy_helper
 from torch.nn import functional as F
 
 from shared.codec.integer_network import ACTIVATION_MAX
+from shared.codec.motion.linear_path import LinearPath
 from training.integer_network import IntegerLayer
 
 
@@ -33,6 +34,13 @@ def layers_of(network: Path) -> list[IntegerLayer]:
         )
         for n in range(count)
     ]
+
+
+class PathInIntegers(LinearPath):
+    """A linear path whose matrices are multiplied in NumPy's 64-bit integers."""
+
+    def _product(self, one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+        return (one.astype(np.int64) @ other.astype(np.int64)).astype(np.float64)
 
 
 class InIntegers:

@@ -96,8 +96,10 @@ all optimisations; torch and NumPy read the same weights. There is no row for a 
 the CPU, whatever the transforms run on. The entropy coder is the same in all rows; `tests/shared/codec/test_tables.py`
 holds it to a plain integer decoder. All ran on the machine named above; `icm doctor` asks the same of another one.
 
-The controls have one filter of one network off by the least there is, and decode the first 25 records of each chain.
-Of I records the temporal network has no say, of P records the other two have none.""",
+The linear path, by which blocks of the reference are moved, is multiplied in float64 by BLAS as the services do it, and
+in NumPy's 64-bit integers in the last row. The controls have one filter of one network, or one latent's weights of
+the linear path, off by the least there is, and decode the first 25 records of each chain. Of I records motion has no
+say, of P records the hyper-synthesis and the context have none.""",
     "load": """\
 Only the ingest and the record store run, as in `icm-cloud`, without decoder and detector. The cameras send ten
 coded frames over and over, the first as an I record, each in a message of its own (`cloud.batch_seconds` 0, the

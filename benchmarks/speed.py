@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from benchmarks.exactness import coded_after
 from benchmarks.load import Load, store_only
 from benchmarks.network_cost import multiplications, peak
 from benchmarks.report import RESULTS, print_rows, write_json
@@ -30,6 +31,7 @@ from deploy.demo import assets
 from shared.codec.bundle import DEFAULT_BUNDLE, Bundle
 from shared.codec.codec import CodedFrame, Decoder, Encoder, quality_units
 from shared.codec.media import open_video
+from shared.codec.motion.prediction import LinearPicture
 from shared.codec.record import Kind
 from shared.codec.tiles import TiledAnalysis, whole_blocks
 
@@ -99,6 +101,7 @@ def _profile(bundle: Bundle, frames: list[NDArray[np.uint8]], quality: float) ->
     chained, decoder_alone, decoder = Encoder(bundle), Decoder(bundle), Decoder(bundle)
     changes = TiledAnalysis(bundle.analysis, bundle.sparse_analysis)
     height, width = frames[0].shape[:2]
+    pictures = LinearPicture(bundle.motion.path) if bundle.motion else None
     last, timer, coded = chained.encode(frames[0], quality), Timer(), []
     decoder.picture(decoder.latents(last.record(1, 0), width, height))
     for number, image in enumerate(tqdm(frames[1:], desc=f"{width}x{height}", unit="frame", disable=None), start=2):
@@ -131,9 +134,8 @@ def _profile(bundle: Bundle, frames: list[NDArray[np.uint8]], quality: float) ->
         with timer("synthesis of changes"):
             decoder.picture(latents)
         if after.kind is Kind.P:
-            level = bundle.entropy.level(units)
             with timer("entropy encode P"):
-                bundle.temporal.encode(after.latents, last.latents.values, last.latents.moved, level)
+                coded_after(bundle, last.latents, after.latents, pictures)
             coded.append(after)
         last = after
     return timer, coded

@@ -5,33 +5,43 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+_COLUMNS = 3
+
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """Writes a PNG of the rows of ``video.json``: AP50 and agreement against kbit/s."""
+    """Writes a PNG of the rows of ``video.json``, a panel a scene: AP50, or where there is no truth agreement."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    scenes = list(dict.fromkeys(row["scene"] for row in rows))
     names = list(dict.fromkeys(row["codec"] for row in rows if row["kbit_per_second"] is not None))
-    figure, panels = pyplot.subplots(1, 2, figsize=(11, 4.5), sharex=True)
-    titles = {"ap50": "person AP50 against the ground truth", "agreement": "AP50 against detections on the source"}
-    for axes, (measure, title) in zip(panels, titles.items(), strict=True):
-        for row in rows:
+    lines = -(-len(scenes) // _COLUMNS)
+    figure, panels = pyplot.subplots(lines, _COLUMNS, figsize=(15, 4.2 * lines), squeeze=False)
+    for axes in panels.ravel()[len(scenes) :]:
+        axes.set_visible(False)
+    for axes, scene in zip(panels.ravel(), scenes, strict=False):
+        here = [row for row in rows if row["scene"] == scene]
+        measure = "agreement" if any(row["ap50"] is None for row in here) else "ap50"
+        for row in here:
             if row["kbit_per_second"] is None and measure == "ap50":
-                axes.axhline(row[measure], color="grey", linewidth=1, linestyle=":", label="uncompressed")
+                axes.axhline(row[measure], color="grey", linewidth=1, linestyle=":")
         for number, name in enumerate(names):
-            points = sorted((row["kbit_per_second"], row[measure]) for row in rows if row["codec"] == name)
-            ours = name.endswith("records")
-            axes.plot(*zip(*points, strict=True), label=name, color=f"C{number}", marker="o", markersize=3,
-                      linewidth=2.5 if ours else 1)  # fmt: skip
+            points = sorted((row["kbit_per_second"], row[measure]) for row in here if row["codec"] == name)
+            if points:
+                ours = name.startswith("icm")
+                axes.plot(*zip(*points, strict=True), label=name, color="black" if ours else f"C{number}", marker="o",
+                          markersize=3, linewidth=2.5 if ours else 1)  # fmt: skip
         axes.set_xscale("log")
-        axes.set_xticks([10, 20, 50, 100, 200, 500, 1000], ["10", "20", "50", "100", "200", "500", "1000"])
+        ticks = [10, 20, 50, 100, 200, 500, 1000, 2000]
+        axes.set_xticks(ticks, [str(tick) for tick in ticks])
         axes.minorticks_off()
-        axes.set(title=title, xlabel="kbit/s")
+        title = "AP50 against the ground truth" if measure == "ap50" else "AP50 against detections on the source"
+        axes.set(title=f"{scene}: {title}", xlabel="kbit/s")
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    panels[0].legend(frameon=False, fontsize=8)
+    panels[0, 0].legend(frameon=False, fontsize=8)
     figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=90)
     pyplot.close(figure)

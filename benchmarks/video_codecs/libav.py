@@ -11,6 +11,9 @@ import numpy as np
 
 from benchmarks.video_codecs.base import CodedClip, Picture
 
+_NEVER = 100_000
+"""Frames; no clip is as long."""
+
 
 class LibavCodec:
     """An encoder at constant rate factors. Counted are the bare packets, without any container or transport."""
@@ -20,13 +23,13 @@ class LibavCodec:
         name: str,
         encoder: str,
         decoder: str,
-        gop_seconds: int,
+        gop_seconds: int | None,
         options: Mapping[str, str],
         points: tuple[str, ...],
     ) -> None:
         """Args:
         encoder, decoder: FFmpeg's names.
-        gop_seconds: from one key frame to the next.
+        gop_seconds: from one key frame to the next; None for the first frame only.
         options: of the encoder; the rate factor comes on top.
         points: rate factors, from few bits to many.
         """
@@ -40,7 +43,7 @@ class LibavCodec:
         assert isinstance(encoder, av.VideoCodecContext)
         encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
         encoder.time_base, encoder.framerate = Fraction(1, fps), Fraction(fps)
-        encoder.gop_size = fps * self._gop_seconds
+        encoder.gop_size = fps * self._gop_seconds if self._gop_seconds else _NEVER
         encoder.options = {**self._options, "crf": point}
         started = time.perf_counter()
         packets = []
@@ -60,16 +63,21 @@ class LibavCodec:
 
 
 def anchors() -> list[LibavCodec]:
-    """What cameras send, and what the same standards can do with time."""
+    """What cameras send, and what the same standards can do with time, with a key frame every five seconds or only one.
+
+    With one key frame as with ours, somebody who joins waits until the sender is asked for another.
+    """
     camera = {"preset": "veryfast", "tune": "zerolatency"}
-    quiet = {"x265-params": "log-level=error"}
+    medium = {"preset": "medium"}
+    quiet = medium | {"x265-params": "log-level=error:keyint=-1:scenecut=0"}
+    x264, x265 = ("47", "44", "41", "38", "35"), ("45", "42", "39", "36", "33")
+    svt = ("63", "59", "55", "51", "46")
     return [
         LibavCodec("x264 veryfast zerolatency, 2 s", "libx264", "h264", 2, camera, ("50", "47", "44", "41", "38")),
-        LibavCodec("x264 medium, 5 s", "libx264", "h264", 5, {"preset": "medium"}, ("47", "44", "41", "38", "35")),
-        LibavCodec(
-            "x265 medium, 5 s", "libx265", "hevc", 5, {"preset": "medium"} | quiet, ("45", "42", "39", "36", "33")
-        ),
-        LibavCodec(
-            "SVT-AV1 preset 7, 5 s", "libsvtav1", "libdav1d", 5, {"preset": "7"}, ("63", "59", "55", "51", "46")
-        ),
+        LibavCodec("x264 medium, 5 s", "libx264", "h264", 5, medium, x264),
+        LibavCodec("x264 medium, one key", "libx264", "h264", None, medium | {"sc_threshold": "0"}, x264),
+        LibavCodec("x265 medium, 5 s", "libx265", "hevc", 5, medium | {"x265-params": "log-level=error"}, x265),
+        LibavCodec("x265 medium, one key", "libx265", "hevc", None, quiet, x265),
+        LibavCodec("SVT-AV1 preset 7, 5 s", "libsvtav1", "libdav1d", 5, {"preset": "7"}, svt),
+        LibavCodec("SVT-AV1 preset 7, one key", "libsvtav1", "libdav1d", None, {"preset": "7"}, svt),
     ]

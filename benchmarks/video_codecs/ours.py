@@ -18,16 +18,15 @@ from shared.codec.record import StreamHeader
 class OurVideoCodec:
     """Records of one stream, its header included; the wire's framing is counted on top for each record."""
 
-    def __init__(self, bundle: Bundle, *, alone: bool, framing: float, points: tuple[str, ...]) -> None:
+    def __init__(self, bundle: Bundle, *, framing: float, points: tuple[str, ...]) -> None:
         """Args:
-        alone: every frame an I record.
         framing: bytes that a record costs on the wire beyond itself.
         points: quality levels, or ``LEVEL@SCALE`` with the pictures made smaller first, as rate control does where the
             lowest level takes too many bits. Such pictures are shown at the clip's size.
         """
-        self.name = f"{bundle.name}, {'I records only' if alone else 'P records'}"
+        self.name = bundle.name
         self.points = points
-        self._bundle, self._alone, self._framing = bundle, alone, framing
+        self._bundle, self._framing = bundle, framing
 
     def code(self, clip: Sequence[Picture], fps: int, point: str) -> CodedClip:
         level, _, scale = point.partition("@")
@@ -36,7 +35,7 @@ class OurVideoCodec:
         encoder, decoder = Encoder(self._bundle), Decoder(self._bundle)
         started = time.perf_counter()
         small = (scaled(picture, float(scale or 1)) for picture in clip)
-        coded = [encoder.encode(picture, float(level), alone=self._alone) for picture in small]
+        coded = [encoder.encode(picture, float(level)) for picture in small]
         records = [frame.record(n, n * 1_000_000 // fps).pack(header) for n, frame in enumerate(coded, 1)]
         encoded = time.perf_counter()
         parsed = [frame.record(n, n * 1_000_000 // fps) for n, frame in enumerate(coded, 1)]

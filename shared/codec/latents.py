@@ -65,16 +65,17 @@ class Latents:
         return Memory.of(self.values) if self.memory is None else self.memory
 
     def digest(self) -> int:
-        """CRC32C of the latents, int16, little-endian, channel by channel, and the map of moves (a byte each).
+        """CRC32C of the latents (int16, little-endian, channels first) and of the map of moves (a byte each).
 
-        Of frames with motion follow modes (a byte each) and vectors (signed bytes, rows then columns), and of those with
-        a memory its latents, what stirred (a byte each) and its count (a byte). All that is what the next frame leans
-        on. A frame that is coded again, alone, keeps its digest.
+        Of frames with motion follow modes (a byte each), vectors (signed bytes, rows then columns) and drift, and of
+        those with a memory its latents, what stirred (a byte each) and its count (a byte). All that is what the next
+        frame leans on. A frame that is coded again, alone, keeps its digest.
         """
         crc = google_crc32c.value(self.values.astype("<i2").tobytes())
         crc = google_crc32c.extend(crc, self.moved.tobytes())
         if self.motion is not None:
-            crc = google_crc32c.extend(crc, self.motion.modes.tobytes() + self.motion.vectors.tobytes())
+            drift = np.array(self.motion.drift, np.int8).tobytes()
+            crc = google_crc32c.extend(crc, self.motion.modes.tobytes() + self.motion.vectors.tobytes() + drift)
         if (memory := self.memory) is not None:
             crc = google_crc32c.extend(crc, memory.values.astype("<i2").tobytes())
             crc = google_crc32c.extend(crc, memory.stirred.tobytes() + bytes([memory.count]))

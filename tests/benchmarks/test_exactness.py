@@ -16,7 +16,7 @@ from benchmarks.cli import main
 from benchmarks.exact_chain import CHAINS, Chain, Sent, records
 from benchmarks.exact_runtimes import CONTROLS, RUNTIMES
 from benchmarks.exactness import Findings, Runtime, examine
-from shared.codec.bundle import DEFAULT_BUNDLE, TEMPORAL, Bundle
+from shared.codec.bundle import DEFAULT_BUNDLE, MOTION, Bundle
 from shared.codec.integer_network import IntegerNetwork
 from shared.codec.latents import STRIDE
 from shared.codec.record import Kind
@@ -25,6 +25,7 @@ from tests.golden.streams import scene
 
 COUNT = 24
 SMALL = Chain(number=5, width=90, height=49, cut=False, step=1)
+CUT = Chain(number=3, width=50, height=67, cut=True, step=1)
 CLIP_SIZE = (320, 240)
 """Larger than any chain's pictures."""
 
@@ -54,7 +55,7 @@ def findings(codec: Bundle, clip: Path) -> Iterator[Findings]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     both = examine(codec, clip, SMALL, COUNT)
-    both.add(examine(codec, clip, replace(SMALL, number=3, width=50, height=67, cut=True), COUNT))
+    both.add(examine(codec, clip, CUT, COUNT))
     yield both
     torch.set_num_threads(threads)
 
@@ -116,7 +117,7 @@ def test_no_side_of_a_chains_pictures_is_a_multiple_of_16() -> None:
 def test_the_command_writes_what_became_of_as_many_records_as_it_was_told_to_take(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("benchmarks.exactness.CHAINS", (SMALL, replace(SMALL, number=3)))
+    monkeypatch.setattr("benchmarks.exactness.CHAINS", (SMALL, CUT))
     assert main(["exactness", "--clip", str(clip), "--records", "49", "--results", str(tmp_path)]) == 0
     assert not capsys.readouterr().err
     figures = json.loads((tmp_path / "exactness.json").read_text())
@@ -129,4 +130,4 @@ def test_a_run_too_short_to_find_its_controls_does_not_pass(
 ) -> None:
     monkeypatch.setattr("benchmarks.exactness.CHAINS", (SMALL,))
     assert main(["exactness", "--clip", str(clip), "--records", "1", "--results", str(tmp_path)]) == 1
-    assert f"the control {TEMPORAL[0]}, a filter + 1 went unseen" in capsys.readouterr().err
+    assert f"the control {MOTION[0]}, a filter + 1 went unseen" in capsys.readouterr().err

@@ -1,8 +1,10 @@
 """Golden records: streams made once with a bundle, which every later version must decode to the same latents.
 
-They lie in a folder of the bundle's name, a stream a file; ``latents.json`` beside them holds what they decode to.
+They lie in a folder of the bundle's name and, where the bundle learned more since, what that was: ``icm-1`` holds
+records from before motion, ``icm-1.motion`` those made since. A stream is a file; ``latents.json`` beside them holds
+what they decode to.
 
-    python -m tests.golden.streams     makes those of the shipped bundle; refuses where they exist
+    python -m tests.golden.streams icm-1.motion     makes those of the shipped bundle; refuses where they exist
 """
 
 from __future__ import annotations
@@ -27,7 +29,12 @@ EXPECTED = "latents.json"
 
 def fingerprint(latents: Latents) -> str:
     """SHA-256 of everything that a later frame leans on, independent of the digest that records carry."""
-    return hashlib.sha256(latents.values.astype("<i2").tobytes() + latents.moved.tobytes()).hexdigest()
+    everything = latents.values.astype("<i2").tobytes() + latents.moved.tobytes()
+    if latents.memory is not None:
+        memory, field = latents.memory, latents.field
+        everything += field.modes.tobytes() + field.vectors.tobytes()
+        everything += memory.values.astype("<i2").tobytes() + memory.stirred.tobytes() + bytes([memory.count])
+    return hashlib.sha256(everything).hexdigest()
 
 
 def scene(width: int, height: int, time: int) -> NDArray[np.uint8]:
@@ -44,6 +51,13 @@ def coded(bundle: Bundle, width: int, height: int, qualities: list[float]) -> li
     """One stream: the first frame alone, the others after it, each at its quality."""
     encoder = Encoder(bundle)
     return [encoder.encode(scene(width, height, time), quality) for time, quality in enumerate(qualities)]
+
+
+def crossing(bundle: Bundle) -> list[CodedFrame]:
+    """Somebody comes, passes and goes, long enough for what is behind to be remembered; then a frame alone goes on."""
+    encoder = Encoder(bundle)
+    frames = [encoder.encode(scene(160, 96, max(0, time - 18)), 3) for time in range(36)]
+    return [*frames[:-1], recode_alone(bundle, frames[-1].latents), encoder.encode(scene(160, 96, 20), 2.5)]
 
 
 def streams(bundle: Bundle) -> Iterator[tuple[str, int, int, list[CodedFrame]]]:
@@ -63,13 +77,14 @@ def streams(bundle: Bundle) -> Iterator[tuple[str, int, int, list[CodedFrame]]]:
     walk = coded(bundle, 50, 34, [2] * 4)
     # As a cloud starts a segment: a frame in the middle of a chain, coded again alone; the chain goes on after it.
     yield "restart", 50, 34, [recode_alone(bundle, walk[2].latents), walk[3]]
+    yield "crossing", 160, 96, crossing(bundle)
     still = Encoder(bundle)
     yield "still", 50, 34, [still.encode(scene(50, 34, 0), 1) for _ in range(3)]
 
 
 def main() -> int:
     bundle = Bundle.load(DEFAULT_BUNDLE)
-    folder = GOLDEN / bundle.name
+    folder = GOLDEN / sys.argv[1]
     if folder.exists():
         print(f"{folder} exists: golden records are made once, so give a bundle with other bits another name")
         return 1

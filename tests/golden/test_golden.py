@@ -17,15 +17,16 @@ from tests.golden.streams import EXPECTED, GOLDEN, fingerprint
 
 FOLDERS = sorted(path.parent for path in GOLDEN.glob(f"*/{EXPECTED}"))
 STREAMS = sorted(path for folder in FOLDERS for path in folder.glob("*.icm"))
-SMALL = GOLDEN / DEFAULT_BUNDLE.name / "small.icm"
-"""An I record and a P record of 130x18 pixels."""
+SMALL = [folder / "small.icm" for folder in FOLDERS]
+"""An I record and a P record of 130x18 pixels each."""
+small = pytest.mark.parametrize("stream", SMALL, ids=lambda path: path.parent.name)
 
 _loaded: dict[tuple[str, int], Bundle] = {}
 
 
 def bundle_of(stream: Path, threads: int = 1) -> Bundle:
     """The bundle that a golden stream was made with."""
-    key = stream.parent.name, threads
+    key = stream.parent.name.partition(".")[0], threads
     if key not in _loaded:
         _loaded[key] = Bundle.load(DEFAULT_BUNDLE.parent / key[0], threads)
     return _loaded[key]
@@ -48,7 +49,8 @@ def flips(data: bytes) -> list[bytes]:
 
 
 def test_the_shipped_bundle_has_golden_records() -> None:
-    assert DEFAULT_BUNDLE.name in [folder.name for folder in FOLDERS], "make them: python -m tests.golden.streams"
+    made = [json.loads((folder / EXPECTED).read_text())["codec_id"] for folder in FOLDERS]
+    assert Bundle.load(DEFAULT_BUNDLE).codec_id.hex() in made, "make them: python -m tests.golden.streams NAME"
 
 
 @pytest.mark.parametrize("threads", [1, 4])
@@ -57,7 +59,8 @@ def test_golden_records_decode_to_the_latents_they_were_made_from(stream: Path, 
     expected = json.loads((stream.parent / EXPECTED).read_text())
     header, records = read(stream)
     bundle = bundle_of(stream, threads)
-    assert header.codec_id.hex() == bundle.codec_id.hex() == expected["codec_id"]
+    assert header.codec_id.hex() == expected["codec_id"]
+    assert header.codec_id in bundle.decodes
     found = [fingerprint(latents) for latents in decoded(bundle, header, records)]
     assert found == expected["latents"][stream.stem]
 
@@ -71,8 +74,9 @@ def test_latents_of_golden_i_records_are_coded_to_the_same_bytes_again(stream: P
             assert bundle.entropy.encode(latents) == record.payload
 
 
-def test_every_flipped_bit_of_a_record_is_detected_and_the_record_named() -> None:
-    header, records = read(SMALL)
+@small
+def test_every_flipped_bit_of_a_record_is_detected_and_the_record_named(stream: Path) -> None:
+    header, records = read(stream)
     assert [record.kind for record in records] == [Kind.I, Kind.P]
     for record in records:
         for damaged in flips(record.pack(header)):
@@ -80,16 +84,18 @@ def test_every_flipped_bit_of_a_record_is_detected_and_the_record_named() -> Non
                 Record.parse_whole(damaged, header)
 
 
-def test_every_flipped_bit_of_a_stream_header_is_detected() -> None:
-    header, _ = read(SMALL)
+@small
+def test_every_flipped_bit_of_a_stream_header_is_detected(stream: Path) -> None:
+    header, _ = read(stream)
     for damaged in flips(header.pack()):
         with pytest.raises(RecordError):
             StreamHeader.parse(damaged)
 
 
-def test_a_flipped_bit_of_a_payload_is_detected_even_where_the_checksum_was_made_after_it() -> None:
-    header, (first, second) = read(SMALL)
-    bundle = bundle_of(SMALL)
+@small
+def test_a_flipped_bit_of_a_payload_is_detected_even_where_the_checksum_was_made_after_it(stream: Path) -> None:
+    header, (first, second) = read(stream)
+    bundle = bundle_of(stream)
     reference = Decoder(bundle).latents(first, header.width, header.height)
     for damaged in flips(first.payload):
         with pytest.raises(RecordError):
@@ -101,9 +107,10 @@ def test_a_flipped_bit_of_a_payload_is_detected_even_where_the_checksum_was_made
             decoder.latents(replace(second, payload=damaged), header.width, header.height)
 
 
-def test_a_flipped_bit_of_a_digest_is_detected() -> None:
-    header, (first, _) = read(SMALL)
-    decoder = Decoder(bundle_of(SMALL))
+@small
+def test_a_flipped_bit_of_a_digest_is_detected(stream: Path) -> None:
+    header, (first, _) = read(stream)
+    decoder = Decoder(bundle_of(stream))
     for bit in range(32):
         damaged = replace(first, digest=first.digest ^ 1 << bit)
         with pytest.raises(RecordError, match=f"record {first.sequence} decodes to latents with digest"):

@@ -157,6 +157,8 @@ class TemporalTrainer:
         deviations = []
         for level in range(len(self.gains)):
             wanted = [s.wanted for clip in clips for s in self.samples(clip, level)]
+            # One more of 1 everywhere, as there may be none at all.
+            wanted.append(np.ones((1, len(self.channels.order)), np.float32))
             deviations.append(torch.from_numpy(np.concatenate(wanted)).pow(2).mean(0).sqrt())
         start = 0
         for group, network in zip(self.groups, self.network.networks, strict=True):

@@ -128,9 +128,9 @@ class Chooser:
         worth = self._match_bit
         guess = known.guess(positions, 0)
         tried = np.concatenate([tried, np.stack([guess.near, guess.next, guess.before], 1)], 1)
-        matches = [matching.halves(2 * row + part // 2, 2 * column + part % 2, tried) for part in range(4)]
+        matches = matching.whole(row, column, tried)
         bits = self._costs.vectors(tried, guess)
-        best = (np.sum(matches, 0) + worth * bits).argmin(0)
+        best = (matches.sum(2) + worth * bits).argmin(0)
         vector = picked(tried, best)
         whole = vector[:, :, None, None].repeat(2, 2).repeat(2, 3)
         one = _Vectors(whole.astype(np.int8), np.take_along_axis(bits, best[None], 0)[0])
@@ -140,10 +140,10 @@ class Chooser:
             if part:
                 guess = known.guess(positions, part)
                 also = np.stack([guess.near, guess.next, guess.before], 1)
-                match = matching.halves(2 * row + part // 2, 2 * column + part % 2, also)
-                here, costs = np.concatenate([tried, also], 1), np.concatenate([matches[part], match])
+                match = matching.part(row, column, part, also)
+                here, costs = np.concatenate([tried, also], 1), np.concatenate([matches[..., part], match])
             else:
-                here, costs = tried, matches[0]
+                here, costs = tried, matches[..., 0]
             bits = self._costs.vectors(here, guess)
             best = (costs + worth * bits).argmin(0)
             parts[:, :, part // 2, part % 2] = picked(here, best)

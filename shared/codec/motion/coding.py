@@ -114,7 +114,10 @@ def pop_field(coder: Any, last: Field, covered: Map, tables: FieldTables) -> Fie
     drift = pop_integer(coder), pop_integer(coder)
     if max(map(abs, drift)) > VECTOR_MAX:
         raise RecordError("the payload is damaged: the picture's drift is out of range")
-    return follow(_Reader(coder, tables), moved, last, drift, covered)
+    field = follow(_Reader(coder, tables), moved, last, drift, covered)
+    if drift != (0, 0) and not field.travelled.any():
+        raise RecordError("the payload is damaged: the picture drifts, and nothing has a vector")
+    return field
 
 
 def choice_of(vectors: NDArray[np.int64], guess: Guess) -> NDArray[np.int64]:

@@ -31,8 +31,8 @@ class Guess:
     """What K vectors may be.
 
     Attributes:
-        near: int64[2, K], of the known vectors around, the one nearest to all others; next: of those that differ from it
-            again the nearest. before: the last frame's vector there or beside, the drift where there was none.
+        near: int64[2, K], of the known vectors around, the one nearest to all others; next: of those that differ from
+            it again the nearest. before: the last frame's vector there or beside, the drift where there was none.
             Where nothing is known around, near is before; where nothing differs, next is near.
         spread: int64[K], see ``SPREADS``; context: int64[K], which tables hold.
     """
@@ -138,7 +138,9 @@ class Known:
         """Modes and vectors, when all are known."""
         modes = self._modes.reshape(rows + 2, -1)[1:-1, 1:-1].astype(np.uint8)
         vectors = (self._vectors * self._known).reshape(2, 2 * rows + 2, -1)[:, 1:-1, 1:-1].astype(np.int8)
-        return Field(modes, vectors, (int(self._drift[0, 0]), int(self._drift[1, 0])))
+        # Without vectors nobody asks for the drift; it is 0, so that a field has one form only.
+        down, right = self._drift.ravel().tolist() if has_vectors(modes).any() else (0, 0)
+        return Field(modes, vectors, (down, right))
 
     def _first_cells(self, positions: Positions) -> NDArray[np.int64]:
         row, column = np.divmod(positions, self._columns)

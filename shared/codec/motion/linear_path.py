@@ -31,7 +31,11 @@ _EXACT = 1 << 53
 
 
 class LinearPath:
-    """Both linear maps of a codec. Safe to use from several threads."""
+    """Both linear maps of a codec. Safe to use from several threads.
+
+    Attributes:
+        analysis, synthesis, octaves: what it was made from.
+    """
 
     def __init__(self, analysis: NDArray[np.int32], synthesis: NDArray[np.int32], octaves: NDArray[np.int32]) -> None:
         """Args:
@@ -48,24 +52,30 @@ class LinearPath:
         largest = np.abs(analysis).astype(np.float64).sum(1).max() * PIXEL_MAX
         if max(largest, np.abs(synthesis).astype(np.float64).sum(1).max() * _UNSCALED_MAX) >= _EXACT:
             raise BundleError("the linear path's maps are too large for their sums to be exact")
+        self.analysis, self.synthesis, self.octaves = analysis, synthesis, octaves
         self._analysis, self._synthesis = analysis.astype(np.float64), synthesis.astype(np.float64)
-        self._octaves = octaves
 
     def blocks(self, latents: NDArray[np.int16], quality: int) -> NDArray[np.int16]:
         """Latents int16[M, K] of a quality in sixteenths of a level -> K blocks of the picture, int16[K, 16, 16, 3]."""
-        exponent = OCTAVE_STEPS * _log2(_LATENT_STEPS) - octaves_at(self._octaves, quality)
+        exponent = OCTAVE_STEPS * _log2(_LATENT_STEPS) - octaves_at(self.octaves, quality)
         unscaled = times_power(latents, exponent[:, None], _UNSCALED_MAX).astype(np.float64)
-        pixels = _divided(unscaled.T @ self._synthesis.T, WEIGHT_BITS + _log2(_LATENT_STEPS) - _log2(LEVEL_STEPS))
+        pixels = _divided(
+            self._product(unscaled.T, self._synthesis.T), WEIGHT_BITS + _log2(_LATENT_STEPS) - _log2(LEVEL_STEPS)
+        )
         clipped = np.clip(pixels, -PIXEL_MAX, PIXEL_MAX).astype(np.int16)
         return clipped.reshape(-1, STRIDE, STRIDE, 3)
 
     def latents(self, blocks: NDArray[np.int16], quality: int) -> NDArray[np.int32]:
         """K blocks int16[K, 16, 16, 3] -> latents of a quality in eighths of a quantisation step, int32[M, K]."""
-        sums = self._analysis @ blocks.reshape(-1, PIXELS).T.astype(np.float64)
+        sums = self._product(self._analysis, blocks.reshape(-1, PIXELS).T.astype(np.float64))
         unscaled = _divided(sums, WEIGHT_BITS + _log2(LEVEL_STEPS) - _log2(_LATENT_STEPS))
-        exponent = OCTAVE_STEPS * (_log2(EIGHTHS) - _log2(_LATENT_STEPS)) + octaves_at(self._octaves, quality)
+        exponent = OCTAVE_STEPS * (_log2(EIGHTHS) - _log2(_LATENT_STEPS)) + octaves_at(self.octaves, quality)
         scaled: NDArray[np.int32] = times_power(unscaled, exponent[:, None], LATENT_MAX * EIGHTHS).astype(np.int32)
         return scaled
+
+    def _product(self, one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+        product: NDArray[np.float64] = one @ other
+        return product
 
 
 def linear_weights(matrix: NDArray[np.float32]) -> NDArray[np.int32]:

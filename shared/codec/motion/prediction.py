@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.codec.latents import STRIDE
 from shared.codec.motion.linear_path import LinearPath
 
-Number = TypeVar("Number", bound=np.generic)
 HALF = STRIDE // 2
 """Side in pixels of the smallest blocks that have a vector of their own."""
 
@@ -39,24 +36,6 @@ class LinearPicture:
         return self._blocks.reshape(rows * STRIDE, columns * STRIDE, 3)
 
 
-def moved_blocks(
-    picture: NDArray[Number], tops: NDArray[np.int64], lefts: NDArray[np.int64], side: int
-) -> NDArray[Number]:
-    """Blocks of a picture, whose border goes on for ever outside it.
-
-    Args:
-        picture: [H, W] or [H, W, 3]; tops, lefts: int64[K], of the blocks; side: in pixels.
-
-    Returns:
-        [K, side, side] or [K, side, side, 3].
-    """
-    reach = np.arange(side)
-    rows = np.clip(tops[:, None] + reach, 0, picture.shape[0] - 1)
-    columns = np.clip(lefts[:, None] + reach, 0, picture.shape[1] - 1)
-    blocks: NDArray[Number] = picture[rows[:, :, None], columns[:, None, :]]
-    return blocks
-
-
 def predicted(
     path: LinearPath,
     picture: NDArray[np.int16],
@@ -74,11 +53,16 @@ def predicted(
     Returns:
         int32[M, K], in eighths of a quantisation step.
     """
-    blocks = np.empty((len(rows), STRIDE, STRIDE, 3), np.int16)
+    height, width, colours = picture.shape
+    # A pixel's three numbers are taken as one.
+    pixels = picture.reshape(-1).view(np.dtype((np.void, picture.itemsize * colours)))
+    blocks = np.empty((len(rows), 2, HALF, 2, HALF), pixels.dtype)
+    reach = np.arange(HALF)
     for down in range(2):
         for right in range(2):
-            tops = rows * STRIDE + down * HALF + vectors[0, :, down, right]
-            lefts = columns * STRIDE + right * HALF + vectors[1, :, down, right]
-            part = moved_blocks(picture, tops, lefts, HALF)
-            blocks[:, down * HALF : (down + 1) * HALF, right * HALF : (right + 1) * HALF] = part
-    return path.latents(blocks, quality)
+            # The picture's border goes on for ever outside it.
+            tops, lefts = rows * STRIDE + down * HALF, columns * STRIDE + right * HALF
+            lines = np.clip((tops + vectors[0, :, down, right])[:, None] + reach, 0, height - 1) * width
+            places = np.clip((lefts + vectors[1, :, down, right])[:, None] + reach, 0, width - 1)
+            blocks[:, down, :, right] = pixels.take(lines[:, :, None] + places[:, None])
+    return path.latents(blocks.view(picture.dtype).reshape(-1, STRIDE, STRIDE, colours), quality)

@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from shared.codec.latents import STRIDE
 from shared.codec.motion.field import VECTOR_MAX, Field
 from shared.codec.motion.linear_path import LEVEL_STEPS
-from shared.codec.motion.prediction import HALF, moved_blocks
+from shared.codec.motion.prediction import HALF
 
 _COARSE = 4
 """Pixels that one of the coarse pictures spans."""
 _REACH = 8
 """Coarse pixels that the full search goes, either way."""
 _SIDE = STRIDE // _COARSE
+_PADDING = VECTOR_MAX + 1
+"""Pixels by which the reference's border goes on outside it."""
 OWN = 1
 """Which of the candidates is the one that was searched for."""
 
@@ -33,30 +35,51 @@ def brightness(picture: NDArray[np.uint8] | NDArray[np.int16]) -> NDArray[np.flo
 
 
 class Matching:
-    """Compares blocks of a picture with blocks of the reference."""
+    """Compares blocks of a picture with blocks of the reference, each position's four blocks of 8x8 pixels apart."""
 
     def __init__(self, source: NDArray[np.float32], reference: NDArray[np.float32]) -> None:
         """Args: both float32[H, W], ``brightness``, sides multiples of 16."""
         self.source, self.reference = source, reference
+        padded = np.pad(reference, _PADDING, mode="edge")
+        self._padded, self._stride = padded.ravel(), padded.shape[1]
+        within = np.arange(HALF)[:, None] * self._stride + np.arange(HALF)
+        first = np.array([0, HALF, HALF * self._stride, HALF * self._stride + HALF])
+        self._offsets = first[:, None] + within.ravel()
+        rows, columns = source.shape[0] // STRIDE, source.shape[1] // STRIDE
+        halves = source.reshape(rows, 2, HALF, columns, 2, HALF).transpose(0, 3, 1, 4, 2, 5)
+        self._blocks = np.ascontiguousarray(halves).reshape(rows, columns, 4, HALF * HALF)
 
-    def halves(
+    def whole(
         self, rows: NDArray[np.int64], columns: NDArray[np.int64], vectors: NDArray[np.int64]
     ) -> NDArray[np.float32]:
-        """Sums of squared differences of blocks of 8x8 pixels.
+        """Sums of squared differences of K positions moved by C vectors each.
 
         Args:
-            rows, columns: int64[K], counted in such blocks; vectors: int64[2, C, K], several for each.
+            rows, columns: int64[K]; vectors: int64[2, C, K].
 
         Returns:
-            float32[C, K].
+            float32[C, K, 4], of each block of 8x8 pixels.
         """
-        count, blocks = vectors.shape[1:]
-        here = moved_blocks(self.source, rows * HALF, columns * HALF, HALF)
-        tops, lefts = (rows * HALF + vectors[0]).ravel(), (columns * HALF + vectors[1]).ravel()
-        there = moved_blocks(self.reference, tops, lefts, HALF).reshape(count, blocks, HALF, HALF)
-        there -= here
-        sums: NDArray[np.float32] = np.einsum("ckij,ckij->ck", there, there)
+        there = self._padded.take(self._corners(rows, columns, vectors)[..., None, None] + self._offsets)
+        there -= self._blocks[rows, columns]
+        sums: NDArray[np.float32] = np.einsum("ckpi,ckpi->ckp", there, there)
         return sums
+
+    def part(
+        self, rows: NDArray[np.int64], columns: NDArray[np.int64], part: int, vectors: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """The same of one of the four blocks only, float32[C, K]."""
+        there = self._padded.take(self._corners(rows, columns, vectors)[..., None] + self._offsets[part])
+        there -= self._blocks[rows, columns, part]
+        sums: NDArray[np.float32] = np.einsum("cki,cki->ck", there, there)
+        return sums
+
+    def _corners(
+        self, rows: NDArray[np.int64], columns: NDArray[np.int64], vectors: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        corners: NDArray[np.int64] = (rows * STRIDE + _PADDING + vectors[0]) * self._stride
+        corners += columns * STRIDE + _PADDING + vectors[1]
+        return corners
 
 
 def candidates(
@@ -115,8 +138,7 @@ def _refined(
     step = np.stack(np.meshgrid(np.arange(-1, 2), np.arange(-1, 2), indexing="ij")).reshape(2, 9, 1)
     for size in (2, 1):
         near = np.clip(vectors[:, None] + size * step, -VECTOR_MAX, VECTOR_MAX)
-        parts = [matching.halves(2 * rows + part // 2, 2 * columns + part % 2, near) for part in range(4)]
-        best = np.sum(parts, 0).argmin(0)
+        best = matching.whole(rows, columns, near).sum(2).argmin(0)
         vectors = picked(near, best)
     return vectors
 

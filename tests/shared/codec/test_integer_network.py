@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from benchmarks.integer_reference import InIntegers, InSession, InTorch, layers_of
-from shared.codec.bundle import CONTEXT, TEMPORAL
+from shared.codec.bundle import CONTEXT, MOTION, TEMPORAL
 from shared.codec.integer_network import IntegerNetwork
 from shared.codec.latents import HYPER_MAX
 from shared.codec.neighbours import INPUT_MAX
 from shared.errors import BundleError
 from training.integer_network import EXACT_LIMIT, IntegerLayer, build_graph, check_exact
 
-NETWORKS = ("hyper_decoder.onnx", *CONTEXT, *TEMPORAL)
+NETWORKS = ("hyper_decoder.onnx", *CONTEXT, *TEMPORAL, *MOTION)
 LARGEST_INPUT = max(HYPER_MAX, INPUT_MAX)
 
 
