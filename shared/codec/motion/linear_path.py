@@ -28,6 +28,8 @@ _LATENT_STEPS = 16
 """Units per 1 of a latent that no gain is applied to; a quantisation step has hundreds."""
 _UNSCALED_MAX = (1 << 19) - 1
 _EXACT = 1 << 53
+_AT_ONCE = 2048
+"""Positions that are computed together, so that the largest picture takes no more memory than an ordinary one."""
 
 
 class LinearPath:
@@ -57,6 +59,8 @@ class LinearPath:
 
     def blocks(self, latents: NDArray[np.int16], quality: int) -> NDArray[np.int16]:
         """Latents int16[M, K] of a quality in sixteenths of a level -> K blocks of the picture, int16[K, 16, 16, 3]."""
+        if latents.shape[1] > _AT_ONCE:
+            return np.concatenate([self.blocks(latents[:, some], quality) for some in _slices(latents.shape[1])])
         exponent = OCTAVE_STEPS * _log2(_LATENT_STEPS) - octaves_at(self.octaves, quality)
         unscaled = times_power(latents, exponent[:, None], _UNSCALED_MAX).astype(np.float64)
         pixels = _divided(
@@ -67,6 +71,8 @@ class LinearPath:
 
     def latents(self, blocks: NDArray[np.int16], quality: int) -> NDArray[np.int32]:
         """K blocks int16[K, 16, 16, 3] -> latents of a quality in eighths of a quantisation step, int32[M, K]."""
+        if len(blocks) > _AT_ONCE:
+            return np.concatenate([self.latents(blocks[some], quality) for some in _slices(len(blocks))], 1)
         sums = self._product(self._analysis, blocks.reshape(-1, PIXELS).T.astype(np.float64))
         unscaled = _divided(sums, WEIGHT_BITS + _log2(LEVEL_STEPS) - _log2(_LATENT_STEPS))
         exponent = OCTAVE_STEPS * (_log2(EIGHTHS) - _log2(_LATENT_STEPS)) + octaves_at(self.octaves, quality)
@@ -89,6 +95,10 @@ def _divided(sums: NDArray[np.float64], bits: int) -> NDArray[np.int64]:
     # Scaling by a power of two and the floor are exact, so floats give what integers would.
     divided: NDArray[np.int64] = np.floor(sums * 0.5**bits + 0.5).astype(np.int64)
     return divided
+
+
+def _slices(count: int) -> list[slice]:
+    return [slice(start, start + _AT_ONCE) for start in range(0, count, _AT_ONCE)]
 
 
 def _log2(power: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -67,6 +68,26 @@ def test_a_record_whose_latents_are_not_the_promised_ones_is_refused(codec: Bund
     record = Encoder(codec).encode(scene, 3).record(4, 0)
     with pytest.raises(RecordError, match="record 4 decodes to latents with digest"):
         Decoder(codec).latents(replace(record, digest=record.digest ^ 1), 150, 100)
+
+
+def test_a_bundle_from_before_motion_codes_without_it_and_refuses_records_with_it(
+    codec: Bundle, scene: NDArray[np.uint8]
+) -> None:
+    earlier = copy(codec)
+    earlier.motion = None
+    encoder, moved = Encoder(earlier), np.roll(scene, 5, 1)
+    frames = [encoder.encode(picture, 3) for picture in (scene, moved, scene)]
+    assert not any(frame.motion for frame in frames)
+    decoder = Decoder(codec)  # which learned motion since, and still reads these
+    for number, frame in enumerate(frames, 1):
+        assert (decoder.latents(frame.record(number, 0), 150, 100).values == frame.latents.values).all()
+    encoder = Encoder(codec)
+    first, second = (encoder.encode(picture, 3).record(n, 0) for n, picture in enumerate((scene, moved), 1))
+    assert second.motion
+    decoder = Decoder(earlier)
+    decoder.latents(first, 150, 100)
+    with pytest.raises(RecordError, match="record 2 is a P record with motion, of which icm-1 has none"):
+        decoder.latents(second, 150, 100)
 
 
 @pytest.mark.parametrize("quality", [113, 128, 255])

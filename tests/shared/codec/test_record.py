@@ -18,6 +18,7 @@ from shared.codec.record import (
     Record,
     StreamHeader,
     parse_stream,
+    stands_alone,
 )
 from shared.errors import RecordError
 
@@ -45,6 +46,7 @@ def records(draw: st.DrawFn) -> Record:
         quality=draw(st.integers(0, 255)),
         digest=draw(st.integers(0, 2**32 - 1)),
         payload=draw(st.binary(max_size=300)),
+        motion=kind is Kind.P and draw(st.booleans()),
     )
 
 
@@ -125,6 +127,17 @@ def test_a_field_that_does_not_fit_is_refused_before_packing(change: dict[str, o
     record = replace(Record(1, HEADER.base_us, Kind.I, 0, 0, 0, b""), **change)  # type: ignore[arg-type]
     with pytest.raises(RecordError, match="must lie between"):
         record.pack(HEADER)
+
+
+def test_only_p_records_have_motion() -> None:
+    with pytest.raises(RecordError, match="only a P record has motion"):
+        Record(1, HEADER.base_us, Kind.I, 0, 0, 0, b"", motion=True).pack(HEADER)
+
+
+def test_a_record_of_motion_leans_on_another() -> None:
+    record = Record(2, HEADER.base_us, Kind.P, 1, 0, 0, b"", motion=True)
+    assert not stands_alone(record.pack(HEADER))
+    assert stands_alone(replace(record, kind=Kind.I, reference=0, motion=False).pack(HEADER))
 
 
 @pytest.mark.parametrize(

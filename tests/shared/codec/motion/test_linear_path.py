@@ -74,6 +74,16 @@ def test_a_picture_that_changed_in_places_is_as_one_made_anew(codec: Bundle) -> 
         latents[:, random.random((5, 7)) < 0.2] += 1
 
 
+def test_many_positions_give_what_each_gives_by_itself(codec: Bundle) -> None:
+    assert codec.motion is not None
+    path = codec.motion.path
+    latents = np.random.default_rng(4).integers(-3, 4, (codec.entropy.latent_channels, 4500)).astype(np.int16)
+    blocks = path.blocks(latents, 48)
+    assert (blocks[[0, 2047, 2048, 4499]] == path.blocks(latents[:, [0, 2047, 2048, 4499]], 48)).all()
+    again = path.latents(blocks, 48)
+    assert (again[:, [0, 4499]] == path.latents(blocks[[0, 4499]], 48)).all()
+
+
 def test_a_block_moved_by_whole_positions_has_the_latents_of_the_block_it_came_from(codec: Bundle) -> None:
     assert codec.motion is not None
     latents = np.random.default_rng(5).integers(-2, 3, (codec.entropy.latent_channels, 4, 4)).astype(np.int16)
