@@ -141,9 +141,10 @@ def _changed_record(packed: bytes, header: StreamHeader, dice: random.Random) ->
         case 0:
             record = replace(record, sequence=dice.choice(_SEQUENCES))
         case 1:
-            record = replace(record, kind=Kind.P, reference=dice.choice((1, 2, MAX_REFERENCE)))
+            leans_on, motion = dice.choice((1, 2, MAX_REFERENCE)), dice.random() < 0.5
+            record = replace(record, kind=Kind.P, reference=leans_on, motion=motion)
         case 2:
-            record = replace(record, kind=Kind.I, reference=0, quality=dice.randrange(256))
+            record = replace(record, kind=Kind.I, reference=0, motion=False, quality=dice.randrange(256))
         case 3:
             cut = dice.randrange(len(record.payload) + 1)
             record = replace(record, payload=record.payload[:cut] + dice.randbytes(dice.randint(0, 8)))
