@@ -28,9 +28,7 @@ class Weights:
     """What bits are worth.
 
     Attributes:
-        bit: squared error in quantisation steps that a bit is worth. Half as much again takes a third fewer bits at the
-            same level and as many at the same squared error, but small persons are found less well: what is wrong
-            moves on.
+        bit: squared error in quantisation steps that a bit is worth, as in ``hold``.
         symbol, doubling, position: bits that a difference takes, about: for each that is not 0, for each doubling of
             its magnitude, and for the position as a whole.
     """

@@ -14,8 +14,8 @@ from shared.codec.codec import Decoder, Encoder, recode_alone
 from shared.codec.record import Kind, Record
 from shared.errors import ConfigError, ImageError, RecordError, ReferenceMissingError
 
-MOTION_LOSS = 2.0
-"""Decibels that a moved block may lack of one that is coded anew: a vector costs a tenth of its bits."""
+MOTION_LOSS = 1.25
+"""Decibels that pictures may lack of one coded alone where the quality fell while something moved."""
 
 
 def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
@@ -126,12 +126,12 @@ def test_a_camera_that_stands_still_sends_one_i_record_and_then_small_p_records(
     assert all(len(frame.payload) < len(coded[0].payload) / 2 for frame in coded[1:])
 
 
-def test_p_records_come_back_nearly_as_close_as_i_records(codec: Bundle, scene: NDArray[np.uint8]) -> None:
+def test_p_records_come_back_as_close_as_i_records(codec: Bundle, scene: NDArray[np.uint8]) -> None:
     encoder, decoder = Encoder(codec), Decoder(codec)
     for number, picture in enumerate(moving_square(scene, 6), 1):
         decoded = decoder.decode(encoder.encode(picture, 4).record(number, 0), 150, 100)
         alone = Decoder(codec).decode(Encoder(codec).encode(picture, 4).record(1, 0), 150, 100)
-        assert psnr(decoded, picture) > psnr(alone, picture) - MOTION_LOSS
+        assert psnr(decoded, picture) > psnr(alone, picture) - 1.0
 
 
 @pytest.mark.parametrize(("first", "then"), [(2, 5), (5, 2), (3, 3.5), (6, 0)])
@@ -145,7 +145,7 @@ def test_a_change_of_quality_needs_no_i_record_and_drifts_nowhere(
         coded = encoder.encode(picture, quality)
         decoded = decoder.decode(coded.record(number, 0), 150, 100)
     alone = Decoder(codec).decode(Encoder(codec).encode(pictures[-1], then).record(1, 0), 150, 100)
-    assert psnr(decoded, pictures[-1]) > psnr(alone, pictures[-1]) - MOTION_LOSS
+    assert psnr(decoded, pictures[-1]) > psnr(alone, pictures[-1]) - (MOTION_LOSS if then < first else 1.0)
 
 
 def test_a_scene_cut_is_coded_alone_where_that_is_cheaper(codec: Bundle, scene: NDArray[np.uint8]) -> None:
