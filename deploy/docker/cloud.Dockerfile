@@ -15,7 +15,8 @@ WORKDIR /app
 RUN python -m venv .venv
 ENV PATH=/app/.venv/bin:$PATH
 COPY deploy/wheels /wheels
-COPY pyproject.toml constraints.txt README.md LICENSE /src/
+COPY pyproject.toml hatch_build.py constraints.txt README.md LICENSE /src/
+COPY shared/codec/native /src/shared/codec/native
 # Without its dependencies: they follow with all the others, and a CPU build asks for no CUDA packages.
 RUN torch=$(grep '^torch==' /src/constraints.txt); \
     case "$TORCH" in \

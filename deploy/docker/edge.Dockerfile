@@ -12,7 +12,8 @@ WORKDIR /app
 RUN python -m venv .venv
 ENV PATH=/app/.venv/bin:$PATH
 # What the project needs changes seldom, the project often: two layers.
-COPY pyproject.toml constraints.txt README.md LICENSE /src/
+COPY pyproject.toml hatch_build.py constraints.txt README.md LICENSE /src/
+COPY shared/codec/native /src/shared/codec/native
 RUN cd /src && mkdir -p shared edge_service cloud_service training benchmarks proto/gen/icm models/icm-1 \
  && pip install -c constraints.txt ".[${EXTRA}]"
 COPY . /src

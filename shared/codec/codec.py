@@ -122,9 +122,9 @@ class Encoder:
             payload = self._bundle.temporal.encode(coded, before, last.moved, level)
             return CodedFrame(Kind.P, 1, quality, coded.digest(), payload, coded)
         chooser = Chooser(motion.path, self._costs, reference, float(np.median(1 / gains)))
-        field, values = chooser.choose(latents * gains[:, None, None], whole_blocks(image), moved)
-        coded = replace(coded, values=values).after(field, reference.memory)
-        payload = motion.encode(values, field, reference, level)
+        choice = chooser.choose(latents * gains[:, None, None], whole_blocks(image), moved)
+        coded = replace(coded, values=choice.values).after(choice.field, reference.memory)
+        payload = motion.encode(choice.values, choice.field, reference, level, choice.prediction)
         return CodedFrame(Kind.P, 1, quality, coded.digest(), payload, coded, motion=True)
 
 
