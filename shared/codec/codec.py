@@ -122,9 +122,10 @@ class Encoder:
             payload = self._bundle.temporal.encode(coded, before, last.moved, level)
             return CodedFrame(Kind.P, 1, quality, coded.digest(), payload, coded)
         chooser = Chooser(motion.path, self._costs, reference, float(np.median(1 / gains)))
-        choice = chooser.choose(latents * gains[:, None, None], whole_blocks(image), moved)
-        coded = replace(coded, values=choice.values).after(choice.field, reference.memory)
-        payload = motion.encode(choice.values, choice.field, reference, level, choice.prediction)
+        wanted = np.clip(latents * gains[:, None, None], -LATENT_MAX, LATENT_MAX)
+        choice = chooser.choose(wanted, whole_blocks(image), moved)
+        payload, values = motion.encode_chosen(wanted, choice.field, choice.prediction, reference, level)
+        coded = replace(coded, values=values).after(choice.field, reference.memory)
         return CodedFrame(Kind.P, 1, quality, coded.digest(), payload, coded, motion=True)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.codec.differences import DifferenceModel, Surroundings
+from shared.codec.hold import BIT_WORTH
 from shared.codec.latents import Latents
 from shared.codec.motion.coding import FieldTables, pop_field, push_field
 from shared.codec.motion.field import Field
@@ -28,29 +29,39 @@ class MotionModel:
     def __init__(self, path: LinearPath, differences: DifferenceModel, tables: FieldTables) -> None:
         self.path, self.differences, self.tables = path, differences, tables
 
-    def encode(
-        self,
-        target: NDArray[np.int16],
-        field: Field,
-        reference: Reference,
-        level: int,
-        prediction: Prediction | None = None,
-    ) -> bytes:
+    def encode(self, target: NDArray[np.int16], field: Field, reference: Reference, level: int) -> bytes:
         """Codes a frame given its reference.
 
         Args:
             target: int16[M, h, w], what to code; what ``field`` predicts wherever that has no difference.
             level: the quality level whose biases hold.
-            prediction: what the field says, where that is known already.
 
         Returns:
             The payload.
         """
-        said = prediction or predict(self.path, field, reference)
-        coder = new_coder()
+        said, coder = predict(self.path, field, reference), new_coder()
         self.differences.push(coder, self.surroundings(said.values, field), target, said.values, level, said.eighths)
         push_field(coder, field, reference.field, reference.covered, self.tables)
         return payload_of(coder)
+
+    def encode_chosen(
+        self, wanted: NDArray[np.float32], field: Field, said: Prediction, reference: Reference, level: int
+    ) -> tuple[bytes, NDArray[np.int16]]:
+        """Codes a frame given its reference, differences chosen by rate and distortion.
+
+        Args:
+            wanted: float32[M, h, w], latents in quantisation steps, not rounded; said: what ``field`` predicts.
+
+        Returns:
+            The payload, and the latents that it decodes to, int16[M, h, w].
+        """
+        coder, values = new_coder(), said.values.copy()
+        surroundings = self.surroundings(said.values, field)
+        values[:, field.coded] = self.differences.push_chosen(
+            coder, surroundings, wanted, said.values, level, said.eighths, BIT_WORTH
+        )
+        push_field(coder, field, reference.field, reference.covered, self.tables)
+        return payload_of(coder), values
 
     def decode(self, payload: bytes, like: Latents, reference: Reference, level: int) -> Latents:
         """The latents of a payload; arguments as in ``encode``, ``like`` gives quality and size.

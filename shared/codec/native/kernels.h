@@ -36,6 +36,13 @@ typedef struct {
     float worth; /* squared quarter levels that a bit is worth */
 } Costs;
 
+/* Bits that a difference takes, about: see choice.py. */
+typedef struct {
+    float per_error, symbol, doubling, position;
+    const float *doublings; /* of magnitudes; what is larger counts as the last */
+    int64_t doubling_count;
+} Weights;
+
 /* known.c */
 void icm_mode_contexts(const Known *, const int64_t *positions, int64_t count, int64_t *contexts);
 void icm_guess(const Known *, const int64_t *positions, int64_t count, int part, int64_t *vectors, int64_t *numbers);
@@ -65,8 +72,12 @@ void icm_scaled(const double *sums, int64_t count, int64_t channels, int shift, 
 void icm_pixels(const double *sums, int64_t count, int shift, int64_t largest, int16_t *pixels);
 
 /* modes.c */
-void icm_choose_modes(int64_t count, int64_t channels, const float *wanted, const int16_t *rounded,
-                      const int16_t *predictions, const float *extra, const float *bits, const float *weights,
-                      const float *doublings, int64_t doubling_count, int64_t *modes, int16_t *coded);
+void icm_choose_modes(const Weights *, int64_t count, int64_t channels, const float *wanted, const int16_t *rounded,
+                      const int16_t *predictions, const float *extra, const float *bits, int64_t *modes,
+                      int16_t *coded);
+
+/* quantise.c */
+void icm_quantise(int64_t count, const float *wanted, const int32_t *means, const int32_t *indexes, const float *bits,
+                  const int64_t *ranges, int64_t tables, float worth, int32_t *chosen);
 
 #endif

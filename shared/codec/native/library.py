@@ -59,6 +59,19 @@ class Costs(ctypes.Structure):
     )
 
 
+class Weights(ctypes.Structure):
+    """See ``kernels.h``."""
+
+    _fields_ = (
+        ("per_error", ctypes.c_float),
+        ("symbol", ctypes.c_float),
+        ("doubling", ctypes.c_float),
+        ("position", ctypes.c_float),
+        ("doublings", ctypes.c_void_p),
+        ("doubling_count", ctypes.c_int64),
+    )
+
+
 def _load() -> ctypes.CDLL:
     try:
         return ctypes.CDLL(str(_PATH))
@@ -83,7 +96,7 @@ def _array(dtype: type[np.generic]) -> Any:
 
 
 _number, _int = ctypes.c_int64, ctypes.c_int
-_known, _pictures, _costs = (ctypes.POINTER(kind) for kind in (Known, Pictures, Costs))
+_known, _pictures, _costs, _weights = (ctypes.POINTER(kind) for kind in (Known, Pictures, Costs, Weights))
 _u8, _i8, _i16, _i32, _i64 = (_array(kind) for kind in (np.uint8, np.int8, np.int16, np.int32, np.int64))
 _f32, _f64 = _array(np.float32), _array(np.float64)
 
@@ -102,6 +115,5 @@ moved_blocks = _function("icm_moved_blocks", _i16, _number, _number, _i64, _numb
 unscaled = _function("icm_unscaled", _i16, _number, _number, _i64, _number, _f64)
 scaled = _function("icm_scaled", _f64, _number, _number, _int, _i64, _number, _i32)
 pixels = _function("icm_pixels", _f64, _number, _int, _number, _i16)
-choose_modes = _function(
-    "icm_choose_modes", _number, _number, _f32, _i16, _i16, _f32, _f32, _f32, _f32, _number, _i64, _i16
-)
+choose_modes = _function("icm_choose_modes", _weights, _number, _number, _f32, _i16, _i16, _f32, _f32, _i64, _i16)
+quantise = _function("icm_quantise", _number, _f32, _i32, _i32, _f32, _i64, _number, ctypes.c_float, _i32)
