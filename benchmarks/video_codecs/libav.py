@@ -10,13 +10,14 @@ import av
 import numpy as np
 
 from benchmarks.video_codecs.base import CodedClip, Picture
+from benchmarks.wire import by_rtp
 
 _NEVER = 100_000
 """Frames; no clip is as long."""
 
 
 class LibavCodec:
-    """An encoder at constant rate factors. Counted are the bare packets, without any container or transport."""
+    """An encoder at constant rate factors. Its bytes are the bare packets, without any container."""
 
     def __init__(
         self,
@@ -59,7 +60,8 @@ class LibavCodec:
         ordered = sorted(frames, key=lambda frame: frame.pts or 0)
         pictures = [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in ordered]
         decoded = time.perf_counter()
-        return CodedClip([packet.size for packet in packets], pictures, encoded - started, decoded - encoded)
+        sizes = [packet.size for packet in packets]
+        return CodedClip(sizes, by_rtp(sizes), pictures, encoded - started, decoded - encoded)
 
 
 def anchors() -> list[LibavCodec]:
