@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from benchmarks.integer_reference import PathInIntegers
 from shared.codec.bundle import Bundle
 from shared.codec.latents import LATENT_MAX
 from shared.codec.motion.linear_path import PIXEL_MAX, PIXELS, WEIGHT_BITS, LinearPath, linear_weights
@@ -49,6 +50,22 @@ def test_floats_give_what_integers_of_any_size_would(seed: int, spread: int) -> 
     halves = (np.abs(back) + 1) // 2 * np.sign(back)  # from sixteenths to eighths, half away from zero
     again = path.latents(blocks.astype(np.float64), 0)
     assert (np.clip(halves, -8 * LATENT_MAX, 8 * LATENT_MAX) == again.T).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000), st.integers(0, 7 * 16), st.sampled_from([1, 40, LATENT_MAX]))
+def test_compiled_code_gives_what_integers_give_at_every_quality(
+    codec: Bundle, seed: int, quality: int, spread: int
+) -> None:
+    assert codec.motion is not None
+    path = codec.motion.path
+    slow = PathInIntegers(path.analysis, path.synthesis, path.octaves)
+    random = np.random.default_rng(seed)
+    latents = random.integers(-spread, spread + 1, (5, codec.entropy.latent_channels)).astype(np.int16)
+    blocks = path.blocks(latents, quality)
+    assert (blocks == slow.blocks(latents, quality)).all()
+    pixels = blocks.reshape(5, -1).astype(np.float64)
+    assert (path.latents(pixels, quality) == slow.latents(pixels, quality)).all()
 
 
 def test_a_picture_of_latents_gives_nearly_the_latents_again(codec: Bundle) -> None:
