@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from benchmarks.bd_rate import Curve, bd_rate
 from benchmarks.report import RESULTS, print_rows, write_json
 from benchmarks.video_codecs.base import Picture
-from benchmarks.video_scenes import load
+from benchmarks.video_scenes import CONDITIONS, load
 from shared.codec.bundle import DEFAULT_BUNDLE, Bundle
 from shared.codec.codec import CodedFrame, Decoder, Encoder
 from shared.codec.latents import STRIDE, Latents
@@ -27,12 +27,14 @@ from shared.codec.motion.coding import FieldTables, symbols
 from shared.codec.motion.field import Mode
 from shared.codec.motion.prediction import LinearPicture, predict
 from shared.codec.movement import push_map
-from shared.codec.record import RECORD_OVERHEAD
+from shared.codec.record import RECORD_OVERHEAD, Kind
 from shared.codec.symbols import new_coder, push_symbols
 
 SCENES = ("vtest", "tud_campus", "crossing")
 FRAMES = 60
 LEVELS = (0.0, 1.0, 2.0)
+_SETTLED = 8
+"""Frames after which a camera's noise is known."""
 _MOVES = 12.0
 """Grey levels, in the mean, by which a block differs from the median picture where something is in it that moves."""
 _NEVER = 1e9
@@ -98,10 +100,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
             more = bd_rate(*(Curve(*np.array(points).T) for points in (curve, other)))
             worth.append({"scene": name, "without": missing, "bits": f"{more:+.1f} %"})
             print_rows(worth[-1:])
-    figures = {"frames": FRAMES, "bits_of_a_p_record": parts, "without": worth}
+    cameras = _cameras(bundle, options.scenes[0], options.data)
+    print_rows(cameras)
+    figures = {"frames": FRAMES, "bits_of_a_p_record": parts, "without": worth, "cameras": cameras}
     print_rows(parts)
     print(f"written to {write_json('motion_modes', figures, options.results)}")
     return 0
+
+
+def _cameras(bundle: Bundle, scene: str, data: Path) -> list[dict[str, Any]]:
+    """What a camera's troubles cost: P records against those of the clip without, all at level 1."""
+    rows: list[dict[str, Any]] = []
+    for condition in ("", *CONDITIONS):
+        pictures = load(f"{scene}:{condition}" if condition else scene, data)[1].pictures[:FRAMES]
+        frames = _coded(Encoder(bundle), pictures, 1)[_SETTLED:]
+        bits = float(np.mean([8 * (RECORD_OVERHEAD + len(frame.payload)) for frame in frames]))
+        rows.append(
+            {
+                "camera": f"{scene}, {condition or 'as it is'}",
+                "bits": round(bits),
+                "times": round(bits / rows[0]["bits"], 2) if rows else 1.0,
+                "moved_percent": round(100 * float(np.mean([frame.latents.moved.mean() for frame in frames])), 1),
+                "i_records": sum(frame.kind is Kind.I for frame in frames),
+            }
+        )
+    return rows
 
 
 def _coded(encoder: Encoder, pictures: Sequence[Picture], level: float) -> list[CodedFrame]:

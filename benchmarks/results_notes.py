@@ -90,7 +90,8 @@ frames. A BD-rate is the mean difference in bits at equal precision, in per cent
 Bits of a P record's parts in the mean, `record` being its 23 bytes of header, and of a hundred moved positions how many
 have each mode. Below, what it costs to be without some modes: bits at equal squared error in the blocks in which
 something moves, against the encoder that has all. The tables stay those of all modes, so a codec made without them
-would lose a little less.""",
+would lose a little less. Last, what a camera's troubles cost at level 1, made on purpose from the first clip
+(`benchmarks/video_scenes.py`), in the mean from the ninth frame on.""",
     "speed": """\
 `entropy_share_of_encode` is what entropy coding takes of coding a frame, `entropy_share_of_frame` of all that the edge
 does for it, reading it from a video stream included. I are frames coded alone, P those after the last one.""",
