@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if device == "cpu" or "CUDAExecutionProvider" in onnxruntime.get_available_providers()
     ]
     capture, clip = Timer(), []
-    with open_video(options.clip or assets.fetch_clip(assets.CACHE, print)) as (_, video):
+    with open_video(options.clip or assets.fetch_clip(assets.CACHE, print), print, print) as (_, video):
         for _ in range(options.frames):
             with capture("capture"):
                 clip.append(next(video)[1])

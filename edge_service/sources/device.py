@@ -38,6 +38,7 @@ class DeviceSource:
         """
         self._order = json.dumps({"url": url, "format": format, "options": options}).encode() + b"\n"
         self._url, self._shown, self._timeout, self._clock = url, shown, timeout_seconds, clock
+        self.damaged = 0
 
     def check(self) -> None:
         """Nothing: a camera may be away now and come back later."""

@@ -24,6 +24,7 @@ class FolderSource:
 
     def __init__(self, path: Path, fps: float, clock: Clock) -> None:
         self._path, self._fps, self._clock = path, fps, clock
+        self.damaged = 0
 
     def check(self) -> None:
         """Raises ConfigError: there is no such folder. SourceError: it holds no pictures."""
@@ -44,6 +45,7 @@ class FolderSource:
                 image = read_image(path.read_bytes())
             except (ImageError, OSError) as error:
                 _log.warning("left out %s: %s", path, error)
+                self.damaged += 1
                 continue
             yield Frame(image, started_us + round(due * 1e6))
 

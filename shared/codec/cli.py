@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +27,43 @@ _CAMERA = "file"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; 0 on success, 1 where ``doctor`` found a fault, 2 with one line on stderr when it could not."""
+    """Runs the command.
+
+    Returns:
+        0 on success; 1 where ``doctor`` found a fault; 2, with one line on stderr, when it could not; 3 when it did
+        what could be done and something is missing, which stderr names.
+    """
     options = _parser().parse_args(arguments)
     try:
-        healthy = options.run(options)
+        status: int = options.run(options)
     except IcmError as error:
         print(f"icm: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("icm: interrupted; files already finished are kept", file=sys.stderr)
         return 130
-    return 1 if healthy is False else 0
+    return status
+
+
+class _Shortfalls:
+    """What is missing of what a command was given. Each is said at once."""
+
+    def __init__(self) -> None:
+        self._any = False
+
+    def add(self, text: str) -> None:
+        self._any = True
+        _say(text)
+
+    @property
+    def status(self) -> int:
+        """The command's exit status."""
+        return 3 if self._any else 0
+
+
+def _say(text: str) -> None:
+    # Not through a progress bar that may be under way.
+    tqdm.write(f"icm: {text}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,23 +95,52 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _doctor(options: argparse.Namespace) -> bool:
-    return examine(options.bundle)
+def _doctor(options: argparse.Namespace) -> int:
+    return 0 if examine(options.bundle) else 1
 
 
-def _encode(options: argparse.Namespace) -> None:
+def _encode(options: argparse.Namespace) -> int:
     bundle = Bundle.load(options.bundle, options.threads, options.device)
     source: Path = options.input
+    shortfalls = _Shortfalls()
     if source.is_dir():
         pictures = sorted(p for p in source.iterdir() if p.suffix.lower() in PICTURES)
         if not pictures:
             raise ImageError(f"the folder {source} holds no pictures ({', '.join(sorted(PICTURES))})")
-        for path in _progress(pictures, "encoding", "picture"):
+
+        def encode(path: Path) -> None:
             _encode_picture(bundle, path, options.output / f"{path.name}{SUFFIX}", options.quality)
+
+        _each(pictures, "encoding", "picture", encode, (ImageError,), shortfalls)
     elif source.suffix.lower() in VIDEOS:
-        _encode_video(bundle, source, options.output, options.quality)
+        _encode_video(bundle, source, options.output, options.quality, shortfalls)
     else:
         _encode_picture(bundle, source, options.output, options.quality)
+    return shortfalls.status
+
+
+def _each(
+    paths: Sequence[Path],
+    what: str,
+    unit: str,
+    run: Callable[[Path], None],
+    bad: tuple[type[IcmError], ...],
+    shortfalls: _Shortfalls,
+) -> None:
+    """Runs a folder's files one by one; one that is bad is named, and the others go on.
+
+    Raises:
+        IcmError: of another kind than ``bad``, or every file was bad.
+    """
+    done = 0
+    for path in _progress(paths, what, unit):
+        try:
+            run(path)
+            done += 1
+        except bad as error:
+            shortfalls.add(str(error))
+    if not done:
+        raise ImageError(f"none of the {len(paths)} {unit}s in {paths[0].parent} could be used")
 
 
 def _encode_picture(bundle: Bundle, source: Path, target: Path, quality: float) -> None:
@@ -95,12 +150,12 @@ def _encode_picture(bundle: Bundle, source: Path, target: Path, quality: float) 
     _write_all(target, iter([header.pack(), record.pack(header)]))
 
 
-def _encode_video(bundle: Bundle, source: Path, target: Path, quality: float) -> None:
+def _encode_video(bundle: Bundle, source: Path, target: Path, quality: float, shortfalls: _Shortfalls) -> None:
     encoder = Encoder(bundle)
 
     def parts() -> Iterator[bytes]:
         header = None
-        with open_video(source) as (count, frames):
+        with open_video(source, _say, shortfalls.add) as (count, frames):
             for number, (time_us, image) in enumerate(_progress(frames, "encoding", "frame", count), start=1):
                 if header is None:
                     header = _header(bundle, image)
@@ -116,20 +171,25 @@ def _header(bundle: Bundle, image: NDArray[np.uint8]) -> StreamHeader:
     return StreamHeader(bundle.codec_id, _CAMERA, 1, 0, image.shape[1], image.shape[0])
 
 
-def _decode(options: argparse.Namespace) -> None:
+def _decode(options: argparse.Namespace) -> int:
     bundle = Bundle.load(options.bundle, options.threads, options.device)
     source: Path = options.input
+    shortfalls = _Shortfalls()
     if source.is_dir():
         paths = sorted(p for p in source.iterdir() if p.suffix.lower() == SUFFIX)
         if not paths:
             raise RecordError(f"the folder {source} holds no {SUFFIX} files")
         stems = Counter(_stem(path) for path in paths)
-        for path in _progress(paths, "decoding", "file"):
+
+        def decode(path: Path) -> None:
             # Of cat.jpg.icm and cat.png.icm, one would overwrite the other.
             name = _stem(path) if stems[_stem(path)] == 1 else path.stem
-            _decode_file(bundle, path, options.output / f"{name}.png", options.output / f"{name}.mkv")
+            _decode_file(bundle, path, options.output / f"{name}.png", options.output / f"{name}.mkv", shortfalls)
+
+        _each(paths, "decoding", "file", decode, (RecordError, CodecMismatchError), shortfalls)
     else:
-        _decode_file(bundle, source, options.output, options.output)
+        _decode_file(bundle, source, options.output, options.output, shortfalls)
+    return shortfalls.status
 
 
 def _stem(path: Path) -> str:
@@ -138,9 +198,9 @@ def _stem(path: Path) -> str:
     return inner.stem if inner.suffix.lower() in PICTURES else inner.name
 
 
-def _decode_file(bundle: Bundle, source: Path, picture: Path, video: Path) -> None:
+def _decode_file(bundle: Bundle, source: Path, picture: Path, video: Path, shortfalls: _Shortfalls) -> None:
     """Decodes a file of one frame to ``picture``, one of more to ``video``."""
-    header, records = _read(source)
+    header, records = _read(source, shortfalls)
     target = picture if len(records) == 1 else video
     if header.codec_id not in bundle.decodes:
         raise CodecMismatchError(
@@ -170,8 +230,9 @@ def _decode_video(decoder: Decoder, header: StreamHeader, records: list[Record],
         raise
 
 
-def _info(options: argparse.Namespace) -> None:
-    header, records = _read(options.input)
+def _info(options: argparse.Namespace) -> int:
+    shortfalls = _Shortfalls()
+    header, records = _read(options.input, shortfalls)
     pixels = header.width * header.height
     payload = sum(len(record.payload) for record in records)
     seconds = (records[-1].capture_us - records[0].capture_us) / 1e6
@@ -199,16 +260,22 @@ def _info(options: argparse.Namespace) -> None:
     else:
         for name, value in facts.items():
             print(f"{name.replace('_', ' '):>18}  {value}")
+    return shortfalls.status
 
 
-def _read(path: Path) -> tuple[StreamHeader, list[Record]]:
+def _read(path: Path, shortfalls: _Shortfalls) -> tuple[StreamHeader, list[Record]]:
+    """The header and all whole records before the first that is cut off or damaged, which is a shortfall."""
+    listed: list[Record] = []
     try:
         header, records = parse_stream(path.read_bytes())
-        listed = list(records)
+        for record in records:
+            listed.append(record)
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error.strerror}") from None
     except RecordError as error:
-        raise RecordError(f"{path}: {error}") from None
+        if not listed:
+            raise RecordError(f"{path}: {error}") from None
+        shortfalls.add(f"{path}: {error}; only what comes before it is used: {len(listed)} records")
     if not listed:
         raise RecordError(f"{path} holds a header but no record")
     return header, listed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shared.codec.record import MAX_PIXELS, check_size
+from shared.codec.video_reading import VideoReader
 from shared.errors import ImageError, RecordError
 
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
@@ -70,10 +71,16 @@ def write_picture(path: Path, image: NDArray[np.uint8]) -> None:
 
 
 @contextmanager
-def open_video(path: Path) -> Iterator[tuple[int, Iterator[tuple[int, NDArray[np.uint8]]]]]:
-    """A video's frame count (0 if the container does not say) and its frames.
+def open_video(
+    path: Path, note: Callable[[str], None], missing: Callable[[str], None]
+) -> Iterator[tuple[int, Iterator[tuple[int, NDArray[np.uint8]]]]]:
+    """A video's frame count (0 if the container does not say) and its frames, as many as can be had.
 
-    A frame is its time in microseconds from the first one, and uint8[H, W, 3] RGB; all are of one size.
+    A frame is its time in microseconds from the first one, which rises, and uint8[H, W, 3] RGB; all are of one size.
+
+    Args:
+        note: told what had to be mended on the way.
+        missing: told, after the last frame, what the file promises and did not give.
 
     Raises:
         ImageError: the file is missing, holds no video that can be decoded, or one whose size changes on the way.
@@ -82,24 +89,25 @@ def open_video(path: Path) -> Iterator[tuple[int, Iterator[tuple[int, NDArray[np
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise ImageError(f"{path} holds no video")
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            rate = float(stream.average_rate or 25)
+            try:
+                reader = VideoReader(container, lambda text: note(f"{path}: {text}"))
+            except ImageError as error:
+                raise ImageError(f"{path}: {error}") from None
 
             def frames() -> Iterator[tuple[int, NDArray[np.uint8]]]:
-                start = size = None
-                for number, frame in enumerate(container.decode(stream)):
-                    time = frame.time if frame.time is not None else number / rate
-                    start = time if start is None else start
+                size = None
+                for number, (time_us, frame) in enumerate(reader.frames()):
                     size = size or (frame.width, frame.height)
                     if size != (frame.width, frame.height):
                         raise ImageError(
                             f"{path} changes from {size[0]}x{size[1]} to {frame.width}x{frame.height} after"
                             f" {number} frames: cut it in two there"
                         )
-                    yield round((time - start) * 1e6), np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+                    yield time_us, np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+                if (shortfall := reader.shortfall()) is not None:
+                    missing(f"{path}: {shortfall}")
 
-            yield stream.frames, frames()
+            yield reader.count, frames()
     except (av.FFmpegError, FileNotFoundError) as error:
         raise ImageError(f"{path} cannot be read as a video: {error}") from None
 
@@ -119,14 +127,17 @@ class LosslessVideo:
         self._stream.width, self._stream.height = width, height
         self._stream.pix_fmt = "bgr0"
         self._stream.codec_context.time_base = _MICROSECOND
+        self._last_us = -1
 
     def write(self, time_us: int, image: NDArray[np.uint8]) -> None:
-        """Adds uint8[H, W, 3] RGB, shown from this many microseconds after the start.
+        """Adds uint8[H, W, 3] RGB, shown from this many microseconds after the start, but after the frame before it.
 
         Raises ImageError: the file cannot be written.
         """
         frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-        frame.pts, frame.time_base = time_us, _MICROSECOND
+        # Records need not be of our making; no player takes times that go back.
+        self._last_us = max(time_us, self._last_us + 1)
+        frame.pts, frame.time_base = self._last_us, _MICROSECOND
         with self._reporting():
             self._container.mux(self._stream.encode(frame))
 
