@@ -1,61 +1,168 @@
 """The child process that opens a camera; run as a script, so that it loads little more than FFmpeg.
 
-Standard input: one line of JSON ``{"url", "format", "options"}``, then nothing; its end means that the parent is gone.
-Standard output: messages, each a ``MESSAGE`` struct and its body: a frame's RGB rows, or an error's text.
+Standard input: one line of JSON ``{"url", "format", "options", "timeout_seconds"}``, then nothing; its end means that
+the parent is gone. Standard output: messages, each a ``MESSAGE`` struct and its body: a frame's RGB rows, an error's
+text, or nothing: a packet was damaged, or no picture came but the camera is still there.
+
+One thread receives and notes when what came, one decodes, one watches the connection.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import queue
 import struct
 import sys
 import threading
 import time
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import av
 import av.error
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+
+from edge_service.live.coded_frames import Arrival, CodedFrames
+from edge_service.live.connection import Connections
+from shared.codec.timeline import LiveTimeline
+
+if TYPE_CHECKING:
+    # With the moment of their arrival in microseconds since 1970; last of all comes what ended them.
+    Pieces = queue.Queue[tuple[Packet[Any], int] | Exception]
 
 MESSAGE = struct.Struct("<BIIQI")
 """Kind, width, height in pixels, capture time in microseconds since 1970 (UTC), and the body's length in bytes."""
-FRAME, ERROR = 0, 1
+FRAME, ERROR, DAMAGED, ALIVE = 0, 1, 2, 3
+_WAITING_PIECES = 256
+"""Pieces of frames that may wait to be decoded; a decoder that is too slow holds the camera up then."""
+_LOOKS_PER_TIMEOUT = 4
 
 
 def main() -> None:
-    out = sys.stdout.buffer
+    out = _Messages(sys.stdout.buffer)
     order = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    threading.Thread(target=_watch, args=(order["timeout_seconds"], out), daemon=True).start()
     av.logging.set_level(None)
     try:
         _capture(order["url"], order["format"], order["options"], out)
         problem = "it closed the stream"
-    except (av.error.FFmpegError, OSError, ValueError, IndexError) as error:
+    except (av.error.FFmpegError, OSError, ValueError) as error:
         problem = getattr(error, "strerror", None) or str(error)
-    text = problem.encode()
-    _write(out, MESSAGE.pack(ERROR, 0, 0, 0, len(text)), text)
+    out.write(ERROR, 0, 0, 0, problem.encode())
+    # FFmpeg may be at work in a thread still.
+    os._exit(0)
 
 
-def _capture(url: str, format: str | None, options: dict[str, str], out: BinaryIO) -> None:
+class _Messages:
+    """What is written to the parent, whole messages from any thread."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out, self._lock = out, threading.Lock()
+
+    def write(self, kind: int, width: int, height: int, capture_us: int, body: bytes | memoryview) -> None:
+        with self._lock:
+            length = body.nbytes if isinstance(body, memoryview) else len(body)
+            self._out.write(MESSAGE.pack(kind, width, height, capture_us, length))
+            self._out.write(body)
+            self._out.flush()
+
+    def say(self, kind: int) -> None:
+        self.write(kind, 0, 0, 0, b"")
+
+
+class _End(Exception):
+    """There is no more."""
+
+
+def _capture(url: str, format: str | None, options: dict[str, str], out: _Messages) -> None:
     to_rgb = VideoReformatter()
-    with av.open(url, format=format, options=options) as container:
-        for packet in container.demux(video=0):
-            now_us = time.time_ns() // 1000
-            try:
-                frames = packet.decode()
-            except av.error.InvalidDataError:
-                # Usual right after joining a running stream; if no good packet follows, the parent's patience ends.
-                continue
-            for frame in frames:
-                picture = to_rgb.reformat(frame, format="rgb24").to_ndarray()
-                _write(out, MESSAGE.pack(FRAME, frame.width, frame.height, now_us, picture.nbytes), picture.data)
+    # The first picture takes far longer than any after it, and a camera's first frames would pile up behind it.
+    to_rgb.reformat(VideoFrame(64, 48, "yuv420p"), format="rgb24").to_ndarray()
+    container = av.open(url, format=format, options=options)
+    if not container.streams.video:
+        raise ValueError("it sends no video")
+    stream = container.streams.video[0]
+    pieces: Pieces = queue.Queue(_WAITING_PIECES)
+    threading.Thread(target=_receive, args=(container, stream, pieces), daemon=True).start()
+    frames, pictures = CodedFrames(stream.codec_context), _Pictures(stream, to_rgb, out)
+    end: Exception | None = None
+    while end is None:
+        try:
+            piece = pieces.get(timeout=frames.patience)
+        except queue.Empty:
+            whole = frames.flush()
+        else:
+            end = piece if isinstance(piece, Exception) else None
+            whole = frames.flush() if isinstance(piece, Exception) else frames.add(*piece)
+        for packet, arrival in whole:
+            pictures.decode(packet, arrival)
+    pictures.decode_rest()
+    if not isinstance(end, _End):
+        raise end
 
 
-def _write(out: BinaryIO, head: bytes, body: bytes | memoryview) -> None:
-    out.write(head)
-    out.write(body)
-    out.flush()
+def _receive(container: InputContainer, stream: VideoStream, pieces: Pieces) -> None:
+    try:
+        for packet in container.demux(stream):
+            if packet.size:
+                pieces.put((packet, time.time_ns() // 1000))
+    except (av.error.FFmpegError, OSError) as error:
+        pieces.put(error)
+    else:
+        pieces.put(_End())
+
+
+class _Pictures:
+    """Decodes frames and writes them to the parent."""
+
+    def __init__(self, stream: VideoStream, to_rgb: VideoReformatter, out: _Messages) -> None:
+        assert stream.time_base is not None
+        self._codec, self._unit, self._out = stream.codec_context, float(stream.time_base), out
+        self._line, self._to_rgb = LiveTimeline(), to_rgb
+        self._any = False
+        self._capture_us = 0
+
+    def decode(self, packet: Packet[Any], arrival: Arrival) -> None:
+        seconds = None if arrival.pts is None else arrival.pts * self._unit
+        self._capture_us = self._line.packet(arrival.us, seconds)
+        # The decoder hands it on with the frame, in whatever order those come out.
+        packet.pts, packet.dts = self._capture_us, None
+        self._decode(packet)
+
+    def decode_rest(self) -> None:
+        """What the decoder holds back to bring it into order."""
+        self._decode(None)
+
+    def _decode(self, packet: Packet[Any] | None) -> None:
+        try:
+            frames = self._codec.decode(packet)
+        except av.error.InvalidDataError:
+            # Usual right after joining a running stream; if no good packet follows, the parent's patience ends.
+            if self._any:
+                self._out.say(DAMAGED)
+            return
+        for frame in frames:
+            self._any = True
+            self._write(frame)
+
+    def _write(self, frame: VideoFrame) -> None:
+        capture_us = self._capture_us if frame.pts is None else frame.pts
+        capture_us = self._line.frame(capture_us, time.time_ns() // 1000)
+        picture = self._to_rgb.reformat(frame, format="rgb24").to_ndarray()
+        self._out.write(FRAME, frame.width, frame.height, capture_us, picture.data)
+
+
+def _watch(timeout_seconds: float, out: _Messages) -> None:
+    connections = Connections(timeout_seconds)
+    while True:
+        time.sleep(timeout_seconds / _LOOKS_PER_TIMEOUT)
+        if connections.alive():
+            out.say(ALIVE)
 
 
 def _die_with_parent() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import selectors
 import subprocess
@@ -20,12 +21,24 @@ from shared.clock import Clock
 from shared.codec.record import check_size
 from shared.errors import RecordError, SourceError
 
+_log = logging.getLogger(__name__)
+
 _POLL_SECONDS = 0.2
 """How soon a stop is noticed while no picture comes."""
+SLOWEST_SECONDS = 2 * 3600.0
+"""Longest wait for the next picture of a camera that is connected and may be one of a picture an hour."""
+FIRST_PICTURE_SECONDS = 600.0
+"""Longest wait for a connection's first picture, at first; it doubles with each that brought none."""
+_INTERVALS = 3
+"""So many of a camera's usual intervals without a picture are too long a silence."""
 
 
 class DeviceSource:
-    """Newest pictures of something that FFmpeg can open by URL and format."""
+    """Newest pictures of something that FFmpeg can open by URL and format.
+
+    A camera is given up when it shows no sign of life for ``timeout_seconds``. One that is slow, but connected over
+    the network and there, is waited for: for three of its intervals once they are known, ``SLOWEST_SECONDS`` at most.
+    """
 
     live = True
 
@@ -34,11 +47,13 @@ class DeviceSource:
     ) -> None:
         """Args:
         shown: the URL as errors may show it.
-        timeout_seconds: longest wait for the first or any next picture.
+        timeout_seconds: longest wait for a picture, or for a sign that the camera is still there.
         """
-        self._order = json.dumps({"url": url, "format": format, "options": options}).encode() + b"\n"
+        order = {"url": url, "format": format, "options": options, "timeout_seconds": timeout_seconds}
+        self._order = json.dumps(order).encode() + b"\n"
         self._url, self._shown, self._timeout, self._clock = url, shown, timeout_seconds, clock
         self.damaged = 0
+        self._pace = _Pace(timeout_seconds)
 
     def check(self) -> None:
         """Nothing: a camera may be away now and come back later."""
@@ -65,23 +80,45 @@ class DeviceSource:
 
     def _receive(self, pipe: IO[bytes], stop: threading.Event) -> Iterator[Frame]:
         os.set_blocking(pipe.fileno(), False)
+        self._pace.connect(self._clock.monotonic())
         with selectors.DefaultSelector() as selector:
             selector.register(pipe, selectors.EVENT_READ)
-            while True:
-                deadline = self._clock.monotonic() + self._timeout
-                head = self._read(pipe, capture.MESSAGE.size, selector, deadline, stop)
-                if head is None:
-                    return
-                kind, width, height, capture_us, length = capture.MESSAGE.unpack(head)
-                if kind == capture.FRAME:
-                    self._check_size(width, height)
-                body = self._read(pipe, length, selector, deadline, stop)
-                if body is None:
-                    return
+            while (message := self._message(pipe, selector, stop)) is not None:
+                kind, width, height, capture_us, body = message
                 if kind == capture.ERROR:
                     text = body.decode(errors="replace").replace(self._url, self._shown)
                     raise SourceError(f"no picture from {self._shown}: {text}")
-                yield Frame(np.frombuffer(body, np.uint8).reshape(height, width, 3), capture_us)
+                if kind == capture.DAMAGED:
+                    self.damaged += 1
+                elif kind == capture.ALIVE:
+                    self._check_patience()
+                else:
+                    self._pace.picture(self._clock.monotonic())
+                    yield Frame(np.frombuffer(body, np.uint8).reshape(height, width, 3), capture_us)
+
+    def _message(
+        self, pipe: IO[bytes], selector: selectors.BaseSelector, stop: threading.Event
+    ) -> tuple[int, int, int, int, bytearray] | None:
+        """The child's next message; None once stopped."""
+        deadline = self._clock.monotonic() + self._timeout
+        head = self._read(pipe, capture.MESSAGE.size, selector, deadline, stop)
+        if head is None:
+            return None
+        kind, width, height, capture_us, length = capture.MESSAGE.unpack(head)
+        if kind == capture.FRAME:
+            self._check_size(width, height)
+        body = self._read(pipe, length, selector, deadline, stop)
+        return None if body is None else (kind, width, height, capture_us, body)
+
+    def _check_patience(self) -> None:
+        """The camera is there, but since when has it sent no picture?"""
+        silent, patience = self._pace.silent(self._clock.monotonic()), self._pace.patience
+        if silent > patience:
+            raise SourceError(
+                f"no picture from {self._shown} for {silent:.0f} s, though it is connected; longest wait {patience:g} s"
+            )
+        if silent > self._timeout and self._pace.surprising:
+            _log.warning("no picture from %s yet, but it is connected; waiting for %g s", self._shown, patience)
 
     def _read(
         self,
@@ -115,3 +152,46 @@ class DeviceSource:
             check_size(width, height)
         except RecordError as error:
             raise SourceError(f"the camera at {self._shown} cannot be used: {error}") from None
+
+
+class _Pace:
+    """How far apart a camera's pictures are, over all its connections, and how long a silence may so be."""
+
+    def __init__(self, timeout_seconds: float) -> None:
+        self._timeout = timeout_seconds
+        self._interval: float | None = None
+        self._first_picture = FIRST_PICTURE_SECONDS
+        self._since = 0.0
+        self._any = self._said = False
+
+    def connect(self, now: float) -> None:
+        """A connection begins."""
+        if self._since and not self._any:
+            self._first_picture = min(2 * self._first_picture, SLOWEST_SECONDS)
+        self._since, self._any, self._said = now, False, False
+
+    def picture(self, now: float) -> None:
+        """One came."""
+        if self._any:
+            self._interval = now - self._since
+        self._since, self._any, self._said = now, True, False
+
+    def silent(self, now: float) -> float:
+        """Seconds since the last picture of this connection, or since it began."""
+        return now - self._since
+
+    @property
+    def patience(self) -> float:
+        """Longest silence in seconds that this camera is granted while it is connected."""
+        if not self._any:
+            return self._first_picture
+        if self._interval is None:
+            return SLOWEST_SECONDS
+        return min(max(self._timeout, _INTERVALS * self._interval), SLOWEST_SECONDS)
+
+    @property
+    def surprising(self) -> bool:
+        """Whether a silence is worth a word: once a silence, where it is not the camera's way."""
+        known = self._interval is not None and self._interval > self._timeout
+        said, self._said = self._said, True
+        return not said and not known

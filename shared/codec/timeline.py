@@ -22,6 +22,11 @@ _MOST_BACK_OF_STREAMS = 0.1
 _MOST_DELAY = 10.0
 """Seconds from a packet's decoding to its showing; where there are more, one of the two stamps is damaged."""
 
+_MOST_LATE_US = 10e6
+"""What comes later than this after its time stamp shows that a clock was set, and not a network that stood still."""
+_MOST_DRIFT = 0.001
+"""By how much a camera's clock may run faster or slower than this machine's."""
+
 
 class Timeline:
     """The line of one stream: ``packet`` for each before it is decoded, ``frame`` for each that comes out.
@@ -132,3 +137,48 @@ class _BestGuess:
 
 def _moved(stamp: int | None, offset: int) -> int | None:
     return None if stamp is None else stamp + offset
+
+
+class LiveTimeline:
+    """Capture times of a camera's frames: by its own time stamps, which say how far they lie apart, on the clock of
+    this machine, which saw them arrive.
+
+    A frame may arrive late but never early. So the line of time stamps is laid where the frame that was under way for
+    the shortest time arrived at once, and none is dated in the future.
+    """
+
+    def __init__(self) -> None:
+        self._offset_us = 0.0
+        self._last_pts = float("inf")
+        self._last_arrival_us = 0
+        self._last_us: int | None = None
+
+    def packet(self, arrival_us: int, pts: float | None) -> int:
+        """When a coded frame was captured, microseconds since 1970.
+
+        Args:
+            arrival_us: when it arrived, on that scale.
+            pts: when it is to be shown by the camera's time stamp, in seconds; None where there is none.
+        """
+        if pts is None:
+            return arrival_us
+        late_us = arrival_us - (pts * 1e6 + self._offset_us)
+        passed_us = arrival_us - self._last_arrival_us
+        if not 0 <= late_us <= _MOST_LATE_US or pts < self._last_pts - _MOST_BACK:
+            # It was under way for less than any before it, one of the clocks was set, or the camera began anew.
+            self._offset_us += late_us
+            late_us = 0.0
+        else:
+            # The two clocks do not run alike, so the line follows slowly.
+            self._offset_us += min(late_us, max(0.0, passed_us * _MOST_DRIFT))
+        self._last_pts, self._last_arrival_us = pts, arrival_us
+        return round(arrival_us - late_us)
+
+    def frame(self, capture_us: int, now_us: int) -> int:
+        """The capture time of the next frame that comes out of the decoder: later than the one before, unless the
+        machine's clock was set back.
+        """
+        if self._last_us is not None and capture_us <= self._last_us < now_us:
+            capture_us = self._last_us + 1
+        self._last_us = capture_us
+        return capture_us

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import socket
 import subprocess
@@ -77,8 +78,13 @@ def test_the_child_dies_with_its_parent_even_while_a_camera_hangs(blackhole: str
     child = subprocess.Popen([sys.executable, "-P", capture.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with child:
         assert child.stdin is not None
-        order = b'{"url": "rtsp://%s/", "format": "rtsp", "options": {"rtsp_transport": "tcp"}}\n' % blackhole.encode()
-        child.stdin.write(order)
+        order = {
+            "url": f"rtsp://{blackhole}/",
+            "format": "rtsp",
+            "options": {"rtsp_transport": "tcp"},
+            "timeout_seconds": 60,
+        }
+        child.stdin.write(json.dumps(order).encode() + b"\n")
         # A killed parent's pipes close without a word.
         child.stdin.close()
         assert child.wait(20) == 0
