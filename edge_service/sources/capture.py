@@ -16,6 +16,7 @@ import struct
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import av
@@ -31,8 +32,8 @@ from edge_service.live.connection import Connections
 from shared.codec.timeline import LiveTimeline
 
 if TYPE_CHECKING:
-    # With the moment of their arrival in microseconds since 1970; last of all comes what ended them.
-    Pieces = queue.Queue[tuple[Packet[Any], int] | Exception]
+    # With the moment of their arrival in microseconds since 1970; last of all comes the error that ended them, if any.
+    Pieces = queue.Queue[tuple[Packet[Any], int] | Exception | None]
 
 MESSAGE = struct.Struct("<BIIQI")
 """Kind, width, height in pixels, capture time in microseconds since 1970 (UTC), and the body's length in bytes."""
@@ -75,10 +76,6 @@ class _Messages:
         self.write(kind, 0, 0, 0, b"")
 
 
-class _End(Exception):
-    """There is no more."""
-
-
 def _capture(url: str, format: str | None, options: dict[str, str], out: _Messages) -> None:
     to_rgb = VideoReformatter()
     # The first picture takes far longer than any after it, and a camera's first frames would pile up behind it.
@@ -90,20 +87,19 @@ def _capture(url: str, format: str | None, options: dict[str, str], out: _Messag
     pieces: Pieces = queue.Queue(_WAITING_PIECES)
     threading.Thread(target=_receive, args=(container, stream, pieces), daemon=True).start()
     frames, pictures = CodedFrames(stream.codec_context), _Pictures(stream, to_rgb, out)
-    end: Exception | None = None
-    while end is None:
+    while True:
         try:
             piece = pieces.get(timeout=frames.patience)
         except queue.Empty:
-            whole = frames.flush()
-        else:
-            end = piece if isinstance(piece, Exception) else None
-            whole = frames.flush() if isinstance(piece, Exception) else frames.add(*piece)
-        for packet, arrival in whole:
-            pictures.decode(packet, arrival)
+            pictures.decode(frames.flush())
+            continue
+        if not isinstance(piece, tuple):
+            break
+        pictures.decode(frames.add(*piece))
+    pictures.decode(frames.flush())
     pictures.decode_rest()
-    if not isinstance(end, _End):
-        raise end
+    if piece is not None:
+        raise piece
 
 
 def _receive(container: InputContainer, stream: VideoStream, pieces: Pieces) -> None:
@@ -114,7 +110,7 @@ def _receive(container: InputContainer, stream: VideoStream, pieces: Pieces) -> 
     except (av.error.FFmpegError, OSError) as error:
         pieces.put(error)
     else:
-        pieces.put(_End())
+        pieces.put(None)
 
 
 class _Pictures:
@@ -127,12 +123,14 @@ class _Pictures:
         self._any = False
         self._capture_us = 0
 
-    def decode(self, packet: Packet[Any], arrival: Arrival) -> None:
-        seconds = None if arrival.pts is None else arrival.pts * self._unit
-        self._capture_us = self._line.packet(arrival.us, seconds)
-        # The decoder hands it on with the frame, in whatever order those come out.
-        packet.pts, packet.dts = self._capture_us, None
-        self._decode(packet)
+    def decode(self, coded: Iterable[tuple[Packet[Any], Arrival]]) -> None:
+        """Decodes whole frames, in the order in which they came."""
+        for packet, arrival in coded:
+            seconds = None if arrival.pts is None else arrival.pts * self._unit
+            self._capture_us = self._line.packet(arrival.us, seconds)
+            # The decoder hands it on with the frame, in whatever order those come out.
+            packet.pts, packet.dts = self._capture_us, None
+            self._decode(packet)
 
     def decode_rest(self) -> None:
         """What the decoder holds back to bring it into order."""
