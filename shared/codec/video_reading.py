@@ -60,8 +60,8 @@ class VideoReader:
         self.damaged = 0
         self._promised_seconds = self._promised()
         self._frames = self._packets = self._unreadable = 0
-        self._first_seconds: float | None = None
-        self._last_seconds = 0.0
+        # Some containers count from their first packet, some from zero.
+        self._first_seconds = self._last_seconds = 0.0
 
     def frames(self) -> Iterator[tuple[int, VideoFrame]]:
         """Each frame's time in microseconds from the first, which rises, and the frame."""
@@ -130,12 +130,12 @@ class VideoReader:
         self._say(f"its time stamps jump {way} by {abs(seconds):.1f} s after {at:.1f} s; going on without the jump")
 
     def _note_times(self, packet: Packet[Any]) -> None:
-        stamp = packet.dts if packet.dts is not None else packet.pts
-        if stamp is None or packet.time_base is None:
+        stamps = [stamp for stamp in (packet.pts, packet.dts) if stamp is not None]
+        if not stamps or packet.time_base is None:
             return
-        start = float(stamp * packet.time_base)
-        self._first_seconds = start if self._first_seconds is None else min(start, self._first_seconds)
-        self._last_seconds = max(self._last_seconds, float((stamp + (packet.duration or 0)) * packet.time_base))
+        first, end = min(stamps) * packet.time_base, (max(stamps) + (packet.duration or 0)) * packet.time_base
+        self._first_seconds = min(float(first), self._first_seconds)
+        self._last_seconds = max(float(end), self._last_seconds)
 
     def _promised(self) -> float:
         """Seconds that the container says it lasts; 0 where it does not."""
@@ -148,9 +148,9 @@ class VideoReader:
 
     def _ends_early(self) -> str | None:
         promised = self._promised_seconds
-        # Some count from the first packet, some from zero. The last packet's length may be unknown.
-        came = self._last_seconds - min(self._first_seconds or 0.0, 0.0)
-        if promised - came <= max(3 * float(self.interval), 0.5):
+        came = self._last_seconds - self._first_seconds
+        # The last packet's length may be unknown.
+        if promised - came <= max(2 * float(self.interval), 0.3):
             return None
         return f"it should last {promised:.1f} s and ends after {came:.1f} s: it may be cut off"
 

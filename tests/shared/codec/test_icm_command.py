@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -18,6 +19,7 @@ from shared.codec.bundle import Bundle
 from shared.codec.cli import main
 from shared.codec.codec import Decoder
 from shared.codec.record import parse_stream
+from tests.shared.codec.videos import cut, joined, write
 
 
 @pytest.fixture
@@ -162,6 +164,106 @@ def test_a_damaged_file_is_one_line_and_exit_code_2(
     assert error.startswith(f"icm: {coded}: record 1 is cut off")
     assert error.count("\n") == 1
     assert not (tmp_path / "x.png").exists()
+
+
+def times(path: Path) -> list[float]:
+    """Capture times of a coded file's records, in seconds."""
+    return [record.capture_us / 1e6 for record in parse_stream(path.read_bytes())[1]]
+
+
+def shown(path: Path) -> list[float | None]:
+    """Times of a video's frames, in seconds."""
+    with av.open(str(path)) as container:
+        return [frame.time for frame in container.decode(video=0)]
+
+
+def test_a_video_whose_time_stamps_start_anew_is_coded_and_decoded_on_one_line(
+    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video = joined(tmp_path / "v.ts", write(tmp_path / "a.ts", b_frames=True), write(tmp_path / "b.ts", b_frames=True))
+    coded, decoded = tmp_path / "v.icm", tmp_path / "v.mkv"
+    assert icm("encode", video, coded, "--bundle", bundle) == 0
+    assert f"icm: {video}: its time stamps jump back" in capsys.readouterr().err
+    assert icm("decode", coded, decoded, "--bundle", bundle) == 0
+    assert shown(decoded) == pytest.approx(times(coded), abs=0.001)
+    assert shown(decoded) == pytest.approx([number / 10 for number in range(40)], abs=0.001)
+
+
+def test_records_whose_times_go_back_are_shown_one_after_the_other(tmp_path: Path, bundle: Path) -> None:
+    coded, decoded = tmp_path / "v.icm", tmp_path / "v.mkv"
+    assert icm("encode", write(tmp_path / "v.mp4"), coded, "--bundle", bundle) == 0
+    header, records = parse_stream(coded.read_bytes())
+    mixed = [replace(record, capture_us=record.capture_us ^ 0x10000) for record in records]
+    assert any(b.capture_us < a.capture_us for a, b in pairwise(mixed))
+    coded.write_bytes(header.pack() + b"".join(record.pack(header) for record in mixed))
+    assert icm("decode", coded, decoded, "--bundle", bundle) == 0
+    assert len(shown(decoded)) == 20
+    assert shown(decoded) == sorted(shown(decoded))
+
+
+@pytest.mark.parametrize(
+    ("missing", "make"),
+    [
+        ("17 frames came; 3 damaged packets left out", lambda at: write(at / "v.mkv", "mjpeg", bad=(4, 5, 11))),
+        (
+            "10 frames came; it should hold 20: it may be cut off",
+            lambda at: cut(at / "v.mp4", write(at / "w.mp4", "mjpeg", options={"movflags": "faststart"}), 0.62),
+        ),
+    ],
+)
+def test_a_damaged_video_is_coded_as_far_as_it_goes_and_the_status_is_3(
+    tmp_path: Path,
+    bundle: Path,
+    capsys: pytest.CaptureFixture[str],
+    missing: str,
+    make: Callable[[Path], Path],
+) -> None:
+    video = make(tmp_path)
+    assert icm("encode", video, tmp_path / "v.icm", "--bundle", bundle) == 3
+    assert f"icm: {video}: {missing}" in capsys.readouterr().err
+    assert len(times(tmp_path / "v.icm")) == int(missing.split()[0])
+
+
+def test_a_folder_goes_on_past_a_bad_file_and_names_it(
+    tmp_path: Path, bundle: Path, scene: NDArray[np.uint8], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "b.jpg", "c.png"):
+        Image.fromarray(scene).save(tmp_path / "in" / name)
+    cut(tmp_path / "in" / "b.jpg", tmp_path / "in" / "b.jpg")
+    assert icm("encode", tmp_path / "in", tmp_path / "coded", "--bundle", bundle) == 3
+    assert f"icm: {tmp_path / 'in' / 'b.jpg'} cannot be read as a picture" in capsys.readouterr().err
+    cut(tmp_path / "coded" / "a.png.icm", tmp_path / "coded" / "a.png.icm")
+    assert icm("decode", tmp_path / "coded", tmp_path / "back", "--bundle", bundle) == 3
+    assert f"icm: {tmp_path / 'coded' / 'a.png.icm'}: record 1 is cut off" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "back").iterdir()] == ["c.png"]
+
+
+def test_a_folder_of_nothing_but_bad_pictures_is_an_error(
+    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.png", "b.jpg"):
+        (tmp_path / name).write_bytes(b"not a picture")
+    assert icm("encode", tmp_path, tmp_path / "coded", "--bundle", bundle) == 2
+    assert "none of the 2 pictures" in capsys.readouterr().err
+
+
+def test_a_coded_file_that_was_cut_off_gives_its_whole_records_and_the_status_is_3(
+    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, coded, decoded = tmp_path / "w.icm", tmp_path / "v.icm", tmp_path / "v.mkv"
+    assert icm("encode", write(tmp_path / "v.mp4"), whole, "--bundle", bundle) == 0
+    header, records = parse_stream(whole.read_bytes())
+    first = [record.pack(header) for record in records][:12]
+    coded.write_bytes(header.pack() + b"".join(first)[:-1])
+    capsys.readouterr()
+    assert icm("info", coded, "--json") == 3
+    captured = capsys.readouterr()
+    assert f"icm: {coded}: record 12 is cut off" in captured.err
+    assert json.loads(captured.out)["records"] == 11
+    assert icm("decode", coded, decoded, "--bundle", bundle) == 3
+    assert "what comes before it is used: 11 records" in capsys.readouterr().err
+    assert len(shown(decoded)) == 11
 
 
 @pytest.mark.parametrize(
