@@ -8,6 +8,7 @@ from urllib.request import urlopen
 
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from icm.v1 import archive_pb2
 
 from shared.codec.bundle import Bundle
 from shared.codec.codec import CodedFrame
@@ -47,6 +48,17 @@ async def test_a_running_cloud_says_that_it_serves(tmp_path: Path, loaded: Bundl
         answer = await health.Check(health_pb2.HealthCheckRequest())  # type: ignore[attr-defined]
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
         assert await asyncio.to_thread(fetch, cloud.app.metrics_port, "healthz") == "ok\n"
+
+
+async def test_the_only_frame_of_a_slow_camera_is_a_segment_and_a_video_soon_while_no_other_follows(
+    tmp_path: Path, loaded: Bundle, coded: list[CodedFrame]
+) -> None:
+    async with running_cloud(tmp_path, loaded, None) as cloud:
+        await cloud.deliver(coded_header(loaded), coded_records(coded, 1))
+        request = archive_pb2.ListSegmentsRequest(camera="gate")
+        while not (segments := (await cloud.archive.ListSegments(request)).segments):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+    assert [segment.frames for segment in segments] == [1]
 
 
 async def test_a_stop_lets_the_detector_finish_what_was_stored(
