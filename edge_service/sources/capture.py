@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import av
 import av.error
@@ -41,16 +41,19 @@ FRAME, ERROR, DAMAGED, ALIVE = 0, 1, 2, 3
 _WAITING_PIECES = 256
 """Pieces of frames that may wait to be decoded; a decoder that is too slow holds the camera up then."""
 _LOOKS_PER_TIMEOUT = 4
+_NO_LIMIT = 1e9
+"""Seconds."""
 
 
 def main() -> None:
     out = _Messages(sys.stdout.buffer)
     order = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    threading.Thread(target=_watch, args=(order["timeout_seconds"], out), daemon=True).start()
+    agreement = _Agreement()
+    threading.Thread(target=_watch, args=(order["timeout_seconds"], agreement, out), daemon=True).start()
     av.logging.set_level(None)
     try:
-        _capture(order["url"], order["format"], order["options"], out)
+        _capture(order["url"], order["format"], order["options"], agreement, out)
         problem = "it closed the stream"
     except (av.error.FFmpegError, OSError, ValueError) as error:
         problem = getattr(error, "strerror", None) or str(error)
@@ -76,11 +79,29 @@ class _Messages:
         self.write(kind, 0, 0, 0, b"")
 
 
-def _capture(url: str, format: str | None, options: dict[str, str], out: _Messages) -> None:
+class _Agreement:
+    """Tells when a camera has agreed to send, which is long before ``av.open`` returns if its pictures are slow.
+
+    PyAV takes it for a limit in seconds, and asks how long that is once before it talks to the camera and once more
+    before it looks at the first packet. There is no limit: the parent's patience is one.
+    """
+
+    def __init__(self) -> None:
+        self._asked, self.reached = 0, threading.Event()
+
+    def __float__(self) -> float:
+        self._asked += 1
+        if self._asked > 1:
+            self.reached.set()
+        return _NO_LIMIT
+
+
+def _capture(url: str, format: str | None, options: dict[str, str], agreement: _Agreement, out: _Messages) -> None:
     to_rgb = VideoReformatter()
     # The first picture takes far longer than any after it, and a camera's first frames would pile up behind it.
     to_rgb.reformat(VideoFrame(64, 48, "yuv420p"), format="rgb24").to_ndarray()
-    container = av.open(url, format=format, options=options)
+    container = av.open(url, format=format, options=options, timeout=(cast(float, agreement), None))
+    agreement.reached.set()
     if not container.streams.video:
         raise ValueError("it sends no video")
     stream = container.streams.video[0]
@@ -155,8 +176,9 @@ class _Pictures:
         self._out.write(FRAME, frame.width, frame.height, capture_us, picture.data)
 
 
-def _watch(timeout_seconds: float, out: _Messages) -> None:
+def _watch(timeout_seconds: float, agreement: _Agreement, out: _Messages) -> None:
     connections = Connections(timeout_seconds)
+    agreement.reached.wait()
     while True:
         time.sleep(timeout_seconds / _LOOKS_PER_TIMEOUT)
         if connections.alive():

@@ -28,7 +28,9 @@ _POLL_SECONDS = 0.2
 SLOWEST_SECONDS = 2 * 3600.0
 """Longest wait for the next picture of a camera that is connected and may be one of a picture an hour."""
 FIRST_PICTURE_SECONDS = 600.0
-"""Longest wait for a connection's first picture, at first; it doubles with each that brought none."""
+"""Longest wait for the very first picture; it doubles with each connection that brought none."""
+_KEY_FRAME_SECONDS = 60.0
+"""Where pictures are known to come fast, a connection's first one may still have to wait for a key frame."""
 _INTERVALS = 3
 """So many of a camera's usual intervals without a picture are too long a silence."""
 
@@ -183,11 +185,10 @@ class _Pace:
     @property
     def patience(self) -> float:
         """Longest silence in seconds that this camera is granted while it is connected."""
-        if not self._any:
-            return self._first_picture
         if self._interval is None:
-            return SLOWEST_SECONDS
-        return min(max(self._timeout, _INTERVALS * self._interval), SLOWEST_SECONDS)
+            return SLOWEST_SECONDS if self._any else self._first_picture
+        usual = max(self._timeout, _INTERVALS * self._interval)
+        return min(usual if self._any else max(usual, _KEY_FRAME_SECONDS), SLOWEST_SECONDS)
 
     @property
     def surprising(self) -> bool:

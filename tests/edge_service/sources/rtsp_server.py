@@ -34,11 +34,15 @@ class RtspServer:
         streamed: to how many.
     """
 
-    def __init__(self, port: int = 0, schedule: Iterable[tuple[float, float]] | None = None) -> None:
-        """Args: schedule, for each frame the seconds to wait before it and its time stamp in seconds; the connection
-        stays open after the last. Left out: 25 frames a second, for ever.
+    def __init__(
+        self, port: int = 0, schedule: Iterable[tuple[float, float]] | None = None, hangs_at: str | None = None
+    ) -> None:
+        """Args:
+        schedule: for each frame the seconds to wait before it and its time stamp in seconds; the connection stays open
+            after the last. Left out: 25 frames a second, for ever.
+        hangs_at: the request that is never answered.
         """
-        self._schedule = schedule
+        self._schedule, self._hangs_at = schedule, hangs_at
         self.streamed = 0
         self._listener = socket.create_server(("127.0.0.1", port))
         self.port: int = self._listener.getsockname()[1]
@@ -89,6 +93,9 @@ class RtspServer:
                 "DESCRIBE": f"Content-Type: application/sdp\r\nContent-Length: {len(_SDP)}\r\n",
                 "SETUP": "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\nSession: 1\r\n",
             }.get(method, "Session: 1\r\n")
+            if method == self._hangs_at:
+                self._stop.wait()
+                return
             body = _SDP if method == "DESCRIBE" else ""
             client.sendall(f"RTSP/1.0 200 OK\r\nCSeq: {headers['cseq']}\r\n{answer}\r\n{body}".encode())
             if method == "PLAY":

@@ -61,23 +61,40 @@ def test_a_clock_of_the_camera_that_is_set_leaves_times_that_rise_and_none_in_th
 
 
 def test_a_camera_that_is_slower_than_its_timeout_is_waited_for_on_one_connection() -> None:
-    with RtspServer(schedule=[(0.1, 0.0), (2.3, 2.3), (60.0, 62.3)]) as camera:
-        frames = some(camera.url, 2, timeout_seconds=1.0)
+    with RtspServer(schedule=[(0.1, 0.0), (2.5, 2.5), (60.0, 62.5)]) as camera:
+        frames = some(camera.url, 2, timeout_seconds=2.0)
         assert camera.streamed == 1
     # The second is handed out without waiting for the third, and with its own time.
-    assert steps(frames) == pytest.approx([2.3], abs=0.05)
+    assert steps(frames) == pytest.approx([2.5], abs=0.05)
 
 
 def test_a_connected_camera_that_never_sends_a_picture_is_given_up_in_the_end(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(device, "FIRST_PICTURE_SECONDS", 1.0)
+    monkeypatch.setattr(device, "FIRST_PICTURE_SECONDS", 2.5)
     with (
         RtspServer(schedule=[]) as camera,
         pytest.raises(SourceError, match=f"no picture from {camera.url} for .* though it is connected"),
     ):
-        some(camera.url, 1, timeout_seconds=0.5)
-    assert "but it is connected; waiting for 1 s" in caplog.text
+        some(camera.url, 1, timeout_seconds=2.0)
+    assert "but it is connected; waiting for 2.5 s" in caplog.text
+
+
+@pytest.mark.parametrize("request_", ["DESCRIBE", "PLAY"])
+def test_a_camera_that_hangs_before_it_agrees_to_send_is_given_up_after_the_timeout(request_: str) -> None:
+    with (
+        RtspServer(hangs_at=request_) as camera,
+        pytest.raises(SourceError, match=f"no picture from {camera.url} within 1 s: is the camera on and reachable"),
+    ):
+        some(camera.url, 1, timeout_seconds=1.0)
+
+
+def test_a_camera_that_falls_silent_is_given_up_after_the_timeout_though_it_is_connected() -> None:
+    with (
+        RtspServer(schedule=[(0.1, 0.1 * number) for number in range(5)]) as camera,
+        pytest.raises(SourceError, match=f"no picture from {camera.url} for .* though it is connected"),
+    ):
+        some(camera.url, 9, timeout_seconds=2.0)
 
 
 GST_PYTHON = "/usr/bin/python3"
