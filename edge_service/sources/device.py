@@ -9,6 +9,7 @@ import selectors
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import IO
@@ -32,7 +33,9 @@ FIRST_PICTURE_SECONDS = 600.0
 _KEY_FRAME_SECONDS = 60.0
 """Where pictures are known to come fast, a connection's first one may still have to wait for a key frame."""
 _INTERVALS = 3
-"""So many of a camera's usual intervals without a picture are too long a silence."""
+"""So many times a camera's longest interval of late without a picture are too long a silence."""
+_LATEST = 5
+"""Intervals that are remembered."""
 
 
 class DeviceSource:
@@ -116,6 +119,7 @@ class DeviceSource:
         """The camera is there, but since when has it sent no picture?"""
         silent, patience = self._pace.silent(self._clock.monotonic()), self._pace.patience
         if silent > patience:
+            self._pace.give_up(silent)
             raise SourceError(
                 f"no picture from {self._shown} for {silent:.0f} s, though it is connected; longest wait {patience:g} s"
             )
@@ -161,7 +165,7 @@ class _Pace:
 
     def __init__(self, timeout_seconds: float) -> None:
         self._timeout = timeout_seconds
-        self._interval: float | None = None
+        self._intervals: deque[float] = deque(maxlen=_LATEST)
         self._first_picture = FIRST_PICTURE_SECONDS
         self._since = 0.0
         self._any = self._said = False
@@ -175,8 +179,13 @@ class _Pace:
     def picture(self, now: float) -> None:
         """One came."""
         if self._any:
-            self._interval = now - self._since
+            self._intervals.append(now - self._since)
         self._since, self._any, self._said = now, True, False
+
+    def give_up(self, silent: float) -> None:
+        """The silence was too long; after a picture it may all the same have been the camera's way."""
+        if self._any:
+            self._intervals.append(silent)
 
     def silent(self, now: float) -> float:
         """Seconds since the last picture of this connection, or since it began."""
@@ -185,14 +194,14 @@ class _Pace:
     @property
     def patience(self) -> float:
         """Longest silence in seconds that this camera is granted while it is connected."""
-        if self._interval is None:
+        if not self._intervals:
             return SLOWEST_SECONDS if self._any else self._first_picture
-        usual = max(self._timeout, _INTERVALS * self._interval)
+        usual = max(self._timeout, _INTERVALS * max(self._intervals))
         return min(usual if self._any else max(usual, _KEY_FRAME_SECONDS), SLOWEST_SECONDS)
 
     @property
     def surprising(self) -> bool:
         """Whether a silence is worth a word: once a silence, where it is not the camera's way."""
-        known = self._interval is not None and self._interval > self._timeout
+        known = bool(self._intervals) and max(self._intervals) > self._timeout
         said, self._said = self._said, True
         return not said and not known
