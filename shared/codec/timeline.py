@@ -63,6 +63,7 @@ class Timeline:
         self._last_dts: int | None = None
         self._expected: int | None = None
         self._guess = _BestGuess()
+        self._last_stamp: int | None = None
         self._first: Fraction | None = None
         self._last = Fraction(0)
 
@@ -83,6 +84,11 @@ class Timeline:
     def frame(self, pts: int | None, dts: int | None) -> int:
         """Microseconds from the first frame to this one; more than at the frame before."""
         stamp = self._guess.next(pts, dts)
+        if stamp == self._last_stamp:
+            # A clock that stands still is none.
+            stamp = None
+        else:
+            self._last_stamp = stamp
         if self._first is None:
             self._first = Fraction(stamp if stamp is not None else 0)
             return 0

@@ -34,6 +34,12 @@ def test_one_damaged_stamp_of_showing_does_not_carry_the_others_with_it() -> Non
     assert [line.frame(*line.packet(*stamp)) for stamp in stamps] == [100_000 * number for number in range(10)]
 
 
+@pytest.mark.parametrize("stamp", [None, 0, 7])
+def test_frames_without_stamps_or_with_a_clock_that_stands_still_are_an_interval_apart(stamp: int | None) -> None:
+    line = Timeline(Fraction(1, 1000), Fraction(1, 10), False, 60.0, lambda *_: None)
+    assert [line.frame(*line.packet(stamp, stamp, None)) for _ in range(5)] == [100_000 * number for number in range(5)]
+
+
 @given(
     st.lists(
         st.tuples(st.floats(0, 30), st.none() | st.floats(-1e6, 1e6), st.sampled_from([0.0] * 8 + [-7200.0, 86_400.0])),
