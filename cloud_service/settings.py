@@ -113,7 +113,11 @@ class ArchiveSettings(Section):
         description="A folder or fsspec URL for MP4 files and thumbnails. Unset: <store.folder>/archive.",
     )
     segment_seconds: float = Field(
-        default=10.0, gt=0, le=600, description="Length of a segment, of records and of video alike, in seconds."
+        default=10.0,
+        gt=0,
+        le=600,
+        description="Length of a segment, of records and of video alike, in seconds. One is closed when so long"
+        " has passed, also where no further record came.",
     )
     thumbnail_width: int = Field(default=320, ge=16, le=4096, description="Longer side of a thumbnail, in pixels.")
 

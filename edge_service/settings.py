@@ -21,8 +21,8 @@ class FileSourceSettings(Section):
     path: Path = Field(description="The video file, in any format that FFmpeg reads.")
     pace: Literal["real_time", "fast"] = Field(
         default="real_time",
-        description="real_time: frames come at the clip's own speed; fast: as fast as they can be coded, each captured"
-        " the moment it is read.",
+        description="real_time: frames come at the clip's own speed, and what lies more than 60 s ahead at once unless"
+        " the clip is that slow; fast: as fast as they can be coded, each captured the moment it is read.",
     )
     loop: bool = Field(default=False, description="Start over at the clip's end, for ever.")
 
@@ -44,8 +44,9 @@ class RtspSourceSettings(Section):
         default=8.0,
         gt=0,
         le=60,
-        description="Seconds without a picture, from the first attempt on or since the last one, after which the"
-        " connection is given up and made anew.",
+        description="Seconds without a sign of the camera after which the connection is given up and made anew. One"
+        " that has agreed to send and still acknowledges may be slower: it is waited for, three times its longest"
+        " interval of late, and two hours at most.",
     )
 
 

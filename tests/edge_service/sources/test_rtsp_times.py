@@ -98,7 +98,37 @@ def test_a_camera_that_falls_silent_is_given_up_after_the_timeout_though_it_is_c
 
 
 GST_PYTHON = "/usr/bin/python3"
-GST_CAMERA = Path(__file__).with_name("gst_camera.py")
+GST_CAMERA = """
+try:
+    import gi
+
+    gi.require_version("Gst", "1.0")
+    gi.require_version("GstRtspServer", "1.0")
+    from gi.repository import GLib, Gst, GstRtspServer
+except (ImportError, ValueError) as error:
+    raise SystemExit(print(error)) from None
+
+LAUNCH = (
+    "( videotestsrc is-live=true pattern=ball ! video/x-raw,width=128,height=96,framerate=10/1"
+    " ! x264enc tune=zerolatency key-int-max=10 ! rtph264pay name=pay0 pt=96"
+    " audiotestsrc is-live=true wave=silence ! alawenc ! rtppcmapay name=pay1 pt=8 )"
+)
+
+Gst.init(None)
+missing = [name for name in ("videotestsrc", "x264enc", "rtph264pay", "alawenc") if not Gst.ElementFactory.find(name)]
+if missing:
+    raise SystemExit(print(*missing))
+server = GstRtspServer.RTSPServer()
+server.set_address("127.0.0.1")
+server.set_service("0")
+factory = GstRtspServer.RTSPMediaFactory()
+factory.set_launch(LAUNCH)
+server.get_mount_points().add_factory("/cam", factory)
+server.attach(None)
+print(server.get_bound_port(), flush=True)
+GLib.MainLoop().run()
+"""
+"""Prints its port, or what is missing."""
 
 
 @pytest.fixture
@@ -106,7 +136,9 @@ def gst_camera() -> Iterator[str]:
     """An RTSP server of GStreamer's with picture and sound, ten frames a second."""
     if not Path(GST_PYTHON).is_file():
         pytest.skip("needs Debian's gir1.2-gst-rtsp-server-1.0 and python3-gi")
-    server = subprocess.Popen([GST_PYTHON, GST_CAMERA], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    server = subprocess.Popen(
+        [GST_PYTHON, "-c", GST_CAMERA], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
     assert server.stdout is not None
     try:
         line = server.stdout.readline().strip()
