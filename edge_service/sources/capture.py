@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import av
 import av.error
+from av.codec.context import Flags
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
@@ -140,6 +141,8 @@ class _Pictures:
     def __init__(self, stream: VideoStream, to_rgb: VideoReformatter, out: _Messages) -> None:
         assert stream.time_base is not None
         self._codec, self._unit, self._out = stream.codec_context, float(stream.time_base), out
+        # Frames that lean on a damaged one are worth more than none; some decoders keep them back otherwise.
+        self._codec.flags |= Flags.output_corrupt
         self._line, self._to_rgb = LiveTimeline(), to_rgb
         self._any = False
         self._capture_us = 0
@@ -166,6 +169,9 @@ class _Pictures:
                 self._out.say(DAMAGED)
             return
         for frame in frames:
+            if frame.is_corrupt and not (frame.key_frame or self._any):
+                # The stream was joined in the middle.
+                continue
             self._any = True
             self._write(frame)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import av
 import av.error
+from av.codec.context import Flags
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
@@ -25,6 +26,8 @@ _CLOCK_MAY_RESTART = 0x200
 """FFmpeg's flag of formats whose time stamps may be discontinuous."""
 _HEADER_SAYS_DURATION = {"matroska", "webm", "mov", "mp4", "asf", "flv"}
 """Formats that are told how long they are; of others FFmpeg looks where they end, which promises nothing."""
+_A_PICTURE_A_PACKET = {"h264", "hevc", "mjpeg", "mpeg2video"}
+"""Codecs all of whose packets give a picture each, but for those of interlaced video, which may give half of one."""
 _MOST_READ_ERRORS = 100
 """After so many in a row the rest of a file is given up."""
 
@@ -35,7 +38,8 @@ class VideoReader:
     Attributes:
         count: frames that the container says it holds, 0 where it does not.
         interval: usual seconds from frame to frame.
-        damaged: packets that could not be decoded and were left out so far.
+        damaged: packets that could not be decoded and were left out so far; with those of which a decoder made nothing
+            without a word, once all frames have come.
     """
 
     def __init__(self, container: InputContainer, say: Callable[[str], None], longest_gap: float = math.inf) -> None:
@@ -59,7 +63,12 @@ class VideoReader:
         self._longest_gap = longest_gap
         self.damaged = 0
         self._promised_seconds = self._promised()
-        self._frames = self._packets = self._unreadable = 0
+        self._frames = self._packets = self._unreadable = self._blemished = self._joining = 0
+        # Frames that lean on a damaged one are worth more than none; some decoders keep them back otherwise.
+        self._stream.codec_context.flags |= Flags.output_corrupt
+        self._interlaced = False
+        self._first_shown: int | None = None
+        self._to_be_shown: list[int | None] = []
         # Some containers count from their first packet, some from zero.
         self._first_seconds = self._last_seconds = 0.0
 
@@ -73,14 +82,25 @@ class VideoReader:
                 self._packets += 1
                 packet.pts, packet.dts = line.packet(self._time_of_showing(packet), packet.dts, packet.duration)
             for frame in self._decode(packet):
+                if frame.is_corrupt and not (frame.key_frame or self._frames):
+                    # The file begins in the middle of a transmission.
+                    self._joining += 1
+                    continue
+                if not self._frames:
+                    self._first_shown = frame.pts
+                self._interlaced |= frame.interlaced_frame
                 self._frames += 1
+                self._blemished += frame.is_corrupt
                 yield line.frame(frame.pts, frame.dts), frame
+        self.damaged += max(0, self._without_picture())
 
     def shortfall(self) -> str | None:
         """After the last frame: what the file promised and did not give; None if nothing is known to be missing."""
         missing = []
         if self.damaged:
             missing.append(f"{self.damaged} damaged packet{'s' * (self.damaged > 1)} left out")
+        if self._blemished:
+            missing.append(f"{self._blemished} of them damaged in part")
         if self._unreadable:
             missing.append("parts that could not be read")
         if self._packets < self.count:
@@ -114,12 +134,15 @@ class VideoReader:
 
     def _decode(self, packet: Packet[Any] | None) -> list[VideoFrame]:
         try:
-            return self._stream.codec_context.decode(packet)
+            frames = self._stream.codec_context.decode(packet)
         except av.error.FFmpegError as error:
             self.damaged += 1
             if self.damaged == 1:
                 self._say(f"packet {self._packets}, after {self._frames} frames, is damaged: {_text(error)}; going on")
             return []
+        if packet is not None and not packet.is_discard:
+            self._to_be_shown.append(packet.pts)
+        return frames
 
     def _time_of_showing(self, packet: Packet[Any]) -> int | None:
         # AVI keeps none. FFmpeg's guess fits only streams whose frames come in the order in which they are shown.
@@ -136,6 +159,18 @@ class VideoReader:
         first, end = min(stamps) * packet.time_base, (max(stamps) + (packet.duration or 0)) * packet.time_base
         self._first_seconds = min(float(first), self._first_seconds)
         self._last_seconds = max(float(end), self._last_seconds)
+
+    def _without_picture(self) -> int:
+        """How many packets a decoder took without a word and made nothing of."""
+        if self._interlaced or self._stream.codec_context.name not in _A_PICTURE_A_PACKET:
+            return 0
+        first = self._first_shown
+        # What would come before the first picture leans on frames before the file's start.
+        return (
+            sum(first is None or pts is None or pts >= first for pts in self._to_be_shown)
+            - self._frames
+            - self._joining
+        )
 
     def _promised(self) -> float:
         """Seconds that the container says it lasts; 0 where it does not."""

@@ -50,6 +50,8 @@ def write(
         stream = container.add_stream(codec, rate=fps)
         stream.width, stream.height = 64, 48
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        if codec == "libx265":
+            stream.codec_context.options = {"x265-params": "log-level=none:keyint=10:pools=none:frame-threads=1"}
         if codec == "libx264":
             depth = "bframes=3:b-adapt=0:b-pyramid=normal" if b_frames else "bframes=0"
             stream.codec_context.options = {"x264-params": f"{depth}:keyint=10:threads=1"}
@@ -79,6 +81,18 @@ def _garbage(packet: Any) -> Any:
     bad.stream, bad.time_base = packet.stream, packet.time_base
     bad.pts, bad.dts, bad.duration = packet.pts, packet.dts, packet.duration
     return bad
+
+
+def spoilt(path: Path, *numbers: int) -> Path:
+    """The file with all but the first bytes of these packets changed in place."""
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    for number in numbers:
+        begin, end = packets[number].pos + 8, packets[number].pos + packets[number].size
+        data[begin:end] = bytes(byte ^ 0xA5 for byte in data[begin:end])
+    path.write_bytes(data)
+    return path
 
 
 def moved(seconds: float, first: int = 0) -> Stamp:
