@@ -84,7 +84,7 @@ class VideoReader:
             for frame in self._decode(packet):
                 if frame.is_corrupt and not (frame.key_frame or self._frames):
                     # The file begins in the middle of a transmission.
-                    self._joining += 1
+                    self._joining += frame.pts is None
                     continue
                 if not self._frames:
                     self._first_shown = frame.pts
@@ -166,11 +166,8 @@ class VideoReader:
             return 0
         first = self._first_shown
         # What would come before the first picture leans on frames before the file's start.
-        return (
-            sum(first is None or pts is None or pts >= first for pts in self._to_be_shown)
-            - self._frames
-            - self._joining
-        )
+        expected = sum(first is None or pts is None or pts >= first for pts in self._to_be_shown)
+        return expected - self._joining - self._frames
 
     def _promised(self) -> float:
         """Seconds that the container says it lasts; 0 where it does not."""
