@@ -21,6 +21,8 @@ _MOST_BACK_OF_STREAMS = 0.1
 """The same for packets of formats whose clocks start anew."""
 _MOST_DELAY = 10.0
 """Seconds from a packet's decoding to its showing; where there are more, one of the two stamps is damaged."""
+_MOST_REORDERED = 4
+"""Frames by which the orders of decoding and showing differ, as a rule."""
 
 _MOST_LATE_US = 10e6
 """What comes later than this after its time stamp shows that a clock was set, and not a network that stood still."""
@@ -56,7 +58,10 @@ class Timeline:
         )
         self._longest = Fraction(min(longest_gap, usual_gap)) / time_base
         self._most_packets_back = Fraction(most_back) / time_base
-        self._most_frames_back, self._most_delay = Fraction(_MOST_BACK) / time_base, Fraction(_MOST_DELAY) / time_base
+        # Decoding order lets stamps go back and lie apart by some frames, however slow these are.
+        reordered = _MOST_REORDERED * self._interval
+        self._most_frames_back = max(Fraction(_MOST_BACK) / time_base, reordered)
+        self._most_delay = max(Fraction(_MOST_DELAY) / time_base, reordered)
         self._jumped = jumped
         self._offset = 0
         self._start: int | None = None
@@ -66,6 +71,7 @@ class Timeline:
         self._last_stamp: int | None = None
         self._first: Fraction | None = None
         self._last = Fraction(0)
+        self._last_us = 0
 
     def packet(self, pts: int | None, dts: int | None, duration: int | None) -> tuple[int | None, int | None]:
         """The packet's stamps without the jumps before it."""
@@ -100,8 +106,9 @@ class Timeline:
         elif time <= self._last:
             # By half, so that the line comes back to stamps that go on as they should.
             time = self._last + self._interval / 2
-        before, self._last = self._last, time
-        return max(self._microseconds(time), self._microseconds(before) + 1)
+        self._last = time
+        self._last_us = max(round(time * self._base * 1_000_000), self._last_us + 1)
+        return self._last_us
 
     def _close_jump(self, dts: int) -> None:
         if self._start is None:
@@ -112,9 +119,6 @@ class Timeline:
         if dts + self._most_packets_back < self._last_dts or jump > self._longest:
             self._offset -= jump
             self._jumped(float(jump * self._base), float((self._expected - self._start) * self._base))
-
-    def _microseconds(self, time: Fraction) -> int:
-        return round(time * self._base * 1_000_000)
 
 
 class _BestGuess:
