@@ -18,7 +18,7 @@ from benchmarks.video_codecs.base import CodedClip, VideoCodec
 from benchmarks.video_codecs.libav import anchors
 from benchmarks.video_codecs.ours import OurVideoCodec
 from benchmarks.video_plot import plot
-from benchmarks.video_scenes import Clip, Scene, load, names
+from benchmarks.video_scenes import HARD, Clip, Scene, load, names
 from shared.codec.bundle import DEFAULT_BUNDLE, Bundle
 from training.evaluation.average_precision import MatchedDetections
 from training.evaluation.detection import Detect, Detections, LabelledPhoto
@@ -61,7 +61,7 @@ def _measured(name: str, scene: Scene, clip: Clip, detect: Detect, options: argp
     if clip.truth is not None:
         labels["ap50"] = [clip.truth.get(number, empty) for number in looked_at]
     rows = [_row(name, "uncompressed", "-", None, clip, _worth(clip, looked_at, labels, source))]
-    for codec in _codecs(options):
+    for codec in _codecs(options, few=name.partition(":")[2] in HARD):
         for point in codec.points:
             coded = codec.code(clip.pictures, clip.fps, point)
             found = [_wanted(detect(coded.pictures[number]), scene) for number in looked_at]
@@ -70,13 +70,13 @@ def _measured(name: str, scene: Scene, clip: Clip, detect: Detect, options: argp
     return rows
 
 
-def _codecs(options: argparse.Namespace) -> list[VideoCodec]:
+def _codecs(options: argparse.Namespace, few: bool) -> list[VideoCodec]:
     codecs: list[VideoCodec] = []
     if "ours" in options.codecs:
         bundle = Bundle.load(options.bundle)
         codecs.append(OurVideoCodec(bundle, points=tuple(options.points)))
     if "anchors" in options.codecs:
-        codecs.extend(anchors())
+        codecs.extend(anchors(few))
     return codecs
 
 
