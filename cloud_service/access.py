@@ -9,7 +9,6 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from cryptography import x509
-from google.protobuf.message import Message
 
 from cloud_service.certificates.grants import Grants, common_name, grants_of
 from cloud_service.certificates.revocation import RevocationLists
@@ -17,12 +16,16 @@ from cloud_service.settings import IngestTlsSettings
 from shared.clock import Clock
 from shared.errors import UnauthenticatedError
 from shared.rpc.call_guard import CallGuard
+from shared.rpc.open_calls import OpenCalls
 
 log = logging.getLogger(__name__)
 
 
 class Caller(Protocol):
     """What one may do."""
+
+    def check_delivers_any(self) -> None:
+        """Raises: PermissionDeniedError, no camera's records."""
 
     def check_delivers(self, camera: str) -> None:
         """Raises: PermissionDeniedError, not this camera's records."""
@@ -47,6 +50,9 @@ class Anybody:
     def caller(self, context: Any) -> Caller:
         return self
 
+    def check_delivers_any(self) -> None:
+        pass
+
     def check_delivers(self, camera: str) -> None:
         pass
 
@@ -63,11 +69,13 @@ ANYBODY = Anybody()
 class CertificateAccess(CallGuard):
     """Callers by their client certificates, which TLS has verified at the handshake.
 
-    As a guard of the server it ends calls whose certificate was revoked or ran out since, at their next message.
+    As a guard of the server it ends calls whose certificate was revoked or ran out since: at their next message, and
+    those over which nothing is said within seconds.
     """
 
     def __init__(self, revocations: RevocationLists | None, clock: Clock) -> None:
         self._revocations, self._clock = revocations, clock
+        self._open = OpenCalls(clock)
 
     def caller(self, context: Any) -> Grants:
         """See ``Access``."""
@@ -76,9 +84,9 @@ class CertificateAccess(CallGuard):
     @asynccontextmanager
     async def watch(self, context: Any) -> AsyncIterator[_Watch]:
         """See ``CallGuard``. Raises: UnauthenticatedError, the certificate does not count any more."""
-        watch = _Watch(self, _certificate(context))
-        self.check(watch.certificate)
-        yield watch
+        certificate = _certificate(context)
+        async with self._open.kept(lambda: self.check(certificate)):
+            yield _Watch(self, certificate)
 
     def check(self, certificate: x509.Certificate) -> None:
         """Raises: UnauthenticatedError, the certificate does not count any more."""
@@ -103,13 +111,13 @@ class _Watch:
     """Of one call."""
 
     def __init__(self, access: CertificateAccess, certificate: x509.Certificate) -> None:
-        self._access, self.certificate = access, certificate
+        self._access, self._certificate = access, certificate
 
-    async def received(self, message: Message) -> None:
-        self._access.check(self.certificate)
+    async def received(self, size: int) -> None:
+        self._access.check(self._certificate)
 
     async def sending(self) -> None:
-        self._access.check(self.certificate)
+        self._access.check(self._certificate)
 
 
 def _refusal(certificate: x509.Certificate, why: str) -> UnauthenticatedError:

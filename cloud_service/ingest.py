@@ -39,8 +39,10 @@ class IngestService(IngestServiceServicer):
     ) -> AsyncIterator[StreamRecordsResponse]:
         """See ingest.proto."""
         try:
+            caller = self._access.caller(context)
+            caller.check_delivers_any()
             hello = await _hello(request_iterator)
-            self._access.caller(context).check_delivers(hello.camera)
+            caller.check_delivers(hello.camera)
             session = Session(self._desk, hello, context.peer())
             self._enter(session)
             try:

@@ -21,6 +21,7 @@ from edge_service.settings import CameraSettings, EdgeSettings
 from edge_service.sources import Source, SubmittedSource, make_source
 from edge_service.spool import CameraSpool, Spool
 from edge_service.spool_folder import check_folder
+from edge_service.token_access import TokenAccess
 from edge_service.tokens import Tokens
 from edge_service.uplink import Uplink
 from shared.clock import Clock, SystemClock
@@ -119,7 +120,8 @@ class Edge:
             )
             stack.callback(spool.close)
             self._metrics.watch_spool(lambda: spool.bytes, spool.oldest_seconds)
-            server = self._server()
+            tokens = Tokens(path) if (path := settings.frame_api.tokens) else None
+            server = self._server(tokens)
             channel = open_channel(settings.cloud.address, settings.cloud.allow_plaintext, settings.cloud.tls)
             stack.push_async_callback(channel.close)
             sides = {"uplink": settings.cloud.tls, "frame_api": settings.frame_api.tls}
@@ -140,7 +142,7 @@ class Edge:
             work = [asyncio.create_task(camera.run(threads)) for camera in cameras]
             stack.push_async_callback(_stop_cameras, cameras, work)
 
-            self._serve_frames(server, uplinks, rates, channel)
+            self._serve_frames(server, uplinks, rates, channel, tokens)
             await server.start()
             stack.push_async_callback(server.stop, GRACE_SECONDS)
             telemetry.start()
@@ -187,27 +189,31 @@ class Edge:
             uplink.announce,
         )
 
-    def _server(self) -> Server:
+    def _server(self, tokens: Tokens | None) -> Server:
         api = self._settings.frame_api
         limits = ClientLimits(api.limits.streams, api.limits.bytes_per_second, self._clock)
         return Server(
             api.address,
             api.allow_plaintext,
             api.tls,
-            (limits,),
+            (TokenAccess(tokens, self._clock), limits) if tokens else (limits,),
             api.limits.message_bytes,
             api.limits.streams + REFUSALS,
         )
 
     def _serve_frames(
-        self, server: Server, uplinks: dict[str, Uplink], rates: dict[str, RateControl], channel: grpc.aio.Channel
+        self,
+        server: Server,
+        uplinks: dict[str, Uplink],
+        rates: dict[str, RateControl],
+        channel: grpc.aio.Channel,
+        tokens: Tokens | None,
     ) -> None:
         submitted = {
             name: SubmittedCamera(source, uplinks[name])
             for name, source in self._sources.items()
             if isinstance(source, SubmittedSource)
         }
-        tokens = Tokens(path) if (path := self._settings.frame_api.tokens) else None
         highest = self._bundle.levels - 1
         api = FrameApi(submitted, rates, highest, channel, self._metrics, self._clock, tokens)
         camera_pb2_grpc.add_CameraServiceServicer_to_server(api, server.grpc)

@@ -55,6 +55,14 @@ class Tokens:
         """Raises: ConfigError, the file cannot be used."""
         self._files = WatchedFiles((path,), lambda: _read(path))
 
+    def check_known(self, metadata: Metadata) -> None:
+        """Checks that the call's metadata holds ``authorization: Bearer <token>`` with a token for any camera.
+
+        Raises:
+            UnauthenticatedError: it holds no token, or one that is in the file no more.
+        """
+        self._find(metadata)
+
     def check(self, metadata: Metadata, camera: str) -> None:
         """Checks that the call's metadata holds ``authorization: Bearer <token>`` with a token for this camera.
 
@@ -62,6 +70,13 @@ class Tokens:
             UnauthenticatedError: it holds no token, or one that is in the file no more.
             PermissionDeniedError: the token is for other cameras.
         """
+        found = self._find(metadata)
+        if camera not in found.cameras:
+            raise PermissionDeniedError(
+                f"the token of {found.client} is for {', '.join(found.cameras) or 'no camera'}, not {camera[:80]!r}"
+            )
+
+    def _find(self, metadata: Metadata) -> TokenEntry:
         digest = hashlib.sha256(_token(metadata).encode()).hexdigest()
         found = None
         for entry in self._files.current():
@@ -70,10 +85,7 @@ class Tokens:
                 found = entry
         if found is None:
             raise UnauthenticatedError("this token is not known here: `icm-edge token` makes one")
-        if camera not in found.cameras:
-            raise PermissionDeniedError(
-                f"the token of {found.client} is for {', '.join(found.cameras) or 'no camera'}, not {camera[:80]!r}"
-            )
+        return found
 
 
 def add_token(path: Path, client: str, cameras: Sequence[str]) -> str:

@@ -9,8 +9,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import unquote
 
-from google.protobuf.message import Message
-
 from shared.clock import Clock
 from shared.errors import BusyError
 from shared.rpc.call_guard import CallGuard
@@ -97,8 +95,8 @@ class _Client:
     def idle(self) -> bool:
         return not self.calls and self._allowance.full()
 
-    async def received(self, message: Message) -> None:
-        if wait := self._allowance.take(message.ByteSize()):
+    async def received(self, size: int) -> None:
+        if wait := self._allowance.take(size):
             await asyncio.sleep(wait)
 
     async def sending(self) -> None:

@@ -10,6 +10,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from shared.errors import ConfigError, ListenError
 from shared.rpc.call_guard import CallGuard
+from shared.rpc.guarded_calls import GuardedCalls
+from shared.rpc.message_bounds import MessageRoom
 from shared.rpc.tls import TlsSettings, server_credentials
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
@@ -19,6 +21,8 @@ MAX_CALLS = 1024
 MAX_CONNECTIONS = 512
 """Of all clients together; further ones are closed at once. A connection costs memory before its client is known, and a
 process may open 1024 files as a rule."""
+MESSAGES_AT_ONCE = 8
+"""Of the largest size, that are worked on at once, of all clients together; beyond that they are told to come back."""
 
 # gRPC's probing of the bandwidth costs a ping for nearly every small message. Without it windows do not grow by
 # themselves; this one carries 20 Mbit/s a stream over 100 ms.
@@ -52,7 +56,7 @@ class Server:
 
         Args:
             tls: who the server is; None for plaintext.
-            guards: what watches its calls, the first one outermost.
+            guards: what watches its calls, the first one is asked first.
             message_bytes: largest message it accepts.
             calls: of one connection at once; further ones wait unseen, so let guards refuse before that.
             connections: of all clients at once; further ones are closed.
@@ -70,7 +74,8 @@ class Server:
             ("grpc.max_concurrent_streams", calls),
             ("grpc.max_allowed_incoming_connections", connections),
         ]
-        self.grpc = grpc.aio.server(options=options, interceptors=guards)
+        calls_guarded = GuardedCalls(guards, MessageRoom(MESSAGES_AT_ONCE * message_bytes))
+        self.grpc = grpc.aio.server(options=options, interceptors=(calls_guarded,))
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc)
         try:

@@ -1,0 +1,140 @@
+"""Between gRPC and the services: who calls is known, and what comes is bounded, before anything of it is parsed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from typing import Any
+
+import grpc
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor_pool import Default
+from google.protobuf.message import DecodeError, Message
+
+from shared.errors import IcmError, ProtocolError
+from shared.rpc.call_guard import CallGuard, CallWatch
+from shared.rpc.message_bounds import MessageRoom, check_fields
+from shared.rpc.status import abort
+
+_HEALTH = "/grpc.health.v1.Health/"
+
+
+class GuardedCalls(grpc.aio.ServerInterceptor):
+    """Has guards watch each call. Health is not guarded: whoever runs the service asks for it, and it tells nothing
+    else.
+
+    A message that is none of the call's kind ends the call with a ProtocolError; gRPC by itself would log a traceback.
+    """
+
+    def __init__(self, guards: Sequence[CallGuard], room: MessageRoom) -> None:
+        """Args:
+        guards: the first one is asked first.
+        room: for the messages of all calls.
+        """
+        self._guards, self._room = guards, room
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        handler = await continuation(handler_call_details)
+        # None: there is no such method, which gRPC answers itself.
+        if handler is None:
+            return None
+        name = handler_call_details.method
+        calls = _Calls(
+            () if name.startswith(_HEALTH) else self._guards,
+            self._room,
+            _request_of(name),
+            handler.request_deserializer,
+        )
+        if handler.response_streaming:
+            make, method = (
+                (grpc.stream_stream_rpc_method_handler, handler.stream_stream)
+                if handler.request_streaming
+                else (grpc.unary_stream_rpc_method_handler, handler.unary_stream)
+            )
+            guarded: Any = calls.streaming(method, handler.request_streaming)
+        else:
+            make, method = (
+                (grpc.stream_unary_rpc_method_handler, handler.stream_unary)
+                if handler.request_streaming
+                else (grpc.unary_unary_rpc_method_handler, handler.unary_unary)
+            )
+            guarded = calls.unary(method, handler.request_streaming)
+        # Without a deserializer messages come as the bytes that they are.
+        return make(guarded, None, handler.response_serializer)
+
+
+class _Calls:
+    """Of one method."""
+
+    def __init__(
+        self, guards: Sequence[CallGuard], room: MessageRoom, kind: Descriptor, parse: Callable[[bytes], Message]
+    ) -> None:
+        self._guards, self._room, self._kind, self._parse = guards, room, kind, parse
+
+    def unary(self, method: Any, streamed: bool) -> Any:
+        async def answer(request: Any, context: Any) -> Any:
+            try:
+                async with self._watched(context) as watches, self._opened(request, streamed, watches) as opened:
+                    return await method(opened, context)
+            except IcmError as error:
+                await abort(context, error)
+
+        return answer
+
+    def streaming(self, method: Any, streamed: bool) -> Any:
+        # No generator: a call that is ended while it waits to write still has a status to send.
+        async def answer(request: Any, context: Any) -> None:
+            try:
+                async with (
+                    self._watched(context) as watches,
+                    self._opened(request, streamed, watches) as opened,
+                    aclosing(method(opened, context)) as responses,
+                ):
+                    async for response in responses:
+                        for watch in watches:
+                            await watch.sending()
+                        await context.write(response)
+            except IcmError as error:
+                await abort(context, error)
+
+        return answer
+
+    @asynccontextmanager
+    async def _watched(self, context: Any) -> AsyncIterator[list[CallWatch]]:
+        async with AsyncExitStack() as stack:
+            yield [await stack.enter_async_context(guard.watch(context)) for guard in self._guards]
+
+    @asynccontextmanager
+    async def _opened(self, request: Any, streamed: bool, watches: Sequence[CallWatch]) -> AsyncIterator[Any]:
+        """The request, or the stream of them, as the service takes it."""
+        if streamed:
+            yield self._each(request, watches)
+            return
+        with self._room.held(len(request)):
+            yield await self._message(request, watches)
+
+    async def _each(self, requests: AsyncIterator[bytes], watches: Sequence[CallWatch]) -> AsyncIterator[Message]:
+        async for request in requests:
+            # Until the service asks for the next one.
+            with self._room.held(len(request)):
+                yield await self._message(request, watches)
+
+    async def _message(self, data: bytes, watches: Sequence[CallWatch]) -> Message:
+        for watch in watches:
+            await watch.received(len(data))
+        check_fields(data, self._kind)
+        try:
+            return self._parse(data)
+        except DecodeError as error:
+            raise ProtocolError(f"a message is not of the kind that this call takes: {error}") from None
+
+
+def _request_of(method: str) -> Descriptor:
+    """The kind of message that a method, such as /icm.v1.ArchiveService/GetFrame, is asked with."""
+    _, service, name = method.split("/")
+    kind: Descriptor = Default().FindServiceByName(service).methods_by_name[name].input_type
+    return kind
