@@ -11,7 +11,7 @@ from pydantic_settings import SettingsConfigDict
 
 from shared.camera_name import CameraName
 from shared.rpc.tls import MutualTlsSettings, TlsSettings
-from shared.settings import Address, Section, ServiceSettings
+from shared.settings import Address, PeerAddress, Section, ServiceSettings
 
 
 class FileSourceSettings(Section):
@@ -118,7 +118,7 @@ class CameraSettings(Section):
 class ConnectionSettings(Section):
     """Where the cloud is."""
 
-    address: Address = Field(default="127.0.0.1:7443", description="host:port of the cloud's ingest.")
+    address: PeerAddress = Field(default="127.0.0.1:7443", description="host:port of the cloud's ingest.")
     allow_plaintext: bool = Field(
         default=False, description="Speak plaintext to an address beyond this machine; for networks you trust only."
     )

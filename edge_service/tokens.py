@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from shared.camera_name import CameraName
 from shared.errors import ConfigError, PermissionDeniedError, UnauthenticatedError
 from shared.watched_files import WatchedFiles, read_file
+from shared.yaml_text import parse_yaml
 
 _SCHEME = "bearer "
 _TOKEN_BYTES = 32
@@ -122,11 +123,15 @@ def _token(metadata: Metadata) -> str:
 
 def _read(path: Path) -> list[TokenEntry]:
     try:
-        return _Entries.validate_python(yaml.safe_load(read_file(path)) or [])
+        file = parse_yaml(read_file(path).decode())
+    except (ConfigError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    try:
+        return _Entries.validate_python(file.values or [])
     except ValidationError as error:
-        problem = error.errors(include_input=False)[0]
+        problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"])
-        raise ConfigError(f"{path} is no file of tokens: {where or 'the whole'}: {problem['msg']}") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
-        # Without the library's text, which quotes the file.
-        raise ConfigError(f"{path} is not valid YAML") from None
+        hint = file.hint(problem["loc"], problem["input"]) if problem["type"] == "string_type" else ""
+        raise ConfigError(
+            f"{path} is no file of tokens: {where or 'the whole'}: {problem['msg']}{hint and f'; {hint}'}"
+        ) from None

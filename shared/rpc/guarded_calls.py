@@ -124,9 +124,9 @@ class _Calls:
                 yield await self._message(request, watches)
 
     async def _message(self, data: bytes, watches: Sequence[CallWatch]) -> Message:
+        check_fields(data, self._kind)
         for watch in watches:
             await watch.received(len(data))
-        check_fields(data, self._kind)
         try:
             return self._parse(data)
         except DecodeError as error:
