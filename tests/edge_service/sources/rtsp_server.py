@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+from base64 import b64encode
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -24,10 +25,14 @@ _SDP = (
 class RtspServer:
     """Streams noise of 64x48 to one client after another, from entering the block to leaving it."""
 
-    def __init__(self, port: int = 0) -> None:
-        self._listener = socket.create_server(("127.0.0.1", port))
+    def __init__(self, port: int = 0, host: str = "127.0.0.1", password: str | None = None) -> None:
+        """Args: password, and user before a colon, without which it shows nothing."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, port), family=family)
         self.port: int = self._listener.getsockname()[1]
-        self.url = f"rtsp://127.0.0.1:{self.port}/live"
+        self.place = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+        self.url = f"rtsp://{self.place}/live"
+        self._authorization = password and f"Basic {b64encode(password.encode()).decode()}"
         self._stop = threading.Event()
         self._client: socket.socket | None = None
         self._thread = threading.Thread(target=self._serve)
@@ -69,6 +74,10 @@ class RtspServer:
             while (header := requests.readline().decode().strip()) != "":
                 name, _, value = header.partition(":")
                 headers[name.lower()] = value.strip()
+            if self._authorization not in (None, headers.get("authorization")) and method != "OPTIONS":
+                refusal = 'RTSP/1.0 401 Unauthorized\r\nWWW-Authenticate: Basic realm="camera"\r\n'
+                client.sendall(f"{refusal}CSeq: {headers['cseq']}\r\n\r\n".encode())
+                continue
             answer = {
                 "OPTIONS": "Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN\r\n",
                 "DESCRIBE": f"Content-Type: application/sdp\r\nContent-Length: {len(_SDP)}\r\n",
