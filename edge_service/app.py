@@ -32,6 +32,7 @@ from shared.health import Problems
 from shared.rpc.certificate_expiry import watch_certificates
 from shared.rpc.channels import open_channel
 from shared.rpc.limits import REFUSALS, ClientLimits
+from shared.rpc.proxies import proxy_of
 from shared.rpc.servers import Server, check_plaintext, is_loopback
 from shared.rpc.tls import check_tls
 from shared.telemetry import TelemetryServer
@@ -69,6 +70,7 @@ def check(settings: EdgeSettings) -> tuple[Bundle, dict[str, Source]]:
 def _check_borders(settings: EdgeSettings) -> None:
     """Raises: ConfigError, the channel or the frame API could not be opened, or would be open to strangers."""
     cloud, api = settings.cloud, settings.frame_api
+    proxy_of(cloud.address)
     for side in (cloud, api):
         if side.tls:
             check_tls(side.tls)
@@ -122,6 +124,8 @@ class Edge:
             self._metrics.watch_spool(lambda: spool.bytes, spool.oldest_seconds)
             tokens = Tokens(path) if (path := settings.frame_api.tokens) else None
             server = self._server(tokens)
+            if proxy := proxy_of(settings.cloud.address):
+                _log.info("the cloud is reached through %s", proxy)
             channel = open_channel(settings.cloud.address, settings.cloud.allow_plaintext, settings.cloud.tls)
             stack.push_async_callback(channel.close)
             sides = {"uplink": settings.cloud.tls, "frame_api": settings.frame_api.tls}
@@ -175,6 +179,7 @@ class Edge:
             batch_seconds=self._settings.cloud.batch_seconds,
             acknowledged=rate.acknowledged if rate is not None else lambda size, sent: None,
             clock=self._clock,
+            proxy=proxy_of(self._settings.cloud.address),
         )
 
     def _camera(self, settings: CameraSettings, spool: Spool, rate: RateControl, uplink: Uplink) -> Camera:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import re
-from typing import NamedTuple
+import socket
+from typing import Any, NamedTuple
 
 from shared.errors import ConfigError
 
@@ -66,6 +68,30 @@ def parse_address(text: str) -> HostPort:
     if not (re.fullmatch(r"[0-9]{1,5}", port) and int(port) <= MOST_PORT):
         raise ConfigError(f"{_RULE}: after the last colon stands no such port")
     return HostPort(host, int(port))
+
+
+def listening_place(target: HostPort) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
+    """The family and address that a socket is bound to; of a name that has several an IPv4 address.
+
+    Raises:
+        OSError: there is no such name.
+    """
+    found = socket.getaddrinfo(*target, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _, _, _, place = min(found, key=lambda one: one[0] != socket.AF_INET)
+    return family, place
+
+
+def why_not_listening(error: OSError) -> str:
+    """What an error of listening means for whoever chose the address."""
+    match error.errno:
+        case errno.EADDRINUSE:
+            return "another process is using the port"
+        case errno.EADDRNOTAVAIL:
+            return "this machine has no such address"
+        case errno.EACCES:
+            return "this user may not listen on that port; those from 1024 on are free to all"
+        case _:
+            return error.strerror or str(error)
 
 
 def _is_ipv6(host: str) -> bool:

@@ -15,11 +15,9 @@ _END = re.compile(r"[.,:;)\]}'\"]*$")
 # user:password@ of an address that is mistyped, or is written without a scheme.
 _USER = re.compile(r"(?<![^\s'\"])[^\s'\"]+@")
 _OTHERS = (
+    (re.compile(r"(?<=[?&;])((?:pass|pw|auth|key)=)[^&\s'\"]+", re.IGNORECASE), rf"\1{_HIDDEN}"),
     (
-        re.compile(
-            r"(?<=[?&;,_/\s])((?:password|passwd|passphrase|pwd|pass|pw|token|auth|key|secret)=)[^&\s'\"]+",
-            re.IGNORECASE,
-        ),
+        re.compile(r"(?<=[?&;,_/\s])((?:password|passwd|passphrase|pwd|secret|token)=)[^&\s'\"]+", re.IGNORECASE),
         rf"\1{_HIDDEN}",
     ),
     (re.compile(r"((?:bearer|basic) )[\w.~+/=-]{16,}", re.IGNORECASE), rf"\1{_HIDDEN}"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
+import socket
 from collections.abc import Sequence
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from shared.addresses import listening_place, parse_address, why_not_listening
 from shared.errors import ConfigError, ListenError
 from shared.rpc.call_guard import CallGuard
 from shared.rpc.guarded_calls import GuardedCalls
@@ -85,7 +86,7 @@ class Server:
         except RuntimeError:
             self.port = 0
         if self.port == 0:
-            raise ListenError(f"cannot listen on {address}: is another process using the port?")
+            raise ListenError(f"cannot listen on {address}: {_why_not(address)}")
 
     async def start(self) -> None:
         await self.grpc.start()
@@ -118,10 +119,15 @@ def check_plaintext(address: str, allowed: bool) -> None:
 
 def is_loopback(address: str) -> bool:
     """Whether ``host:port`` names this machine only."""
-    host = address.rpartition(":")[0].strip("[]")
-    if host == "localhost":
-        return True
+    return parse_address(address).is_loopback
+
+
+def _why_not(address: str) -> str:
+    """Why nobody can listen there; gRPC tells that it could not, and not why."""
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+        family, place = listening_place(parse_address(address))
+        with socket.socket(family) as listener:
+            listener.bind(place)
+    except OSError as error:
+        return why_not_listening(error)
+    return "the system does not say why"

@@ -36,6 +36,7 @@ PASSWORDS = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_c
         ("{'url': 'rtsp://me:pw@cam/', 'name': 'x@y'}", "{'url': 'rtsp://cam/', 'name': 'x@y'}"),
         ("rtsp//me:pw@cam/live is no address", "***@cam/live is no address"),
         ("me:pw@cam", "***@cam"),
+        ("cam/live?user=me&pw=x&auth=y", "cam/live?user=me&pw=***&auth=***"),
         ("http://cam/?user=me&Password=pw&channel=1", "http://cam/***"),
         ("http://me:pw@proxy:3128", "http://proxy:3128"),
         ("postgresql+psycopg://icm:pw@db/icm?sslpassword=pw", "postgresql+psycopg://db/***"),
@@ -62,6 +63,7 @@ def test_secrets_are_left_out(text: str, shown: str) -> None:
         "sqlite:////data/cloud.db",
         "[::1]:7443",
         "frame_api.tls.key=/certs/tls.key",
+        "--set takes KEY=VALUE, such as metrics.address=127.0.0.1:9000",
     ],
 )
 def test_other_texts_stay_as_they_are(text: str) -> None:
