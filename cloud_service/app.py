@@ -115,7 +115,7 @@ class App:
             ArchiveService(bundle, store, catalogue, events, self._feed, detector is not None, access),
             self._server.grpc,
         )
-        metrics.registry.register(StorageGauges(store, catalogue, self._pipeline.backlog_bytes))
+        metrics.registry.register(StorageGauges(store, catalogue, self._pipeline.backlog_bytes, metrics.cameras))
         watch_certificates(metrics.registry, {"ingest": ingest.tls})
         self._telemetry = TelemetryServer(settings.metrics.address, metrics.registry, problems.lines)
 

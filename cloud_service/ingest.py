@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Any
 
 from icm.v1.ingest_pb2 import Hello, StreamRecordsRequest, StreamRecordsResponse
@@ -46,8 +46,9 @@ class IngestService(IngestServiceServicer):
             session = Session(self._desk, hello, context.peer())
             self._enter(session)
             try:
-                async for response in session.run(request_iterator):
-                    yield response
+                async with aclosing(session.run(request_iterator)) as responses:
+                    async for response in responses:
+                        yield response
             finally:
                 self._leave(session)
         except IcmError as error:
