@@ -95,6 +95,7 @@ class App:
             metrics=metrics,
             clock=clock,
             retry_seconds=RETRY_SECONDS,
+            message_bytes=ingest.limits.message_bytes,
             chains=chains,
             detections=detections,
         )

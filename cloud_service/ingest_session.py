@@ -44,6 +44,7 @@ from shared.errors import (
 )
 from shared.health import Problems
 from shared.log_limit import LogLimit
+from shared.rpc.servers import MAX_MESSAGE_BYTES
 
 log = logging.getLogger(__name__)
 MAX_EPOCH = (1 << 63) - 1
@@ -59,6 +60,7 @@ class Desk:
     Attributes:
         credit: records per stream that may be unacknowledged at any time.
         credit_bytes: their bytes, likewise.
+        message_bytes: of the largest message that the server takes.
         pending: what waits in all streams together.
         chains: cameras that must send an I record.
         detections: in which frames something was found, for edges to know.
@@ -75,6 +77,7 @@ class Desk:
     metrics: Metrics
     clock: Clock
     retry_seconds: float
+    message_bytes: int = MAX_MESSAGE_BYTES
     chains: BrokenChains = field(default_factory=BrokenChains)
     detections: NewestDetections = field(default_factory=NewestDetections)
 
@@ -135,7 +138,12 @@ class Session:
             self._receiving = asyncio.create_task(self._guard(self._receive(requests)))
             try:
                 resume_after = store.resume_after(self.camera, self._hello.epoch, self._last_sequence)
-                welcome = Welcome(resume_after=resume_after, credit=credit.most_records, credit_bytes=credit.most_bytes)
+                welcome = Welcome(
+                    resume_after=resume_after,
+                    credit=credit.most_records,
+                    credit_bytes=credit.most_bytes,
+                    message_bytes=self._desk.message_bytes,
+                )
                 yield StreamRecordsResponse(welcome=welcome)
                 while (item := await self._outgoing.get()) is not None:
                     if isinstance(item, Exception):
