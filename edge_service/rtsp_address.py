@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from shared.addresses import parse_address
 from shared.errors import ConfigError
+from shared.redaction import redacted
 
 _MOST_USER = 127
 """Characters of user and password; FFmpeg cuts off what is more, without a word."""
@@ -20,7 +21,7 @@ _IN_USER = "!$&'()*+,;=:%"
 class RtspAddress:
     """Attributes:
     url: as FFmpeg takes it.
-    shown: scheme, host and port. Cameras want passwords in all other parts of it.
+    shown: as people and logs get to see it. Cameras want passwords in all parts of it but scheme, host and port.
     """
 
     url: str
@@ -53,7 +54,7 @@ def parse_rtsp(text: str) -> RtspAddress:
             f" three, and take {len(user)}: give the camera a shorter password"
         )
     _check_place(place)
-    return RtspAddress(f"{scheme}://{user}{at}{place}{rest}", f"{scheme}://{place}")
+    return RtspAddress(f"{scheme}://{user}{at}{place}{rest}", redacted(f"{scheme}://{place}{rest}"))
 
 
 def _check_place(place: str) -> None:

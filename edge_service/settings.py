@@ -157,7 +157,7 @@ class LimitSettings(Section):
         default=64 << 20,
         ge=1 << 20,
         le=1 << 30,
-        description="Bytes of the largest message that is taken; a raw picture of 4096x4096 has 48 MiB.",
+        description="Bytes of the largest message that is taken; the largest raw picture has 24 MiB.",
     )
 
 

@@ -85,7 +85,7 @@ def why_not_listening(error: OSError) -> str:
     """What an error of listening means for whoever chose the address."""
     match error.errno:
         case errno.EADDRINUSE:
-            return "another process is using the port"
+            return "is another process using the port?"
         case errno.EADDRNOTAVAIL:
             return "this machine has no such address"
         case errno.EACCES:

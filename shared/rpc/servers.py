@@ -16,7 +16,7 @@ from shared.rpc.message_bounds import MessageRoom
 from shared.rpc.tls import TlsSettings, server_credentials
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
-"""Largest message accepted; a raw 4096x4096 picture fits."""
+"""Largest message accepted; the largest raw picture has 24 MiB."""
 MAX_CALLS = 1024
 """Calls of one connection at once."""
 MAX_CONNECTIONS = 512

@@ -60,10 +60,10 @@ def test_an_address_that_could_be_misread_is_refused_with_the_fix_and_without_it
     ("text", "url", "shown"),
     [
         ("rtsp://cam", "rtsp://cam", "rtsp://cam"),
-        ("RTSPS://cam:322/a%20b?x=1#y", "rtsps://cam:322/a%20b?x=1#y", "rtsps://cam:322"),
-        ("rtsp://[fe80::1%eth0]/live", "rtsp://[fe80::1%eth0]/live", "rtsp://[fe80::1%eth0]"),
-        ("rtsp://me:p@ss@[::1]:8554/x", "rtsp://me:p%40ss@[::1]:8554/x", "rtsp://[::1]:8554"),
-        ("rtsp://10.0.0.5/user=a_password=b", "rtsp://10.0.0.5/user=a_password=b", "rtsp://10.0.0.5"),
+        ("RTSPS://cam:322/a%20b?x=1#y", "rtsps://cam:322/a%20b?x=1#y", "rtsps://cam:322/***"),
+        ("rtsp://[fe80::1%eth0]/", "rtsp://[fe80::1%eth0]/", "rtsp://[fe80::1%eth0]/"),
+        ("rtsp://me:p@ss@[::1]:8554/x", "rtsp://me:p%40ss@[::1]:8554/x", "rtsp://[::1]:8554/***"),
+        ("rtsp://10.0.0.5/user=a_password=b", "rtsp://10.0.0.5/user=a_password=b", "rtsp://10.0.0.5/***"),
     ],
 )
 def test_what_is_plain_is_taken_as_it_is_meant(text: str, url: str, shown: str) -> None:
