@@ -84,38 +84,6 @@ async def test_a_message_stays_far_below_the_largest_that_the_cloud_takes(tmp_pa
     assert ingest.batches == [5, 1, 1, 1, 1, 1]
 
 
-async def test_no_message_is_larger_than_the_cloud_says_that_it_takes(tmp_path, clock, sending) -> None:
-    spool = Spool(tmp_path / "large", 1 << 30, 3600.0, clock)
-    gate = spool.camera("gate")
-    spool_records(gate, 300, size=700)
-    spool_records(gate, 3, size=65_000)
-    ingest = Ingest(credit=4096, credit_bytes=1 << 30, message_bytes=100_000)
-    async with serving(ingest) as port, sending(gate, port) as uplink:
-        await uplink.drained()
-    spool.close()
-    assert len(ingest.of("gate")) == 303
-    assert ingest.batches[-3:] == [1, 1, 1]
-
-
-async def test_a_record_that_fits_into_no_message_is_kept_until_the_cloud_takes_it(
-    tmp_path, clock, sending, problems
-) -> None:
-    spool = Spool(tmp_path / "large", 1 << 30, 3600.0, clock)
-    gate = spool.camera("gate")
-    spool_records(gate, 1, size=100)
-    spool_records(gate, 1, size=200_000)
-    async with serving(Ingest(message_bytes=100_000)) as port, sending(gate, port):
-        text = await problems.first()
-    assert "uplink of gate: a record needs a message of 200" in text
-    assert "the cloud takes 100000: raise its setting ingest.limits.message_bytes" in text
-    assert gate.holds(2)
-    ingest = Ingest(message_bytes=300_000)
-    async with serving(ingest) as port, sending(gate, port) as uplink:
-        await uplink.drained()
-    assert [record.sequence for record in ingest.of("gate")][-1] == 2
-    spool.close()
-
-
 async def test_never_has_more_in_flight_than_its_credit(gate, sending) -> None:
     spool_records(gate, 50)
     ingest = Ingest(credit=4)
