@@ -113,6 +113,9 @@ class _Watch:
     def __init__(self, access: CertificateAccess, certificate: x509.Certificate) -> None:
         self._access, self._certificate = access, certificate
 
+    async def ready(self) -> None:
+        """A certificate makes nobody wait."""
+
     async def received(self, size: int) -> None:
         self._access.check(self._certificate)
 

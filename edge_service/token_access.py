@@ -37,6 +37,9 @@ class _Watch:
     def check(self) -> None:
         self._tokens.check_known(self._metadata)
 
+    async def ready(self) -> None:
+        """A token makes nobody wait."""
+
     async def received(self, size: int) -> None:
         self.check()
 

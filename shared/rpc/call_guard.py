@@ -10,8 +10,13 @@ from typing import Any, Protocol
 class CallWatch(Protocol):
     """Watches one call. What it raises, any IcmError, ends the call."""
 
+    async def ready(self) -> None:
+        """Returns when the client may say something: before a stream's next message is read, and before the one message
+        of another call is parsed.
+        """
+
     async def received(self, size: int) -> None:
-        """A message of the client came, of so many bytes; it is parsed and handed on when this returns."""
+        """A message of the client came, of so many bytes, and is not parsed yet."""
 
     async def sending(self) -> None:
         """A message of a stream is about to leave."""

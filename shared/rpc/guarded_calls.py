@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 from google.protobuf.descriptor import Descriptor
@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError, Message
 
 from shared.errors import IcmError, ProtocolError
 from shared.rpc.call_guard import CallGuard, CallWatch
+from shared.rpc.limits import client_of
 from shared.rpc.message_bounds import MessageRoom, check_fields
 from shared.rpc.status import abort
 
@@ -78,7 +79,7 @@ class _Calls:
     def unary(self, method: Any, streamed: bool) -> Any:
         async def answer(request: Any, context: Any) -> Any:
             try:
-                async with self._watched(context) as watches, self._opened(request, streamed, watches) as opened:
+                async with self._watched(context) as call, self._opened(request, streamed, call) as opened:
                     return await method(opened, context)
             except IcmError as error:
                 await abort(context, error)
@@ -90,12 +91,12 @@ class _Calls:
         async def answer(request: Any, context: Any) -> None:
             try:
                 async with (
-                    self._watched(context) as watches,
-                    self._opened(request, streamed, watches) as opened,
+                    self._watched(context) as call,
+                    self._opened(request, streamed, call) as opened,
                     aclosing(method(opened, context)) as responses,
                 ):
                     async for response in responses:
-                        for watch in watches:
+                        for watch in call.watches:
                             await watch.sending()
                         await context.write(response)
             except IcmError as error:
@@ -104,33 +105,53 @@ class _Calls:
         return answer
 
     @asynccontextmanager
-    async def _watched(self, context: Any) -> AsyncIterator[list[CallWatch]]:
+    async def _watched(self, context: Any) -> AsyncIterator[_Call]:
         async with AsyncExitStack() as stack:
-            yield [await stack.enter_async_context(guard.watch(context)) for guard in self._guards]
+            watches = [await stack.enter_async_context(guard.watch(context)) for guard in self._guards]
+            yield _Call(client_of(context), watches)
 
     @asynccontextmanager
-    async def _opened(self, request: Any, streamed: bool, watches: Sequence[CallWatch]) -> AsyncIterator[Any]:
+    async def _opened(self, request: Any, streamed: bool, call: _Call) -> AsyncIterator[Any]:
         """The request, or the stream of them, as the service takes it."""
         if streamed:
-            yield self._each(request, watches)
+            yield self._each(request, call)
             return
-        with self._room.held(len(request)):
-            yield await self._message(request, watches)
+        with self._room.held(call.client, len(request)):
+            yield await self._message(request, call, pays_first=True)
 
-    async def _each(self, requests: AsyncIterator[bytes], watches: Sequence[CallWatch]) -> AsyncIterator[Message]:
-        async for request in requests:
+    async def _each(self, requests: AsyncIterator[bytes], call: _Call) -> AsyncIterator[Message]:
+        coming = aiter(requests)
+        while True:
+            # Who owes time waits before the next message and not with one in hand.
+            await call.ready()
+            request = await anext(coming, None)
+            if request is None:
+                return
             # Until the service asks for the next one.
-            with self._room.held(len(request)):
-                yield await self._message(request, watches)
+            with self._room.held(call.client, len(request)):
+                yield await self._message(request, call)
 
-    async def _message(self, data: bytes, watches: Sequence[CallWatch]) -> Message:
+    async def _message(self, data: bytes, call: _Call, pays_first: bool = False) -> Message:
         check_fields(data, self._kind)
-        for watch in watches:
+        for watch in call.watches:
             await watch.received(len(data))
+        if pays_first:
+            await call.ready()
         try:
             return self._parse(data)
         except DecodeError as error:
             raise ProtocolError(f"a message is not of the kind that this call takes: {error}") from None
+
+
+class _Call(NamedTuple):
+    """Who calls, and who watches it."""
+
+    client: str
+    watches: Sequence[CallWatch]
+
+    async def ready(self) -> None:
+        for watch in self.watches:
+            await watch.ready()
 
 
 def _request_of(method: str) -> Descriptor:

@@ -95,9 +95,12 @@ class _Client:
     def idle(self) -> bool:
         return not self.calls and self._allowance.full()
 
-    async def received(self, size: int) -> None:
-        if wait := self._allowance.take(size):
+    async def ready(self) -> None:
+        if wait := self._allowance.take(0):
             await asyncio.sleep(wait)
+
+    async def received(self, size: int) -> None:
+        self._allowance.take(size)
 
     async def sending(self) -> None:
         """Answers are not counted: who is owed them asked for them."""

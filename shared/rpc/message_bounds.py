@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -61,28 +62,35 @@ def check_fields(data: bytes, kind: Descriptor, most: int = MOST_FIELDS) -> None
 
 
 class MessageRoom:
-    """Bytes of messages that a server works on at once, of all clients together."""
+    """Bytes of messages that a server works on at once: of all clients together, and half of that of each."""
 
     def __init__(self, most: int) -> None:
         self._most, self._held = most, 0
+        self._clients: Counter[str] = Counter()
 
     @contextmanager
-    def held(self, size: int) -> Iterator[None]:
-        """A message of so many bytes is worked on while the block runs.
+    def held(self, client: str, size: int) -> Iterator[None]:
+        """A client's message of so many bytes is worked on while the block runs.
 
         Raises:
             BusyError: there is no room for it now.
         """
-        if self._held and self._held + size > self._most:
+        own = self._clients[client]
+        if (own and own + size > self._most // 2) or (self._held and self._held + size > self._most):
             raise BusyError(
-                f"messages of {self._held} bytes are being worked on here, and {self._most} may: come back later",
+                f"messages of {self._held} bytes are being worked on here, {own} of them {client}'s, and"
+                f" {self._most} may, half of that of one client: come back later",
                 _RETRY_SECONDS,
             )
         self._held += size
+        self._clients[client] += size
         try:
             yield
         finally:
             self._held -= size
+            self._clients[client] -= size
+            if not self._clients[client]:
+                del self._clients[client]
 
 
 def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:

@@ -85,13 +85,23 @@ def test_of_any_bytes_what_is_a_message_of_few_values_passes(data: bytes) -> Non
 
 def test_messages_beyond_the_room_for_all_are_told_to_come_back() -> None:
     room = MessageRoom(100)
-    with room.held(60):
-        with room.held(40), pytest.raises(BusyError, match="messages of 100 bytes"), room.held(1):
+    with room.held("a", 40), room.held("b", 40):
+        with room.held("c", 20), pytest.raises(BusyError, match="messages of 100 bytes"), room.held("d", 1):
             pass
-        with room.held(40):
+        with room.held("d", 20):
             pass
-    with room.held(1000):  # one always finds room: its own size is bounded elsewhere
+    with room.held("a", 1000):  # one always finds room: its own size is bounded elsewhere
         pass
+
+
+def test_no_client_takes_more_than_half_of_the_room() -> None:
+    room = MessageRoom(100)
+    with room.held("a", 30):
+        with room.held("a", 20), pytest.raises(BusyError, match="50 of them a's"), room.held("a", 1):
+            pass
+        with room.held("b", 50), room.held("a", 20):
+            pass
+    assert not room._clients
 
 
 class Archive(archive_pb2_grpc.ArchiveServiceServicer):
@@ -153,14 +163,14 @@ async def test_many_large_messages_at_once_are_not_all_taken() -> None:
         stub = archive_pb2_grpc.ArchiveServiceStub(channel)
         waiting = {asyncio.ensure_future(stub.ListSegments(large)) for _ in range(20)}
         refused: list[Any] = []
-        while len(refused) < 12:
+        while len(refused) < 16:
             done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             refused += [call.exception() for call in done]
         assert {reason_of(error) for error in refused} == {"BUSY"}
         assert all(retry_seconds_of(error) > 0 for error in refused)
         archive.may.set()
         await asyncio.gather(*waiting)
-        assert archive.asked == 8
+        assert archive.asked == 4
         await stub.ListSegments(large)
 
 
