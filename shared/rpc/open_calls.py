@@ -67,6 +67,8 @@ class _Call:
         self.error: IcmError | None = None
 
     def look(self) -> None:
+        if self.error is not None:
+            return  # it is ending
         try:
             self._check()
         except IcmError as error:
