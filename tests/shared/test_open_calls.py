@@ -70,6 +70,7 @@ async def test_a_call_that_takes_its_time_to_end_holds_up_no_other() -> None:
     await looked_at(clock)
     other.counts = False
     await looked_at(clock)
+    assert waiting.done()
     with pytest.raises(UnauthenticatedError):
         await waiting
     may_end.set()
