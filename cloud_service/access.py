@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from cryptography import x509
 
+from cloud_service.certificates.authorities import Authorities
 from cloud_service.certificates.grants import Grants, common_name, grants_of
 from cloud_service.certificates.revocation import RevocationLists
 from cloud_service.settings import IngestTlsSettings
@@ -69,12 +70,15 @@ ANYBODY = Anybody()
 class CertificateAccess(CallGuard):
     """Callers by their client certificates, which TLS has verified at the handshake.
 
-    As a guard of the server it ends calls whose certificate was revoked or ran out since: at their next message, and
-    those over which nothing is said within seconds.
+    As a guard of the server it ends calls whose certificate was revoked or ran out since, or whose authority counts no
+    more: at their next message, and those over which nothing is said within seconds.
     """
 
-    def __init__(self, revocations: RevocationLists | None, clock: Clock) -> None:
-        self._revocations, self._clock = revocations, clock
+    def __init__(
+        self, revocations: RevocationLists | None, clock: Clock, authorities: Authorities | None = None
+    ) -> None:
+        """Args: authorities, None if those of the handshake count on."""
+        self._revocations, self._clock, self._authorities = revocations, clock, authorities
         self._open = OpenCalls(clock)
 
     def caller(self, context: Any) -> Grants:
@@ -92,6 +96,8 @@ class CertificateAccess(CallGuard):
         """Raises: UnauthenticatedError, the certificate does not count any more."""
         if self._revocations and self._revocations.revoked(certificate):
             raise _refusal(certificate, "was revoked")
+        if self._authorities and self._authorities.withdrawn(certificate):
+            raise _refusal(certificate, "is of an authority that counts no more")
         if certificate.not_valid_after_utc.timestamp() < self._clock.now_us() / 1e6:
             raise _refusal(certificate, "has run out")
 
@@ -100,11 +106,12 @@ def certificate_access(tls: IngestTlsSettings | None, clock: Clock) -> Certifica
     """As the settings say; None without TLS.
 
     Raises:
-        ConfigError: the lists of revoked certificates cannot be used.
+        ConfigError: the authorities or the lists of revoked certificates cannot be used.
     """
     if tls is None:
         return None
-    return CertificateAccess(RevocationLists(tls.revoked, tls.authority) if tls.revoked else None, clock)
+    revocations = RevocationLists(tls.revoked, tls.authority) if tls.revoked else None
+    return CertificateAccess(revocations, clock, Authorities(tls.authority))
 
 
 class _Watch:

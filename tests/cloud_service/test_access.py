@@ -193,6 +193,25 @@ async def test_a_revoked_stream_ends_though_nothing_is_said_over_it_and_another_
     await fresh.deliver(coded_header(loaded, "gate", EPOCH + 1), coded_records(coded, 1))
 
 
+async def test_a_stream_ends_when_the_authority_of_its_certificate_is_taken_out(
+    cloud: SecureCloud, certificates: Certificates, loaded: Bundle, tmp_path: Path, soon: None
+) -> None:
+    trusted = certificates.server().authority
+    old, newer = trusted.read_text(), Certificates(tmp_path / "newer")
+    trusted.write_text(old + (newer.folder / "ca.crt").read_text())
+    before = Uplink(cloud.called_by(certificates.edge("north", "gate")).channel)
+    await before.hello(coded_header(loaded, "gate"))
+    renewed = newer.edge("south", "yard").model_copy(update={"authority": certificates.folder / "ca.crt"})
+    after = Uplink(cloud.called_by(renewed).channel)
+    await after.hello(coded_header(loaded, "yard"))
+    trusted.write_text((newer.folder / "ca.crt").read_text())
+    ended = await before.failure()
+    assert ended.code() is grpc.StatusCode.UNAUTHENTICATED
+    assert "of north is of an authority that counts no more" in (ended.details() or "")
+    await after.send(coded_header(loaded, "yard"), [], coded_header(loaded, "yard"))
+    await after.close()
+
+
 class Endless(ArchiveServiceServicer):
     """Never finds detections, and tells watchers more than they read."""
 
