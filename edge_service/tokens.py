@@ -131,7 +131,9 @@ def _read(path: Path) -> list[TokenEntry]:
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"])
-        hint = file.hint(problem["loc"], problem["input"]) if problem["type"] == "string_type" else ""
+        # A digest is quoted nowhere: in its place may stand the token.
+        named = problem["type"] == "string_type" and problem["loc"][-1] != "sha256"
+        hint = file.hint(problem["loc"], problem["input"]) if named else ""
         raise ConfigError(
             f"{path} is no file of tokens: {where or 'the whole'}: {problem['msg']}{hint and f'; {hint}'}"
         ) from None

@@ -156,6 +156,10 @@ def test_no_other_camera_is_taken_for_the_tokens(path: Path, token: str, camera:
         ("- {client: door-app, sha256: s3cret, cameras: [door]}", "0.sha256"),
         ("- {client: door-app, token: s3cret, cameras: [door]}", "0.sha256"),
         ("- {client: s3cret: x", "not valid YAML"),
+        ("- {client: 007, sha256: s3cret, cameras: []}", "YAML reads 007 as a number: quote it"),
+        (f"- {{client: app, sha256: {'0' * 63}a, cameras: [12:30]}}", "YAML reads 12:30 as a number: quote it"),
+        ("- {client: app, sha256: 5_3_0_1, cameras: []}", r"0\.sha256: Input should be a valid string$"),
+        ("- {client: app, client: s3cret}", "'client' stands twice"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named_and_never_quoted(path: Path, text: str, problem: str) -> None:
