@@ -50,22 +50,16 @@ class GuardedCalls(grpc.aio.ServerInterceptor):
             _request_of(name),
             handler.request_deserializer,
         )
+        streamed = handler.request_streaming
+        # Without a deserializer messages come as the bytes that they are. Every call is taken for one of a stream of
+        # messages, which on the wire it is: gRPC would gather the one message of another before it tells who calls.
         if handler.response_streaming:
-            make, method = (
-                (grpc.stream_stream_rpc_method_handler, handler.stream_stream)
-                if handler.request_streaming
-                else (grpc.unary_stream_rpc_method_handler, handler.unary_stream)
+            method = handler.stream_stream if streamed else handler.unary_stream
+            return grpc.stream_stream_rpc_method_handler(
+                calls.streaming(method, streamed), None, handler.response_serializer
             )
-            guarded: Any = calls.streaming(method, handler.request_streaming)
-        else:
-            make, method = (
-                (grpc.stream_unary_rpc_method_handler, handler.stream_unary)
-                if handler.request_streaming
-                else (grpc.unary_unary_rpc_method_handler, handler.unary_unary)
-            )
-            guarded = calls.unary(method, handler.request_streaming)
-        # Without a deserializer messages come as the bytes that they are.
-        return make(guarded, None, handler.response_serializer)
+        method = handler.stream_unary if streamed else handler.unary_unary
+        return grpc.stream_unary_rpc_method_handler(calls.unary(method, streamed), None, handler.response_serializer)
 
 
 class _Calls:
@@ -77,9 +71,9 @@ class _Calls:
         self._guards, self._room, self._kind, self._parse = guards, room, kind, parse
 
     def unary(self, method: Any, streamed: bool) -> Any:
-        async def answer(request: Any, context: Any) -> Any:
+        async def answer(requests: Any, context: Any) -> Any:
             try:
-                async with self._watched(context) as call, self._opened(request, streamed, call) as opened:
+                async with self._watched(context) as call, self._opened(requests, streamed, call) as opened:
                     return await method(opened, context)
             except IcmError as error:
                 await abort(context, error)
@@ -88,11 +82,11 @@ class _Calls:
 
     def streaming(self, method: Any, streamed: bool) -> Any:
         # No generator: a call that is ended while it waits to write still has a status to send.
-        async def answer(request: Any, context: Any) -> None:
+        async def answer(requests: Any, context: Any) -> None:
             try:
                 async with (
                     self._watched(context) as call,
-                    self._opened(request, streamed, call) as opened,
+                    self._opened(requests, streamed, call) as opened,
                     aclosing(method(opened, context)) as responses,
                 ):
                     async for response in responses:
@@ -111,11 +105,15 @@ class _Calls:
             yield _Call(client_of(context), watches)
 
     @asynccontextmanager
-    async def _opened(self, request: Any, streamed: bool, call: _Call) -> AsyncIterator[Any]:
+    async def _opened(self, requests: AsyncIterator[bytes], streamed: bool, call: _Call) -> AsyncIterator[Any]:
         """The request, or the stream of them, as the service takes it."""
         if streamed:
-            yield self._each(request, call)
+            yield self._each(requests, call)
             return
+        await call.ready()
+        request = await anext(aiter(requests), None)
+        if request is None:
+            raise ProtocolError("the call ended before its message came")
         with self._room.held(call.client, len(request)):
             yield await self._message(request, call, pays_first=True)
 

@@ -146,6 +146,29 @@ async def test_a_caller_that_is_refused_has_nothing_parsed() -> None:
     assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
 
 
+async def nothing() -> AsyncIterator[bytes]:
+    """Messages of a client that sends none and does not end."""
+    await asyncio.Event().wait()
+    yield b""
+
+
+async def test_a_caller_that_is_refused_is_told_before_its_message_is_taken() -> None:
+    async with served(Refusing()) as (_, channel):
+        call = channel.stream_unary("/icm.v1.ArchiveService/ListSegments", None, None)(nothing())
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await call
+    assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_a_call_that_ends_before_its_message_came_is_told_so() -> None:
+    async with served() as (archive, channel):
+        call = channel.stream_unary("/icm.v1.ArchiveService/ListSegments", None, None)(iter(()))
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await call
+    assert reason_of(refused.value) == "PROTOCOL_VIOLATION"
+    assert archive.asked == 0
+
+
 @pytest.mark.parametrize("method", ["/icm.v1.ArchiveService/ListSegments", "/grpc.health.v1.Health/Check"])
 async def test_every_call_of_a_server_is_bounded(method: str) -> None:
     async with served() as (archive, channel):
