@@ -30,8 +30,9 @@ class ArchiveServiceStub:
     all of them; else PERMISSION_DENIED.
 
     Answers have at most 4 MiB, what a gRPC client takes unless told otherwise, but for those that GetFrame gives as PNG:
-    these have at most 32 MiB, so a client that asks for PNG sets grpc.max_receive_message_length to that. Requests have at
-    most the bytes of the cloud's setting ingest.limits.message_bytes, or are answered with RESOURCE_EXHAUSTED.
+    these have at most 32 MiB, so a client that asks for PNG sets grpc.max_receive_message_length to that; so does one that
+    lists more than 30,000 cameras. Requests have at most the bytes of the cloud's setting ingest.limits.message_bytes, or
+    are answered with RESOURCE_EXHAUSTED.
     """
 
     def __init__(self, channel):
@@ -72,8 +73,9 @@ class ArchiveServiceServicer:
     all of them; else PERMISSION_DENIED.
 
     Answers have at most 4 MiB, what a gRPC client takes unless told otherwise, but for those that GetFrame gives as PNG:
-    these have at most 32 MiB, so a client that asks for PNG sets grpc.max_receive_message_length to that. Requests have at
-    most the bytes of the cloud's setting ingest.limits.message_bytes, or are answered with RESOURCE_EXHAUSTED.
+    these have at most 32 MiB, so a client that asks for PNG sets grpc.max_receive_message_length to that; so does one that
+    lists more than 30,000 cameras. Requests have at most the bytes of the cloud's setting ingest.limits.message_bytes, or
+    are answered with RESOURCE_EXHAUSTED.
     """
 
     def ListCameras(self, request, context):
@@ -153,8 +155,9 @@ class ArchiveService:
     all of them; else PERMISSION_DENIED.
 
     Answers have at most 4 MiB, what a gRPC client takes unless told otherwise, but for those that GetFrame gives as PNG:
-    these have at most 32 MiB, so a client that asks for PNG sets grpc.max_receive_message_length to that. Requests have at
-    most the bytes of the cloud's setting ingest.limits.message_bytes, or are answered with RESOURCE_EXHAUSTED.
+    these have at most 32 MiB, so a client that asks for PNG sets grpc.max_receive_message_length to that; so does one that
+    lists more than 30,000 cameras. Requests have at most the bytes of the cloud's setting ingest.limits.message_bytes, or
+    are answered with RESOURCE_EXHAUSTED.
     """
 
     @staticmethod

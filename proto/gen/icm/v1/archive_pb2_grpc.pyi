@@ -31,8 +31,9 @@ class ArchiveServiceStub:
     all of them; else PERMISSION_DENIED.
 
     Answers have at most 4 MiB, what a gRPC client takes unless told otherwise, but for those that GetFrame gives as PNG:
-    these have at most 32 MiB, so a client that asks for PNG sets grpc.max_receive_message_length to that. Requests have at
-    most the bytes of the cloud's setting ingest.limits.message_bytes, or are answered with RESOURCE_EXHAUSTED.
+    these have at most 32 MiB, so a client that asks for PNG sets grpc.max_receive_message_length to that; so does one that
+    lists more than 30,000 cameras. Requests have at most the bytes of the cloud's setting ingest.limits.message_bytes, or
+    are answered with RESOURCE_EXHAUSTED.
     """
 
     @_typing.overload
@@ -58,8 +59,9 @@ class ArchiveServiceAsyncStub(ArchiveServiceStub):
     all of them; else PERMISSION_DENIED.
 
     Answers have at most 4 MiB, what a gRPC client takes unless told otherwise, but for those that GetFrame gives as PNG:
-    these have at most 32 MiB, so a client that asks for PNG sets grpc.max_receive_message_length to that. Requests have at
-    most the bytes of the cloud's setting ingest.limits.message_bytes, or are answered with RESOURCE_EXHAUSTED.
+    these have at most 32 MiB, so a client that asks for PNG sets grpc.max_receive_message_length to that; so does one that
+    lists more than 30,000 cameras. Requests have at most the bytes of the cloud's setting ingest.limits.message_bytes, or
+    are answered with RESOURCE_EXHAUSTED.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -81,8 +83,9 @@ class ArchiveServiceServicer(metaclass=_abc_1.ABCMeta):
     all of them; else PERMISSION_DENIED.
 
     Answers have at most 4 MiB, what a gRPC client takes unless told otherwise, but for those that GetFrame gives as PNG:
-    these have at most 32 MiB, so a client that asks for PNG sets grpc.max_receive_message_length to that. Requests have at
-    most the bytes of the cloud's setting ingest.limits.message_bytes, or are answered with RESOURCE_EXHAUSTED.
+    these have at most 32 MiB, so a client that asks for PNG sets grpc.max_receive_message_length to that; so does one that
+    lists more than 30,000 cameras. Requests have at most the bytes of the cloud's setting ingest.limits.message_bytes, or
+    are answered with RESOURCE_EXHAUSTED.
     """
 
     @_abc_1.abstractmethod
