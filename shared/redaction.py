@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 
 _HIDDEN = "***"
-# Up to the last @ of what holds no space: a password may hold anything else, quotes and slashes unescaped included.
-_URL = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]{0,30})://(\S*@)?(\S*)")
-_PLACE = re.compile(r"(?:\[[\w:.%]*\]|[\w.-]*)(?::\d+)?(?=[/?#]|$)")
 _CAMERAS = ("rtsp", "rtp", "rtmp", "srt", "udp", "tcp", "mms")
 """How the schemes of cameras' addresses begin. Many a camera wants its password somewhere in the path."""
-_END = re.compile(r"[.,:;)\]}'\"]*$")
-"""Of the sentence and not of the address."""
+# A camera's with one slash too, as where it was taken for a path. Up to the last @ of what holds no space: a password
+# may hold anything else, quotes and slashes unescaped included.
+_URL = re.compile(
+    rf"\b((?:{'|'.join(_CAMERAS)})\w{{0,4}}(?=:/)|[a-z][a-z0-9+.-]{{0,30}}(?=://))(:/{{1,2}})(\S*@)?(\S*)",
+    re.IGNORECASE,
+)
+_PLACE = re.compile(r"(?:\[[\w:.%]*\]|[\w.-]*)(?::\d+)?(?=[/?#]|$)")
+_AFTER = ".,:;)]}'\""
+"""At the end of an address: of the sentence and not of the address."""
 # user:password@ of an address that is mistyped, or is written without a scheme.
 _USER = re.compile(r"(?<![^\s'\"])[^\s'\"]+@")
 _OTHERS = (
@@ -36,15 +40,15 @@ def redacted(text: str) -> str:
 
 
 def _shown(url: re.Match[str]) -> str:
-    scheme, user, rest = url[1], url[2] or "", url[3]
-    end = _END.search(rest)
-    assert end is not None  # it may be empty
-    address, after = rest[: end.start()], end[0]
+    start, user, rest = url[1] + url[2], url[3] or "", url[4]
+    camera = url[1].lower().startswith(_CAMERAS)
+    address = rest.rstrip(_AFTER)
+    after = rest[len(address) :]
     place = _PLACE.match(address)
     if place is None or re.search("[/?#]", user):
         # Where the password ends and the host begins nobody can tell.
-        return f"{scheme}://{_HIDDEN}{after}"
+        return f"{start}{_HIDDEN}{after}"
     beyond = address[place.end() :]
-    if scheme.lower().startswith(_CAMERAS) or "=" in beyond:
+    if camera or "=" in beyond:
         beyond = f"/{_HIDDEN}" if beyond.strip("/") else beyond
-    return f"{scheme}://{place[0]}{beyond}{after}"
+    return f"{start}{place[0]}{beyond}{after}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -62,7 +63,9 @@ def parse_yaml(text: str) -> YamlText:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise ConfigError(f"{where}{error.problem or error.context}") from None
+        # What is quoted of the text, and not of YAML's own signs, may be secret.
+        problem = re.sub(r"'(?!<)[^']{2,}'", "'...'", error.problem or error.context or "")
+        raise ConfigError(f"{where}{problem}") from None
     except yaml.YAMLError as error:
         raise ConfigError(" ".join(str(error).split())) from None
     except RecursionError:

@@ -120,6 +120,13 @@ def test_everything_else_is_read_as_yaml_says(value: object) -> None:
     assert parse_yaml(yaml.safe_dump(value)).values == value
 
 
+@pytest.mark.parametrize(
+    "text", ["url: *pa55w", "url: !pa55w x", "url: 'pa55w", "url: {pa55w: [", "url: pa55w: x", "pa55w"]
+)
+def test_what_is_wrong_is_told_without_what_may_be_secret(file: Path, text: str) -> None:
+    assert "pa55w" not in problem(file, text)
+
+
 @pytest.mark.parametrize("text", ["a: [", "a: \x01", "a: *b", "[" * 5000, "a: !b c", "a: 'b", "\ta: 1"])
 def test_what_is_no_yaml_is_one_line(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
