@@ -29,7 +29,10 @@ class LimitSettings(Section):
         default=32 << 20, ge=1 << 10, description="Bytes taken in a second; what comes faster waits with its sender."
     )
     message_bytes: int = Field(
-        default=20 << 20, ge=1 << 20, le=1 << 30, description="Bytes of the largest message that is taken."
+        default=20 << 20,
+        ge=1 << 20,
+        le=1 << 30,
+        description="Bytes of the largest message that is taken; edges are told.",
     )
 
 

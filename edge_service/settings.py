@@ -9,9 +9,11 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from edge_service.rtsp_address import parse_rtsp
 from shared.camera_name import CameraName
+from shared.errors import ConfigError
 from shared.rpc.tls import MutualTlsSettings, TlsSettings
-from shared.settings import Address, Section, ServiceSettings
+from shared.settings import Address, PeerAddress, Section, ServiceSettings
 
 
 class FileSourceSettings(Section):
@@ -35,11 +37,22 @@ class FolderSourceSettings(Section):
     fps: float = Field(default=1.0, gt=0, le=240, description="Pictures per second.")
 
 
+def _check_rtsp(url: str) -> str:
+    try:
+        parse_rtsp(url)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return url
+
+
 class RtspSourceSettings(Section):
     """A network camera."""
 
     kind: Literal["rtsp"]
-    url: str = Field(pattern="^rtsps?://", description="The camera's rtsp:// address, with user and password if any.")
+    url: Annotated[str, AfterValidator(_check_rtsp)] = Field(
+        description="The camera's rtsp:// address, with user and password if any. In these write %2F for /, %3F for ?,"
+        " %23 for # and %25 for %."
+    )
     timeout_seconds: float = Field(
         default=8.0,
         gt=0,
@@ -119,7 +132,7 @@ class CameraSettings(Section):
 class ConnectionSettings(Section):
     """Where the cloud is."""
 
-    address: Address = Field(default="127.0.0.1:7443", description="host:port of the cloud's ingest.")
+    address: PeerAddress = Field(default="127.0.0.1:7443", description="host:port of the cloud's ingest.")
     allow_plaintext: bool = Field(
         default=False, description="Speak plaintext to an address beyond this machine; for networks you trust only."
     )
@@ -145,7 +158,7 @@ class LimitSettings(Section):
         default=64 << 20,
         ge=1 << 20,
         le=1 << 30,
-        description="Bytes of the largest message that is taken; a raw picture of 4096x4096 has 48 MiB.",
+        description="Bytes of the largest message that is taken; the largest raw picture has 24 MiB.",
     )
 
 

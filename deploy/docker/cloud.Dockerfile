@@ -51,6 +51,6 @@ USER 10001:10001
 VOLUME /data
 EXPOSE 7443 9465
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
-  CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:9465/healthz', timeout=4)"]
+  CMD ["python", "-c", "import urllib.request as u; u.build_opener(u.ProxyHandler({})).open('http://127.0.0.1:9465/healthz', timeout=4)"]
 ENTRYPOINT ["icm-cloud"]
 CMD ["run", "--config", "/etc/icm/cloud.yaml"]

@@ -33,7 +33,7 @@ USER 10001:10001
 VOLUME /data
 EXPOSE 7444 9464
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
-  CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:9464/healthz', timeout=4)"]
+  CMD ["python", "-c", "import urllib.request as u; u.build_opener(u.ProxyHandler({})).open('http://127.0.0.1:9464/healthz', timeout=4)"]
 ENTRYPOINT ["icm-edge"]
 CMD ["run", "--config", "/etc/icm/edge.yaml"]
 

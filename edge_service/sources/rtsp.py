@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from edge_service.rtsp_address import parse_rtsp
 from edge_service.sources.device import DeviceSource
 from shared.clock import Clock
-from shared.redaction import redacted
 
 _OPTIONS = {
     # Over UDP a congested network tears pictures apart.
@@ -17,5 +17,10 @@ _OPTIONS = {
 
 
 def rtsp_source(url: str, timeout_seconds: float, clock: Clock) -> DeviceSource:
-    """The camera at an rtsp:// address, over TCP."""
-    return DeviceSource(url, redacted(url), "rtsp", _OPTIONS, timeout_seconds, clock)
+    """The camera at an rtsp:// address, over TCP.
+
+    Raises:
+        ConfigError: the address is none.
+    """
+    address = parse_rtsp(url)
+    return DeviceSource(address.url, address.shown, "rtsp", _OPTIONS, timeout_seconds, clock)

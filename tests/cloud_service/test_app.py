@@ -14,7 +14,8 @@ from shared.codec.bundle import Bundle
 from shared.codec.codec import CodedFrame
 from shared.errors import ListenError
 from tests.cloud_service.parts import BrightnessDetector, coded_header, coded_records
-from tests.cloud_service.running import app_in, running_cloud
+from tests.cloud_service.running import RunningCloud, app_in, running_cloud
+from tests.cloud_service.uplink import Uplink
 
 
 def fetch(port: int, path: str) -> str:
@@ -40,6 +41,14 @@ async def test_metrics_carry_the_names_that_dashboards_use(
         "icm_build_info{",
     ):
         assert line in metrics
+
+
+async def test_the_welcome_says_how_large_a_message_may_be(tmp_path: Path, loaded: Bundle) -> None:
+    cloud = RunningCloud(app_in(tmp_path, loaded, None, **{"ingest.limits.message_bytes": 3 << 20}))
+    await cloud.app.start()
+    assert (await Uplink(cloud.channel).hello(coded_header(loaded))).message_bytes == 3 << 20
+    await cloud.channel.close()
+    await cloud.app.stop()
 
 
 async def test_a_running_cloud_says_that_it_serves(tmp_path: Path, loaded: Bundle) -> None:

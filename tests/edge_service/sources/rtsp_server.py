@@ -6,6 +6,7 @@ import itertools
 import socket
 import struct
 import threading
+from base64 import b64encode
 from collections.abc import Iterable
 from contextlib import suppress
 from types import TracebackType
@@ -35,18 +36,28 @@ class RtspServer:
     """
 
     def __init__(
-        self, port: int = 0, schedule: Iterable[tuple[float, float]] | None = None, hangs_at: str | None = None
+        self,
+        port: int = 0,
+        schedule: Iterable[tuple[float, float]] | None = None,
+        hangs_at: str | None = None,
+        *,
+        host: str = "127.0.0.1",
+        password: str | None = None,
     ) -> None:
         """Args:
         schedule: for each frame the seconds to wait before it and its time stamp in seconds; the connection stays open
             after the last. Left out: 25 frames a second, for ever.
         hangs_at: the request that is never answered.
+        password: and user before a colon, without which it shows nothing.
         """
         self._schedule, self._hangs_at = schedule, hangs_at
         self.streamed = 0
-        self._listener = socket.create_server(("127.0.0.1", port))
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, port), family=family)
         self.port: int = self._listener.getsockname()[1]
-        self.url = f"rtsp://127.0.0.1:{self.port}/live"
+        self.place = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+        self.url = f"rtsp://{self.place}/live"
+        self._authorization = password and f"Basic {b64encode(password.encode()).decode()}"
         self._stop = threading.Event()
         self._client: socket.socket | None = None
         self._thread = threading.Thread(target=self._serve)
@@ -88,6 +99,10 @@ class RtspServer:
             while (header := requests.readline().decode().strip()) != "":
                 name, _, value = header.partition(":")
                 headers[name.lower()] = value.strip()
+            if self._authorization not in (None, headers.get("authorization")) and method != "OPTIONS":
+                refusal = 'RTSP/1.0 401 Unauthorized\r\nWWW-Authenticate: Basic realm="camera"\r\n'
+                client.sendall(f"{refusal}CSeq: {headers['cseq']}\r\n\r\n".encode())
+                continue
             answer = {
                 "OPTIONS": "Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN\r\n",
                 "DESCRIBE": f"Content-Type: application/sdp\r\nContent-Length: {len(_SDP)}\r\n",

@@ -56,7 +56,7 @@ def test_a_refused_connection_is_told_at_once() -> None:
 def test_a_camera_that_accepts_and_never_answers_is_given_up_and_its_process_killed(blackhole: str) -> None:
     before = children()
     source = rtsp_source(f"rtsp://viewer:secret@{blackhole}/", 1.0, CLOCK)
-    with pytest.raises(SourceError, match=r"no picture from rtsp://viewer:\*\*\*@127.* within 1 s"):
+    with pytest.raises(SourceError, match=rf"no picture from rtsp://{blackhole}/ within 1 s"):
         next(source.frames(threading.Event()))
     assert children() == before
 
