@@ -19,7 +19,8 @@ from edge_service.metrics import EdgeMetrics
 from edge_service.rate_control import Aim, RateControl
 from edge_service.settings import CameraSettings, EdgeSettings
 from edge_service.sources import Source, SubmittedSource, make_source
-from edge_service.spool import CameraSpool, Spool
+from edge_service.spool import Spool
+from edge_service.spool_camera import CameraSpool
 from edge_service.spool_folder import check_folder
 from edge_service.tokens import Tokens
 from edge_service.uplink import Uplink

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import google_crc32c
 
 from shared.camera_name import check_camera_name
-from shared.errors import ConfigError, RecordError
+from shared.errors import ConfigError, RecordError, RecordVersionError
 
 MAGIC = b"ICMB"
 VERSION = 2
@@ -101,7 +101,7 @@ class StreamHeader:
         if magic != MAGIC:
             raise RecordError(f"this is no ICM stream: it starts with {magic!r} instead of {MAGIC!r}")
         if version != VERSION:
-            raise RecordError(f"the stream has format version {version}; this program reads version {VERSION}")
+            raise RecordVersionError(f"the stream has format version {version}; this program reads version {VERSION}")
         body_length = _HEADER_START.size + name_length + _HEADER_END.size
         length = body_length + _CRC.size
         if len(data) < length:
@@ -205,6 +205,14 @@ class Record:
         return Record(sequence, capture_us, kind, reference, quality, digest, payload, motion), length
 
     @staticmethod
+    def claimed_length(data: bytes | memoryview) -> int:
+        """How long the record at the start of ``data`` says that it is, damaged or not."""
+        if len(data) < RECORD_OVERHEAD:
+            return len(data)
+        *_, low, high, _ = _RECORD_START.unpack_from(data)
+        return int(_RECORD_START.size + (low | high << 16) + _CRC.size)
+
+    @staticmethod
     def parse_whole(data: bytes, header: StreamHeader) -> Record:
         """Reads ``data`` as exactly one record.
 
@@ -222,6 +230,12 @@ def stands_alone(packed: bytes) -> bool:
     that are no record.
     """
     return len(packed) < RECORD_OVERHEAD or _RECORD_START.unpack_from(packed)[4] & 3 not in (Kind.P, _MOTION)
+
+
+def too_short_for_records(data: bytes) -> bool:
+    """Whether a stream that begins with these bytes ends before its first record could."""
+    name_length = data[_HEADER_START.size - 1] if len(data) >= _HEADER_START.size else 0
+    return len(data) < _HEADER_START.size + name_length + _HEADER_END.size + _CRC.size + RECORD_OVERHEAD
 
 
 def parse_stream(data: bytes) -> tuple[StreamHeader, Iterator[Record]]:
