@@ -3,13 +3,14 @@
 A camera sends an I record at its stream's start and P records from then on, so most segments begin with a P record. A
 key is that first frame as an I record: the same sequence, capture time and latents. It lies beside the segment, which
 stays what the camera sent, as ``<segment>.key``, a stream of one record. Keys are made from records, so one that is
-lost or damaged costs reading from an earlier segment on, and is made again.
+lost or damaged costs reading from an earlier segment on, and is made again by whoever does so.
 """
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
+from threading import Lock
 
 from cloud_service.durable import storage_error, write_file
 from cloud_service.record_store.segment import Segment
@@ -24,6 +25,7 @@ class SegmentKeys:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._writing = Lock()
 
     def read(self, segment: Segment, first: Record) -> Record | None:
         """The key of a segment that begins with the record ``first``; None if there is none that can be used."""
@@ -53,7 +55,9 @@ class SegmentKeys:
         """
         path = self._path(segment)
         try:
-            write_file(path, header.pack() + key.pack(header))
+            # Who asks for a frame makes keys too, and two who write one at once would get in each other's way.
+            with self._writing:
+                write_file(path, header.pack() + key.pack(header))
         except OSError as error:
             raise storage_error(error, path) from None
 
