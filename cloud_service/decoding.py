@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -99,7 +100,9 @@ def make_key(
     """Makes the key of a segment whose first record was decoded to these latents. Where the disk refuses, the next
     reader that comes by from an earlier segment makes it.
     """
-    key = recode_alone(bundle, latents).record(record.sequence, record.capture_us)
+    coded = recode_alone(bundle, latents).record(record.sequence, record.capture_us)
+    # The digest was checked against these very latents; the segment may be of an earlier version of the format.
+    key = replace(coded, digest=record.digest, version=record.version)
     try:
         keys.write(segment, header, key)
     except StorageError as error:

@@ -33,7 +33,7 @@ from cloud_service.newest_detections import NewestDetections
 from cloud_service.record_store import GroupCommit, RawRecord, RecordStore, SequenceSet
 from shared.camera_name import check_camera_name
 from shared.clock import Clock
-from shared.codec.record import LATEST_US, MAX_SEQUENCE, Kind, Record, StreamHeader
+from shared.codec.record import LATEST_US, MAX_SEQUENCE, VERSION, Kind, Record, StreamHeader
 from shared.errors import (
     IcmError,
     ProtocolError,
@@ -137,6 +137,7 @@ class Session:
                     credit=credit.most_records,
                     credit_bytes=credit.most_bytes,
                     highest=store.highest(self.camera, self.epoch),
+                    record_version=VERSION,
                 )
             )
             while (item := await self._outgoing.get()) is not None:

@@ -18,7 +18,7 @@ from icm.v1 import ingest_pb2
 from edge_service.metrics import EdgeMetrics
 from edge_service.spool_camera import Batch, CameraSpool
 from shared.clock import Clock
-from shared.codec.record import StreamHeader
+from shared.codec.record import VERSION, StreamHeader
 from shared.errors import UplinkError
 from shared.log_limit import LogLimit
 
@@ -134,6 +134,11 @@ class RecordStream:
         welcome = answer.welcome if answer is not None else ingest_pb2.Welcome()
         if not (welcome.credit and welcome.credit_bytes):
             raise UplinkError("the cloud answered Hello with no Welcome: does it speak this version of the protocol?")
+        if welcome.record_version < VERSION:
+            raise UplinkError(
+                f"the cloud reads records up to format version {welcome.record_version or 'before 3'}, this edge makes"
+                f" version {VERSION}: bring the cloud up to date; records wait here until then"
+            )
         highest = max(welcome.highest, welcome.resume_after)
         # What waits of an earlier epoch was called so before the spool went back: the cloud has the very same frames.
         if epoch == spool.epoch and highest > spool.sent:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +152,22 @@ def test_any_frame_can_be_had_by_its_name_with_keys_and_without(
             latents = [decoder.latents(record, header.width, header.height) for record in chain]
             assert latents[-1].digest() == records[wanted - 1].digest
         decode(store, loaded)
+
+
+def test_segments_of_the_formats_version_before_are_read_and_get_keys(
+    store: RecordStore, loaded: Bundle, stream: list[CodedFrame], tmp_path: Path
+) -> None:
+    of = replace(coded_header(loaded), version=2)
+    records = [
+        replace(frame.record(n, START_US + (n - 1) * FRAME_US), digest=frame.latents.digest(2), version=2)
+        for n, frame in enumerate(stream, 1)
+    ]
+    store.append(of, raw(records, of))
+    store.close()
+    assert all(decode(store, loaded))
+    assert len(keys(tmp_path)) == 3
+    assert all(decode(store, loaded, "another", first_segment=3))
+    assert store.find("gate", of.epoch, FRAMES).records[0].version == 2
 
 
 @pytest.mark.parametrize("harm", ["gone", "flipped"])

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import grpc
 from icm.v1 import archive_pb2, archive_pb2_grpc, frame_pb2, ingest_pb2, ingest_pb2_grpc
 
-from shared.codec.record import Kind, Record, StreamHeader
+from shared.codec.record import VERSION, Kind, Record, StreamHeader
 from shared.errors import BusyError, CameraTakenError, CodecMismatchError
 from shared.rpc.servers import Server
 from shared.rpc.status import abort
@@ -38,6 +38,7 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
         acknowledges_twice: says everything twice.
         acknowledges: while cleared, records are RECEIVED but not PERSISTED.
         records: by camera and epoch, then sequence.
+        record_version: of the record format, the highest that it says to read.
         live: by camera, how many streams of each epoch there are.
         hellos: every Hello, in order.
         batches: records in each message, in order.
@@ -61,6 +62,7 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
     acknowledges_twice: bool = False
     acknowledges: asyncio.Event = field(default_factory=asyncio.Event)
     records: dict[tuple[str, int], dict[int, Record]] = field(default_factory=dict)
+    record_version: int = VERSION
     live: dict[str, Counter[int]] = field(default_factory=dict)
     hellos: list[ingest_pb2.Hello] = field(default_factory=list)
     batches: list[int] = field(default_factory=list)
@@ -128,6 +130,7 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
                 credit=self.credit,
                 credit_bytes=self.credit_bytes,
                 highest=max(stored, default=0),
+                record_version=self.record_version,
             )
         )
         header: StreamHeader | None = None

@@ -365,6 +365,18 @@ async def test_records_of_an_earlier_bundle_go_first_on_a_stream_of_their_own(ga
     assert [record.sequence for record in ingest.of("gate")] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.parametrize("version", [0, 2])
+async def test_records_wait_for_a_cloud_that_reads_their_version_of_the_format(
+    gate, sending, problems, version: int
+) -> None:
+    spool_records(gate, 3)
+    ingest = Ingest(record_version=version)
+    async with serving(ingest) as port, sending(gate, port):
+        assert "bring the cloud up to date" in await problems.first()
+    assert len(gate.read(0, 9, 1000).records) == 3
+    assert not ingest.of("gate")
+
+
 async def test_records_of_an_earlier_epoch_go_first_on_a_stream_of_their_own(gate, sending) -> None:
     epoch = gate.epoch
     spool_records(gate, 3)

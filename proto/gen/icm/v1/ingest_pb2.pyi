@@ -222,6 +222,7 @@ class Welcome(_message.Message):
     CREDIT_FIELD_NUMBER: _builtins.int
     CREDIT_BYTES_FIELD_NUMBER: _builtins.int
     HIGHEST_FIELD_NUMBER: _builtins.int
+    RECORD_VERSION_FIELD_NUMBER: _builtins.int
     resume_after: _builtins.int
     """The cloud holds every record of this epoch up to here that it will ever need; send from the next on."""
     credit: _builtins.int
@@ -232,6 +233,10 @@ class Welcome(_message.Message):
     """The highest sequence of this epoch that the cloud holds; 0 for none. If the edge never sent one so high, its spool
     went back in time, and it must begin a new epoch: the cloud keeps the first frame that it gets under a name.
     """
+    record_version: _builtins.int
+    """The highest version of the record format that the cloud reads. Where the edge's is higher, it must wait until the
+    cloud has it.
+    """
     def __init__(
         self,
         *,
@@ -239,10 +244,11 @@ class Welcome(_message.Message):
         credit: _builtins.int = ...,
         credit_bytes: _builtins.int = ...,
         highest: _builtins.int = ...,
+        record_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "credit_bytes", b"credit_bytes", "highest", b"highest", "resume_after", b"resume_after"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "credit_bytes", b"credit_bytes", "highest", b"highest", "record_version", b"record_version", "resume_after", b"resume_after"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
