@@ -126,6 +126,10 @@ class Chaos:
         await self._end(name)
         await self._start(name)
 
+    async def jump(self, name: str, seconds: float) -> None:
+        """A service's clock is off by so much from now on."""
+        self.clocks[name].jump(seconds)
+
     async def start_second(self, name: str) -> None:
         """A second service on the same data, as a new pod beside the old one: it must be refused, the first go on."""
         settings = self._settings(name, _ANY_PORT)
@@ -321,47 +325,28 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
 
 async def _fault(chaos: Chaos, dice: random.Random) -> str:
     """Does one thing at random; says what."""
-    kinds = ["kill edge", "kill cloud", "kill both", "end edge", "end cloud", "half-open", "slow", *("cut",) * 5]
-    kinds += ["edge's clock", "cloud's clock", "second edge", "second cloud", "edge frozen", "cloud frozen"]
-    kinds += ["cloud's database"]
+    faults: dict[str, Callable[[], Awaitable[None]]] = {
+        "kill edge": lambda: chaos.kill(EDGE),
+        "kill cloud": lambda: chaos.kill(CLOUD),
+        "kill both": lambda: chaos.kill(EDGE, CLOUD),
+        "end edge": lambda: chaos.restart(EDGE),
+        "end cloud": lambda: chaos.restart(CLOUD),
+        "half-open": lambda: chaos.half_open(dice.uniform(0.5, 10)),
+        "slow": lambda: chaos.slow(dice.uniform(2, 5), dice.uniform(0, 0.5), dice.uniform(1_000, 50_000)),
+        "cut": lambda: chaos.cut(dice.choice(("up", "down")), round(10 ** dice.uniform(0, 4))),
+        "second edge": lambda: chaos.start_second(EDGE),
+        "second cloud": lambda: chaos.start_second(CLOUD),
+        "edge frozen": lambda: chaos.freeze(EDGE, dice.uniform(1, 20)),
+        "cloud frozen": lambda: chaos.freeze(CLOUD, dice.uniform(1, 20)),
+        "cloud's database": lambda: chaos.replace_database(dice.choice(get_args(DatabaseFault))),
+        "edge's clock": lambda: chaos.jump(EDGE, dice.choice(CLOCK_JUMPS)),
+        "cloud's clock": lambda: chaos.jump(CLOUD, dice.choice(CLOCK_JUMPS)),
+    }
     if all(disk.mounted for disk in chaos.disks.values()):
-        kinds += ["edge's disk full", "cloud's disk full"]
-    kind = dice.choice(kinds)
-    match kind:
-        case "kill edge":
-            await chaos.kill(EDGE)
-        case "kill cloud":
-            await chaos.kill(CLOUD)
-        case "kill both":
-            await chaos.kill(EDGE, CLOUD)
-        case "end edge":
-            await chaos.restart(EDGE)
-        case "end cloud":
-            await chaos.restart(CLOUD)
-        case "half-open":
-            await chaos.half_open(dice.uniform(0.5, 10))
-        case "slow":
-            await chaos.slow(dice.uniform(2, 5), dice.uniform(0, 0.5), dice.uniform(1_000, 50_000))
-        case "edge's disk full":
-            await chaos.full_disk(EDGE, dice.uniform(1, 5))
-        case "cloud's disk full":
-            await chaos.full_disk(CLOUD, dice.uniform(1, 5))
-        case "second edge":
-            await chaos.start_second(EDGE)
-        case "second cloud":
-            await chaos.start_second(CLOUD)
-        case "edge frozen":
-            await chaos.freeze(EDGE, dice.uniform(1, 20))
-        case "cloud frozen":
-            await chaos.freeze(CLOUD, dice.uniform(1, 20))
-        case "cloud's database":
-            await chaos.replace_database(dice.choice(get_args(DatabaseFault)))
-        case "edge's clock":
-            chaos.clocks[EDGE].jump(dice.choice(CLOCK_JUMPS))
-        case "cloud's clock":
-            chaos.clocks[CLOUD].jump(dice.choice(CLOCK_JUMPS))
-        case _:
-            await chaos.cut(dice.choice(("up", "down")), round(10 ** dice.uniform(0, 4)))
+        faults["edge's disk full"] = lambda: chaos.full_disk(EDGE, dice.uniform(1, 5))
+        faults["cloud's disk full"] = lambda: chaos.full_disk(CLOUD, dice.uniform(1, 5))
+    kind = dice.choice([*faults, *("cut",) * 4])
+    await faults[kind]()
     return kind
 
 

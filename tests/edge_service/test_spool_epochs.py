@@ -153,6 +153,19 @@ async def test_a_copy_that_came_back_is_noticed_where_the_cloud_lacks_the_record
     assert times(ingest) == sorted(taken)
 
 
+async def test_records_of_an_earlier_epoch_go_first_on_a_stream_of_their_own(edge: Edge) -> None:
+    """The cloud takes no other epoch of a camera while a stream of it lives, so that one ends before."""
+    ingest, epoch = Ingest(credit=2), edge.gate.epoch
+    frames(edge, 1000, 3)
+    edge.gate.sent = 3
+    edge.gate.begin_epoch()
+    frames(edge, 2000, 3)
+    await edge.deliver(ingest)
+    assert [hello.epoch for hello in ingest.hellos] == [epoch, edge.gate.epoch]
+    assert list(ingest.records["gate", epoch]) == [1, 2, 3]
+    assert list(ingest.records["gate", edge.gate.epoch]) == [4, 5, 6]
+
+
 def cut(wal: Path) -> None:
     with wal.open("r+b") as file:
         file.truncate(wal.stat().st_size // 2)

@@ -377,20 +377,6 @@ async def test_records_wait_for_a_cloud_that_reads_their_version_of_the_format(
     assert not ingest.of("gate")
 
 
-async def test_records_of_an_earlier_epoch_go_first_on_a_stream_of_their_own(gate, sending) -> None:
-    epoch = gate.epoch
-    spool_records(gate, 3)
-    gate.sent = 3
-    gate.begin_epoch()
-    spool_records(gate, 3)
-    ingest = Ingest(credit=2)
-    async with serving(ingest) as port, sending(gate, port) as uplink:
-        await uplink.drained()
-    assert [hello.epoch for hello in ingest.hellos] == [epoch, gate.epoch]
-    assert list(ingest.records["gate", epoch]) == [1, 2, 3]
-    assert list(ingest.records["gate", gate.epoch]) == [4, 5, 6]
-
-
 async def test_two_cameras_share_a_channel(spool, metrics, problems) -> None:
     cameras = [spool.camera(name) for name in ("gate", "yard")]
     for camera in cameras:
