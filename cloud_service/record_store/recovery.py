@@ -6,11 +6,15 @@ read and is no whole record is cut off, only at the end of a file, and kept besi
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cloud_service.durable import write_file
 from cloud_service.record_store.index import SegmentIndex
 from cloud_service.record_store.segment import Segment, cut, number_of, sync_file, write_again
 from cloud_service.record_store.segment_scan import Scan, scan
@@ -93,12 +97,24 @@ class _Recovery:
             elif known is not None and size == known.size and not newest:
                 self._found.segments.append(known)
             else:
-                self._take(path, number, known, newest)
+                with self._bad_blocks_told(path, known):
+                    self._take(path, number, known, newest)
         for path, known in longer:
-            self._take_longer(path, known)
+            with self._bad_blocks_told(path, known):
+                self._take_longer(path, known)
         self._found.segments.sort(key=lambda segment: segment.number)
         index.forget(self._doubted)
         index.put(self._read)
+
+    @contextmanager
+    def _bad_blocks_told(self, path: Path, known: Segment | None) -> Iterator[None]:
+        """A file that the disk cannot give keeps no other from being taken."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            self._leave(path, f"the disk cannot read it: {error.strerror}", known)
 
     def _take(self, path: Path, number: int, known: Segment | None, newest: bool) -> None:
         """Takes a file by what can be read of it."""
@@ -183,7 +199,7 @@ class _Recovery:
     def _cut(self, path: Path, size: int) -> None:
         """Cuts a file and keeps what is cut; a disk too full for that must not keep the store from opening."""
         try:
-            _free_name(path).write_bytes(path.read_bytes()[size:])
+            write_file(_free_name(path), path.read_bytes()[size:])
         except OSError as error:
             log.warning("%s: leaving what was to be cut off, which cannot be kept: %s", path, error)
             return

@@ -122,7 +122,7 @@ class RecordStore:
             make_folder(root)
             recovered = recover(root, index)
         except OSError as error:
-            raise storage_error(error, root) from None
+            raise storage_error(error, error.filename or root) from None
         except SQLAlchemyError as error:
             raise StorageError(f"cannot read the index of {root} in the database: {trouble(error)}") from None
         self.unreadable = {camera: found.unreadable for camera, found in recovered.items() if found.unreadable}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 
 import pytest
@@ -22,10 +22,10 @@ from tests.cloud_service.parts import EPOCH, START_US, header, open_store, raw, 
 from tests.cloud_service.test_record_store import append, files, read_all
 
 
-def filled(root: Path, database: Engine, count: int = 25) -> list[Path]:
-    """A store of ten records a segment, closed in good order."""
+def filled(root: Path, database: Engine) -> list[Path]:
+    """A store of 25 records, ten a segment, closed in good order."""
     store = open_store(root, database)
-    append(store, *range(1, count + 1))
+    append(store, *range(1, 26))
     store.close()
     return files(root)
 
@@ -234,35 +234,37 @@ def test_a_number_that_only_the_database_still_knows_does_not_come_back(tmp_path
     assert files(tmp_path)[-1].name.endswith("-000008.icm")
 
 
-@given(st.permutations(range(6)), st.lists(st.sampled_from([0, 1, 1, 1, 2, 3]), min_size=6, max_size=6))
-@settings(max_examples=60, deadline=None)
 def test_asking_for_a_frame_ends_whatever_order_its_file_has_and_gives_a_chain_or_an_error(
-    tmp_path_factory: pytest.TempPathFactory, order: list[int], references: list[int]
+    tmp_path: Path, database: Engine
 ) -> None:
-    """Records that lean on the one before, on others or on none, in any order."""
-    root = tmp_path_factory.mktemp("store")
-    database, of = open_database(f"sqlite:///{root}/cloud.db"), header()
-    store = open_store(root, database)
-    records = [
-        Record(n, START_US + n, Kind.P if back else Kind.I, back, 48, 1, b"") for n, back in enumerate(references, 5)
-    ]
-    store.append(of, raw(records, of))
-    (path,) = files(root)
-    path.write_bytes(of.pack() + b"".join(records[place].pack(of) for place in order))
-    for wanted in records:
-        try:
-            chain = store.find("gate", EPOCH, wanted.sequence).records
-        except IcmError:
-            continue
-        assert chain[-1] == wanted
-        assert chain[0].kind is Kind.I
-        assert all(b.sequence - b.reference == a.sequence for a, b in pairwise(chain))
-    store.close()
-    database.dispose()
+    """Records that lean on the one before, on others or on none, in any order; each time a camera of its own."""
+    store, cameras = open_store(tmp_path, database), count(1)
+
+    @given(st.permutations(range(6)), st.lists(st.sampled_from([0, 1, 1, 1, 2, 3]), min_size=6, max_size=6))
+    @settings(max_examples=60, deadline=None)
+    def ends(order: list[int], references: list[int]) -> None:
+        of = header(f"camera-{next(cameras)}")
+        records = [
+            Record(n, START_US + n, Kind.P if back else Kind.I, back, 48, 1, b"")
+            for n, back in enumerate(references, 5)
+        ]
+        store.append(of, raw(records, of))
+        (path,) = (tmp_path / of.camera).rglob("*.icm")
+        path.write_bytes(of.pack() + b"".join(records[place].pack(of) for place in order))
+        for wanted in records:
+            try:
+                chain = store.find(of.camera, EPOCH, wanted.sequence).records
+            except IcmError:
+                continue
+            assert chain[-1] == wanted
+            assert chain[0].kind is Kind.I
+            assert all(b.sequence - b.reference == a.sequence for a, b in pairwise(chain))
+
+    ends()
 
 
 @given(st.binary(min_size=1, max_size=120), st.integers(0, 2**32))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_whatever_lies_in_a_file_a_start_takes_the_others_and_keeps_every_byte(
     tmp_path_factory: pytest.TempPathFactory, noise: bytes, seed: int
 ) -> None:
