@@ -9,6 +9,7 @@ lost or damaged costs reading from an earlier segment on, and is made again by w
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 
@@ -23,8 +24,9 @@ log = logging.getLogger(__name__)
 class SegmentKeys:
     """The keys of all segments below a store's folder. Thread-safe: a key is written whole or not at all."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, check_owned: Callable[[], None] = lambda: None) -> None:
+        """Args: check_owned, as of ``RecordStore``."""
+        self._root, self._check_owned = root, check_owned
         self._writing = Lock()
 
     def read(self, segment: Segment, first: Record) -> Record | None:
@@ -51,8 +53,9 @@ class SegmentKeys:
             header: the segment's.
 
         Raises:
-            StorageError: the disk refused.
+            StorageError: the disk refused, or the store is this process's no more.
         """
+        self._check_owned()
         path = self._path(segment)
         try:
             # Who asks for a frame makes keys too, and two who write one at once would get in each other's way.

@@ -117,7 +117,7 @@ class RecordStore:
         self._clock = clock
         self._lock = threading.Lock()
         self._logs: dict[str, _Log] = {}
-        self.keys = SegmentKeys(root)
+        self.keys = SegmentKeys(root, check_owned)
         try:
             make_folder(root)
             recovered = recover(root, index)

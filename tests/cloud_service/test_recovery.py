@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
 from cloud_service.database import open_database
-from cloud_service.record_store import Position, RecordStore
+from cloud_service.record_store import Position, RecordStore, Segment
 from cloud_service.record_store.index import SegmentIndex
 from shared.codec.record import Kind, Record, StreamHeader
-from shared.errors import IcmError, NotFoundError, RecordError, StoredDamageError
+from shared.errors import IcmError, RecordError, StoredDamageError
 from tests.cloud_service.parts import EPOCH, START_US, header, open_store, raw, record
 from tests.cloud_service.test_record_store import append, files, read_all
 
@@ -296,9 +296,9 @@ def test_a_store_that_is_this_processs_no_more_takes_nothing(tmp_path: Path, dat
     store = RecordStore(tmp_path, SegmentIndex(database), 1.0, open_store(tmp_path, database)._clock, taken)
     with pytest.raises(StoredDamageError, match="somebody else"):
         append(store, 1)
-    with pytest.raises(NotFoundError):
-        store.find("gate", EPOCH, 1)
-    assert not files(tmp_path)
+    with pytest.raises(StoredDamageError, match="somebody else"):
+        store.keys.write(Segment("gate", 1, EPOCH, "gate/1.icm", 0), header(), record(1))
+    assert not list(tmp_path.rglob("gate"))
 
 
 def test_a_header_alone_is_no_segment(tmp_path: Path, database: Engine) -> None:
