@@ -31,13 +31,14 @@ class Bundles:
         return Bundles([Bundle.load(folder, threads, device) for folder in folders])
 
     def load_decoders(self) -> None:
-        """Loads what a start should find missing, and not the first frame.
+        """Loads all that decodes: what is wrong should be found by the start, not by the first frame, and a folder that
+        is replaced later must not give half of another bundle.
 
         Raises:
             ConfigError: the device is not there.
         """
         for bundle in self._bundles:
-            _ = bundle.synthesis
+            _ = bundle.synthesis, bundle.sparse_synthesis, bundle.hyper_analysis
 
     def of(self, codec_id: bytes, what: str) -> Bundle:
         """The bundle that decodes a codec's records.

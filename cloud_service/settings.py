@@ -73,7 +73,9 @@ class MetricsSettings(Section):
 class StoreSettings(Section):
     """The canonical archive: the records."""
 
-    folder: Path = Field(default=Path("data/cloud"), description="Where records, and by default all else, are kept.")
+    folder: Path = Field(
+        default=Path("data/cloud"), description="Where records, and by default all else, are kept; this cloud's alone."
+    )
 
 
 class YoloSettings(Section):

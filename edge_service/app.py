@@ -61,8 +61,9 @@ def check(settings: EdgeSettings) -> tuple[Bundle, dict[str, Source]]:
                 f"camera {camera.name}: quality {camera.quality:g} is out of range:"
                 f" bundle {bundle.name} has levels 0 to {bundle.levels - 1}"
             )
-    # Networks load when first asked for; the cameras' threads would all ask at once.
-    _ = bundle.analysis, bundle.hyper_analysis
+    # Networks load when first asked for; the cameras' threads would all ask at once, and perhaps of a folder that holds
+    # another bundle by then.
+    _ = bundle.analysis, bundle.sparse_analysis, bundle.hyper_analysis
     return bundle, sources
 
 

@@ -162,6 +162,23 @@ class CameraSpool:
             query = "SELECT 1 FROM record WHERE camera = ? AND sequence = ?"
             return connection.execute(query, (self._row, sequence)).fetchone() is not None
 
+    def waiting_by_codec(self) -> tuple[int, int]:
+        """How many records wait that are of the first one's codec, and how many behind them, from the first of another
+        codec on.
+        """
+        with self._spool._reading() as connection:
+            headers = connection.execute(
+                "SELECT first_sequence, content FROM header WHERE camera = ? ORDER BY first_sequence", (self._row,)
+            ).fetchall()
+            first = first_waiting(connection, self._row) or 0
+            codecs = [(begins, StreamHeader.parse(content)[0].codec_id) for begins, content in headers]
+            codec = next((codec for begins, codec in reversed(codecs) if begins <= first), b"")
+            end = next((begins for begins, other in codecs if begins > first and other != codec), self.next_sequence)
+            behind, all_of_them = connection.execute(
+                "SELECT count(*) FILTER (WHERE sequence >= ?), count(*) FROM record WHERE camera = ?", (end, self._row)
+            ).fetchone()
+            return all_of_them - behind, behind
+
     def whole(self, sequence: int) -> bool:
         """Whether the record is here and its checksum fits."""
         batch = self.read(sequence - 1, 1, 0)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 
 import grpc
 from icm.v1 import ingest_pb2_grpc
@@ -15,10 +16,10 @@ from edge_service.metrics import EdgeMetrics
 from edge_service.record_stream import RecordStream, kind_of
 from edge_service.spool_camera import CameraSpool
 from shared.clock import Clock, SystemClock
-from shared.errors import SpoolError, UplinkError
+from shared.errors import CodecMismatchError, SpoolError, UplinkError
 from shared.health import Problems
 from shared.log_limit import LogLimit
-from shared.rpc.status import retry_seconds_of
+from shared.rpc.status import reason_of, retry_seconds_of
 
 _log = logging.getLogger(__name__)
 
@@ -107,7 +108,10 @@ class Uplink:
             return REFUSED_RETRY_SECONDS
         except grpc.aio.AioRpcError as error:
             refused = error.code() in _REFUSALS
-            self._report(f"the cloud {'refuses' if refused else 'is away'}: {error.code().name}: {error.details()}")
+            text = f"the cloud {'refuses' if refused else 'is away'}: {error.code().name}: {error.details()}"
+            if reason_of(error) == CodecMismatchError.reason:
+                text += await asyncio.to_thread(self._held_back)
+            self._report(text)
             if refused:
                 return REFUSED_RETRY_SECONDS
             return max(self._backoff.next(), min(retry_seconds_of(error), REFUSED_RETRY_SECONDS))
@@ -156,6 +160,13 @@ class Uplink:
         """Codec and epoch of the next record; a spool may hold records from before a change of either."""
         batch = self._spool.read(0, 1, 0)
         return kind_of(batch) if batch else (self._codec_id, self._spool.epoch)
+
+    def _held_back(self) -> str:
+        """What a codec that the cloud does not have holds back, for its refusal."""
+        with suppress(SpoolError):
+            first, behind = self._spool.waiting_by_codec()
+            return f"; {first} records of that codec wait, and {behind} of later ones behind them"
+        return ""
 
     async def _settle(self, first: int, last: int, error: UplinkError | None) -> None:
         """The cloud is done with these records: it persisted them, or rejected them with this error."""

@@ -344,14 +344,18 @@ async def test_who_waits_for_a_record_hears_that_it_is_persisted_or_why_it_was_r
         await uplink.persisted(1)
 
 
-async def test_a_refusal_is_told_in_the_clouds_words(gate, sending, problems) -> None:
-    ingest = Ingest(refuses=CODEC_ID)
-    async with serving(ingest) as port, sending(gate, port):
-        await ingest.until_hellos(1)
+@pytest.mark.parametrize(("first", "behind"), [(0, 0), (3, 0), (2, 4)])
+async def test_a_refusal_is_told_in_the_clouds_words_and_with_what_it_holds_back(
+    gate, sending, problems, first: int, behind: int
+) -> None:
+    spool_records(gate, first)
+    spool_records(gate, behind, codec_id=OTHER_CODEC_ID)
+    async with serving(Ingest(refuses=CODEC_ID)) as port, sending(gate, port):
         text = await problems.first()
         assert text == (
             "uplink of gate: the cloud refuses: FAILED_PRECONDITION:"
-            " this cloud has codec aa, the edge has codec bb: install bb"
+            " this cloud has codec aa, the edge has codec bb: install bb;"
+            f" {first} records of that codec wait, and {behind} of later ones behind them"
         )
 
 
