@@ -35,6 +35,7 @@ from shared.camera_name import check_camera_name
 from shared.clock import Clock
 from shared.codec.record import LATEST_US, MAX_SEQUENCE, VERSION, Kind, Record, StreamHeader
 from shared.errors import (
+    BusyError,
     IcmError,
     ProtocolError,
     RecordError,
@@ -211,7 +212,14 @@ class Session:
                     raise RecordError(str(header))
                 record = self._parse(packed, header)
             except RecordError as error:
-                self._reject(self._sequence_of(packed, error), len(packed), error)
+                sequence = self._sequence_of(packed, error)
+                self._reject(sequence, len(packed), error)
+                if isinstance(header, StreamHeader) and not isinstance(error, ReferenceMissingError):
+                    # The edge may have it whole. Were what follows taken now, it would lie before it.
+                    self._persist()
+                    raise BusyError(
+                        f"record {sequence} came damaged: connect again and go on from there", 0.0
+                    ) from None
                 continue
             self._last_sequence = record.sequence
             self._in_flight.add(record.sequence)

@@ -31,7 +31,7 @@ WELCOME_SECONDS = 10.0
 """Longest wait for the cloud's Welcome."""
 BATCH_BYTES = 1 << 20
 """Records that share a message, in bytes; a single larger one travels alone."""
-MOST_RESENDS = 2
+MOST_RESENDS = 4
 """How often a record is sent again that the cloud calls damaged and that is whole here."""
 CLOCK_SECONDS = 60.0
 """How often the cloud is told what this edge's clock says."""

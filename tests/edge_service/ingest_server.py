@@ -30,7 +30,7 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
         credit, credit_bytes: what Welcome promises.
         refuses: a codec id that is answered with FAILED_PRECONDITION.
         rejects, reason: sequences that are rejected, and why.
-        damages: sequences that come damaged, each so many times.
+        damages: sequences that come damaged, each so many times, which ends the stream.
         misnames: rejected sequences that the rejection calls by another number.
         breaks_after: ends a stream with UNAVAILABLE after so many records, without acknowledging the last batch.
         busy_seconds: the first streams are turned away as from a busy cloud, each for so long.
@@ -150,10 +150,13 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
             bytes_in_flight += sum(map(len, batch.records))
             self.most_bytes_in_flight = max(self.most_bytes_in_flight, bytes_in_flight)
             orphans = set()
-            for record in new:
+            damaged = next((place for place, record in enumerate(new, 1) if self.damages[record.sequence]), 0)
+            if damaged:
+                self.damages[new[damaged - 1].sequence] -= 1
+            for record in new[: damaged - 1] if damaged else new:
                 if record.kind is Kind.P and record.sequence - record.reference not in stored:
                     orphans.add(record.sequence)
-                elif record.sequence not in self.rejects and not self.damages[record.sequence]:
+                elif record.sequence not in self.rejects:
                     self.duplicates += record.sequence in stored
                     stored[record.sequence] = record
             await self._notify()
@@ -162,12 +165,10 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "broken on purpose")
             yield _ack(ingest_pb2.ACK_STATE_RECEIVED, new[0].sequence, new[-1].sequence)
             await self.acknowledges.wait()
-            for record, packed in zip(new, batch.records, strict=True):
+            for place, (record, packed) in enumerate(zip(new, batch.records, strict=True), 1):
                 if record.sequence in self.withholds:
                     continue
-                damaged = self.damages[record.sequence] > 0
-                self.damages[record.sequence] -= damaged
-                rejected = damaged or record.sequence in self.rejects | orphans
+                rejected = place == damaged or record.sequence in self.rejects | orphans
                 state = ingest_pb2.ACK_STATE_REJECTED if rejected else ingest_pb2.ACK_STATE_PERSISTED
                 name = self.misnames.get(record.sequence, record.sequence)
                 for _ in range(1 + self.acknowledges_twice):
@@ -175,6 +176,8 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
                 in_flight -= 1
                 bytes_in_flight -= len(packed)
                 self.last_acknowledged = record.sequence
+                if place == damaged:
+                    await abort(context, BusyError("a record came damaged", 0.0))
             await self._notify()
 
     async def GetDetections(self, request, context):  # type: ignore[no-untyped-def]

@@ -198,10 +198,11 @@ async def test_a_cloud_that_starts_anew_with_an_empty_store_gets_what_still_wait
 async def test_what_was_damaged_on_its_way_is_sent_again_from_the_spools_whole_copy(gate, sending, sample) -> None:
     spool_records(gate, 2)
     spool_p_records(gate, 4)
-    ingest = Ingest(damages=Counter({2: 1, 4: MOST_RESENDS}))
+    spool_records(gate, 2)
+    ingest = Ingest(damages=Counter({2: 1, 4: MOST_RESENDS, 7: 1}))
     async with serving(ingest) as port, sending(gate, port) as uplink:
         await uplink.drained()
-    assert [record.sequence for record in ingest.of("gate")] == [1, 2, 3, 4, 5, 6]
+    assert list(ingest.records["gate", gate.epoch]) == [1, 2, 3, 4, 5, 6, 7, 8]
     assert sample("icm_edge_dropped_total", camera="gate", reason="rejected_damaged") == 0
 
 
