@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
 import sqlite3
-import subprocess
-import sys
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -19,8 +13,7 @@ from cloud_service.database import open_database
 from cloud_service.store_identity import check_identity
 from shared.codec.bundle import Bundle
 from shared.codec.codec import CodedFrame
-from shared.errors import SpoolError, StorageError
-from shared.owner_lock import OwnerLock
+from shared.errors import StorageError
 from tests.cloud_service.parts import coded_header, coded_records, open_store
 from tests.cloud_service.running import app_in, running_cloud
 from tests.cloud_service.test_record_store import append, files, read_all
@@ -57,56 +50,6 @@ async def test_a_second_cloud_on_a_database_is_refused_by_name(tmp_path: Path, l
         app_in(tmp_path / "other", loaded, None, database=database)
     async with running_cloud(tmp_path, loaded, None):
         """What was refused has let go of what it had."""
-
-
-def test_what_a_process_holds_is_free_as_soon_as_it_is_killed(tmp_path: Path) -> None:
-    program = (
-        "import sys, time; from pathlib import Path; from shared.owner_lock import OwnerLock;"
-        "from shared.errors import SpoolError\n"
-        "lock = OwnerLock(Path(sys.argv[1]), 'the thing', 'icm-test', SpoolError); print('held', flush=True)\n"
-        "time.sleep(600)"
-    )
-    path = tmp_path / "lock"
-    holder = subprocess.Popen([sys.executable, "-c", program, path], stdout=subprocess.PIPE)
-    assert holder.stdout is not None
-    with holder.stdout:
-        holder.stdout.readline()
-        with pytest.raises(SpoolError, match=rf"the thing is in use by another icm-test \(process {holder.pid} on"):
-            OwnerLock(path, "the thing", "icm-test", SpoolError)
-        os.kill(holder.pid, signal.SIGSTOP)
-        with pytest.raises(SpoolError, match="in use"):
-            OwnerLock(path, "the thing", "icm-test", SpoolError)
-        holder.kill()
-        holder.wait()
-    OwnerLock(path, "the thing", "icm-test", SpoolError).release()
-
-
-def deleted(lock: Path) -> None:
-    lock.unlink()
-
-
-def replaced(lock: Path) -> None:
-    lock.unlink()
-    lock.write_text("process 1 on another machine, abc")
-
-
-def taken_elsewhere(lock: Path) -> None:
-    lock.write_text("process 1 on a machine whose locks this kernel does not see, abc")
-
-
-def mounted_over(lock: Path) -> None:
-    lock.parent.rename(lock.parent.with_name("moved"))
-    shutil.copytree(lock.parent.with_name("moved"), lock.parent)
-
-
-@pytest.mark.parametrize("happens", [deleted, replaced, taken_elsewhere, mounted_over])
-def test_who_lost_what_it_holds_notices(tmp_path: Path, happens: Callable[[Path], None]) -> None:
-    path = tmp_path / "held" / "lock"
-    lock = OwnerLock(path, "the thing", "icm-test", SpoolError)
-    lock.check()
-    happens(path)
-    with pytest.raises(SpoolError, match="the thing is not the one any more"):
-        lock.check()
 
 
 def test_a_database_of_another_store_is_refused_and_both_are_named(tmp_path: Path) -> None:
