@@ -125,9 +125,9 @@ class _Recovery:
             return
         segment = result.segment
         assert segment is not None
-        if known is not None and segment.records < known.records:
-            log.error("%s holds %d records, the index says %d", path, segment.records, known.records)
         if result.damage is None:
+            if known is not None and segment.records < known.records:
+                self._complain(path, f"it holds {segment.records} records, the index says {known.records}")
             self._keep(segment)
         elif known is None and newest and not result.more:
             # Torn in a crash: nobody was told that this is persisted.
@@ -135,10 +135,7 @@ class _Recovery:
             self._cut(path, segment.size)
             self._keep(segment)
         else:
-            # The disk lost what was persisted. It stays as it is, to be looked at, and is read again at each start.
-            self._complain(path, f"its last {result.rest} bytes cannot be read: {result.damage}")
-            self._doubted.append(segment)
-            self._found.segments.append(segment)
+            self._doubt(path, segment, result)
 
     def _take_longer(self, path: Path, known: Segment) -> None:
         """Takes a file that goes on where the index says that it ends: a write failed and could not be undone, or
@@ -153,10 +150,8 @@ class _Recovery:
             return
         segment = result.segment
         assert segment is not None
-        if segment.size < known.size:
-            self._complain(path, f"its last {result.rest} bytes cannot be read: {result.damage}")
-            self._doubted.append(segment)
-            self._found.segments.append(segment)
+        if segment.size < known.size or result.more:
+            self._doubt(path, segment, result)
             return
         if segment.size > known.size:
             log.warning("%s: taking %d records that the index does not know of", path, segment.records - known.records)
@@ -185,6 +180,14 @@ class _Recovery:
     def _keep(self, segment: Segment) -> None:
         self._found.segments.append(segment)
         self._read.append(segment)
+
+    def _doubt(self, path: Path, segment: Segment, result: Scan) -> None:
+        """Takes what comes before damage. The disk lost what was persisted, so the file stays as it is, to be looked
+        at, and is read again at each start.
+        """
+        self._complain(path, f"its last {result.rest} bytes cannot be read: {result.damage}")
+        self._doubted.append(segment)
+        self._found.segments.append(segment)
 
     def _leave(self, path: Path, reason: str, known: Segment | None = None) -> None:
         """Leaves a file where it is, and its records out."""

@@ -60,6 +60,23 @@ def test_records_that_were_written_after_another_process_indexed_their_file_are_
     assert append(again, 10, 11) == [False, True]
 
 
+def test_damage_in_what_the_index_does_not_know_is_left_with_the_whole_records_behind_it(
+    tmp_path: Path, database: Engine
+) -> None:
+    store = open_store(tmp_path, database)
+    append(store, 1, 2)
+    (path,) = files(tmp_path)
+    open_store(tmp_path, database)
+    append(store, *range(3, 9))
+    flip(path, 0.5)
+    before = path.read_bytes()
+    for _ in range(2):
+        again = open_store(tmp_path, database)
+        assert path.read_bytes() == before
+        assert read_all(again) in ([1, 2], [1, 2, 3], [1, 2, 3, 4])
+        assert path.name in again.unreadable["gate"][0]
+
+
 def test_what_is_held_elsewhere_is_cut_off_behind_what_the_index_knows_and_kept(
     tmp_path: Path, database: Engine
 ) -> None:
