@@ -135,9 +135,10 @@ class RecordStream:
         if not (welcome.credit and welcome.credit_bytes):
             raise UplinkError("the cloud answered Hello with no Welcome: does it speak this version of the protocol?")
         if welcome.record_version < VERSION:
+            # A cloud from before it said so reads version 2.
             raise UplinkError(
-                f"the cloud reads records up to format version {welcome.record_version or 'before 3'}, this edge makes"
-                f" version {VERSION}: bring the cloud up to date; records wait here until then"
+                f"the cloud reads records up to format version {welcome.record_version or 2}, this edge makes version"
+                f" {VERSION}: bring the cloud up to date; records wait here until then"
             )
         highest = max(welcome.highest, welcome.resume_after)
         # What waits of an earlier epoch was called so before the spool went back: the cloud has the very same frames.
