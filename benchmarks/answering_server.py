@@ -13,6 +13,7 @@ from icm.v1.ingest_pb2 import ACK_STATE_PERSISTED, Ack, StreamRecordsRequest, St
 from icm.v1.ingest_pb2_grpc import IngestServiceServicer, add_IngestServiceServicer_to_server
 
 from cloud_service.settings import IngestSettings
+from shared.codec.record import VERSION
 from shared.rpc.servers import Server
 
 
@@ -29,7 +30,9 @@ class Answering(IngestServiceServicer):
         acks: asyncio.Queue[Ack] = asyncio.Queue()
         await anext(aiter(request_iterator))
         yield StreamRecordsResponse(
-            welcome=Welcome(credit=self._settings.credit, credit_bytes=self._settings.credit_bytes)
+            welcome=Welcome(
+                credit=self._settings.credit, credit_bytes=self._settings.credit_bytes, record_version=VERSION
+            )
         )
         receiving = asyncio.create_task(self._receive(request_iterator, acks))
         try:

@@ -1,5 +1,5 @@
-"""``icm-bench chaos``: real services behind a real, bad network, on disks that fill and by clocks that jump, killed and
-cut at random, and nothing may be lost.
+"""``icm-bench chaos``: real services behind a real, bad network, on disks that fill and by clocks that jump, killed,
+frozen, started twice, cut and robbed of their database at random, and nothing may be lost.
 
 A source hands pictures to the edge's frame API and notes which ones it was told are spooled. After every round of
 faults both sides are left in peace until all is delivered, and the cloud's files are compared with the notes.
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -18,7 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import grpc
 from icm.v1 import camera_pb2, camera_pb2_grpc, frame_pb2
@@ -44,6 +45,9 @@ SUBMIT_SECONDS = 5.0
 """After which the source takes a picture for lost; it may have been spooled all the same."""
 PATIENCE_SECONDS = 120.0
 """After which what should have happened by itself has failed."""
+REFUSED_STATUS = 2
+"""Exit status of a service that does not start."""
+DatabaseFault = Literal["gone", "earlier", "damaged"]
 FAULTS_A_ROUND = 8
 DISK_MEGABYTES = {EDGE: 32, CLOUD: 128}
 CLOCK_JUMPS = (-86_400.0, -3_600.0, -5.0, 5.0, 3_600.0, 86_400.0)
@@ -121,6 +125,43 @@ class Chaos:
         """SIGTERM, which must end well, and a new start."""
         await self._end(name)
         await self._start(name)
+
+    async def jump(self, name: str, seconds: float) -> None:
+        """A service's clock is off by so much from now on."""
+        self.clocks[name].jump(seconds)
+
+    async def start_second(self, name: str) -> None:
+        """A second service on the same data, as a new pod beside the old one: it must be refused, the first go on."""
+        settings = self._settings(name, _ANY_PORT)
+        second = Service(name, settings, self._folder / "second", environment=self.clocks[name].environment)
+        status = await second.ended()
+        if status != REFUSED_STATUS or "is in use by another" not in second.log:
+            raise IcmError(f"a second {name} ended with {status} instead of being refused. {second.tail()}")
+
+    async def freeze(self, name: str, seconds: float) -> None:
+        """SIGSTOP for a while, as a machine that is suspended; a second service must not take over meanwhile."""
+        process = self._services[name].process
+        process.send_signal(signal.SIGSTOP)
+        try:
+            await self.start_second(name)
+            await asyncio.sleep(seconds)
+        finally:
+            process.send_signal(signal.SIGCONT)
+
+    async def replace_database(self, how: DatabaseFault) -> None:
+        """SIGKILL of the cloud, and a new start with another database: none, an earlier time's, or a damaged one."""
+        database, earlier = self._folder / CLOUD / "cloud.db", self._folder / "earlier.db"
+        self._services[CLOUD].kill()
+        content = await asyncio.to_thread(database.read_bytes)
+        for file in self._folder.glob(f"{CLOUD}/cloud.db*"):
+            if file.name in ("cloud.db", "cloud.db-wal", "cloud.db-shm"):
+                file.unlink()
+        if how == "earlier" and earlier.exists():
+            database.write_bytes(await asyncio.to_thread(earlier.read_bytes))
+        elif how == "damaged":
+            database.write_bytes(content[: len(content) // 2])
+        await asyncio.to_thread(earlier.write_bytes, content)
+        await self._start(CLOUD)
 
     async def cut(self, direction: Direction, count: int) -> None:
         """Resets all connections, and the next one after so many bytes."""
@@ -228,7 +269,7 @@ class Chaos:
     async def _start(self, name: str) -> None:
         known = self._ports.get(name)
         address = f"127.0.0.1:{known.grpc if known else 0}"
-        settings = self._cloud(address) if name == CLOUD else self._edge(address)
+        settings = self._settings(name, address)
         environment = self.clocks[name].environment
         service = self._services[name] = Service(name, settings, self._folder, environment=environment)
         self._ports[name] = await service.listening()
@@ -241,6 +282,9 @@ class Chaos:
     def _kill(self) -> None:
         for service in self._services.values():
             service.kill()
+
+    def _settings(self, name: str, address: str) -> dict[str, Any]:
+        return self._cloud(address) if name == CLOUD else self._edge(address)
 
     def _cloud(self, address: str) -> dict[str, Any]:
         return {
@@ -281,36 +325,28 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
 
 async def _fault(chaos: Chaos, dice: random.Random) -> str:
     """Does one thing at random; says what."""
-    kinds = ["kill edge", "kill cloud", "kill both", "end edge", "end cloud", "half-open", "slow", *("cut",) * 5]
-    kinds += ["edge's clock", "cloud's clock"]
+    faults: dict[str, Callable[[], Awaitable[None]]] = {
+        "kill edge": lambda: chaos.kill(EDGE),
+        "kill cloud": lambda: chaos.kill(CLOUD),
+        "kill both": lambda: chaos.kill(EDGE, CLOUD),
+        "end edge": lambda: chaos.restart(EDGE),
+        "end cloud": lambda: chaos.restart(CLOUD),
+        "half-open": lambda: chaos.half_open(dice.uniform(0.5, 10)),
+        "slow": lambda: chaos.slow(dice.uniform(2, 5), dice.uniform(0, 0.5), dice.uniform(1_000, 50_000)),
+        "cut": lambda: chaos.cut(dice.choice(("up", "down")), round(10 ** dice.uniform(0, 4))),
+        "second edge": lambda: chaos.start_second(EDGE),
+        "second cloud": lambda: chaos.start_second(CLOUD),
+        "edge frozen": lambda: chaos.freeze(EDGE, dice.uniform(1, 20)),
+        "cloud frozen": lambda: chaos.freeze(CLOUD, dice.uniform(1, 20)),
+        "cloud's database": lambda: chaos.replace_database(dice.choice(get_args(DatabaseFault))),
+        "edge's clock": lambda: chaos.jump(EDGE, dice.choice(CLOCK_JUMPS)),
+        "cloud's clock": lambda: chaos.jump(CLOUD, dice.choice(CLOCK_JUMPS)),
+    }
     if all(disk.mounted for disk in chaos.disks.values()):
-        kinds += ["edge's disk full", "cloud's disk full"]
-    kind = dice.choice(kinds)
-    match kind:
-        case "kill edge":
-            await chaos.kill(EDGE)
-        case "kill cloud":
-            await chaos.kill(CLOUD)
-        case "kill both":
-            await chaos.kill(EDGE, CLOUD)
-        case "end edge":
-            await chaos.restart(EDGE)
-        case "end cloud":
-            await chaos.restart(CLOUD)
-        case "half-open":
-            await chaos.half_open(dice.uniform(0.5, 10))
-        case "slow":
-            await chaos.slow(dice.uniform(2, 5), dice.uniform(0, 0.5), dice.uniform(1_000, 50_000))
-        case "edge's disk full":
-            await chaos.full_disk(EDGE, dice.uniform(1, 5))
-        case "cloud's disk full":
-            await chaos.full_disk(CLOUD, dice.uniform(1, 5))
-        case "edge's clock":
-            chaos.clocks[EDGE].jump(dice.choice(CLOCK_JUMPS))
-        case "cloud's clock":
-            chaos.clocks[CLOUD].jump(dice.choice(CLOCK_JUMPS))
-        case _:
-            await chaos.cut(dice.choice(("up", "down")), round(10 ** dice.uniform(0, 4)))
+        faults["edge's disk full"] = lambda: chaos.full_disk(EDGE, dice.uniform(1, 5))
+        faults["cloud's disk full"] = lambda: chaos.full_disk(CLOUD, dice.uniform(1, 5))
+    kind = dice.choice([*faults, *("cut",) * 4])
+    await faults[kind]()
     return kind
 
 

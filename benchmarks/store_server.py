@@ -9,6 +9,7 @@ from pathlib import Path
 
 from icm.v1.ingest_pb2_grpc import add_IngestServiceServicer_to_server
 
+from cloud_service.bundles import Bundles
 from cloud_service.database import open_database
 from cloud_service.ingest import IngestService
 from cloud_service.ingest_credit import Pending
@@ -32,7 +33,7 @@ async def serve(bundle: Bundle, folder: Path) -> None:
     persist_seconds = metrics.stage_seconds.labels("persist")
     commit = GroupCommit(store, settings.group_delay_seconds, persist_seconds, lambda: None)
     desk = Desk(
-        bundle=bundle,
+        bundles=Bundles([bundle]),
         store=store,
         commit=commit,
         credit=settings.credit,

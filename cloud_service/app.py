@@ -7,6 +7,7 @@ import gc
 import logging
 import signal
 import threading
+from contextlib import ExitStack
 from types import TracebackType
 
 from icm.v1.archive_pb2_grpc import add_ArchiveServiceServicer_to_server
@@ -18,7 +19,8 @@ from cloud_service.archive.storage import ArchiveStorage
 from cloud_service.archive.writer import ArchiveWriter
 from cloud_service.archive_api import ArchiveService
 from cloud_service.broken_chains import BrokenChains
-from cloud_service.database import open_database
+from cloud_service.bundles import Bundles
+from cloud_service.database import open_database, own_database
 from cloud_service.decoding import BatchDecoder
 from cloud_service.detection import Detector
 from cloud_service.engine import InProcessEngine
@@ -34,8 +36,8 @@ from cloud_service.pipeline import Pipeline
 from cloud_service.record_store import GroupCommit, RecordStore
 from cloud_service.record_store.index import SegmentIndex
 from cloud_service.settings import CloudSettings
+from cloud_service.store_identity import check_identity, own_store
 from shared.clock import SystemClock
-from shared.codec.bundle import Bundle
 from shared.health import Problems
 from shared.rpc.certificate_expiry import watch_certificates
 from shared.rpc.limits import REFUSALS, ClientLimits
@@ -52,24 +54,44 @@ _GRACE_SECONDS = 2.0
 class App:
     """The cloud service. ``start`` it inside a running event loop, and ``stop`` it there."""
 
-    def __init__(self, settings: CloudSettings, bundle: Bundle, detector: Detector | None) -> None:
-        """Opens everything but serves nothing yet.
+    def __init__(self, settings: CloudSettings, bundles: Bundles, detector: Detector | None) -> None:
+        """Takes the store and the database, opens everything, but serves nothing yet.
 
         Raises:
             ConfigError: a setting cannot work.
             ListenError: an address cannot be listened on.
-            StorageError: the store or the database cannot be opened.
+            StorageError: the store or the database cannot be opened, or another process uses them.
         """
+        with ExitStack() as owned:
+            self._open(settings, bundles, detector, owned)
+            self._owned = owned.pop_all()
+
+    def _open(self, settings: CloudSettings, bundles: Bundles, detector: Detector | None, owned: ExitStack) -> None:
         self._drain_seconds = settings.drain_seconds
         clock, problems = SystemClock(), Problems()
-        metrics = Metrics(bundle.name)
+        metrics = Metrics(bundles.first.name)
+        # Before anything is read, as reading repairs.
+        store_lock = own_store(settings.records_folder)
+        owned.callback(store_lock.release)
+        if (database_lock := own_database(settings.database_url)) is not None:
+            owned.callback(database_lock.release)
         database = open_database(settings.database_url)
+        owned.callback(database.dispose)
+        check_identity(settings.records_folder, database)
         storage = ArchiveStorage(settings.archive_url)
-        store = RecordStore(settings.records_folder, SegmentIndex(database), settings.archive.segment_seconds, clock)
+        store = RecordStore(
+            settings.records_folder,
+            SegmentIndex(database),
+            settings.archive.segment_seconds,
+            clock,
+            store_lock.check,
+        )
+        for camera, reasons in store.unreadable.items():
+            problems.report(f"record store of {camera}", f"{len(reasons)} segments cannot be read whole: {reasons[0]}")
         events, catalogue = EventStore(database), VideoCatalogue(database)
         self._feed = EventFeed()
         engine = InProcessEngine(
-            BatchDecoder(bundle, store.keys),
+            BatchDecoder(bundles, store.keys),
             detector,
             ArchiveWriter(storage, settings.archive.thumbnail_width),
             metrics.stage_seconds,
@@ -85,7 +107,7 @@ class App:
         pending = Pending(ingest.pending_bytes)
         metrics.watch_pending(lambda: pending.bytes)
         desk = Desk(
-            bundle=bundle,
+            bundles=bundles,
             store=store,
             commit=self._commit,
             credit=ingest.credit,
@@ -100,7 +122,6 @@ class App:
             detections=detections,
         )
         self._ingest = IngestService(desk, access)
-        self._database = database
         limits = ClientLimits(ingest.limits.streams, ingest.limits.bytes_per_second, clock)
         guards = (certificates, limits) if certificates else (limits,)
         self._server = Server(
@@ -113,7 +134,7 @@ class App:
         )
         add_IngestServiceServicer_to_server(self._ingest, self._server.grpc)
         add_ArchiveServiceServicer_to_server(
-            ArchiveService(bundle, store, catalogue, events, self._feed, detector is not None, access),
+            ArchiveService(bundles, store, catalogue, events, self._feed, detector is not None, access),
             self._server.grpc,
         )
         metrics.registry.register(StorageGauges(store, catalogue, self._pipeline.backlog_bytes, metrics.cameras))
@@ -146,7 +167,7 @@ class App:
         self._feed.close()
         await self._server.stop(_GRACE_SECONDS)
         await asyncio.to_thread(self._telemetry.stop)
-        self._database.dispose()
+        self._owned.close()
 
 
 async def run(app: App) -> int:

@@ -21,19 +21,21 @@ from sqlalchemy.exc import SQLAlchemyError
 from cloud_service.access import ANYBODY, Access
 from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.archive.writer import VideoSegment
+from cloud_service.bundles import Bundles
+from cloud_service.decoding import make_key
 from cloud_service.event_feed import EventFeed
 from cloud_service.events import EventStore, FrameEvent, FrameSkipped
 from cloud_service.frame_key import FrameKey
 from cloud_service.record_store import RecordStore
-from shared.codec.bundle import Bundle
 from shared.codec.codec import Decoder
 from shared.errors import (
-    CodecMismatchError,
     ConfigError,
     FrameSkippedError,
     IcmError,
     NotFoundError,
+    RecordError,
     StorageError,
+    StoredDamageError,
 )
 from shared.rpc.status import abort
 
@@ -54,7 +56,7 @@ class ArchiveService(ArchiveServiceServicer):
 
     def __init__(
         self,
-        bundle: Bundle,
+        bundles: Bundles,
         store: RecordStore,
         catalogue: VideoCatalogue,
         events: EventStore,
@@ -67,7 +69,7 @@ class ArchiveService(ArchiveServiceServicer):
         access: who may read which camera.
         """
         self._detects = detects
-        self._bundle = bundle
+        self._bundles = bundles
         self._store = store
         self._catalogue = catalogue
         self._events = events
@@ -149,16 +151,18 @@ class ArchiveService(ArchiveServiceServicer):
                     yield pb.WatchDetectionsResponse(detections=detections_message(event))
 
     def _frame(self, key: FrameKey, image_format: int) -> pb.GetFrameResponse:
-        header, records = self._store.find(key.camera, key.epoch, key.sequence)
-        if header.codec_id not in self._bundle.decodes:
-            raise CodecMismatchError(
-                f"this frame was coded with codec {header.codec_id.hex()[:12]}; the cloud now runs bundle"
-                f" {self._bundle.name} ({self._bundle.codec_id.hex()[:12]})"
-            )
-        decoder = Decoder(self._bundle)
+        header, records, lacking = self._store.find(key.camera, key.epoch, key.sequence)
+        bundle = self._bundles.of(header.codec_id, f"frame {key.sequence} of camera {key.camera!r}")
+        decoder = Decoder(bundle)
         # Of a long chain only the last is kept: the latents of a frame can take megabytes.
         for record in records:
-            latents = decoder.latents(record, header.width, header.height)
+            try:
+                latents = decoder.latents(record, header.width, header.height)
+            except RecordError as error:
+                # Its checksum is right, so nobody damaged it; and it is none of the caller's doing.
+                raise StoredDamageError(f"frame {key.sequence} of {key.camera!r} cannot be decoded: {error}") from None
+            if record.sequence in lacking:
+                make_key(self._store.keys, bundle, *lacking[record.sequence], record, latents)
         picture = Image.fromarray(decoder.picture(latents))
         image = _png(picture) if image_format == pb.IMAGE_FORMAT_PNG else _jpeg(picture)
         return pb.GetFrameResponse(image=image, capture_time=_timestamp(records[-1].capture_us))

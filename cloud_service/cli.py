@@ -54,12 +54,12 @@ def _run(options: argparse.Namespace) -> int:
     settings = _settings(options)
     # Imported late: torch alone takes seconds, which `config` and a bad setting need not cost.
     from cloud_service.app import App, run
+    from cloud_service.bundles import Bundles
     from cloud_service.detection import load_detector
-    from shared.codec.bundle import Bundle
 
     async def serve() -> int:
-        bundle = Bundle.load(settings.bundle, settings.threads, settings.device)
-        return await run(App(settings, bundle, load_detector(settings)))
+        bundles = Bundles.load(settings.bundle_folders, settings.threads, settings.device)
+        return await run(App(settings, bundles, load_detector(settings)))
 
     return asyncio.run(serve())
 
@@ -68,10 +68,10 @@ def _check(options: argparse.Namespace) -> int:
     settings = _settings(options)
     from cloud_service.access import certificate_access
     from cloud_service.archive.storage import ArchiveStorage
+    from cloud_service.bundles import Bundles
     from cloud_service.database import database_engine
     from cloud_service.detection import load_detector
     from shared.clock import SystemClock
-    from shared.codec.bundle import Bundle
     from shared.rpc.servers import check_plaintext
     from shared.rpc.tls import check_tls
 
@@ -80,12 +80,12 @@ def _check(options: argparse.Namespace) -> int:
         certificate_access(settings.ingest.tls, SystemClock())
     else:
         check_plaintext(settings.ingest.address, settings.ingest.allow_plaintext)
-    bundle = Bundle.load(settings.bundle, settings.threads, settings.device)
+    bundles = Bundles.load(settings.bundle_folders, settings.threads, settings.device)
     detector = load_detector(settings)
-    _ = bundle.synthesis  # loads, or cannot: the device may not be there
+    bundles.load_decoders()
     ArchiveStorage(settings.archive_url)
     database_engine(settings.database_url).dispose()
-    print(f"ok: bundle {bundle.name}, detector {detector.model if detector else 'none'}")
+    print(f"ok: bundle {bundles.first.name}, detector {detector.model if detector else 'none'}")
     return 0
 
 

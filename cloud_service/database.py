@@ -1,5 +1,6 @@
 """The database's tables, and how to open it. SQLite by default, any other database by URL.
 
+store             which record store all the rest is about
 record_segments   what the record store's sealed segment files hold; the files are the truth
 frames            one row per frame that a detector looked at
 detections        what it found there
@@ -13,12 +14,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import BigInteger, Engine, ForeignKey, Index, Integer, UniqueConstraint, create_engine, event
+from sqlalchemy import BigInteger, Engine, ForeignKey, Index, Integer, UniqueConstraint, create_engine, event, inspect
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
+from cloud_service.database_damage import set_aside_if_damaged, trouble, watch_for_damage
 from shared.errors import ConfigError, StorageError
+from shared.owner_lock import OwnerLock
 
 # SQLite numbers rows by itself only where the key's type is INTEGER.
 RowId = BigInteger().with_variant(Integer, "sqlite")
@@ -28,8 +31,17 @@ class Base(DeclarativeBase):
     type_annotation_map = {int: BigInteger}  # noqa: RUF012 - SQLAlchemy's own way to say it
 
 
+class StoreRow(Base):
+    """The one record store that the database belongs to; see ``store_identity``."""
+
+    __tablename__ = "store"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+
+
 class RecordSegmentRow(Base):
-    """A sealed segment; the fields are those of ``record_store.Segment``."""
+    """A sealed segment; the fields are those of ``record_store.Segment``, and a checksum over them."""
 
     __tablename__ = "record_segments"
 
@@ -42,6 +54,7 @@ class RecordSegmentRow(Base):
     first_capture_us: Mapped[int]
     last_capture_us: Mapped[int]
     sequences: Mapped[str]
+    checksum: Mapped[int]
 
 
 class FrameRow(Base):
@@ -142,8 +155,21 @@ def database_engine(url: str) -> Engine:
     return engine
 
 
+def own_database(url: str) -> OwnerLock | None:
+    """Takes an SQLite file for this process; a database server sees to its own.
+
+    Raises:
+        ConfigError: the URL is none, or its driver is not installed.
+        StorageError: another process uses it, or its folder cannot be used.
+    """
+    if (path := _sqlite_path(database_engine(url))) is None:
+        return None
+    return OwnerLock(path.with_name(f"{path.name}.lock"), f"the database {path}", "icm-cloud", StorageError)
+
+
 def open_database(url: str) -> Engine:
-    """Opens the database and creates the tables it lacks.
+    """Opens the database, which no other process uses, and creates the tables it lacks. A damaged SQLite file is set
+    aside for a new one.
 
     Raises:
         ConfigError: the URL is none, or its driver is not installed.
@@ -151,13 +177,32 @@ def open_database(url: str) -> Engine:
     """
     engine = database_engine(url)
     try:
-        if engine.url.get_backend_name() == "sqlite" and engine.url.database:
-            Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+        if (path := _sqlite_path(engine)) is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            set_aside_if_damaged(path)
+            watch_for_damage(engine, path)
+        _drop_old_index(engine)
         Base.metadata.create_all(engine)
     except (SQLAlchemyError, OSError) as error:
         engine.dispose()
-        raise StorageError(f"cannot open database {engine.url.render_as_string()}: {error}") from None
+        reason = trouble(error) if isinstance(error, SQLAlchemyError) else error.strerror
+        raise StorageError(f"cannot open database {engine.url.render_as_string()}: {reason}") from None
     return engine
+
+
+def _sqlite_path(engine: Engine) -> Path | None:
+    """Where the database is a file of this machine: that."""
+    name = engine.url.database if engine.url.get_backend_name() == "sqlite" else None
+    return Path(name) if name and name != ":memory:" else None
+
+
+def _drop_old_index(engine: Engine) -> None:
+    """Drops an index of segments from before its rows had all that they have; the start reads the files instead."""
+    table = Base.metadata.tables[RecordSegmentRow.__tablename__]
+    if inspect(engine).has_table(table.name):
+        found = {column["name"] for column in inspect(engine).get_columns(table.name)}
+        if found != set(table.columns.keys()):
+            Base.metadata.drop_all(engine, [table])
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

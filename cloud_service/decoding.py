@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cloud_service.record_store import Chunk, SegmentKeys
+from cloud_service.bundles import Bundles
+from cloud_service.record_store import Chunk, Segment, SegmentKeys
 from shared.codec.bundle import Bundle
 from shared.codec.codec import Decoder, recode_alone
 from shared.codec.latents import Latents
 from shared.codec.record import Kind, Record, StreamHeader
-from shared.errors import CodecMismatchError, IcmError, RecordError, StorageError
+from shared.errors import IcmError, RecordError, StorageError
 
 log = logging.getLogger(__name__)
 
@@ -31,19 +33,24 @@ class LaneId(NamedTuple):
 class BatchDecoder:
     """One ``Decoder`` per lane. Not thread-safe."""
 
-    def __init__(self, bundle: Bundle, keys: SegmentKeys) -> None:
+    def __init__(self, bundles: Bundles, keys: SegmentKeys) -> None:
         """Args: keys, read where a lane begins with a segment that leans on the one before, and made where they lack.
 
         Raises:
-            ConfigError: the bundle's device is not there.
+            ConfigError: the bundles' device is not there.
         """
-        self._bundle, self._keys = bundle, keys
-        # Networks load when first asked for; a start must find what is wrong, not the first frame.
-        _ = bundle.synthesis
-        self._decoders: dict[LaneId, tuple[StreamHeader, Decoder]] = {}
+        self._bundles, self._keys = bundles, keys
+        bundles.load_decoders()
+        self._decoders: dict[LaneId, tuple[tuple[bytes, int, int, int], Decoder]] = {}
+
+    def check(self, chunk: Chunk) -> None:
+        """Raises CodecMismatchError: no bundle here decodes the records; another start may have the right one."""
+        self._bundles.of(chunk.header.codec_id, f"segment {chunk.segment.path}")
 
     def decode(self, chunks: Sequence[tuple[LaneId, Chunk]]) -> list[list[Picture | IcmError]]:
-        """For each chunk, its records' pictures, uint8[H, W, 3] RGB, or what kept one from being decoded."""
+        """For each chunk, which ``check`` let pass, its records' pictures, uint8[H, W, 3] RGB, or what kept one from
+        being decoded.
+        """
         return [
             [item if isinstance(item, IcmError) else self._decoders[lane][1].picture(item) for item in items]
             for (lane, _), items in ((pair, self._latents(*pair)) for pair in chunks)
@@ -51,13 +58,7 @@ class BatchDecoder:
 
     def _latents(self, lane: LaneId, chunk: Chunk) -> list[Latents | IcmError]:
         header = chunk.header
-        if header.codec_id not in self._bundle.decodes:
-            mismatch = CodecMismatchError(
-                f"segment {chunk.segment.path} was coded with codec {header.codec_id.hex()[:12]}, the bundle here"
-                f" is {self._bundle.name} with {self._bundle.codec_id.hex()[:12]}"
-            )
-            return [mismatch for _ in chunk.records]
-        decoder = self._decoder(lane, header)
+        decoder = self._decoder(lane, chunk)
         result: list[Latents | IcmError] = []
         for index, record in enumerate(chunk.records):
             try:
@@ -79,20 +80,30 @@ class BatchDecoder:
             except RecordError as error:
                 log.warning("the key of segment %s cannot be used: %s", chunk.segment.path, error)
         latents = decoder.latents(record, header.width, header.height)
-        key = recode_alone(self._bundle, latents).record(record.sequence, record.capture_us)
-        try:
-            self._keys.write(chunk.segment, header, key)
-        except StorageError as error:
-            # The next reader that comes by from an earlier segment makes it.
-            log.warning("segment %s gets no key: %s", chunk.segment.path, error)
+        make_key(self._keys, self._bundle(chunk), chunk.segment, header, record, latents)
         return latents
 
-    def _decoder(self, lane: LaneId, header: StreamHeader) -> Decoder:
+    def _decoder(self, lane: LaneId, chunk: Chunk) -> Decoder:
+        stream = chunk.header.codec_id, chunk.header.epoch, chunk.header.width, chunk.header.height
         known = self._decoders.get(lane)
-        if known is None or (known[0].epoch, known[0].width, known[0].height) != (
-            header.epoch,
-            header.width,
-            header.height,
-        ):
-            self._decoders[lane] = header, Decoder(self._bundle)
+        if known is None or known[0] != stream:
+            self._decoders[lane] = stream, Decoder(self._bundle(chunk))
         return self._decoders[lane][1]
+
+    def _bundle(self, chunk: Chunk) -> Bundle:
+        return self._bundles.of(chunk.header.codec_id, f"segment {chunk.segment.path}")
+
+
+def make_key(
+    keys: SegmentKeys, bundle: Bundle, segment: Segment, header: StreamHeader, record: Record, latents: Latents
+) -> None:
+    """Makes the key of a segment whose first record was decoded to these latents. Where the disk refuses, the next
+    reader that comes by from an earlier segment makes it.
+    """
+    coded = recode_alone(bundle, latents).record(record.sequence, record.capture_us)
+    # The digest was checked against these very latents; the segment may be of an earlier version of the format.
+    key = replace(coded, digest=record.digest, version=record.version)
+    try:
+        keys.write(segment, header, key)
+    except StorageError as error:
+        log.warning("segment %s gets no key: %s", segment.path, error)

@@ -73,8 +73,14 @@ class Engine(Protocol):
         """How many records it likes to be given at once."""
         ...
 
+    def check(self, chunk: Chunk) -> None:
+        """Raises CodecMismatchError: this is no work for an engine with these bundles."""
+        ...
+
     def process(self, work: Sequence[Work]) -> list[Result]:
-        """The results, in the order of the work. A lane's work must come in the order of its log."""
+        """The results, in the order of the work, which ``check`` let pass. A lane's work must come in the order of its
+        log.
+        """
         ...
 
     def flush(self) -> list[VideoSegment]:
@@ -102,6 +108,10 @@ class InProcessEngine:
     @property
     def batch(self) -> int:
         return self._detector.batch if self._detector is not None else _BATCH_WITHOUT_DETECTOR
+
+    def check(self, chunk: Chunk) -> None:
+        """See ``Engine.check``."""
+        self._decoder.check(chunk)
 
     def process(self, work: Sequence[Work]) -> list[Result]:
         """See ``Engine.process``."""

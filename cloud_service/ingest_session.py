@@ -26,16 +26,16 @@ from icm.v1.ingest_pb2 import (
 )
 
 from cloud_service.broken_chains import BrokenChains
+from cloud_service.bundles import Bundles
 from cloud_service.ingest_credit import Credit, Pending
 from cloud_service.metrics import Metrics
 from cloud_service.newest_detections import NewestDetections
 from cloud_service.record_store import GroupCommit, RawRecord, RecordStore, SequenceSet
 from shared.camera_name import check_camera_name
 from shared.clock import Clock
-from shared.codec.bundle import Bundle
-from shared.codec.record import LATEST_US, MAX_SEQUENCE, Kind, Record, StreamHeader
+from shared.codec.record import LATEST_US, MAX_SEQUENCE, VERSION, Kind, Record, StreamHeader
 from shared.errors import (
-    CodecMismatchError,
+    BusyError,
     IcmError,
     ProtocolError,
     RecordError,
@@ -67,7 +67,7 @@ class Desk:
         retry_seconds: how long to wait before trying again what the disk refused.
     """
 
-    bundle: Bundle
+    bundles: Bundles
     store: RecordStore
     commit: GroupCommit
     credit: int
@@ -102,14 +102,9 @@ class Session:
     def __init__(self, desk: Desk, hello: Hello, peer: str) -> None:
         """Raises: ConfigError, ProtocolError or CodecMismatchError if the Hello cannot be welcomed."""
         self.camera, self.epoch, self.peer = check_camera_name(hello.camera), hello.epoch, peer
-        bundle = desk.bundle
         if not 0 < hello.epoch <= MAX_EPOCH or hello.last_persisted > MAX_SEQUENCE:
             raise ProtocolError(f"Hello: epoch {hello.epoch} or last_persisted {hello.last_persisted} is out of range")
-        if hello.codec_id not in bundle.decodes:
-            raise CodecMismatchError(
-                f"camera {self.camera!r} codes with codec {hello.codec_id.hex()[:12] or 'none'}, this cloud reads"
-                f" {bundle.codec_id.hex()[:12]} (bundle {bundle.name}): set both sides' `bundle` to the same one"
-            )
+        desk.bundles.of(hello.codec_id, f"camera {self.camera!r}")
         self._desk = desk
         self._hello = hello
         self._header: StreamHeader | RecordError | None = None
@@ -137,12 +132,14 @@ class Session:
                 self._compare_clocks(self._hello.send_time)
             self._receiving = asyncio.create_task(self._guard(self._receive(requests)))
             try:
-                resume_after = store.resume_after(self.camera, self._hello.epoch, self._last_sequence)
+                resume_after = store.resume_after(self.camera, self.epoch, self._last_sequence)
                 welcome = Welcome(
                     resume_after=resume_after,
                     credit=credit.most_records,
                     credit_bytes=credit.most_bytes,
                     message_bytes=self._desk.message_bytes,
+                    highest=store.highest(self.camera, self.epoch),
+                    record_version=VERSION,
                 )
                 yield StreamRecordsResponse(welcome=welcome)
                 while (item := await self._outgoing.get()) is not None:
@@ -219,7 +216,14 @@ class Session:
                     raise RecordError(str(header))
                 record = self._parse(packed, header)
             except RecordError as error:
-                self._reject(self._sequence_of(packed, error), len(packed), error)
+                sequence = self._sequence_of(packed, error)
+                self._reject(sequence, len(packed), error)
+                if isinstance(header, StreamHeader) and not isinstance(error, ReferenceMissingError):
+                    # The edge may have it whole. Were what follows taken now, it would lie before it.
+                    self._persist()
+                    raise BusyError(
+                        f"record {sequence} came damaged: connect again and go on from there", 0.0
+                    ) from None
                 continue
             self._last_sequence = record.sequence
             self._in_flight.add(record.sequence)

@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.broken_chains import BrokenChains
+from cloud_service.database_damage import trouble
 from cloud_service.decoding import LaneId
 from cloud_service.engine import Engine, FrameResult, Result, Work
 from cloud_service.event_feed import EventFeed
@@ -32,7 +33,15 @@ from cloud_service.newest_detections import NewestDetections
 from cloud_service.progress import load_progress
 from cloud_service.record_store import Chunk, Position, RecordStore, Segment
 from shared.clock import Clock
-from shared.errors import DetectorError, IcmError, NotFoundError, RecordError, ReferenceMissingError, StorageError
+from shared.errors import (
+    CodecMismatchError,
+    DetectorError,
+    IcmError,
+    NotFoundError,
+    RecordError,
+    ReferenceMissingError,
+    StorageError,
+)
 from shared.health import Problems
 from shared.log_limit import LogLimit
 
@@ -162,7 +171,7 @@ class Pipeline:
         try:
             progress = load_progress(self._database, camera)
         except SQLAlchemyError as error:
-            self._problems.report("database", str(error))
+            self._problems.report("database", trouble(error))
             return
         begun = progress.detect.segment
         start = Position(self._store.standing(camera, begun), 0)
@@ -188,14 +197,13 @@ class Pipeline:
     def _read(self, lane: _Lane, limit: int) -> Chunk | None:
         camera = lane.id.camera
         try:
-            if lane.detect_from is None:
-                return self._store.read(camera, lane.position, limit, until=self._live[camera].position)
-            if not lane.detects:
-                again = self._store.read(camera, lane.position, limit, until=lane.detect_from)
-                if again is not None:
-                    return again
-                lane.position = lane.detect_from  # that segment's file is gone
-            return self._store.read(camera, lane.position, limit)
+            chunk = self._chunk(lane, limit)
+            if chunk is not None:
+                self._engine.check(chunk)
+            return chunk
+        except CodecMismatchError as error:
+            # A start with the right bundle goes on here; what was skipped would stay so.
+            self._delay(lane, f"records of {camera}", error)
         except (RecordError, NotFoundError) as error:
             log.error("camera %s: skipping a segment: %s", camera, error)
             self._metrics.records.labels(camera, "skipped").inc()
@@ -206,6 +214,17 @@ class Pipeline:
         except StorageError as error:
             self._delay(lane, f"records of {camera}", error)
         return None
+
+    def _chunk(self, lane: _Lane, limit: int) -> Chunk | None:
+        camera = lane.id.camera
+        if lane.detect_from is None:
+            return self._store.read(camera, lane.position, limit, until=self._live[camera].position)
+        if not lane.detects:
+            again = self._store.read(camera, lane.position, limit, until=lane.detect_from)
+            if again is not None:
+                return again
+            lane.position = lane.detect_from  # that segment's file is gone
+        return self._store.read(camera, lane.position, limit)
 
     def _skip(self, lane: _Lane, problem: IcmError) -> None:
         """The segment that a lane would read next is lost."""
@@ -290,7 +309,7 @@ class Pipeline:
             self._problems.clear(f"archive of {camera}")
         return True
 
-    def _delay(self, lane: _Lane, part: str, error: StorageError) -> None:
+    def _delay(self, lane: _Lane, part: str, error: IcmError) -> None:
         lane.not_before = self._clock.monotonic() + RETRY_SECONDS
         if self._problems.report(part, str(error)):
             log.error("%s: %s; trying again every %g s", part, error, RETRY_SECONDS)
@@ -301,8 +320,8 @@ class Pipeline:
             try:
                 write()
             except SQLAlchemyError as error:
-                if self._problems.report("database", str(error)):
-                    log.error("the database refuses, trying again every %g s: %s", RETRY_SECONDS, error)
+                if self._problems.report("database", trouble(error)):
+                    log.error("the database refuses, trying again every %g s: %s", RETRY_SECONDS, trouble(error))
                 if self._stopping.wait(RETRY_SECONDS):
                     return False
             else:

@@ -76,7 +76,9 @@ class MetricsSettings(Section):
 class StoreSettings(Section):
     """The canonical archive: the records."""
 
-    folder: Path = Field(default=Path("data/cloud"), description="Where records, and by default all else, are kept.")
+    folder: Path = Field(
+        default=Path("data/cloud"), description="Where records, and by default all else, are kept; this cloud's alone."
+    )
 
 
 class YoloSettings(Section):
@@ -130,7 +132,11 @@ class CloudSettings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="ICM_CLOUD_")
 
-    bundle: Path = Field(description="Folder of the codec bundle; edges need one with the same codec id.")
+    bundle: Path = Field(description="Folder of the codec bundle that edges have.")
+    bundles: list[Path] = Field(
+        default=[],
+        description="Folders of further bundles that are read: what edges had before, or are to have next.",
+    )
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="What the codec and the detector run on.")
     threads: int = Field(default=0, ge=0, description="CPU threads a network may use; 0 for one per core.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least that is logged.")
@@ -148,6 +154,10 @@ class CloudSettings(ServiceSettings):
     )
     detector: DetectorSettings = Field(default=YoloSettings(kind="yolo"), description="What looks at the frames.")
     archive: ArchiveSettings = Field(default=ArchiveSettings(), description="The archive for people.")
+
+    @property
+    def bundle_folders(self) -> list[Path]:
+        return [self.bundle, *self.bundles]
 
     @property
     def records_folder(self) -> Path:

@@ -19,7 +19,8 @@ from edge_service.metrics import EdgeMetrics
 from edge_service.rate_control import Aim, RateControl
 from edge_service.settings import CameraSettings, EdgeSettings
 from edge_service.sources import Source, SubmittedSource, make_source
-from edge_service.spool import CameraSpool, Spool
+from edge_service.spool import Spool
+from edge_service.spool_camera import CameraSpool
 from edge_service.spool_folder import check_folder
 from edge_service.token_access import TokenAccess
 from edge_service.tokens import Tokens
@@ -62,8 +63,9 @@ def check(settings: EdgeSettings) -> tuple[Bundle, dict[str, Source]]:
                 f"camera {camera.name}: quality {camera.quality:g} is out of range:"
                 f" bundle {bundle.name} has levels 0 to {bundle.levels - 1}"
             )
-    # Networks load when first asked for; the cameras' threads would all ask at once.
-    _ = bundle.analysis, bundle.hyper_analysis
+    # Networks load when first asked for; the cameras' threads would all ask at once, and perhaps of a folder that holds
+    # another bundle by then.
+    _ = bundle.analysis, bundle.sparse_analysis, bundle.hyper_analysis
     return bundle, sources
 
 

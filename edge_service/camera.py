@@ -14,7 +14,7 @@ from edge_service.rate_control import RateControl
 from edge_service.reading import Reader, Thinning
 from edge_service.settings import CameraSettings
 from edge_service.sources import Source, SubmittedSource
-from edge_service.spool import CameraSpool
+from edge_service.spool_camera import CameraSpool
 from shared.health import Problems
 
 QUEUE_FRAMES = 2

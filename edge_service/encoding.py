@@ -17,7 +17,7 @@ from edge_service.images import scaled
 from edge_service.metrics import EdgeMetrics
 from edge_service.rate_control import RateControl
 from edge_service.sources import Frame, Spooled
-from edge_service.spool import CameraSpool
+from edge_service.spool_camera import CameraSpool
 from shared.codec.codec import CodedFrame
 from shared.codec.latents import Latents
 from shared.codec.record import Kind, StreamHeader
@@ -148,7 +148,7 @@ class EncodingStage:
     def _keep(self, frame: Frame, coded: CodedFrame) -> Spooled:
         spool, (height, width) = self._spool, frame.image.shape[:2]
         header = self._header
-        if header is None or not header.holds(frame.capture_us, width, height):
+        if header is None or header.epoch != spool.epoch or not header.holds(frame.capture_us, width, height):
             base_us = max(0, frame.capture_us - HEADER_MARGIN_US)
             header = StreamHeader(self._codec.codec_id, spool.name, spool.epoch, base_us, width, height)
         sequence = spool.next_sequence

@@ -28,6 +28,7 @@ DROP_REASONS = (
     "spool_thinned",
     "spool_aged",
     "spool_damaged",
+    "spool_format",
     "rejected_damaged",
     "rejected_reference_missing",
     "rejected_unspecified",
@@ -36,7 +37,8 @@ DROP_REASONS = (
 source; image: cannot be coded; shutdown: the spool had no room when the process ended; spool_full, spool_aged: the
 oldest records went so that newer ones find room (policies drop_oldest and thin; one that was already on its way may
 have arrived); spool_thinned: likewise the oldest without recent detections (policy thin); spool_damaged: could not be
-read from a damaged spool, counted at most; rejected_*: by the cloud, after the frame was spooled."""
+read from a damaged spool, counted at most; spool_format: of a version of the record format that this edge does not
+send, kept beside the spool; rejected_*: by the cloud, after the frame was spooled."""
 
 
 _RATE_GAUGES: tuple[tuple[str, str, Callable[[RateState], float]], ...] = (

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
@@ -13,14 +16,16 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from icm.v1 import ingest_pb2
 
 from edge_service.metrics import EdgeMetrics
-from edge_service.spool import Batch, CameraSpool
+from edge_service.spool_camera import Batch, CameraSpool
 from shared.clock import Clock
-from shared.codec.record import StreamHeader
+from shared.codec.record import VERSION, StreamHeader
 from shared.errors import UplinkError
 from shared.log_limit import LogLimit
 
 if TYPE_CHECKING:
     Call = grpc.aio.StreamStreamCall[ingest_pb2.StreamRecordsRequest, ingest_pb2.StreamRecordsResponse]
+
+_log = logging.getLogger(__name__)
 
 WELCOME_SECONDS = 10.0
 """Longest wait for the cloud's Welcome."""
@@ -28,6 +33,8 @@ BATCH_BYTES = 1 << 20
 """Records that share a message, in bytes; a single larger one travels alone."""
 MESSAGE_BYTES = 20 << 20
 """Of the largest message to a cloud that does not say what it takes."""
+MOST_RESENDS = 4
+"""How often a record is sent again that the cloud calls damaged and that is whole here."""
 CLOCK_SECONDS = 60.0
 """How often the cloud is told what this edge's clock says."""
 
@@ -58,6 +65,12 @@ class _InFlight(NamedTuple):
     size: int
 
 
+def kind_of(batch: Batch) -> tuple[bytes, int]:
+    """Codec and epoch of records: what all on one stream have in common."""
+    header = StreamHeader.parse(batch.header)[0]
+    return header.codec_id, header.epoch
+
+
 class RecordStream:
     """The edge's half of a call: ``greet`` first, then ``send`` and ``receive`` side by side."""
 
@@ -66,6 +79,7 @@ class RecordStream:
         call: Call,
         spool: CameraSpool,
         codec_id: bytes,
+        epoch: int,
         metrics: EdgeMetrics,
         work: asyncio.Event,
         settle: Callable[[int, int, UplinkError | None], Awaitable[None]],
@@ -73,21 +87,23 @@ class RecordStream:
         hurry: asyncio.Event,
         acknowledged: Callable[[int, float], None],
         rejections: LogLimit,
+        resent: Counter[int],
         clock: Clock,
     ) -> None:
         """Args:
-        codec_id: of all records that this stream may carry.
+        codec_id, epoch: of all records that this stream may carry.
         work: set when there are new records in the spool; set here too when credit comes back.
         settle: told the first and last of sequences that the cloud has persisted, or rejected with an error.
         batch_seconds: how long a record waits for others to share its message.
         hurry: while set, none waits.
         acknowledged: told how many bytes the cloud is done with, in whole messages, and when the first was sent.
         rejections: where they are logged, a kind for each reason.
+        resent: how often each sequence was called damaged, on earlier streams too.
         """
-        self._call, self._spool, self._codec_id, self._metrics = call, spool, codec_id, metrics
+        self._call, self._spool, self._kind, self._metrics = call, spool, (codec_id, epoch), metrics
         self._work, self._settle = work, settle
         self._batch_seconds, self._hurry, self._acknowledged = batch_seconds, hurry, acknowledged
-        self._rejections, self._clock = rejections, clock
+        self._rejections, self._resent, self._clock = rejections, resent, clock
         self._last_batch, self._last_records = -math.inf, 1
         self._more = False
         self._credit = 0
@@ -97,19 +113,23 @@ class RecordStream:
         self._in_flight: dict[int, _InFlight] = {}
         self._clock_told = -math.inf
 
-    async def greet(self) -> None:
+    async def greet(self) -> bool:
         """Says Hello and takes the Welcome.
+
+        Returns:
+            Whether the stream can be used; not if the cloud has records of this epoch that this spool never sent. Then
+            it went back in time, and a new epoch has begun.
 
         Raises:
             UplinkError: the answer is none that this edge can go on from.
             grpc.aio.AioRpcError: the call failed.
         """
-        spool = self._spool
+        spool, (codec_id, epoch) = self._spool, self._kind
         last_persisted = await asyncio.to_thread(spool.last_persisted)
         hello = ingest_pb2.Hello(
             camera=spool.name,
-            epoch=spool.epoch,
-            codec_id=self._codec_id,
+            epoch=epoch,
+            codec_id=codec_id,
             last_persisted=last_persisted,
             send_time=self._now(),
         )
@@ -122,18 +142,36 @@ class RecordStream:
         welcome = answer.welcome if answer is not None else ingest_pb2.Welcome()
         if not (welcome.credit and welcome.credit_bytes):
             raise UplinkError("the cloud answered Hello with no Welcome: does it speak this version of the protocol?")
-        resume_after = welcome.resume_after
-        if resume_after >= spool.next_sequence:
+        if welcome.record_version < VERSION:
+            # A cloud from before it said so reads version 2.
             raise UplinkError(
-                f"the cloud holds records up to {resume_after} of epoch {spool.epoch}, but this spool made none after"
-                f" {spool.next_sequence - 1}: it was restored from a copy; move it away to start a new epoch"
+                f"the cloud reads records up to format version {welcome.record_version or 2}, this edge makes version"
+                f" {VERSION}: bring the cloud up to date; records wait here until then"
             )
+        highest = max(welcome.highest, welcome.resume_after)
+        # What waits of an earlier epoch was called so before the spool went back: the cloud has the very same frames.
+        if epoch == spool.epoch and highest > spool.sent:
+            sent = spool.sent
+            await asyncio.to_thread(spool.begin_epoch)
+            _log.error(
+                "camera %s: the cloud holds records up to %d of epoch %d, but this spool sent none after %d: it went"
+                " back in time, as by a copy; epoch %d begins",
+                spool.name,
+                highest,
+                epoch,
+                sent,
+                spool.epoch,
+            )
+            await self._end()
+            return False
+        resume_after = min(welcome.resume_after, await asyncio.to_thread(spool.end_of_epoch, epoch))
         self._credit, self._credit_bytes, self._last_sent = welcome.credit, welcome.credit_bytes, resume_after
         self._message_bytes = welcome.message_bytes or MESSAGE_BYTES
         await self._settle(1, resume_after, None)
+        return True
 
     async def send(self) -> None:
-        """Sends what is in the spool and what comes into it. Returns when the next record needs another codec id.
+        """Sends what is in the spool and what comes into it. Returns when the next record needs another stream.
 
         Raises:
             UplinkError: the cloud takes no message as large as the next record needs.
@@ -143,8 +181,9 @@ class RecordStream:
             # Cleared before looking, so that what comes while looking is not missed.
             self._work.clear()
             batch = await self._next_batch()
-            foreign = batch is not None and StreamHeader.parse(batch.header)[0].codec_id != self._codec_id
+            foreign = batch is not None and kind_of(batch) != self._kind
             if foreign and not self._in_flight:
+                await self._end()
                 return
             if batch is None or foreign:
                 await self._work.wait()
@@ -161,6 +200,7 @@ class RecordStream:
             sent = _Message(now, sum(len(record) for _, record in batch.records), len(batch.records))
             self._in_flight.update((sequence, _InFlight(sent, len(record))) for sequence, record in batch.records)
             self._last_sent = batch.records[-1][0]
+            self._spool.sent = max(self._spool.sent, self._last_sent)
             await self._write(request)
 
     async def receive(self) -> None:
@@ -176,6 +216,9 @@ class RecordStream:
                 done = done or sorted(s for s in self._in_flight if s > ack.last_sequence)[:1]
             if not done:
                 continue
+            if ack.reason == ingest_pb2.REJECT_REASON_DAMAGED and await asyncio.to_thread(self._again, done):
+                # With a new header too: it may be what was damaged. What was acknowledged is not sent again.
+                return
             self._tell(done)
             error = self._rejection(ack, done) if ack.state == ingest_pb2.ACK_STATE_REJECTED else None
             # What lies between the first and the last and was not in flight was settled before.
@@ -190,6 +233,18 @@ class RecordStream:
             for sequence in done:
                 del self._in_flight[sequence]
             self._work.set()
+
+    def _again(self, rejected: list[int]) -> bool:
+        """Whether records that came damaged are to be sent again: they are whole here, and were not sent too often."""
+        self._resent.update(rejected)
+        if not all(self._resent[s] <= MOST_RESENDS and self._spool.whole(s) for s in rejected):
+            return False
+        self._rejections.say(
+            "resent",
+            f"camera {self._spool.name}: records {rejected[0]} to {rejected[-1]} were damaged on their way and are sent"
+            " again",
+        )
+        return True
 
     def _tell(self, settled: list[int]) -> None:
         """Says how long records took, and what the link carried: whole messages, as it takes their parts together."""
@@ -265,6 +320,13 @@ class RecordStream:
         text = f"the cloud rejected records {sequences[0]} to {sequences[-1]} ({reason}): {ack.detail}"
         self._rejections.say(reason, f"camera {self._spool.name}: {text}")
         return UplinkError(text)
+
+    async def _end(self) -> None:
+        """Ends the stream in order: while the cloud has it, it takes no other epoch of the camera."""
+        await self._call.done_writing()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WELCOME_SECONDS):
+                await self._call.code()
 
     async def _write(self, request: ingest_pb2.StreamRecordsRequest) -> None:
         try:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from pathlib import Path
 
 from shared.errors import ConfigError, SpoolError
+from shared.owner_lock import OwnerLock
 
 FILE_NAME = "spool.sqlite"
 LOCK_NAME = "spool.lock"
@@ -31,16 +31,10 @@ def check_folder(folder: Path) -> None:
     raise ConfigError(f"cannot keep a spool in {folder}: {problem}; change its permissions or set spool.folder")
 
 
-def lock_folder(folder: Path) -> int:
-    """Keeps other processes out, who would use the same sequences twice. The kernel lets go when this process dies."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise SpoolError(f"cannot use the spool folder {folder}: {error.strerror}") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise SpoolError(f"the spool folder {folder} is in use by another icm-edge: give each its own") from None
-    return descriptor
+def lock_folder(folder: Path) -> OwnerLock:
+    """Keeps other processes out, who would use the same sequences twice.
+
+    Raises:
+        SpoolError: the folder cannot be used, or another process uses it.
+    """
+    return OwnerLock(folder / LOCK_NAME, f"the spool folder {folder}", "icm-edge", SpoolError)

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 
 import grpc
 from icm.v1 import ingest_pb2_grpc
 
 from edge_service.backoff import Backoff
 from edge_service.metrics import EdgeMetrics
-from edge_service.record_stream import RecordStream
-from edge_service.spool import CameraSpool
+from edge_service.record_stream import RecordStream, kind_of
+from edge_service.spool_camera import CameraSpool
 from shared.clock import Clock, SystemClock
-from shared.codec.record import StreamHeader
-from shared.errors import SpoolError, UplinkError
+from shared.errors import CodecMismatchError, SpoolError, UplinkError
 from shared.health import Problems
 from shared.log_limit import LogLimit
 from shared.rpc.proxies import Proxy
-from shared.rpc.status import retry_seconds_of
+from shared.rpc.status import reason_of, retry_seconds_of
 
 _log = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ class Uplink:
         self._work = asyncio.Event()
         self._settled = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._resent = Counter[int]()
         self._waiters: dict[int, asyncio.Future[None]] = {}
 
     def announce(self) -> None:
@@ -111,6 +113,8 @@ class Uplink:
         except grpc.aio.AioRpcError as error:
             refused = error.code() in _REFUSALS
             text = f"the cloud {'refuses' if refused else 'is away'}: {error.code().name}: {error.details()}"
+            if reason_of(error) == CodecMismatchError.reason:
+                text += await asyncio.to_thread(self._held_back)
             self._report(text if refused else f"{text}{self._through}")
             if refused:
                 return REFUSED_RETRY_SECONDS
@@ -120,13 +124,14 @@ class Uplink:
         return self._backoff.next()
 
     async def _connection(self) -> None:
-        """One stream, from Hello to its end. Returns when it must be opened anew with another codec id."""
-        codec_id = await asyncio.to_thread(self._next_codec_id)
+        """One stream, from Hello to its end. Returns when another must be opened, as for records of another kind."""
+        codec_id, epoch = await asyncio.to_thread(self._next_kind)
         call = self._stub.StreamRecords()
         stream = RecordStream(
             call,
             self._spool,
             codec_id,
+            epoch,
             self._metrics,
             self._work,
             self._settle,
@@ -134,11 +139,13 @@ class Uplink:
             self._hurry,
             self._acknowledged,
             self._rejections,
+            self._resent,
             self._clock,
         )
         tasks: list[asyncio.Task[None]] = []
         try:
-            await stream.greet()
+            if not await stream.greet():
+                return
             self._backoff.reset()
             if self._problems.clear(self._part):
                 _log.info("camera %s: the cloud takes records again", self._spool.name)
@@ -153,14 +160,23 @@ class Uplink:
             await asyncio.gather(*tasks, return_exceptions=True)
             call.cancel()
 
-    def _next_codec_id(self) -> bytes:
-        """The codec of the next record; a spool may hold records from before a change of bundle."""
+    def _next_kind(self) -> tuple[bytes, int]:
+        """Codec and epoch of the next record; a spool may hold records from before a change of either."""
         batch = self._spool.read(0, 1, 0)
-        return StreamHeader.parse(batch.header)[0].codec_id if batch else self._codec_id
+        return kind_of(batch) if batch else (self._codec_id, self._spool.epoch)
+
+    def _held_back(self) -> str:
+        """What a codec that the cloud does not have holds back, for its refusal."""
+        with suppress(SpoolError):
+            first, behind = self._spool.waiting_by_codec()
+            return f"; {first} records of that codec wait, and {behind} of later ones behind them"
+        return ""
 
     async def _settle(self, first: int, last: int, error: UplinkError | None) -> None:
         """The cloud is done with these records: it persisted them, or rejected them with this error."""
         await asyncio.to_thread(self._spool.persisted if error is None else self._spool.rejected, first, last)
+        for sequence in [s for s in self._resent if s <= last]:
+            del self._resent[sequence]
         for sequence in [s for s in self._waiters if first <= s <= last]:
             waiter = self._waiters.pop(sequence)
             if not waiter.done():

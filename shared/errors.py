@@ -6,14 +6,16 @@
     ├── BundleError              a codec bundle is missing, damaged or not the one meant
     │   └── CodecMismatchError   two parties hold different codecs
     ├── RecordError              bytes are no record, or not one that this decoder can read
-    │   └── ReferenceMissingError    a P record leans on a frame that is not there
+    │   ├── ReferenceMissingError    a P record leans on a frame that is not there
+    │   └── RecordVersionError       they are of a version of the format that this program does not know
     ├── ImageError               a picture cannot be read, or is too large
     ├── SourceError              a camera or file gives no frames
     ├── SpoolError               the edge's spool cannot keep a record
     │   └── SpoolFullError       it is full, and its policy is to refuse
     ├── UplinkError              the cloud cannot be reached, or refuses
     ├── StorageError             the cloud's disk cannot take or give data
-    │   └── StorageFullError     it is full
+    │   ├── StorageFullError     it is full
+    │   └── StoredDamageError    what it gives is not what was stored
     ├── ProtocolError            a peer breaks the rules of a call
     ├── CameraTakenError         two edges send the same camera
     ├── NotFoundError            a camera, frame or segment that is not there
@@ -68,6 +70,10 @@ class ReferenceMissingError(RecordError):
     reason = "REFERENCE_MISSING"
 
 
+class RecordVersionError(RecordError):
+    reason = "RECORD_VERSION"
+
+
 class ImageError(IcmError):
     reason = "IMAGE_INVALID"
 
@@ -94,6 +100,10 @@ class StorageError(IcmError):
 
 class StorageFullError(StorageError):
     reason = "STORAGE_FULL"
+
+
+class StoredDamageError(StorageError):
+    reason = "STORED_DAMAGE"
 
 
 class ProtocolError(IcmError):

@@ -6,11 +6,12 @@ from cloud_service.record_store.position import Position
 from cloud_service.record_store.reading import Chunk
 from cloud_service.record_store.segment import Segment
 from cloud_service.record_store.sequences import SequenceSet
-from cloud_service.record_store.store import CameraSummary, RawRecord, RecordStore
+from cloud_service.record_store.store import CameraSummary, Found, RawRecord, RecordStore
 
 __all__ = [
     "CameraSummary",
     "Chunk",
+    "Found",
     "GroupCommit",
     "Position",
     "RawRecord",

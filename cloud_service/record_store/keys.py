@@ -3,13 +3,15 @@
 A camera sends an I record at its stream's start and P records from then on, so most segments begin with a P record. A
 key is that first frame as an I record: the same sequence, capture time and latents. It lies beside the segment, which
 stays what the camera sent, as ``<segment>.key``, a stream of one record. Keys are made from records, so one that is
-lost or damaged costs reading from an earlier segment on, and is made again.
+lost or damaged costs reading from an earlier segment on, and is made again by whoever does so.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 
 from cloud_service.durable import storage_error, write_file
 from cloud_service.record_store.segment import Segment
@@ -22,8 +24,10 @@ log = logging.getLogger(__name__)
 class SegmentKeys:
     """The keys of all segments below a store's folder. Thread-safe: a key is written whole or not at all."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, check_owned: Callable[[], None] = lambda: None) -> None:
+        """Args: check_owned, as of ``RecordStore``."""
+        self._root, self._check_owned = root, check_owned
+        self._writing = Lock()
 
     def read(self, segment: Segment, first: Record) -> Record | None:
         """The key of a segment that begins with the record ``first``; None if there is none that can be used."""
@@ -49,11 +53,14 @@ class SegmentKeys:
             header: the segment's.
 
         Raises:
-            StorageError: the disk refused.
+            StorageError: the disk refused, or the store is this process's no more.
         """
+        self._check_owned()
         path = self._path(segment)
         try:
-            write_file(path, header.pack() + key.pack(header))
+            # Who asks for a frame makes keys too, and two who write one at once would get in each other's way.
+            with self._writing:
+                write_file(path, header.pack() + key.pack(header))
         except OSError as error:
             raise storage_error(error, path) from None
 

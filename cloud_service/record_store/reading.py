@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from cloud_service.durable import storage_error
 from cloud_service.record_store.position import Position
 from cloud_service.record_store.segment import Segment
-from shared.codec.record import Kind, Record, StreamHeader
-from shared.errors import NotFoundError, RecordError, StorageError
+from shared.codec.record import Record, StreamHeader
+from shared.errors import NotFoundError, RecordError, StoredDamageError
 
 _HEADER_BYTES = 256
 """At least the longest stream header."""
@@ -39,12 +40,20 @@ class Chunk:
     damage: RecordError | None = None
 
 
+class Chain(NamedTuple):
+    """Records of one segment, each of which leans on the one before it; ``starts`` as in ``Chunk``."""
+
+    header: StreamHeader
+    records: list[Record]
+    starts: bool
+
+
 def read(root: Path, segment: Segment, offset: int, end: int, sealed: bool, limit: int) -> Chunk | None:
     """Up to ``limit`` records between two offsets; None if there are none and the segment may still grow.
 
     Raises:
         NotFoundError: the file is gone.
-        RecordError: its header is damaged.
+        RecordError: its header is damaged, or another segment's.
         StorageError: it cannot be read just now.
     """
     if offset >= end and not sealed:
@@ -55,9 +64,11 @@ def read(root: Path, segment: Segment, offset: int, end: int, sealed: bool, limi
     try:
         with path.open("rb") as file:
             header, start = StreamHeader.parse(file.read(_HEADER_BYTES))
+            _check_header(path, header, segment)
             position = max(offset, start)
             file.seek(position)
-            data = file.read(min(_READ_BYTES, end - position))
+            # A cursor may point behind the end: what lay there is damaged.
+            data = file.read(min(_READ_BYTES, max(0, end - position)))
             if not _whole_record(data, header) and len(data) < end - position:
                 data += file.read(end - position - len(data))
     except FileNotFoundError:
@@ -69,6 +80,8 @@ def read(root: Path, segment: Segment, offset: int, end: int, sealed: bool, limi
     while used < len(data) and len(records) < limit:
         try:
             record, length = Record.parse(view[used:], header)
+            if record.sequence not in segment.sequences:
+                raise RecordError(f"segment {path} holds record {record.sequence}, which is not one of its own")
         except RecordError as error:
             if not records or position + len(data) == end:
                 damage = error
@@ -77,7 +90,7 @@ def read(root: Path, segment: Segment, offset: int, end: int, sealed: bool, limi
         used += length
     starts = position == start
     position += used
-    ended = sealed and (position == end or damage is not None)
+    ended = sealed and (position >= end or damage is not None)
     if not records and not ended:
         return None
     return Chunk(
@@ -100,32 +113,44 @@ def first(root: Path, segment: Segment) -> Record:
     return chunk.records[0]
 
 
-def find(root: Path, segment: Segment, sequence: int) -> tuple[StreamHeader, list[Record]]:
-    """The record of this sequence and, before it, those since the last I record.
+def find(root: Path, segment: Segment, sequence: int) -> Chain:
+    """The record of this sequence and, before it, those that it leans on in the same segment.
 
     Raises:
         StorageError: the file cannot be read.
+        StoredDamageError: it does not hold what it should.
     """
     path = root / segment.path
     chain: list[Record] = []
+    starts = False
     try:
         with path.open("rb") as file:
             data = file.read(segment.size)
         header, offset = StreamHeader.parse(data)
-        view = memoryview(data)
+        _check_header(path, header, segment)
+        begin, view = offset, memoryview(data)
         while offset < len(data):
             record, length = Record.parse(view[offset:], header)
-            offset += length
-            if record.kind is Kind.I:
-                chain.clear()
+            if not chain or record.sequence - record.reference != chain[-1].sequence:
+                chain, starts = [], offset == begin
             chain.append(record)
+            offset += length
             if record.sequence == sequence:
-                return header, chain
+                return Chain(header, chain, starts)
     except OSError as error:
         raise storage_error(error, path) from None
     except RecordError as error:
-        raise StorageError(f"segment {path} cannot be read: {error}") from None
-    raise StorageError(f"segment {path} lost record {sequence}, which the index says it holds")
+        raise StoredDamageError(f"segment {path} cannot be read: {error}") from None
+    raise StoredDamageError(f"segment {path} lost record {sequence}, which it should hold")
+
+
+def _check_header(path: Path, header: StreamHeader, segment: Segment) -> None:
+    """Raises RecordError: a file that was put here is not the segment's."""
+    if (header.camera, header.epoch) != (segment.camera, segment.epoch):
+        raise RecordError(
+            f"segment {path} should hold camera {segment.camera}, epoch {segment.epoch}; here is camera"
+            f" {header.camera}, epoch {header.epoch}"
+        )
 
 
 def _whole_record(data: bytes, header: StreamHeader) -> bool:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from cloud_service.durable import make_folder, sync_folder
 from cloud_service.record_store.sequences import SequenceSet
 from shared.codec.record import Record, StreamHeader
-from shared.errors import RecordError
 
 MAX_BYTES = 64 << 20
 """A segment takes no further record once it is this large, so that one read of it is bounded."""
@@ -55,6 +55,16 @@ class Segment:
         self.records += 1
         self.sequences.add(record.sequence)
 
+    def now(self) -> Segment:
+        """A copy that stays as it is."""
+        return replace(self, sequences=SequenceSet(self.sequences))
+
+    def grow(self, records: Sequence[Record], size: int) -> None:
+        """Takes records into the figures that lie on the disk now, in so many bytes."""
+        for record in records:
+            self.count(record)
+        self.size += size
+
 
 class OpenSegment:
     """The segment that a camera's records are appended to. Not thread-safe."""
@@ -89,7 +99,7 @@ class OpenSegment:
         )
 
     def append(self, data: bytes) -> None:
-        """Writes packed records and waits until they are on the disk.
+        """Writes packed records and waits until they are on the disk; ``info`` does not know of them yet.
 
         Raises:
             OSError: the disk refused. What the file now holds past ``info.size`` is unknown: abandon it.
@@ -97,7 +107,6 @@ class OpenSegment:
         self._write(data)
         # The kernel may drop pages that it failed to write, so a second fdatasync that succeeds would prove nothing.
         os.fdatasync(self._descriptor)
-        self.info.size += len(data)
 
     def seal(self) -> None:
         """Closes the file; it never grows again."""
@@ -107,7 +116,7 @@ class OpenSegment:
     def abandon(self) -> bool:
         """Cuts off what may not be on the disk and closes the file. Returns whether any record is left in it."""
         if self.info.records:
-            # Readers stop at info.size anyway, and the next start cuts the file there.
+            # Readers stop at info.size anyway, and the next start looks at what follows.
             with suppress(OSError):
                 os.truncate(self._descriptor, self.info.size)
             self.seal()
@@ -139,31 +148,6 @@ def number_of(path: Path) -> int | None:
     return int(match.group(1)) if match else None
 
 
-def scan(root: Path, path: Path, number: int) -> tuple[Segment | None, RecordError | None]:
-    """Reads a whole segment file; returns its whole records' figures, and the damage that follows them, if any.
-
-    The segment is None if not even the header is whole.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    data = path.read_bytes()
-    try:
-        header, offset = StreamHeader.parse(data)
-    except RecordError as error:
-        return None, error
-    segment = Segment(header.camera, number, header.epoch, str(path.relative_to(root)), offset, sealed=True)
-    view = memoryview(data)
-    while segment.size < len(data):
-        try:
-            record, length = Record.parse(view[segment.size :], header)
-        except RecordError as error:
-            return segment, error
-        segment.count(record)
-        segment.size += length
-    return segment, None
-
-
 def cut(path: Path, size: int) -> None:
     """Cuts a file to its first ``size`` bytes, for good.
 
@@ -182,4 +166,19 @@ def sync_file(path: Path) -> None:
         OSError: the disk refused.
     """
     with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def write_again(path: Path, start: int, end: int) -> None:
+    """Writes a file's bytes ``start`` to ``end`` once more in their place, and waits until they are on the disk.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    with path.open("r+b") as file:
+        file.seek(start)
+        data = file.read(end - start)
+        file.seek(start)
+        file.write(data)
+        file.flush()
         os.fsync(file.fileno())

@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from cloud_service.database_damage import trouble
 from cloud_service.durable import make_folder, storage_error
 from cloud_service.record_store import reading
 from cloud_service.record_store.index import IndexWriter, SegmentIndex
@@ -21,9 +24,15 @@ from cloud_service.record_store.segment import OpenSegment, Segment
 from cloud_service.record_store.sequences import SequenceSet
 from shared.clock import Clock
 from shared.codec.record import Kind, Record, StreamHeader
-from shared.errors import NotFoundError, RecordError, ReferenceMissingError, StorageError
+from shared.errors import BusyError, NotFoundError, RecordError, ReferenceMissingError, StorageError
 
 log = logging.getLogger(__name__)
+
+
+MOST_RECORDS_DECODED = 6000
+"""For one frame that is asked for."""
+_KEYS_SECONDS = 30.0
+"""After which to ask again for one that needs more."""
 
 
 class RawRecord(NamedTuple):
@@ -31,6 +40,20 @@ class RawRecord(NamedTuple):
 
     record: Record
     packed: bytes
+
+
+class Found(NamedTuple):
+    """A frame's record and those that it needs before it, in their order.
+
+    Attributes:
+        header: of the frame's segment.
+        lacking: by the sequence of their first record, the segments on the way that have no key to begin with, each
+            with its header.
+    """
+
+    header: StreamHeader
+    records: list[Record]
+    lacking: dict[int, tuple[Segment, StreamHeader]]
 
 
 @dataclass(frozen=True)
@@ -69,26 +92,40 @@ class RecordStore:
 
     Attributes:
         keys: of the segments that begin with a P record.
+        unreadable: by camera, what is wrong with each file that could not be read at the start, or not to its end.
     """
 
-    def __init__(self, root: Path, index: SegmentIndex, segment_seconds: float, clock: Clock) -> None:
-        """Opens the store and repairs what a crash left behind.
+    def __init__(
+        self,
+        root: Path,
+        index: SegmentIndex,
+        segment_seconds: float,
+        clock: Clock,
+        check_owned: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Opens the store, which this process owns, and repairs what a crash left behind.
+
+        Args:
+            check_owned: asked before anything is written; raises a StorageError if the store is this process's no more.
 
         Raises:
-            StorageError: the folder cannot be used.
+            StorageError: the folder or the index cannot be used.
         """
-        self._root = root
+        self._root, self._check_owned = root, check_owned
         self._indexing = IndexWriter(index)
         self._seconds = segment_seconds
         self._clock = clock
         self._lock = threading.Lock()
         self._logs: dict[str, _Log] = {}
-        self.keys = SegmentKeys(root)
+        self.keys = SegmentKeys(root, check_owned)
         try:
             make_folder(root)
             recovered = recover(root, index)
         except OSError as error:
-            raise storage_error(error, root) from None
+            raise storage_error(error, error.filename or root) from None
+        except SQLAlchemyError as error:
+            raise StorageError(f"cannot read the index of {root} in the database: {trouble(error)}") from None
+        self.unreadable = {camera: found.unreadable for camera, found in recovered.items() if found.unreadable}
         for camera, found in recovered.items():
             self._logs[camera] = _Log(next_number=found.next_number)
             for segment in found.segments:
@@ -99,8 +136,9 @@ class RecordStore:
 
         Raises:
             StorageFullError: the disk is full; the records that did not get there can be appended again.
-            StorageError: the disk refused otherwise; the same holds.
+            StorageError: the disk refused otherwise, or the store is this process's no more; the same holds.
         """
+        self._check_owned()
         camera_log = self._log(header.camera)
         try:
             return self._append(camera_log, header, records)
@@ -125,6 +163,12 @@ class RecordStore:
         with self._lock:
             held = self._held(camera, epoch)
             return held.end_of_run(acknowledged) if held is not None else acknowledged
+
+    def highest(self, camera: str, epoch: int) -> int:
+        """The highest sequence of the epoch that is persisted; 0 if there is none."""
+        with self._lock:
+            held = self._held(camera, epoch)
+            return held.last if held is not None else 0
 
     def seal_aged(self) -> bool:
         """Seals segments that are open for as long as a segment lasts; returns whether there were any.
@@ -190,42 +234,60 @@ class RecordStore:
                 return None
             segment = segments[at]
             size, sealed = segment.size, segment.sealed
+            if not sealed:
+                # It grows while it is read.
+                segment = segment.now()
         offset = position.offset if segment.number == position.segment else 0
         end = min(size, until.offset) if until is not None and until.segment == segment.number else size
         if until is not None and Position(segment.number, offset) >= until:
             return None
         return reading.read(self._root, segment, offset, end, sealed and end == size, limit)
 
-    def find(self, camera: str, epoch: int, sequence: int) -> tuple[StreamHeader, list[Record]]:
+    def find(self, camera: str, epoch: int, sequence: int) -> Found:
         """The record and, before it, those that it needs to be decoded: from the last I record or key on.
 
         Raises:
             NotFoundError: it is not here.
             StorageError: its file cannot be read.
+            StoredDamageError: its file holds something else.
             ReferenceMissingError: one that it needs is not here.
+            BusyError: it needs more of them than one call decodes; keys are made as the detector comes by.
         """
         segment = self._segment_of(camera, epoch, sequence)
         if segment is None:
             raise NotFoundError(f"there is no frame {sequence} of camera {camera!r}, epoch {epoch}")
-        header, chain = reading.find(self._root, segment, sequence)
+        found = reading.find(self._root, segment, sequence)
+        header, chain = found.header, found.records
+        lacking: dict[int, tuple[Segment, StreamHeader]] = {}
+        # Every round goes to a lower sequence, whatever the files hold, so there is a last one.
         while chain[0].kind is not Kind.I:
             first = chain[0]
-            if (key := self.keys.read(segment, first)) is not None:
-                return header, [key, *chain[1:]]
-            segment = self._segment_of(camera, epoch, first.sequence - first.reference)
+            if found.starts:
+                if (key := self.keys.read(segment, first)) is not None:
+                    return Found(header, [key, *chain[1:]], lacking)
+                lacking[first.sequence] = segment, found.header
+            before = first.sequence - first.reference
+            segment = self._segment_of(camera, epoch, before)
             if segment is None:
                 raise ReferenceMissingError(
-                    f"frame {sequence} of camera {camera!r} needs record {first.sequence - first.reference}, which is"
-                    " not here"
+                    f"frame {sequence} of camera {camera!r} needs record {before}, which is not here"
                 )
-            chain = reading.find(self._root, segment, first.sequence - first.reference)[1] + chain
-        return header, chain
+            found = reading.find(self._root, segment, before)
+            chain = found.records + chain
+            if len(chain) > MOST_RECORDS_DECODED:
+                raise BusyError(
+                    f"frame {sequence} of camera {camera!r} leans on more than {MOST_RECORDS_DECODED} records before"
+                    " it: ask again once the detector has come by",
+                    _KEYS_SECONDS,
+                )
+        return Found(header, chain, lacking)
 
     def standing(self, camera: str, number: int) -> int:
         """The nearest segment, at or before this one, that can be read by itself; where there is none, this one."""
         with self._lock:
             segments = self._logs[camera].segments if camera in self._logs else []
             before = segments[: bisect_left(segments, number + 1, key=lambda segment: segment.number)]
+            before = [segment if segment.sealed else segment.now() for segment in before]
         for segment in reversed(before):
             try:
                 first = reading.first(self._root, segment)
@@ -279,12 +341,13 @@ class RecordStore:
         segment = camera_log.open
         if segment is None or not batch:
             return
-        segment.append(b"".join(raw.packed for raw in batch))
+        data = b"".join(raw.packed for raw in batch)
+        segment.append(data)
         with self._lock:
             if segment.info.records == 0:
                 camera_log.add(segment.info)
+            segment.info.grow([raw.record for raw in batch], len(data))
             for raw in batch:
-                segment.info.count(raw.record)
                 camera_log.held[segment.info.epoch].add(raw.record.sequence)
 
     def _roll(self, camera_log: _Log, header: StreamHeader, capture_us: int) -> None:

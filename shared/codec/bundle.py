@@ -237,9 +237,9 @@ class Bundle:
                 raise RecordError(
                     f"record {record.sequence} is a P record {kind} motion, of which {self.name} has none"
                 )
-        if latents.digest() != record.digest:
+        if (digest := latents.digest(record.version)) != record.digest:
             raise RecordError(
-                f"record {record.sequence} decodes to latents with digest {latents.digest():08x} instead of"
+                f"record {record.sequence} decodes to latents with digest {digest:08x} instead of"
                 f" {record.digest:08x}: it was made by another codec, or damaged"
             )
         return latents

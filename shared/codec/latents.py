@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from shared.codec.motion.field import Field, Mode
 from shared.codec.motion.memory import Memory
+from shared.codec.record import VERSION
 
 STRIDE = 16
 """Pixels a latent spans, in each direction."""
@@ -17,6 +18,8 @@ HYPER_STRIDE = 4
 """Latents a hyper-latent spans, in each direction."""
 LATENT_MAX = 32_767
 HYPER_MAX = 63
+_COVERS_QUALITY = 3
+"""The first version of the record format whose digests do."""
 QUALITY_STEPS = 16
 """Quality units per quality level."""
 
@@ -64,12 +67,14 @@ class Latents:
         """The background as it is remembered after this frame."""
         return Memory.of(self.values) if self.memory is None else self.memory
 
-    def digest(self) -> int:
-        """CRC32C of the latents (int16, little-endian, channels first) and of the map of moves (a byte each).
+    def digest(self, version: int = VERSION) -> int:
+        """What a record of this version of the format carries: CRC32C of the latents (int16, little-endian, channels
+        first) and of the map of moves (a byte each).
 
         Of frames with motion follow modes (a byte each), vectors (signed bytes, rows then columns) and drift, and of
         those with a memory its latents, what stirred (a byte each) and its count (a byte). All that is what the next
-        frame leans on. A frame that is coded again, alone, keeps its digest.
+        frame leans on. From version 3 on the quality (a byte) comes last: it says what picture the latents are. A frame
+        that is coded again, alone, keeps its digest.
         """
         crc = google_crc32c.value(self.values.astype("<i2").tobytes())
         crc = google_crc32c.extend(crc, self.moved.tobytes())
@@ -79,6 +84,8 @@ class Latents:
         if (memory := self.memory) is not None:
             crc = google_crc32c.extend(crc, memory.values.astype("<i2").tobytes())
             crc = google_crc32c.extend(crc, memory.stirred.tobytes() + bytes([memory.count]))
+        if version >= _COVERS_QUALITY:
+            crc = google_crc32c.extend(crc, bytes([self.quality]))
         return int(crc)
 
 

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 import google_crc32c
 
 from shared.camera_name import check_camera_name
-from shared.errors import ConfigError, RecordError
+from shared.errors import ConfigError, RecordError, RecordVersionError
 
 MAGIC = b"ICMB"
-VERSION = 2
+VERSION = 3
+"""Of what is written. Version 2 is read too: its records' digests do not cover the quality."""
+READ_VERSIONS = (2, 3)
 CODEC_ID_BYTES = 32
 MAX_SIDE = 16_384
 MAX_PIXELS = 1 << 23
@@ -60,6 +62,7 @@ class StreamHeader:
         epoch: the numbering that the sequences belong to, 0..2**64 - 1.
         base_us: microseconds since 1970, UTC, that capture times count from.
         width, height: size of every picture, in pixels.
+        version: of the record format.
     """
 
     codec_id: bytes
@@ -68,6 +71,7 @@ class StreamHeader:
     base_us: int
     width: int
     height: int
+    version: int = VERSION
 
     def __post_init__(self) -> None:
         """Raises RecordError: a field is outside its range."""
@@ -84,7 +88,7 @@ class StreamHeader:
 
     def pack(self) -> bytes:
         name = self.camera.encode()
-        start = _HEADER_START.pack(MAGIC, VERSION, self.codec_id, len(name))
+        start = _HEADER_START.pack(MAGIC, self.version, self.codec_id, len(name))
         body = start + name + _HEADER_END.pack(self.epoch, self.base_us, self.width, self.height)
         return body + _CRC.pack(google_crc32c.value(body))
 
@@ -100,8 +104,9 @@ class StreamHeader:
         magic, version, codec_id, name_length = _HEADER_START.unpack_from(data)
         if magic != MAGIC:
             raise RecordError(f"this is no ICM stream: it starts with {magic!r} instead of {MAGIC!r}")
-        if version != VERSION:
-            raise RecordError(f"the stream has format version {version}; this program reads version {VERSION}")
+        if version not in READ_VERSIONS:
+            known = " and ".join(map(str, READ_VERSIONS))
+            raise RecordVersionError(f"the stream has format version {version}; this program reads {known}")
         body_length = _HEADER_START.size + name_length + _HEADER_END.size
         length = body_length + _CRC.size
         if len(data) < length:
@@ -114,7 +119,7 @@ class StreamHeader:
         except UnicodeDecodeError:
             raise RecordError("the stream header's camera name is not ASCII") from None
         epoch, base_us, width, height = _HEADER_END.unpack_from(data, body_length - _HEADER_END.size)
-        return StreamHeader(codec_id, camera, epoch, base_us, width, height), length
+        return StreamHeader(codec_id, camera, epoch, base_us, width, height, version), length
 
     def holds(self, capture_us: int, width: int, height: int) -> bool:
         """Whether a frame of this time and size can follow under this header."""
@@ -131,9 +136,10 @@ class Record:
         kind: I or P.
         reference: for P, how many sequences back the reference lies, 1..63; for I, 0.
         quality: 1/16 quality levels, 0..255.
-        digest: CRC32C of the integer latents; see ``shared.codec.latents``.
+        digest: CRC32C of the integer latents and, from version 3 on, the quality; see ``shared.codec.latents``.
         payload: the entropy-coded latents.
         motion: of a P record, whether its payload is one with motion (``shared.codec.motion.model``).
+        version: of the record format, its stream header's.
     """
 
     sequence: int
@@ -144,6 +150,7 @@ class Record:
     digest: int
     payload: bytes
     motion: bool = False
+    version: int = VERSION
 
     def pack(self, header: StreamHeader) -> bytes:
         """The record's bytes in a stream with this header.
@@ -151,6 +158,8 @@ class Record:
         Raises:
             RecordError: a field does not fit the format or the header.
         """
+        if self.version != header.version:
+            raise RecordError(f"a record of format version {self.version} is none of version {header.version}")
         delta = self.capture_us - header.base_us
         if self.motion and self.kind is not Kind.P:
             raise RecordError("only a P record has motion")
@@ -202,7 +211,15 @@ class Record:
         capture_us = header.base_us + (low | high << 32)
         kind = Kind.I if coded_as == Kind.I else Kind.P
         motion = coded_as == _MOTION
-        return Record(sequence, capture_us, kind, reference, quality, digest, payload, motion), length
+        return Record(sequence, capture_us, kind, reference, quality, digest, payload, motion, header.version), length
+
+    @staticmethod
+    def claimed_length(data: bytes | memoryview) -> int:
+        """How long the record at the start of ``data`` says that it is, damaged or not."""
+        if len(data) < RECORD_OVERHEAD:
+            return len(data)
+        *_, low, high, _ = _RECORD_START.unpack_from(data)
+        return int(_RECORD_START.size + (low | high << 16) + _CRC.size)
 
     @staticmethod
     def parse_whole(data: bytes, header: StreamHeader) -> Record:
@@ -222,6 +239,12 @@ def stands_alone(packed: bytes) -> bool:
     that are no record.
     """
     return len(packed) < RECORD_OVERHEAD or _RECORD_START.unpack_from(packed)[4] & 3 not in (Kind.P, _MOTION)
+
+
+def too_short_for_records(data: bytes) -> bool:
+    """Whether a stream that begins with these bytes ends before its first record could."""
+    name_length = data[_HEADER_START.size - 1] if len(data) >= _HEADER_START.size else 0
+    return len(data) < _HEADER_START.size + name_length + _HEADER_END.size + _CRC.size + RECORD_OVERHEAD
 
 
 def parse_stream(data: bytes) -> tuple[StreamHeader, Iterator[Record]]:

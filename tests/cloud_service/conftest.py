@@ -13,6 +13,7 @@ from cloud_service.database import open_database
 from shared.codec.bundle import Bundle
 from shared.codec.codec import CodedFrame, Encoder
 from shared.codec.record import StreamHeader
+from tests.bundles import with_other_id
 from tests.cloud_service.ingest_server import Cloud
 from tests.cloud_service.parts import HEIGHT, WIDTH, coded_header, open_store
 
@@ -21,6 +22,12 @@ from tests.cloud_service.parts import HEIGHT, WIDTH, coded_header, open_store
 def loaded(bundle: Path) -> Bundle:
     """The shipped bundle, loaded."""
     return Bundle.load(bundle, threads=1)
+
+
+@pytest.fixture(scope="session")
+def other_bundle(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle with another codec id, which does the same."""
+    return Bundle.load(with_other_id(bundle, tmp_path_factory.mktemp("bundles") / "icm-other"), threads=1)
 
 
 @pytest.fixture(scope="session")

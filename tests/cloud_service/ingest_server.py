@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from icm.v1.ingest_pb2_grpc import add_IngestServiceServicer_to_server
 
+from cloud_service.bundles import Bundles
 from cloud_service.ingest import IngestService
 from cloud_service.ingest_credit import Pending
 from cloud_service.ingest_session import Desk
@@ -45,7 +46,7 @@ class Cloud:
         self.commit = GroupCommit(store, 0.0, self.metrics.stage_seconds.labels("persist"), lambda: None)
         self.pending = Pending(PENDING_BYTES)
         desk = Desk(
-            bundle,
+            Bundles([bundle]),
             store,
             self.commit,
             CREDIT,

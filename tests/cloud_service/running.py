@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import grpc
 from icm.v1.archive_pb2_grpc import ArchiveServiceStub
 
 from cloud_service.app import App
+from cloud_service.bundles import Bundles
 from cloud_service.detection import Detector
 from cloud_service.settings import CloudSettings
 from shared.codec.bundle import Bundle
@@ -38,22 +39,25 @@ class RunningCloud:
         await uplink.close()
 
 
-def app_in(folder: Path, bundle: Bundle, detector: Detector | None, **flags: Any) -> App:
+def app_in(folder: Path, bundle: Bundle | Sequence[Bundle], detector: Detector | None, **flags: Any) -> App:
     """An app that keeps everything in a folder; its ports are the system's choice unless the flags say otherwise."""
+    bundles = [bundle] if isinstance(bundle, Bundle) else bundle
     defaults = {
-        "bundle": str(bundle.folder),
+        "bundle": str(bundles[0].folder),
         "ingest.address": "127.0.0.1:0",
         "metrics.address": "127.0.0.1:0",
         "store.folder": str(folder),
         "archive.segment_seconds": 1.0,
         "detector.kind": "none",
     }
-    return App(load_settings(CloudSettings, None, defaults | flags), bundle, detector)
+    return App(load_settings(CloudSettings, None, defaults | flags), Bundles(bundles), detector)
 
 
 @asynccontextmanager
-async def running_cloud(folder: Path, bundle: Bundle, detector: Detector | None) -> AsyncIterator[RunningCloud]:
-    cloud = RunningCloud(app_in(folder, bundle, detector))
+async def running_cloud(
+    folder: Path, bundle: Bundle | Sequence[Bundle], detector: Detector | None, **flags: Any
+) -> AsyncIterator[RunningCloud]:
+    cloud = RunningCloud(app_in(folder, bundle, detector, **flags))
     await cloud.app.start()
     try:
         yield cloud

@@ -23,6 +23,7 @@ from cloud_service import ingest
 from cloud_service.detection import Detection
 from cloud_service.events import FrameEvent
 from cloud_service.frame_key import FrameKey
+from cloud_service.record_store import Position
 from shared.codec.bundle import Bundle
 from shared.codec.record import Kind, Record, StreamHeader
 from shared.rpc.channels import open_channel
@@ -104,7 +105,7 @@ async def test_a_record_sent_twice_is_persisted_once_and_acknowledged_twice(clou
     assert (cloud.count("persisted"), cloud.count("duplicate")) == (1, 1)
 
 
-async def test_a_damaged_record_is_rejected_by_its_number_and_the_stream_lives_on(
+async def test_a_damaged_record_is_rejected_by_its_number_and_can_be_sent_again_before_what_follows(
     cloud: Cloud, of: StreamHeader
 ) -> None:
     uplink = cloud.uplink()
@@ -112,11 +113,18 @@ async def test_a_damaged_record_is_rejected_by_its_number_and_the_stream_lives_o
     damaged = bytearray(record(2).pack(of))
     damaged[-1] ^= 0xFF
     await uplink.send(of, [record(1), bytes(damaged), record(3)], of)
-    await uplink.until(3)
-    (rejection,) = (ack for ack in uplink.acks if ack.state == ACK_STATE_REJECTED)
+    rejection = await uplink.until(2)
     assert (rejection.first_sequence, rejection.last_sequence, rejection.reason) == (2, 2, REJECT_REASON_DAMAGED)
     assert "checksum" in rejection.detail
-    assert uplink.ranges(ACK_STATE_PERSISTED) == [(1, 1), (3, 3)]
+    assert "record 2 came damaged" in ((await uplink.failure()).details() or "")
+    again = cloud.uplink()
+    await again.hello(of)
+    await again.send(of, [record(1), record(2), record(3)], of)
+    await again.until(3)
+    assert again.ranges(ACK_STATE_PERSISTED) == [(1, 3)]
+    chunk = cloud.store.read("gate", Position(0, 0), 9)
+    assert chunk is not None
+    assert [stored.sequence for stored in chunk.records] == [1, 2, 3]
 
 
 async def test_many_damaged_records_fill_no_log(
@@ -125,7 +133,8 @@ async def test_many_damaged_records_fill_no_log(
     uplink = cloud.uplink()
     await uplink.hello(of)
     leaning = Record(9, START_US, Kind.P, 2, 48, 1, b"")
-    await uplink.send(of, [*[b"none"] * (CREDIT - 1), leaning], of)
+    await uplink.send(b"no header", [b"none"] * (CREDIT - 1), of)
+    await uplink.send(of, [leaning], of)
     await uplink.until(9)
     told = [message for message in caplog.messages if "rejecting" in message]
     assert [message.partition(": ")[2].partition(":")[0] for message in told] == [

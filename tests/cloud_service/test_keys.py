@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from icm.v1 import archive_pb2 as pb
+from icm.v1.frame_pb2 import FrameRef
 from icm.v1.ingest_pb2 import ACK_STATE_REJECTED, REJECT_REASON_REFERENCE_MISSING
 from sqlalchemy import Engine
 
+from cloud_service.archive.catalogue import VideoCatalogue
+from cloud_service.archive_api import ArchiveService
 from cloud_service.broken_chains import BrokenChains
+from cloud_service.bundles import Bundles
 from cloud_service.decoding import BatchDecoder, LaneId
+from cloud_service.event_feed import EventFeed
+from cloud_service.events import EventStore
 from cloud_service.record_store import Position, RecordStore
+from cloud_service.record_store import store as store_module
 from shared.codec.bundle import Bundle
 from shared.codec.codec import CodedFrame, Decoder, Encoder
 from shared.codec.record import Kind, Record, StreamHeader, parse_stream
-from shared.errors import NotFoundError, ReferenceMissingError
+from shared.errors import BusyError, NotFoundError, ReferenceMissingError
 from tests.cloud_service.ingest_server import Cloud
 from tests.cloud_service.parts import FRAME_US, HEIGHT, START_US, WIDTH, coded_header, open_store, raw
 from tests.cloud_service.test_pipeline import Reader
@@ -48,7 +57,7 @@ def store(tmp_path: Path, database: Engine) -> RecordStore:
 
 def decode(store: RecordStore, loaded: Bundle, lane: str = "live", first_segment: int = 0) -> list[bool]:
     """Reads a camera's log as a lane does; says of each record whether it could be decoded."""
-    decoder, position, done = BatchDecoder(loaded, store.keys), Position(first_segment, 0), []
+    decoder, position, done = BatchDecoder(Bundles([loaded]), store.keys), Position(first_segment, 0), []
     while (chunk := store.read("gate", position, 4)) is not None:
         (pictures,) = decoder.decode([(LaneId("gate", lane), chunk)])
         done += [isinstance(picture, np.ndarray) for picture in pictures]
@@ -137,12 +146,62 @@ def test_any_frame_can_be_had_by_its_name_with_keys_and_without(
     store.close()
     for most in (FRAMES, A_SEGMENT):
         for wanted in (1, 10, 11, 25, FRAMES):
-            header, chain = store.find("gate", of.epoch, wanted)
+            header, chain, _ = store.find("gate", of.epoch, wanted)
             assert len(chain) <= most
             decoder = Decoder(loaded)
             latents = [decoder.latents(record, header.width, header.height) for record in chain]
             assert latents[-1].digest() == records[wanted - 1].digest
         decode(store, loaded)
+
+
+def test_segments_of_the_formats_version_before_are_read_and_get_keys(
+    store: RecordStore, loaded: Bundle, stream: list[CodedFrame], tmp_path: Path
+) -> None:
+    of = replace(coded_header(loaded), version=2)
+    records = [
+        replace(frame.record(n, START_US + (n - 1) * FRAME_US), digest=frame.latents.digest(2), version=2)
+        for n, frame in enumerate(stream, 1)
+    ]
+    store.append(of, raw(records, of))
+    store.close()
+    assert all(decode(store, loaded))
+    assert len(keys(tmp_path)) == 3
+    assert all(decode(store, loaded, "another", first_segment=3))
+    assert store.find("gate", of.epoch, FRAMES).records[0].version == 2
+
+
+@pytest.mark.parametrize("harm", ["gone", "flipped"])
+async def test_who_asks_for_a_frame_makes_the_keys_that_lack_on_the_way(
+    store: RecordStore, loaded: Bundle, records: list[Record], tmp_path: Path, database: Engine, harm: str
+) -> None:
+    of = coded_header(loaded)
+    store.append(of, raw(records, of))
+    store.close()
+    decode(store, loaded)
+    whole = {path: path.read_bytes() for path in keys(tmp_path)}
+    assert len(whole) == 3
+    for path, content in whole.items():
+        path.unlink() if harm == "gone" else path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    archive = ArchiveService(
+        Bundles([loaded]), store, VideoCatalogue(database), EventStore(database), EventFeed(), detects=False
+    )
+    frame = FrameRef(camera="gate", epoch=of.epoch, sequence=FRAMES)
+    assert (await archive.GetFrame(pb.GetFrameRequest(frame=frame), context=None)).image
+    assert {path: path.read_bytes() for path in keys(tmp_path)} == whole
+
+
+def test_a_frame_with_too_many_records_before_it_is_refused_for_now(
+    store: RecordStore, loaded: Bundle, records: list[Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "MOST_RECORDS_DECODED", 15)
+    of = coded_header(loaded)
+    store.append(of, raw(records, of))
+    store.close()
+    assert len(store.find("gate", of.epoch, 12).records) == 12
+    with pytest.raises(BusyError, match="once the detector has come by"):
+        store.find("gate", of.epoch, 25)
+    decode(store, loaded)
+    assert store.find("gate", of.epoch, 25).records
 
 
 def test_a_frame_that_leans_on_one_that_is_gone_is_a_typed_error(

@@ -13,6 +13,7 @@ from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.archive.storage import ArchiveStorage
 from cloud_service.archive.writer import ArchiveWriter
 from cloud_service.broken_chains import BrokenChains
+from cloud_service.bundles import Bundles
 from cloud_service.decoding import BatchDecoder
 from cloud_service.engine import InProcessEngine
 from cloud_service.event_feed import EventFeed
@@ -35,7 +36,6 @@ from tests.cloud_service.parts import (
     header,
     open_store,
     raw,
-    record,
 )
 
 PATIENCE_SECONDS = 60.0
@@ -59,6 +59,7 @@ class Reader:
 
     def __init__(self, folder: Path, database: Engine, bundle: Bundle, coded: list[CodedFrame]) -> None:
         self.folder, self.database, self.bundle, self.coded = folder, database, bundle, coded
+        self.bundles = [bundle]
         self.detector, self.clock = BrightnessDetector(), ManualClock()
         self.events, self.catalogue = EventStore(database), VideoCatalogue(database)
         self.start()
@@ -70,7 +71,7 @@ class Reader:
         self.store: RecordStore = open_store(self.folder / "records", self.database)
         writer = ArchiveWriter(ArchiveStorage(str(self.folder / "archive")), 32)
         engine = InProcessEngine(
-            BatchDecoder(self.bundle, self.store.keys), self.detector, writer, self.metrics.stage_seconds
+            BatchDecoder(Bundles(self.bundles), self.store.keys), self.detector, writer, self.metrics.stage_seconds
         )
         self.pipeline = Pipeline(
             self.store,
@@ -197,12 +198,20 @@ def test_many_records_that_cannot_be_decoded_fill_no_log(reader: Reader, caplog:
     assert "6 more like it" in told[1]
 
 
-def test_records_of_another_codec_are_skipped(reader: Reader) -> None:
-    of = header(codec_id=bytes(32))
-    reader.store.append(of, raw([record(1)], of))
-    reader.append(reader.records(1, first=2))
+def test_records_of_another_codec_wait_for_a_start_with_its_bundle(reader: Reader, other_bundle: Bundle) -> None:
+    of = header(codec_id=other_bundle.codec_id)
+    reader.store.append(of, raw(reader.records(12), of))
+    reader.append(reader.records(1, first=13))
     reader.work_off()
-    assert reader.seen() == [2]
+    assert reader.seen() == []
+    assert "add the bundle of that codec to the cloud's `bundles`" in reader.problems.lines()[0]
+    reader.store.close()
+    reader.bundles = [other_bundle, reader.bundle]
+    reader.start()
+    reader.work_off()
+    assert reader.seen() == list(range(1, 14))
+    assert reader.rendered() == [10, 2, 1]
+    assert reader.problems.lines() == []
 
 
 def test_a_segment_whose_file_is_gone_is_skipped(reader: Reader) -> None:

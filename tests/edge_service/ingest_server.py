@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,12 +13,13 @@ from dataclasses import dataclass, field
 import grpc
 from icm.v1 import archive_pb2, archive_pb2_grpc, frame_pb2, ingest_pb2, ingest_pb2_grpc
 
-from shared.codec.record import Kind, Record, StreamHeader
-from shared.errors import BusyError, CodecMismatchError
+from shared.codec.record import VERSION, Kind, Record, StreamHeader
+from shared.errors import BusyError, CameraTakenError, CodecMismatchError
 from shared.rpc.servers import MAX_MESSAGE_BYTES, Server
 from shared.rpc.status import abort
 
 Response = ingest_pb2.StreamRecordsResponse
+MISSING = ingest_pb2.REJECT_REASON_REFERENCE_MISSING
 
 
 @dataclass
@@ -28,7 +30,8 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
         credit, credit_bytes: what Welcome promises.
         message_bytes: of the largest message that it takes, which it says unless that is 0.
         refuses: a codec id that is answered with FAILED_PRECONDITION.
-        rejects: sequences that are rejected as damaged.
+        rejects, reason: sequences that are rejected, and why.
+        damages: sequences that come damaged, each so many times, which ends the stream.
         misnames: rejected sequences that the rejection calls by another number.
         breaks_after: ends a stream with UNAVAILABLE after so many records, without acknowledging the last batch.
         busy_seconds: the first streams are turned away as from a busy cloud, each for so long.
@@ -36,6 +39,8 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
         acknowledges_twice: says everything twice.
         acknowledges: while cleared, records are RECEIVED but not PERSISTED.
         records: by camera and epoch, then sequence.
+        record_version: of the record format, the highest that it says to read.
+        live: by camera, how many streams of each epoch there are.
         hellos: every Hello, in order.
         batches: records in each message, in order.
         hello_times: when each came, in monotonic seconds.
@@ -50,6 +55,8 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
     message_bytes: int = 0
     refuses: bytes = b""
     rejects: frozenset[int] = frozenset()
+    reason: int = ingest_pb2.REJECT_REASON_DAMAGED
+    damages: Counter[int] = field(default_factory=Counter)
     misnames: dict[int, int] = field(default_factory=dict)
     breaks_after: int | None = None
     busy_seconds: tuple[float, ...] = ()
@@ -57,6 +64,8 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
     acknowledges_twice: bool = False
     acknowledges: asyncio.Event = field(default_factory=asyncio.Event)
     records: dict[tuple[str, int], dict[int, Record]] = field(default_factory=dict)
+    record_version: int = VERSION
+    live: dict[str, Counter[int]] = field(default_factory=dict)
     hellos: list[ingest_pb2.Hello] = field(default_factory=list)
     batches: list[int] = field(default_factory=list)
     hello_times: list[float] = field(default_factory=list)
@@ -99,6 +108,18 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
         self.hellos.append(hello)
         self.hello_times.append(time.monotonic())
         await self._notify()
+        live = self.live.setdefault(hello.camera, Counter())
+        if live.keys() - {hello.epoch}:
+            await abort(context, CameraTakenError(f"camera {hello.camera} is being sent under another epoch"))
+        live[hello.epoch] += 1
+        try:
+            async for response in self._answers(hello, request_iterator, context):
+                yield response
+        finally:
+            live[hello.epoch] -= 1
+            self.live[hello.camera] = +live
+
+    async def _answers(self, hello, request_iterator, context):  # type: ignore[no-untyped-def]
         if hello.codec_id == self.refuses:
             await abort(context, CodecMismatchError("this cloud has codec aa, the edge has codec bb: install bb"))
         if len(self.hellos) <= len(self.busy_seconds):
@@ -111,6 +132,8 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
                 credit=self.credit,
                 credit_bytes=self.credit_bytes,
                 message_bytes=self.message_bytes,
+                highest=max(stored, default=0),
+                record_version=self.record_version,
             )
         )
         header: StreamHeader | None = None
@@ -130,7 +153,10 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
             bytes_in_flight += sum(map(len, batch.records))
             self.most_bytes_in_flight = max(self.most_bytes_in_flight, bytes_in_flight)
             orphans = set()
-            for record in new:
+            damaged = next((place for place, record in enumerate(new, 1) if self.damages[record.sequence]), 0)
+            if damaged:
+                self.damages[new[damaged - 1].sequence] -= 1
+            for record in new[: damaged - 1] if damaged else new:
                 if record.kind is Kind.P and record.sequence - record.reference not in stored:
                     orphans.add(record.sequence)
                 elif record.sequence not in self.rejects:
@@ -142,17 +168,19 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "broken on purpose")
             yield _ack(ingest_pb2.ACK_STATE_RECEIVED, new[0].sequence, new[-1].sequence)
             await self.acknowledges.wait()
-            for record, packed in zip(new, batch.records, strict=True):
+            for place, (record, packed) in enumerate(zip(new, batch.records, strict=True), 1):
                 if record.sequence in self.withholds:
                     continue
-                rejected = record.sequence in self.rejects | orphans
+                rejected = place == damaged or record.sequence in self.rejects | orphans
                 state = ingest_pb2.ACK_STATE_REJECTED if rejected else ingest_pb2.ACK_STATE_PERSISTED
                 name = self.misnames.get(record.sequence, record.sequence)
                 for _ in range(1 + self.acknowledges_twice):
-                    yield _ack(state, name, name, record.sequence in orphans)
+                    yield _ack(state, name, name, MISSING if record.sequence in orphans else self.reason)
                 in_flight -= 1
                 bytes_in_flight -= len(packed)
                 self.last_acknowledged = record.sequence
+                if place == damaged:
+                    await abort(context, BusyError("a record came damaged", 0.0))
             await self._notify()
 
     async def GetDetections(self, request, context):  # type: ignore[no-untyped-def]
@@ -165,13 +193,17 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
             self.changed.notify_all()
 
 
-def _ack(state: ingest_pb2.AckState, first: int, last: int, orphan: bool = False) -> Response:
-    reason = ingest_pb2.REJECT_REASON_DAMAGED if state == ingest_pb2.ACK_STATE_REJECTED else None
-    detail = "its checksum does not fit" if reason else ""
-    if orphan:
-        reason, detail = ingest_pb2.REJECT_REASON_REFERENCE_MISSING, "send an I record"
+def _ack(state: ingest_pb2.AckState, first: int, last: int, rejection: int | None = None) -> Response:
+    reason = rejection if state == ingest_pb2.ACK_STATE_REJECTED else None
+    detail = "" if reason is None else "send an I record" if reason == MISSING else "its checksum does not fit"
     return Response(
-        ack=ingest_pb2.Ack(state=state, first_sequence=first, last_sequence=last, reason=reason, detail=detail)
+        ack=ingest_pb2.Ack(
+            state=state,
+            first_sequence=first,
+            last_sequence=last,
+            reason=reason,  # type: ignore[arg-type]
+            detail=detail,
+        )
     )
 
 

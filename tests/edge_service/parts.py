@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edge_service.encoding import Codec, FrameEncoder
 from edge_service.rate_control import Aim, RateControl
-from edge_service.spool import CameraSpool
+from edge_service.spool_camera import CameraSpool
 from shared.clock import ManualClock
 from shared.codec.codec import CodedFrame
 from shared.codec.latents import Latents

@@ -13,7 +13,8 @@ from edge_service.encoding import EncodingStage
 from edge_service.frame_queue import FrameQueue
 from edge_service.rate_control import Aim, Choice, RateControl
 from edge_service.sources import Frame, Spooled
-from edge_service.spool import CameraSpool, Spool
+from edge_service.spool import Spool
+from edge_service.spool_camera import CameraSpool
 from shared.clock import ManualClock
 from shared.codec.record import RECORD_OVERHEAD, Record, StreamHeader
 from shared.errors import ImageError, SpoolFullError

@@ -24,7 +24,8 @@ from edge_service.rate_control import Aim, Choice, RateControl
 from edge_service.settings import CameraSettings, SubmittedSourceSettings
 from edge_service.sources import SubmittedSource
 from edge_service.sources.submitted import MOST_WAITING
-from edge_service.spool import CameraSpool, Spool
+from edge_service.spool import Spool
+from edge_service.spool_camera import CameraSpool
 from edge_service.tokens import Tokens
 from edge_service.uplink import Uplink
 from shared.clock import ManualClock

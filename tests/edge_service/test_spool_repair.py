@@ -172,7 +172,7 @@ def test_a_header_of_another_numbering_is_no_header_of_this_one(
     file: Path, clock: ManualClock, lost: list[tuple[str, str, int]]
 ) -> None:
     with closing(sqlite3.connect(file)) as connection, connection:
-        connection.execute("UPDATE camera SET epoch = epoch + 1")
+        connection.execute("UPDATE camera SET epoch = epoch - 1")
     with opened(file.parent, clock, lost) as spool:
         assert kept(spool) == []
         assert lost == [("gate", "spool_damaged", RECORDS)]

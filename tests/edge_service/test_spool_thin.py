@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from edge_service.spool import CameraSpool, Spool
+from edge_service.spool import Spool
+from edge_service.spool_camera import CameraSpool
 from shared.clock import ManualClock
 from shared.codec.record import RECORD_OVERHEAD, stands_alone
 from shared.errors import ReferenceMissingError

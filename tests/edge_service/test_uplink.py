@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from icm.v1 import ingest_pb2
 
 from edge_service.backoff import Backoff
 from edge_service.metrics import EdgeMetrics
-from edge_service.spool import CameraSpool, Spool
+from edge_service.record_stream import MOST_RESENDS
+from edge_service.spool import Spool
+from edge_service.spool_camera import CameraSpool
 from edge_service.uplink import Uplink
 from shared.clock import Clock, ManualClock
 from shared.codec.record import Kind
@@ -191,14 +195,25 @@ async def test_a_cloud_that_starts_anew_with_an_empty_store_gets_what_still_wait
     assert second.hellos[0].last_persisted == 4
 
 
-async def test_a_rejected_record_is_counted_with_its_reason_and_not_sent_again(gate, sending, sample) -> None:
+async def test_what_was_damaged_on_its_way_is_sent_again_from_the_spools_whole_copy(gate, sending, sample) -> None:
+    spool_records(gate, 2)
+    spool_p_records(gate, 4)
+    spool_records(gate, 2)
+    ingest = Ingest(damages=Counter({2: 1, 4: MOST_RESENDS, 7: 1}))
+    async with serving(ingest) as port, sending(gate, port) as uplink:
+        await uplink.drained()
+    assert list(ingest.records["gate", gate.epoch]) == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert sample("icm_edge_dropped_total", camera="gate", reason="rejected_damaged") == 0
+
+
+async def test_a_record_that_is_rejected_each_time_is_counted_with_its_reason_and_let_go(gate, sending, sample) -> None:
     spool_records(gate, 5)
     ingest = Ingest(rejects=frozenset({3}))
     async with serving(ingest) as port, sending(gate, port) as uplink:
         await uplink.drained()
     assert [record.sequence for record in ingest.of("gate")] == [1, 2, 4, 5]
     assert sample("icm_edge_dropped_total", camera="gate", reason="rejected_damaged") == 1
-    assert sum(ingest.batches) == 5
+    assert len(ingest.hellos) == 1 + MOST_RESENDS
 
 
 @pytest.mark.parametrize("twice", [False, True])
@@ -216,11 +231,11 @@ async def test_a_rejection_by_a_number_that_nothing_in_flight_has_is_of_the_next
 
 async def test_many_rejections_fill_no_log(gate, sending, caplog, clock) -> None:
     spool_records(gate, 8)
-    ingest = Ingest(rejects=frozenset(range(2, 9)))
+    ingest = Ingest(rejects=frozenset(range(2, 9)), reason=ingest_pb2.REJECT_REASON_UNSPECIFIED)
     async with serving(ingest) as port, sending(gate, port, clock=clock) as uplink:
         await uplink.drained()
     told = [message for message in caplog.messages if "rejected" in message]
-    assert [message.partition(" (rejected_damaged)")[0] for message in told] == [
+    assert [message.partition(" (rejected_unspecified)")[0] for message in told] == [
         "camera gate: the cloud rejected records 2 to 2",
         "camera gate: the cloud rejected records 8 to 8",
     ]
@@ -256,7 +271,7 @@ async def test_rate_control_is_told_of_whole_messages_and_when_they_were_sent(
     gate, metrics: EdgeMetrics, problems: Problems
 ) -> None:
     clock, told = ManualClock(), list[tuple[int, float]]()
-    ingest = Ingest(rejects=frozenset({2}))
+    ingest = Ingest(rejects=frozenset({2}), reason=ingest_pb2.REJECT_REASON_UNSPECIFIED)
     ingest.acknowledges.clear()
     async with serving(ingest) as port, asyncio.timeout(20):
         channel = open_channel(f"127.0.0.1:{port}", allow_plaintext=False)
@@ -330,14 +345,18 @@ async def test_who_waits_for_a_record_hears_that_it_is_persisted_or_why_it_was_r
         await uplink.persisted(1)
 
 
-async def test_a_refusal_is_told_in_the_clouds_words(gate, sending, problems) -> None:
-    ingest = Ingest(refuses=CODEC_ID)
-    async with serving(ingest) as port, sending(gate, port):
-        await ingest.until_hellos(1)
+@pytest.mark.parametrize(("first", "behind"), [(0, 0), (3, 0), (2, 4)])
+async def test_a_refusal_is_told_in_the_clouds_words_and_with_what_it_holds_back(
+    gate, sending, problems, first: int, behind: int
+) -> None:
+    spool_records(gate, first)
+    spool_records(gate, behind, codec_id=OTHER_CODEC_ID)
+    async with serving(Ingest(refuses=CODEC_ID)) as port, sending(gate, port):
         text = await problems.first()
         assert text == (
             "uplink of gate: the cloud refuses: FAILED_PRECONDITION:"
-            " this cloud has codec aa, the edge has codec bb: install bb"
+            " this cloud has codec aa, the edge has codec bb: install bb;"
+            f" {first} records of that codec wait, and {behind} of later ones behind them"
         )
 
 
@@ -351,18 +370,16 @@ async def test_records_of_an_earlier_bundle_go_first_on_a_stream_of_their_own(ga
     assert [record.sequence for record in ingest.of("gate")] == [1, 2, 3, 4, 5, 6]
 
 
-async def test_a_cloud_that_knows_more_than_the_spool_is_a_problem(gate, sending, problems) -> None:
-    spool_records(gate, 2)
-    ingest = Ingest()
-    header_and_records = gate.read(0, 10, 1000)
-    assert header_and_records is not None
-    async with serving(ingest) as port:
-        ingest.records["gate", gate.epoch] = {sequence: None for sequence in range(1, 8)}  # type: ignore[dict-item]
-        async with sending(gate, port):
-            text = await problems.first()
-            assert "holds records up to 7" in text
-            assert "restored from a copy" in text
-    assert not gate.empty()
+@pytest.mark.parametrize("version", [0, 2])
+async def test_records_wait_for_a_cloud_that_reads_their_version_of_the_format(
+    gate, sending, problems, version: int
+) -> None:
+    spool_records(gate, 3)
+    ingest = Ingest(record_version=version)
+    async with serving(ingest) as port, sending(gate, port):
+        assert "bring the cloud up to date" in await problems.first()
+    assert len(gate.read(0, 9, 1000).records) == 3
+    assert not ingest.of("gate")
 
 
 async def test_two_cameras_share_a_channel(spool, metrics, problems) -> None:

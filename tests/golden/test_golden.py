@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from shared.codec.bundle import DEFAULT_BUNDLE, Bundle
-from shared.codec.codec import Decoder
+from shared.codec.codec import Decoder, recode_alone
 from shared.codec.latents import Latents
-from shared.codec.record import Kind, Record, StreamHeader, parse_stream
+from shared.codec.record import VERSION, Kind, Record, StreamHeader, parse_stream
 from shared.errors import RecordError
 from tests.golden.streams import EXPECTED, GOLDEN, fingerprint
 
@@ -105,6 +105,21 @@ def test_a_flipped_bit_of_a_payload_is_detected_even_where_the_checksum_was_made
         decoder.resume(first.sequence, reference)
         with pytest.raises(RecordError):
             decoder.latents(replace(second, payload=damaged), header.width, header.height)
+
+
+@small
+def test_a_changed_quality_is_detected_from_version_3_on(stream: Path) -> None:
+    """Of records of today; those that were made before keep their digests."""
+    header, (first, _) = read(stream)
+    bundle = bundle_of(stream)
+    frame = recode_alone(bundle, Decoder(bundle).latents(first, header.width, header.height))
+    today = frame.record(first.sequence, first.capture_us)
+    assert today.version == VERSION > first.version == header.version
+    assert Decoder(bundle).latents(today, header.width, header.height).quality == first.quality
+    for quality in range(256):
+        if quality != today.quality:
+            with pytest.raises(RecordError):
+                Decoder(bundle).latents(replace(today, quality=quality), header.width, header.height)
 
 
 @small

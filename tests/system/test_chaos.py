@@ -4,10 +4,11 @@ kept twice, the order stays."""
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from benchmarks.chaos import CLOUD, CUTS, EDGE, Chaos
+from benchmarks.chaos import CLOUD, CUTS, EDGE, Chaos, DatabaseFault
 
 
 async def test_what_was_acknowledged_survives_kills_and_a_network_that_fails_in_every_phase(
@@ -52,6 +53,24 @@ async def test_clocks_that_jump_change_neither_order_nor_identity(tmp_path: Path
             chaos.clocks[name].jump(seconds)
         await chaos.progress()
         await chaos.kill(EDGE, CLOUD)
+        await chaos.progress()
+        verdict = await chaos.finish()
+    assert verdict.kept, verdict
+    assert verdict.acknowledged >= 30
+
+
+async def test_second_services_are_refused_and_a_database_that_is_replaced_costs_nothing(
+    tmp_path: Path, bundle: Path
+) -> None:
+    """Beside one that runs and one that is frozen; without a database, with an earlier one and a damaged one."""
+    async with Chaos(tmp_path, bundle) as chaos:
+        await chaos.progress()
+        await chaos.start_second(EDGE)
+        await chaos.progress()
+        await chaos.freeze(CLOUD, 0.5)
+        for how in get_args(DatabaseFault):
+            await chaos.progress()
+            await chaos.replace_database(how)
         await chaos.progress()
         verdict = await chaos.finish()
     assert verdict.kept, verdict

@@ -33,7 +33,7 @@ class _AckStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AckState.Val
     ACK_STATE_PERSISTED: _AckState.ValueType  # 2
     """On the cloud's disk. The edge may delete it."""
     ACK_STATE_REJECTED: _AckState.ValueType  # 3
-    """Refused for good. Sending it again is of no use."""
+    """Refused: it does not help to send these bytes again. Where they were damaged on the way, the edge has better ones."""
 
 class AckState(_AckState, metaclass=_AckStateEnumTypeWrapper):
     """How far a record got."""
@@ -45,7 +45,7 @@ ACK_STATE_RECEIVED: AckState.ValueType  # 1
 ACK_STATE_PERSISTED: AckState.ValueType  # 2
 """On the cloud's disk. The edge may delete it."""
 ACK_STATE_REJECTED: AckState.ValueType  # 3
-"""Refused for good. Sending it again is of no use."""
+"""Refused: it does not help to send these bytes again. Where they were damaged on the way, the edge has better ones."""
 Global___AckState: _TypeAlias = AckState  # noqa: Y015
 
 class _RejectReason:
@@ -118,7 +118,7 @@ class Hello(_message.Message):
     camera: _builtins.str
     """The camera whose records follow; see FrameRef.camera."""
     epoch: _builtins.int
-    """The edge's current epoch for this camera."""
+    """The epoch of the records that follow: the edge's current one for this camera, or an earlier one that records wait of."""
     codec_id: _builtins.bytes
     """Digest of what turns records into latents: the cloud needs a bundle with the same one."""
     last_persisted: _builtins.int
@@ -222,6 +222,8 @@ class Welcome(_message.Message):
     CREDIT_FIELD_NUMBER: _builtins.int
     CREDIT_BYTES_FIELD_NUMBER: _builtins.int
     MESSAGE_BYTES_FIELD_NUMBER: _builtins.int
+    HIGHEST_FIELD_NUMBER: _builtins.int
+    RECORD_VERSION_FIELD_NUMBER: _builtins.int
     resume_after: _builtins.int
     """The cloud holds every record of this epoch up to here that it will ever need; send from the next on."""
     credit: _builtins.int
@@ -232,6 +234,14 @@ class Welcome(_message.Message):
     """Bytes of the largest message that the cloud takes. A record that fits into none is held back until this is raised.
     0, of a cloud that does not say: 20 MiB.
     """
+    highest: _builtins.int
+    """The highest sequence of this epoch that the cloud holds; 0 for none. If the edge never sent one so high, its spool
+    went back in time, and it must begin a new epoch: the cloud keeps the first frame that it gets under a name.
+    """
+    record_version: _builtins.int
+    """The highest version of the record format that the cloud reads. Where the edge's is higher, it must wait until the
+    cloud has it.
+    """
     def __init__(
         self,
         *,
@@ -239,10 +249,12 @@ class Welcome(_message.Message):
         credit: _builtins.int = ...,
         credit_bytes: _builtins.int = ...,
         message_bytes: _builtins.int = ...,
+        highest: _builtins.int = ...,
+        record_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "credit_bytes", b"credit_bytes", "message_bytes", b"message_bytes", "resume_after", b"resume_after"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "credit_bytes", b"credit_bytes", "highest", b"highest", "message_bytes", b"message_bytes", "record_version", b"record_version", "resume_after", b"resume_after"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -49,7 +49,8 @@ class IngestServiceServicer:
     def StreamRecords(self, request_iterator, context):
         """One stream per camera. The edge says Hello first and sends records only after the Welcome, never more
         unacknowledged ones than its credit. A second stream of the same epoch takes over from the first; one of another
-        epoch is refused while the first lives (FAILED_PRECONDITION, CAMERA_TAKEN), as it comes from another edge. A cloud
+        epoch is refused while the first lives (FAILED_PRECONDITION, CAMERA_TAKEN), as it comes from another edge. After a
+        record that came damaged the stream ends, so that the edge can send it again before what follows. A cloud
         with too much to do ends streams with RESOURCE_EXHAUSTED and a google.rpc.RetryInfo. Over mutual TLS the client
         certificate must name the camera, or the answer is PERMISSION_DENIED.
 

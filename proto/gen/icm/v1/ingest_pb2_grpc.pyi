@@ -36,7 +36,8 @@ class IngestServiceStub:
     StreamRecords: _grpc.StreamStreamMultiCallable[_ingest_pb2.StreamRecordsRequest, _ingest_pb2.StreamRecordsResponse]
     """One stream per camera. The edge says Hello first and sends records only after the Welcome, never more
     unacknowledged ones than its credit. A second stream of the same epoch takes over from the first; one of another
-    epoch is refused while the first lives (FAILED_PRECONDITION, CAMERA_TAKEN), as it comes from another edge. A cloud
+    epoch is refused while the first lives (FAILED_PRECONDITION, CAMERA_TAKEN), as it comes from another edge. After a
+    record that came damaged the stream ends, so that the edge can send it again before what follows. A cloud
     with too much to do ends streams with RESOURCE_EXHAUSTED and a google.rpc.RetryInfo. Over mutual TLS the client
     certificate must name the camera, or the answer is PERMISSION_DENIED.
 
@@ -53,7 +54,8 @@ class IngestServiceAsyncStub(IngestServiceStub):
     StreamRecords: _aio.StreamStreamMultiCallable[_ingest_pb2.StreamRecordsRequest, _ingest_pb2.StreamRecordsResponse]  # type: ignore[assignment]
     """One stream per camera. The edge says Hello first and sends records only after the Welcome, never more
     unacknowledged ones than its credit. A second stream of the same epoch takes over from the first; one of another
-    epoch is refused while the first lives (FAILED_PRECONDITION, CAMERA_TAKEN), as it comes from another edge. A cloud
+    epoch is refused while the first lives (FAILED_PRECONDITION, CAMERA_TAKEN), as it comes from another edge. After a
+    record that came damaged the stream ends, so that the edge can send it again before what follows. A cloud
     with too much to do ends streams with RESOURCE_EXHAUSTED and a google.rpc.RetryInfo. Over mutual TLS the client
     certificate must name the camera, or the answer is PERMISSION_DENIED.
 
@@ -73,7 +75,8 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_ingest_pb2.StreamRecordsResponse], _abc.AsyncIterator[_ingest_pb2.StreamRecordsResponse]]:
         """One stream per camera. The edge says Hello first and sends records only after the Welcome, never more
         unacknowledged ones than its credit. A second stream of the same epoch takes over from the first; one of another
-        epoch is refused while the first lives (FAILED_PRECONDITION, CAMERA_TAKEN), as it comes from another edge. A cloud
+        epoch is refused while the first lives (FAILED_PRECONDITION, CAMERA_TAKEN), as it comes from another edge. After a
+        record that came damaged the stream ends, so that the edge can send it again before what follows. A cloud
         with too much to do ends streams with RESOURCE_EXHAUSTED and a google.rpc.RetryInfo. Over mutual TLS the client
         certificate must name the camera, or the answer is PERMISSION_DENIED.
 
