@@ -70,6 +70,8 @@ class Reader:
                         self.failed = True
                         self._report(str(error))
                         return
+                    if self._stop.is_set():
+                        return
                     wait = self._backoff.next()
                     self._report(f"{error}; trying again")
                     self._stop.wait(wait)

@@ -16,7 +16,8 @@ from typing import BinaryIO
 
 import av
 import av.error
-from av.video.reformatter import VideoReformatter
+
+from shared.codec.upright import ShownFrames
 
 MESSAGE = struct.Struct("<BIIQI")
 """Kind, width, height in pixels, capture time in microseconds since 1970 (UTC), and the body's length in bytes."""
@@ -38,8 +39,8 @@ def main() -> None:
 
 
 def _capture(url: str, format: str | None, options: dict[str, str], out: BinaryIO) -> None:
-    to_rgb = VideoReformatter()
     with av.open(url, format=format, options=options) as container:
+        shown = ShownFrames(container.streams.video[0])
         for packet in container.demux(video=0):
             now_us = time.time_ns() // 1000
             try:
@@ -48,8 +49,9 @@ def _capture(url: str, format: str | None, options: dict[str, str], out: BinaryI
                 # Usual right after joining a running stream; if no good packet follows, the parent's patience ends.
                 continue
             for frame in frames:
-                picture = to_rgb.reformat(frame, format="rgb24").to_ndarray()
-                _write(out, MESSAGE.pack(FRAME, frame.width, frame.height, now_us, picture.nbytes), picture.data)
+                picture = shown(frame)
+                height, width = picture.shape[:2]
+                _write(out, MESSAGE.pack(FRAME, width, height, now_us, picture.nbytes), picture.data)
 
 
 def _write(out: BinaryIO, head: bytes, body: bytes | memoryview) -> None:

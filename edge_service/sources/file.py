@@ -12,12 +12,13 @@ import av.error
 import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from edge_service.sources.base import Frame
 from shared.clock import Clock
+from shared.codec.media import file_url
 from shared.codec.record import check_size
+from shared.codec.upright import ShownFrames
 from shared.errors import ConfigError, RecordError, SourceError
 
 _FALLBACK_FPS = Fraction(25)
@@ -65,9 +66,9 @@ class FileSource:
 
     def _read(self) -> Iterator[tuple[float, float, NDArray[np.uint8]]]:
         """Each frame's time since the first in seconds, the usual interval, and the picture."""
-        to_rgb = VideoReformatter()
         with self._open() as container:
             stream = container.streams.video[0]
+            shown = ShownFrames(stream)
             interval = float(1 / (stream.average_rate or _FALLBACK_FPS))
             first: float | None = None
             seconds = 0.0
@@ -78,25 +79,25 @@ class FileSource:
                         first = frame.time if first is None else first
                         # Broken time stamps must not send the time line backwards.
                         seconds = max(seconds, frame.time - first)
-                    yield seconds, interval, self._picture(frame, to_rgb)
+                    yield seconds, interval, self._picture(frame, shown)
                     seconds += interval if frame.time is None else 0.0
             except av.error.FFmpegError as error:
                 raise SourceError(f"the video file {self._path} is damaged at {seconds:.1f} s: {error}") from None
             if frame is None:
                 raise SourceError(f"the video file {self._path} holds no frames: it may be cut off")
 
-    def _picture(self, frame: VideoFrame, to_rgb: VideoReformatter) -> NDArray[np.uint8]:
+    def _picture(self, frame: VideoFrame, shown: ShownFrames) -> NDArray[np.uint8]:
         try:
             check_size(frame.width, frame.height)
         except RecordError as error:
             raise SourceError(f"the video file {self._path} cannot be used: {error}") from None
-        return np.asarray(to_rgb.reformat(frame, format="rgb24").to_ndarray(), np.uint8)
+        return shown(frame)
 
     def _open(self) -> InputContainer:
         try:
-            container = av.open(str(self._path))
+            container = av.open(file_url(self._path))
         except (av.error.FFmpegError, OSError) as error:
-            raise SourceError(f"cannot read the video file {self._path}: {error}") from None
+            raise SourceError(f"cannot read the video file {self._path}: {error.strerror}") from None
         if not container.streams.video:
             container.close()
             raise SourceError(f"{self._path} holds no video")

@@ -166,7 +166,7 @@ def test_a_damaged_file_is_one_line_and_exit_code_2(
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
-    [("none.png", None, "there is no picture"), ("text.png", b"not a picture", "cannot be read as a picture")],
+    [("none.png", None, "No such file"), ("text.png", b"not a picture", "cannot be read as a picture or a video")],
 )
 def test_what_is_no_picture_is_named(
     tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes | None, message: str

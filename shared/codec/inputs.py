@@ -1,0 +1,113 @@
+"""What ``icm`` reads: files of pictures and videos, told apart by their content, and whatever standard input brings."""
+
+from __future__ import annotations
+
+import mmap
+import shutil
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.codec import jpeg
+from shared.codec.media import open_video
+from shared.codec.outputs import STANDARD, scratch_file
+from shared.codec.pictures import is_picture, open_pictures
+from shared.errors import ConfigError, ImageError
+
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+"""What photos of some phones begin with. FFmpeg would show one of the tiles that they are made of."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file to read. Attributes: path, where its bytes are; name, what people call it."""
+
+    path: Path
+    name: str
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Pictures in order of time.
+
+    Attributes:
+        count: how many there should be, 0 if the file does not say.
+        pictures: each one's time in microseconds from the first one, and uint8[H, W, 3] RGB; all of one size.
+        shortfall: says after the last one what is missing, None if nothing is known to be.
+        note: what is left out because viewers do not show it either.
+    """
+
+    count: int
+    pictures: Iterator[tuple[int, NDArray[np.uint8]]]
+    shortfall: Callable[[], str | None]
+    note: str | None = None
+
+
+@contextmanager
+def readable(argument: Path) -> Iterator[Input]:
+    """The file of that name, or all that comes from standard input (``-``), a pipe or a device.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    try:
+        if argument == STANDARD:
+            name = "standard input"
+        elif stat.S_ISREG(argument.stat().st_mode):
+            yield Input(argument, str(argument))
+            return
+        else:
+            name = str(argument)
+    except OSError as error:
+        raise ConfigError(f"cannot read {argument}: {error.strerror}") from None
+    with scratch_file() as copy:
+        try:
+            if argument != STANDARD:
+                with argument.open("rb") as source, copy.open("wb") as target:
+                    shutil.copyfileobj(source, target)
+            elif sys.stdin is None:
+                raise ConfigError("there is no standard input to read")
+            else:
+                with copy.open("wb") as target:
+                    shutil.copyfileobj(sys.stdin.buffer, target)
+        except OSError as error:
+            raise ConfigError(f"cannot read {name}: {error.strerror}") from None
+        yield Input(copy, name)
+
+
+@contextmanager
+def open_frames(source: Input) -> Iterator[Frames]:
+    """The pictures of a file of whatever kind.
+
+    Raises:
+        ImageError: it is of no kind that can be read, damaged or too large.
+    """
+    if _is_photo(source):
+        with open_pictures(source.path, source.name) as file:
+            aside = f"{source.name}: {file.left_out} smaller picture beside the photo is left out"
+            yield Frames(file.count, iter(file), file.shortfall, aside if file.left_out else None)
+    else:
+        with open_video(source.path, source.name) as (count, frames):
+            yield Frames(count, frames, lambda: None)
+
+
+def _is_photo(source: Input) -> bool:
+    try:
+        with source.path.open("rb") as file:
+            start = file.read(12)
+            if start.startswith(jpeg.START):
+                with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                    return not jpeg.holds_frames(content)
+        if is_picture(source.path):
+            return True
+    except OSError as error:
+        raise ImageError(f"cannot read {source.name}: {error.strerror}") from None
+    if start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS:
+        raise ImageError(f"{source.name} is a HEIF photo, which cannot be read here: save it as JPEG or PNG")
+    return False

@@ -1,0 +1,103 @@
+"""The marker segments of a JPEG file: how much work it is, where it ends, and whether its end alone is missing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from mmap import mmap
+from typing import NamedTuple
+
+START = b"\xff\xd8"
+_END = b"\xff\xd9"
+_SCAN, _APP2 = 0xDA, 0xE2
+_STANDALONE = (0x01, 0xD8)
+"""Markers without a length: a private one, and the start of a picture."""
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+"""Markers of the segment that tells a picture's size."""
+MOST_SCANS = 64
+"""Scans that a picture may have. Each costs as much as decoding the picture anew; progressive ones have a dozen."""
+MOST_SEGMENTS = 4096
+"""Segments that a picture may have, its scans among them."""
+_MOST_BETWEEN = 4096
+"""Bytes of padding between two frames of a video."""
+
+# Restart markers and stuffed bytes belong to a scan; other bytes between segments are skipped, as by all decoders.
+_MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
+
+
+class _Segment(NamedTuple):
+    marker: int
+    start: int
+    """Of its content."""
+    end: int
+
+
+def too_much(data: bytes) -> str | None:
+    """What there is more of in the file's first picture than any program writes; None if there is nothing."""
+    scans = 0
+    for number, segment in enumerate(_segments(data), start=1):
+        scans += segment.marker == _SCAN
+        if scans > MOST_SCANS:
+            return f"has more than {MOST_SCANS} scans"
+        if number > MOST_SEGMENTS:
+            return f"has more than {MOST_SEGMENTS} segments"
+    return None
+
+
+def end_of_first(data: bytes | mmap) -> int | None:
+    """Where the file's first picture ends; None if its end is missing."""
+    for segment in _segments(data):
+        if segment.marker == _END[1]:
+            return segment.end
+    return None
+
+
+def holds_frames(data: bytes | mmap) -> bool:
+    """Whether this is a video of JPEG pictures, one right behind the other and all of one size.
+
+    Behind a photo there may be other things: a preview, what it looks like on a bright screen, a clip.
+    """
+    end = None
+    for segment in _segments(data):
+        if segment.marker == _APP2 and data[segment.start + 2 : segment.start + 6] == b"MPF\0":
+            return False  # a photo that lists what stands behind it
+        if segment.marker == _END[1]:
+            end = segment.end
+    if end is None:
+        return False
+    following = data.find(START, end, end + _MOST_BETWEEN)
+    if following < 0 or data[end:following].strip(b"\0\r\n\xff"):
+        return False
+    size = _size(data, 0)
+    return size is not None and size == _size(data, following)
+
+
+def with_end(data: bytes) -> tuple[bytes, bytes]:
+    """A file whose end marker is missing, with one; and the same with something before it that only a scan that is
+    not complete would take for its own.
+    """
+    most = data.rstrip(b"\xff")
+    return most + _END, most + bytes(range(1, 128)) + _END
+
+
+def _segments(data: bytes | mmap, position: int = 0) -> Iterator[_Segment]:
+    """The segments of the picture that starts here, to its end or as far as they go."""
+    while found := _MARKER.search(data, position):
+        marker, start = found[1][0], found.end()
+        if marker == _END[1] or marker in _STANDALONE:
+            position = start
+        else:
+            position = start + int.from_bytes(data[start : start + 2])
+        yield _Segment(marker, start, position)
+        if marker == _END[1]:
+            return
+
+
+def _size(data: bytes | mmap, position: int) -> bytes | None:
+    """Rows and columns of the picture that starts here, as the file says them."""
+    for segment in _segments(data, position):
+        if segment.marker in _FRAMES:
+            return bytes(data[segment.start + 3 : segment.start + 7])
+        if segment.marker == _SCAN:
+            return None
+    return None

@@ -1,0 +1,252 @@
+"""Files of pictures, in any format that Pillow reads; one that holds several gives them all."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from shared.codec import jpeg
+from shared.codec.record import MAX_PIXELS, check_size
+from shared.codec.upright import shown_picture
+from shared.errors import ImageError, RecordError
+
+PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
+"""Endings of picture files that can be written."""
+
+_NOT_READ = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF"}
+"""Formats that Pillow knows, and cannot read without another program."""
+READABLE = {
+    suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN and kind not in _NOT_READ
+}
+"""Endings of picture files that can be read."""
+_PNG = b"\x89PNG\r\n\x1a\n"
+_MOST_CHUNKS = 1 << 16
+"""Chunks that a PNG may have; each is looked at before a pixel is decoded."""
+_LAYERED = {"PSD"}
+"""Formats whose further pictures are parts of the first, which is the one that viewers show."""
+_SUBFILE_TYPE, _BESIDE = 254, 0b101
+"""TIFF's tag that says what a page is, and its bits for a preview or a mask of another page."""
+_PAGE_US, _FRAME_US, _SHORTEST_GIF_MS = 1_000_000, 100_000, 20
+"""How long a page without a time is shown; a frame that is said to be shown for no time; what GIF players take for
+that."""
+
+# Our own bound on pixels takes the place of Pillow's, which is looser and partly a mere warning.
+Image.MAX_IMAGE_PIXELS = None
+# Damaged metadata, mostly. What matters is an error.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+
+class PictureFile:
+    """An open file of pictures; none is decoded before its size is known.
+
+    Attributes:
+        count: how many pictures it holds.
+        left_out: how many more it holds that viewers do not show beside the first, such as a photo's preview.
+        damaged: what is wrong with the pictures that could not be read so far, by number from 1.
+    """
+
+    def __init__(
+        self, file: BinaryIO, name: str, formats: tuple[str, ...] | None = None, most_pixels: int = MAX_PIXELS
+    ) -> None:
+        """Args:
+        name: what errors call the file.
+        formats: that are taken, by Pillow's names; None for all.
+        most_pixels: that a picture may have.
+
+        Raises:
+            ImageError: it is no such file, takes too much work, or its first picture is too large.
+        """
+        self._name, self._most_pixels = name, most_pixels
+        self._jpeg = self._checked(file)
+        file.seek(0)
+        try:
+            self._image = Image.open(file, formats=formats)
+        except Exception:
+            # Pillow raises whatever its parsers run into; for damaged or hostile bytes no list of types is complete.
+            kinds = " or ".join(formats) + " picture" if formats else "picture that Pillow can read"
+            raise ImageError(f"{name} is no {kinds}, or is cut off at its start") from None
+        self._format = self._image.format or ""
+        self._check_size()
+        self._places = self._shown_places()
+        self.count = len(self._places)
+        self.left_out = getattr(self._image, "n_frames", 1) - self.count if self._format == "MPO" else 0
+        self.damaged: dict[int, str] = {}
+
+    def __iter__(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """Each picture's time in microseconds from the first one, and uint8[H, W, 3] RGB.
+
+        Raises:
+            ImageError: no picture can be read, or they differ in size.
+        """
+        time_us, size = 0, None
+        for number, place in enumerate(self._places, start=1):
+            try:
+                self._image.seek(place)
+                self._check_size()
+                picture = self._shown()
+            except ImageError:
+                raise
+            except Exception as error:
+                self.damaged[number] = str(error)
+                if len(self.damaged) == self.count:
+                    raise ImageError(f"{self._name} is cut off or damaged: {error}") from None
+                continue
+            size = size or picture.shape
+            if size != picture.shape:
+                raise ImageError(
+                    f"{self._name} holds {self.count} pictures of several sizes: number {number} is"
+                    f" {_sides(picture.shape)}, those before are {_sides(size)}; make a file of each"
+                )
+            yield time_us, picture
+            time_us += self._shown_us()
+
+    def shortfall(self) -> str | None:
+        """After the last picture: what is missing of those that the file says it holds; None if nothing is."""
+        if not self.damaged:
+            return None
+        number, error = next(iter(self.damaged.items()))
+        return f"{len(self.damaged)} of its {self.count} pictures cannot be read, first number {number}: {error}"
+
+    def _checked(self, file: BinaryIO) -> bytes | None:
+        """All of the file if it is a JPEG; raises ImageError if decoding it would take too much work."""
+        start = file.read(len(_PNG))
+        file.seek(0)
+        if start == _PNG:
+            self._check_chunks(file)
+        if not start.startswith(jpeg.START):
+            return None
+        content = file.read()
+        if problem := jpeg.too_much(content):
+            raise ImageError(f"{self._name} {problem}, which would take long to decode: save it anew")
+        if jpeg.holds_frames(content):
+            raise ImageError(f"{self._name} is a video of JPEG pictures, not one")
+        return content
+
+    def _check_chunks(self, file: BinaryIO) -> None:
+        file.seek(len(_PNG))
+        for _ in range(_MOST_CHUNKS):
+            head = file.read(8)
+            if len(head) < 8:
+                return
+            file.seek(int.from_bytes(head[:4]) + 4, 1)
+        raise ImageError(f"{self._name} has more than {_MOST_CHUNKS} chunks: save it anew")
+
+    def _check_size(self) -> None:
+        try:
+            check_picture_size(*self._image.size, self._most_pixels)
+        except ImageError as error:
+            raise ImageError(f"{self._name}: {error}") from None
+
+    def _shown_places(self) -> list[int]:
+        """Where in the file the pictures are that viewers show."""
+        image = self._image
+        every = list(range(getattr(image, "n_frames", 1)))
+        if self._format in _LAYERED:
+            return [0]
+        if self._format not in ("MPO", "TIFF"):
+            return every
+        first, shown = image.size, []
+        for place in every:
+            try:
+                image.seek(place)
+            except Exception:
+                shown.append(place)  # and counted as damaged when it is its turn
+                continue
+            if self._format == "TIFF":
+                beside = bool(getattr(image, "tag_v2", {}).get(_SUBFILE_TYPE, 0) & _BESIDE)
+            else:
+                # Phones put a preview behind the photo, or what a bright screen adds to it, in other sizes.
+                beside = image.size != first
+            if place == 0 or not beside:
+                shown.append(place)
+        image.seek(0)
+        return shown
+
+    def _shown(self) -> NDArray[np.uint8]:
+        try:
+            return shown_picture(self._image)
+        except OSError:
+            if self._jpeg is None or self.count > 1 or jpeg.end_of_first(self._jpeg) is not None:
+                raise
+        # Some cameras leave out the end, which viewers do not miss. If it is all that is missing, then what stands
+        # before it makes no difference.
+        ended, longer = (shown_picture(Image.open(BytesIO(data))) for data in jpeg.with_end(self._jpeg))
+        if not np.array_equal(ended, longer):
+            raise OSError("its end is missing")
+        return ended
+
+    def _shown_us(self) -> int:
+        milliseconds = self._image.info.get("duration")
+        if not isinstance(milliseconds, int | float):
+            return _PAGE_US
+        shortest = _SHORTEST_GIF_MS if self._format == "GIF" else 0.001
+        return round(1000 * milliseconds) if milliseconds >= shortest else _FRAME_US
+
+
+@contextmanager
+def open_pictures(path: Path, name: str) -> Iterator[PictureFile]:
+    """The pictures of a file, which errors call by this name; raises ImageError as ``PictureFile`` does."""
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise ImageError(f"cannot read {name}: {error.strerror}") from None
+    with file:
+        yield PictureFile(file, name)
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """The first picture of a file, uint8[H, W, 3] RGB; raises as ``open_pictures`` does."""
+    with open_pictures(path, str(path)) as pictures:
+        return next(iter(pictures))[1]
+
+
+def check_picture_size(width: int, height: int, most_pixels: int) -> None:
+    """Raises ImageError: no picture of this size can be coded, or it has more pixels than are allowed here."""
+    try:
+        check_size(width, height)
+    except RecordError as error:
+        raise ImageError(str(error)) from None
+    if width * height > most_pixels:
+        raise ImageError(f"a picture of {width}x{height} has more pixels than max_pixels, {most_pixels}, allows")
+
+
+def is_picture(path: Path) -> bool:
+    """Whether Pillow knows the file for one of pictures; raises OSError if it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            return image.format not in _NOT_READ
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        return False
+    except Exception:
+        # Of a format that Pillow knows, but damaged.
+        return True
+
+
+def picture_bytes(image: NDArray[np.uint8], suffix: str) -> bytes:
+    """A file of uint8[H, W, 3] RGB in the format that a name with this ending has.
+
+    Raises:
+        ImageError: the ending names no format, or the format takes no such picture.
+    """
+    if suffix.lower() not in PICTURES:
+        raise ImageError(f"pictures are not written as {suffix or 'files without an ending'}: name it .png or .jpg")
+    file = BytesIO()
+    try:
+        Image.fromarray(image).save(file, Image.registered_extensions()[suffix.lower()])
+    except (OSError, ValueError) as error:
+        raise ImageError(f"no picture of {_sides(image.shape)} can be written as {suffix}: {error}") from None
+    return file.getvalue()
+
+
+def _sides(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]}x{shape[0]}"
