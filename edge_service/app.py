@@ -203,9 +203,9 @@ class Edge:
         self, server: Server, uplinks: dict[str, Uplink], rates: dict[str, RateControl], channel: grpc.aio.Channel
     ) -> None:
         submitted = {
-            name: SubmittedCamera(source, uplinks[name])
-            for name, source in self._sources.items()
-            if isinstance(source, SubmittedSource)
+            camera.name: SubmittedCamera(source, uplinks[camera.name], camera.max_pixels)
+            for camera in self._settings.cameras
+            if isinstance(source := self._sources[camera.name], SubmittedSource)
         }
         tokens = Tokens(path) if (path := self._settings.frame_api.tokens) else None
         highest = self._bundle.levels - 1

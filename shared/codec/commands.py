@@ -24,7 +24,7 @@ from shared.codec.outputs import STANDARD, open_output
 from shared.codec.pictures import READABLE, picture_bytes
 from shared.codec.record import Record, StreamHeader
 from shared.codec.salvage import whole_records
-from shared.codec.threads import MOST_THREADS
+from shared.codec.threads import MOST_THREADS, thread_count
 from shared.errors import CodecMismatchError, ConfigError, IcmError, ImageError, RecordError
 
 SUFFIX = ".icm"
@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("output", type=Path, help="file, or folder for a folder's files; - for standard output")
         command.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE, help="codec bundle; default %(default)s")
         command.add_argument(
-            "--threads", type=_threads, default=0, help=f"CPU threads, up to {MOST_THREADS}; default one per core"
+            "--threads", type=thread_count, default=0, help=f"CPU threads, up to {MOST_THREADS}; default one per core"
         )
         command.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     info = commands.add_parser("info", help="what an .icm file holds", epilog=_STATUSES)
@@ -102,12 +102,6 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE, help="codec bundle; default %(default)s")
     doctor.set_defaults(run=_doctor)
     return parser
-
-
-def _threads(text: str) -> int:
-    if not text.isdecimal() or int(text) > MOST_THREADS:
-        raise argparse.ArgumentTypeError(f"a whole number from 0 to {MOST_THREADS}, not {text!r}")
-    return int(text)
 
 
 def _doctor(options: argparse.Namespace, _report: _Report) -> bool:

@@ -233,7 +233,7 @@ async def test_a_cloud_that_is_away_is_a_problem_and_records_wait(tmp_path: Path
     [
         ({"cameras": [{"name": "gate", "source": file(Path("/nowhere/clip.mp4"))}]}, 2, "at /nowhere/clip.mp4"),
         ({"camera": []}, 2, "camera: unknown setting"),
-        ({"cameras": [{**SUBMITTED, "quality": 99}]}, 2, "camera door: quality 99 is out of range"),
+        ({"cameras": [{**SUBMITTED, "quality": 9}]}, 2, "camera door: quality 9 is out of range"),
         ({"bundle": "/nowhere/bundle"}, 2, "no codec bundle at /nowhere/bundle"),
         ({"cloud": {"address": "192.0.2.1:7443"}}, 2, "refusing to speak plaintext on 192.0.2.1:7443"),
         ({"spool": {"folder": "/proc/spool"}}, 2, "cannot use the spool folder /proc/spool"),
