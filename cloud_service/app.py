@@ -36,10 +36,10 @@ from cloud_service.settings import CloudSettings
 from shared.clock import SystemClock
 from shared.codec.bundle import Bundle
 from shared.health import Problems
-from shared.quiet import stopping
 from shared.rpc.certificate_expiry import watch_certificates
 from shared.rpc.limits import REFUSALS, ClientLimits
 from shared.rpc.servers import Server
+from shared.stopping import stopping
 from shared.telemetry import TelemetryServer
 
 log = logging.getLogger(__name__)

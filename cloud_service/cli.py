@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
-from shared.quiet import run_quietly
+try:
+    from shared.quiet import TYPE_CHECKING, run_quietly
+except KeyboardInterrupt:
+    sys.exit(130)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 CONFIG_STATUS = 2
 """Exit status when settings, or what they name, cannot work."""

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
-from shared.quiet import run_quietly
+try:
+    from shared.quiet import TYPE_CHECKING, run_quietly
+except KeyboardInterrupt:
+    sys.exit(130)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,8 +15,8 @@ from edge_service.tokens import add_token
 from shared.assignments import parse_assignments
 from shared.codec.bundle import Bundle
 from shared.errors import IcmError
-from shared.quiet import stopping
 from shared.settings import explain_settings, load_settings
+from shared.stopping import stopping
 from shared.telemetry import configure_logging
 
 EXIT_FAILED = 1

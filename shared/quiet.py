@@ -1,6 +1,6 @@
 """How a command ends when it is interrupted, or when nobody reads what it prints: at once, and without a traceback.
 
-A command's module imports this and little else, so that its first line runs before anything that takes seconds.
+A command's module imports this and nothing else, and this next to nothing: until it runs, an interruption is Python's.
 """
 
 from __future__ import annotations
@@ -9,14 +9,12 @@ import os
 import select
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from types import FrameType
-from typing import TYPE_CHECKING, TextIO
 
+TYPE_CHECKING = False  # typing's own takes longer to import than all else here
 if TYPE_CHECKING:
-    import asyncio
+    from collections.abc import Callable
+    from types import FrameType
+    from typing import TextIO
 
 STOPS = (signal.SIGINT, signal.SIGTERM)
 """What people, terminals and service managers stop a process with."""
@@ -34,12 +32,23 @@ def run_quietly(name: str, run: Callable[[], int], tidy: Callable[[signal.Signal
         name: of the command, for the one line on stderr when what it prints cannot be written.
         tidy: called before such an end.
     """
-    leaving = _Leaving(tidy)
-    if threading.current_thread() is threading.main_thread():
-        for number in STOPS:
-            signal.signal(number, leaving)
+    status: int | None = None
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        # Not by an exception: that would come up in the middle of any library, which may print and swallow it.
+        if status is not None:
+            os._exit(status)
+        if tidy is not None:
+            tidy(signal.Signals(number))
+        # Shells and service managers want to see what ended it; the first process of a container is not ended so.
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        os._exit(128 + number)
+
+    for number in STOPS:
+        signal.signal(number, leave)
     try:
-        leaving.status = run()
+        status = run()
         if sys.stdout is not None:
             sys.stdout.flush()
     except (OSError, SystemExit) as error:
@@ -47,41 +56,11 @@ def run_quietly(name: str, run: Callable[[], int], tidy: Callable[[signal.Signal
         unwritten = _unwritten(error)
         if unwritten is None:
             raise
-        leaving.status = EXIT_UNREAD
+        status = EXIT_UNREAD
         if not isinstance(unwritten, BrokenPipeError):
-            leaving.status = _EXIT_UNWRITTEN
+            status = _EXIT_UNWRITTEN
             print(f"{name}: cannot write standard output: {unwritten.strerror}", file=sys.stderr)
-    return leaving.status
-
-
-@contextmanager
-def stopping(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> Iterator[None]:
-    """Within the block a signal to stop calls ``stop``; one that comes later changes nothing any more."""
-    for number in STOPS:
-        loop.add_signal_handler(number, stop)
-    try:
-        yield
-    finally:
-        # In between, the loop puts Python's own handler in place, which raises KeyboardInterrupt.
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
-        for number in STOPS:
-            loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-
-
-class _Leaving:
-    """Handles signals. Attributes: status, to exit with once the work is done; None before."""
-
-    def __init__(self, tidy: Callable[[signal.Signals], None] | None) -> None:
-        self._tidy = tidy
-        self.status: int | None = None
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        if self.status is None and self._tidy is not None:
-            self._tidy(signal.Signals(number))
-        # Not by an exception: that would come up in the middle of any library, which may print and swallow it.
-        os._exit(128 + number if self.status is None else self.status)
+    return status
 
 
 def _unwritten(error: BaseException) -> OSError | None:
@@ -99,8 +78,7 @@ def _unwritten(error: BaseException) -> OSError | None:
                 continue
             found = error
         # What is left would be tried again, in vain, when the interpreter ends.
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return found
     return None
 
