@@ -72,12 +72,27 @@ def holds_frames(data: bytes | mmap) -> bool:
     return size is not None and size == _size(data, following)
 
 
-def with_end(data: bytes) -> tuple[bytes, bytes]:
-    """A file whose end marker is missing, with one; and the same with something before it that only a scan that is
-    not complete would take for its own.
+def has_all_scans(data: bytes) -> bool:
+    """Whether the file has a scan for the last bit of every coefficient, be it whole or not."""
+    components: set[int] = set()
+    done: set[tuple[int, int]] = set()
+    for segment in _segments(data):
+        content = data[segment.start + 2 : segment.end]
+        if segment.marker in _FRAMES:
+            components = {*content[6::3]}
+        elif segment.marker == _SCAN and len(content) >= 4 + 2 * content[0]:
+            first, last, bits = content[1 + 2 * content[0] :][:3]
+            if bits & 15 == 0:
+                done |= {(one, n) for one in content[1 : 1 + 2 * content[0] : 2] for n in range(first, last + 1)}
+    return bool(components) and {(one, n) for one in components for n in range(64)} <= done
+
+
+def with_end(data: bytes) -> list[bytes]:
+    """A file whose end marker is missing, with one; and the same with something before it, which only a scan that is
+    not complete would take for its own and be changed by.
     """
     most = data.rstrip(b"\xff")
-    return most + _END, most + bytes(range(1, 128)) + _END
+    return [most + filling + _END for filling in (b"", 256 * b"\xaa", 256 * b"\x55")]
 
 
 def _segments(data: bytes | mmap, position: int = 0) -> Iterator[_Segment]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from shared.codec import jpeg
+from shared.codec import gif, jpeg
 from shared.codec.record import MAX_PIXELS, check_size
 from shared.codec.upright import shown_picture
 from shared.errors import ImageError, RecordError
@@ -32,6 +32,8 @@ _MOST_CHUNKS = 1 << 16
 """Chunks that a PNG may have; each is looked at before a pixel is decoded."""
 _LAYERED = {"PSD"}
 """Formats whose further pictures are parts of the first, which is the one that viewers show."""
+_ANIMATED = {"AVIF", "FLI", "GIF", "PNG", "WEBP"}
+"""Formats whose pictures follow each other in time, not as pages."""
 _SUBFILE_TYPE, _BESIDE = 254, 0b101
 """TIFF's tag that says what a page is, and its bits for a preview or a mask of another page."""
 _PAGE_US, _FRAME_US, _SHORTEST_GIF_MS = 1_000_000, 100_000, 20
@@ -75,9 +77,10 @@ class PictureFile:
             raise ImageError(f"{name} is no {kinds}, or is cut off at its start") from None
         self._format = self._image.format or ""
         self._check_size()
+        self._cut_off = self._format == "GIF" and not gif.has_end(file)
         self._places = self._shown_places()
         self.count = len(self._places)
-        self.left_out = getattr(self._image, "n_frames", 1) - self.count if self._format == "MPO" else 0
+        self.left_out = _count(self._image) - self.count if self._format == "MPO" else 0
         self.damaged: dict[int, str] = {}
 
     def __iter__(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
@@ -111,7 +114,7 @@ class PictureFile:
     def shortfall(self) -> str | None:
         """After the last picture: what is missing of those that the file says it holds; None if nothing is."""
         if not self.damaged:
-            return None
+            return f"its end is missing after {self.count} pictures" if self._cut_off else None
         number, error = next(iter(self.damaged.items()))
         return f"{len(self.damaged)} of its {self.count} pictures cannot be read, first number {number}: {error}"
 
@@ -148,7 +151,7 @@ class PictureFile:
     def _shown_places(self) -> list[int]:
         """Where in the file the pictures are that viewers show."""
         image = self._image
-        every = list(range(getattr(image, "n_frames", 1)))
+        every = list(range(_count(image)))
         if self._format in _LAYERED:
             return [0]
         if self._format not in ("MPO", "TIFF"):
@@ -174,19 +177,20 @@ class PictureFile:
         try:
             return shown_picture(self._image)
         except OSError:
-            if self._jpeg is None or self.count > 1 or jpeg.end_of_first(self._jpeg) is not None:
+            lacks_end = self._jpeg is not None and self.count == 1 and jpeg.end_of_first(self._jpeg) is None
+            if not (lacks_end and self._jpeg is not None and jpeg.has_all_scans(self._jpeg)):
                 raise
         # Some cameras leave out the end, which viewers do not miss. If it is all that is missing, then what stands
         # before it makes no difference.
-        ended, longer = (shown_picture(Image.open(BytesIO(data))) for data in jpeg.with_end(self._jpeg))
-        if not np.array_equal(ended, longer):
+        ended, *longer = (shown_picture(Image.open(BytesIO(data))) for data in jpeg.with_end(self._jpeg))
+        if not all(np.array_equal(ended, other) for other in longer):
             raise OSError("its end is missing")
         return ended
 
     def _shown_us(self) -> int:
-        milliseconds = self._image.info.get("duration")
-        if not isinstance(milliseconds, int | float):
+        if self._format not in _ANIMATED:
             return _PAGE_US
+        milliseconds: float = self._image.info.get("duration", 0)
         shortest = _SHORTEST_GIF_MS if self._format == "GIF" else 0.001
         return round(1000 * milliseconds) if milliseconds >= shortest else _FRAME_US
 
@@ -246,6 +250,20 @@ def picture_bytes(image: NDArray[np.uint8], suffix: str) -> bytes:
     except (OSError, ValueError) as error:
         raise ImageError(f"no picture of {_sides(image.shape)} can be written as {suffix}: {error}") from None
     return file.getvalue()
+
+
+def _count(image: Image.Image) -> int:
+    """How many pictures the file has, or how many there are up to the damage."""
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except Exception:
+        count = 1
+        with suppress(Exception):
+            while True:
+                image.seek(count)
+                count += 1
+        image.seek(0)
+        return count
 
 
 def _sides(shape: tuple[int, ...]) -> str:
