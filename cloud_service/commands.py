@@ -13,6 +13,7 @@ from cloud_service.cli import CONFIG_STATUS
 from cloud_service.settings import CloudSettings
 from shared.assignments import parse_assignments
 from shared.errors import IcmError
+from shared.quiet import say
 from shared.settings import explain_settings, load_settings
 from shared.telemetry import configure_logging
 
@@ -84,12 +85,12 @@ def _check(options: argparse.Namespace) -> int:
     _ = bundle.synthesis  # loads, or cannot: the device may not be there
     ArchiveStorage(settings.archive_url)
     database_engine(settings.database_url).dispose()
-    print(f"ok: bundle {bundle.name}, detector {detector.model if detector else 'none'}")
+    say(f"ok: bundle {bundle.name}, detector {detector.model if detector else 'none'}")
     return 0
 
 
 def _config(_options: argparse.Namespace) -> int:
-    print(explain_settings(CloudSettings))
+    say(explain_settings(CloudSettings))
     return 0
 
 

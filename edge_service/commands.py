@@ -15,6 +15,7 @@ from edge_service.tokens import add_token
 from shared.assignments import parse_assignments
 from shared.codec.bundle import Bundle
 from shared.errors import IcmError
+from shared.quiet import say
 from shared.settings import explain_settings, load_settings
 from shared.stopping import stopping
 from shared.telemetry import configure_logging
@@ -29,17 +30,17 @@ def run(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
     try:
         if options.command == "config":
-            print(explain_settings(EdgeSettings))
+            say(explain_settings(EdgeSettings))
             return 0
         if options.command == "token":
             # The one time that it is shown; the file holds its digest only.
-            print(add_token(options.file, options.client, options.camera))
+            say(add_token(options.file, options.client, options.camera))
             return 0
         settings = load_settings(EdgeSettings, options.config, parse_assignments(options.set))
         configure_logging(settings.log_level)
         if options.command == "check":
             check(settings)
-            print(f"{options.config or 'the settings'}: ok")
+            say(f"{options.config or 'the settings'}: ok")
             return 0
         return asyncio.run(_run(settings, *check(settings)))
     except IcmError as error:

@@ -6,7 +6,6 @@ A command's module imports this and nothing else, and this next to nothing: unti
 from __future__ import annotations
 
 import os
-import select
 import signal
 import sys
 
@@ -14,12 +13,13 @@ TYPE_CHECKING = False  # typing's own takes longer to import than all else here
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
-    from typing import TextIO
 
 STOPS = (signal.SIGINT, signal.SIGTERM)
 """What people, terminals and service managers stop a process with."""
 EXIT_UNREAD = 128 + signal.SIGPIPE
 """Exit status when the reader of what a command prints is gone, as a shell shows that of a program killed by it."""
+STANDARD_OUTPUT = "standard output"
+"""As the file that an error names."""
 _EXIT_UNWRITTEN = 2
 
 
@@ -59,31 +59,28 @@ def run_quietly(name: str, run: Callable[[], int], tidy: Callable[[signal.Signal
         status = EXIT_UNREAD
         if not isinstance(unwritten, BrokenPipeError):
             status = _EXIT_UNWRITTEN
-            print(f"{name}: cannot write standard output: {unwritten.strerror}", file=sys.stderr)
+            print(f"{name}: cannot write {STANDARD_OUTPUT}: {unwritten.strerror}", file=sys.stderr)
     return status
+
+
+def say(text: str) -> None:
+    """Prints a line, so that ``run_quietly`` knows where an error comes from."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        error.filename = STANDARD_OUTPUT
+        raise
 
 
 def _unwritten(error: BaseException) -> OSError | None:
     """Why what was printed cannot be written, or None if that is not it; then nothing more is tried."""
+    found = error if isinstance(error, OSError) and error.filename == STANDARD_OUTPUT else None
     for stream in (sys.stdout, sys.stderr):
-        if stream is None:
-            continue
         try:
-            stream.flush()
+            if stream is not None:
+                stream.flush()
         except OSError as reason:
-            found = reason
-        else:
-            # A stream without a buffer has nothing left to fail with.
-            if not (isinstance(error, BrokenPipeError) and _reader_gone(stream)):
-                continue
-            found = error
-        # What is left would be tried again, in vain, when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        return found
-    return None
-
-
-def _reader_gone(stream: TextIO) -> bool:
-    watch = select.poll()
-    watch.register(stream.fileno(), select.POLLOUT)
-    return any(event & (select.POLLERR | select.POLLHUP) for _, event in watch.poll(0))
+            found = found or reason
+            # What is left would be tried again, in vain, when the interpreter ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return found

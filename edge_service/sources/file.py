@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import av.error
 import numpy as np
 from av.container import InputContainer
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from edge_service.sources.base import Frame
 from shared.clock import Clock
-from shared.codec.media import file_url
+from shared.codec.media import open_container
 from shared.codec.record import check_size
 from shared.codec.upright import ShownFrames
 from shared.errors import ConfigError, RecordError, SourceError
@@ -95,7 +94,7 @@ class FileSource:
 
     def _open(self) -> InputContainer:
         try:
-            container = av.open(file_url(self._path))
+            container = open_container(self._path)
         except (av.error.FFmpegError, OSError) as error:
             raise SourceError(f"cannot read the video file {self._path}: {error.strerror}") from None
         if not container.streams.video:

@@ -26,6 +26,7 @@ from shared.codec.record import Record, StreamHeader
 from shared.codec.salvage import whole_records
 from shared.codec.threads import MOST_THREADS, thread_count
 from shared.errors import CodecMismatchError, ConfigError, IcmError, ImageError, RecordError
+from shared.quiet import say
 
 SUFFIX = ".icm"
 _CAMERA = "file"
@@ -283,10 +284,10 @@ def _info(options: argparse.Namespace, report: _Report) -> None:
         facts["frames_per_second"] = round(per_second, 3)
         facts["kbit_per_second"] = round(8 * size / len(records) * per_second / 1000, 2)
     if options.json:
-        print(json.dumps(facts))
+        say(json.dumps(facts))
     else:
         for name, value in facts.items():
-            print(f"{name.replace('_', ' '):>18}  {value}")
+            say(f"{name.replace('_', ' '):>18}  {value}")
 
 
 def _read(source: Input, report: _Report) -> tuple[StreamHeader, list[Record]]:

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 import av
 import numpy as np
+from av.container import InputContainer
 from numpy.typing import NDArray
 
 from shared.codec.upright import ShownFrames
@@ -33,7 +34,7 @@ def open_video(path: Path, name: str | None = None) -> Iterator[tuple[int, Itera
     """
     name = name or str(path)
     try:
-        with av.open(file_url(path)) as container:
+        with open_container(path) as container:
             if not container.streams.video:
                 raise ImageError(f"{name} holds no video")
             stream = container.streams.video[0]
@@ -59,16 +60,39 @@ def open_video(path: Path, name: str | None = None) -> Iterator[tuple[int, Itera
         raise ImageError(f"{name} cannot be read as a picture or a video: {error.strerror}") from None
 
 
-def file_url(path: Path) -> str:
-    """The file's name as FFmpeg takes it: of a plain one, what stands before a colon would be a protocol."""
-    return f"file:{path}"
+def open_container(path: Path) -> InputContainer:
+    """The file opened by FFmpeg, which is told by its content what it holds.
+
+    Raises:
+        FFmpegError: it is nothing that FFmpeg knows.
+        OSError: it cannot be read.
+    """
+    try:
+        # With the protocol: of a plain name, what stands before a colon would be one.
+        container = av.open(f"file:{path}")
+        if not _goes_by_names(container.format.name):
+            return container
+        container.close()
+    except av.FFmpegError:
+        pass
+    # By its name FFmpeg took it for a picture, or for something else that it is not. Without one, content decides.
+    with path.open("rb") as file:
+        return av.open(f"file:/dev/fd/{file.fileno()}")
+
+
+def _goes_by_names(format: str) -> bool:
+    """Whether it is of the formats that FFmpeg takes a file for because of its ending: pictures, and text as a film."""
+    return format in ("image2", "tty") or format.endswith("_pipe")
 
 
 class LosslessVideo:
-    """Writes frames as Matroska with FFV1 in RGB, so that not a bit of them changes."""
+    """Writes frames as Matroska with FFV1 in RGB, so that not a bit of them changes.
+
+    Where the file cannot be written all of its methods raise OSError, and ImageError where FFmpeg will not write it.
+    """
 
     def __init__(self, file: BinaryIO, width: int, height: int) -> None:
-        """Args: file, which only ``finish`` makes a whole video. Writing raises OSError where it cannot be written."""
+        """Args: file, which only ``finish`` makes a whole video."""
         self._container = av.open(file, "w", format="matroska")
         self._stream = self._container.add_stream("ffv1", rate=25)
         self._stream.width, self._stream.height = width, height
@@ -76,12 +100,22 @@ class LosslessVideo:
         self._stream.codec_context.time_base = _MICROSECOND
 
     def write(self, time_us: int, image: NDArray[np.uint8]) -> None:
-        """Adds uint8[H, W, 3] RGB, shown from this many microseconds after the start."""
+        """Adds uint8[H, W, 3] RGB, shown from this many microseconds after the start; times rise."""
         frame = av.VideoFrame.from_ndarray(image, format="rgb24")
         frame.pts, frame.time_base = time_us, _MICROSECOND
-        self._container.mux(self._stream.encode(frame))
+        with _reporting(f"the frame at {time_us / 1e6:g} s"):
+            self._container.mux(self._stream.encode(frame))
 
     def finish(self) -> None:
         """Completes the video; the file stays open."""
-        self._container.mux(self._stream.encode(None))
-        self._container.close()
+        with _reporting("the end of the video"):
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
+
+
+@contextmanager
+def _reporting(what: str) -> Iterator[None]:
+    try:
+        yield
+    except av.FFmpegError as error:
+        raise ImageError(f"{what} cannot be written: {error.strerror}") from None

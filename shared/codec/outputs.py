@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from shared.errors import ConfigError
+from shared.quiet import STANDARD_OUTPUT
 
 STANDARD = Path("-")
 """Standard input or output."""
@@ -31,7 +32,7 @@ def open_output(target: Path, source: Path) -> Iterator[BinaryIO]:
 
     Raises:
         ConfigError: it cannot be written.
-        BrokenPipeError: nobody reads standard output any more.
+        OSError: standard output cannot be written.
     """
     try:
         if target in _STANDARD_OUTPUT:
@@ -53,10 +54,10 @@ def open_output(target: Path, source: Path) -> Iterator[BinaryIO]:
                 _set_usual_mode(temporary)
             temporary.replace(place)
     except OSError as error:
-        if target in _STANDARD_OUTPUT and isinstance(error, BrokenPipeError):
+        if target in _STANDARD_OUTPUT:
+            error.filename = STANDARD_OUTPUT
             raise
-        name = "standard output" if target == STANDARD else target
-        raise ConfigError(f"cannot write {name}: {error.strerror or error}") from None
+        raise ConfigError(f"cannot write {target}: {error.strerror or error}") from None
 
 
 @contextmanager

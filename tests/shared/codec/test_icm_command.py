@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import resource
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from shared.codec.bundle import Bundle
 from shared.codec.cli import main
@@ -145,6 +148,134 @@ def test_a_video_becomes_a_stream_and_a_lossless_video(tmp_path: Path, small_cli
     assert len(frames) == len(expected) == 30
     assert all((a == b).all() for (_, a), b in zip(frames, expected, strict=True))
     assert [time for time, _ in frames] == pytest.approx([number / 10 for number in range(30)], abs=0.002)
+
+
+@pytest.mark.parametrize("name", ["frames.gif", "frames.webp", "frames.png", "frames.tif"])
+def test_all_pictures_of_a_file_are_coded(
+    tmp_path: Path, bundle: Path, scene: NDArray[np.uint8], capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    pictures = [Image.fromarray(np.roll(scene, 20 * shift, axis=1)) for shift in range(3)]
+    pictures[0].save(tmp_path / name, save_all=True, append_images=pictures[1:])
+    assert icm("encode", tmp_path / name, tmp_path / "out.icm", "--bundle", bundle) == 0
+    assert icm("info", tmp_path / "out.icm", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["records"] == 3
+
+
+def test_a_turned_picture_is_coded_upright(tmp_path: Path, bundle: Path, scene: NDArray[np.uint8]) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray(np.rot90(scene)).save(tmp_path / "in.png", exif=exif)
+    assert icm("encode", tmp_path / "in.png", tmp_path / "out.icm", "--quality", 5, "--bundle", bundle) == 0
+    assert icm("decode", tmp_path / "out.icm", tmp_path / "out.png", "--bundle", bundle) == 0
+    assert np.abs(np.asarray(Image.open(tmp_path / "out.png"), float) - scene).mean() < 12
+
+
+def test_a_folder_goes_on_past_what_is_damaged_and_says_what_is_missing(
+    tmp_path: Path, bundle: Path, scene: NDArray[np.uint8], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.png", "b.png", "c.jpg"):
+        Image.fromarray(scene).save(folder / name)
+    (folder / "b.png").write_bytes((folder / "b.png").read_bytes()[:500])
+    (folder / "notes.txt").write_text("words")
+    assert icm("encode", folder, tmp_path / "coded", "--bundle", bundle) == 3
+    assert sorted(path.name for path in (tmp_path / "coded").iterdir()) == ["a.png.icm", "c.jpg.icm"]
+    error = capsys.readouterr().err
+    assert f"left out: {folder / 'b.png'} is cut off or damaged" in error
+    assert "2 of 3 files are done" in error
+    assert f"left out of {folder}, not called like pictures: notes.txt" in error
+    (tmp_path / "coded" / "b.icm").write_bytes(b"damaged")
+    assert icm("decode", tmp_path / "coded", tmp_path / "back", "--bundle", bundle) == 3
+    assert sorted(path.name for path in (tmp_path / "back").iterdir()) == ["a.png", "c.png"]
+    assert f"left out: {tmp_path / 'coded' / 'b.icm'}" in capsys.readouterr().err
+
+
+def test_a_folder_of_damage_alone_is_an_error(tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(b"damaged")
+    assert icm("encode", tmp_path / "in", tmp_path / "coded", "--bundle", bundle) == 2
+    assert "none of the 1 files could be read" in capsys.readouterr().err
+    assert not (tmp_path / "coded").exists()
+
+
+def test_a_stream_that_was_cut_off_gives_all_its_whole_records(
+    tmp_path: Path, small_clip: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coded = tmp_path / "clip.icm"
+    assert icm("encode", small_clip, coded, "--quality", 1, "--bundle", bundle) == 0
+    whole = coded.read_bytes()
+    coded.write_bytes(whole[: len(whole) // 2])
+    capsys.readouterr()
+    assert icm("info", coded, "--json") == 3
+    output = capsys.readouterr()
+    count = json.loads(output.out)["records"]
+    assert 0 < count < 30
+    assert f"{count} whole records are left" in output.err
+    assert icm("decode", coded, tmp_path / "clip.mkv", "--bundle", bundle) == 3
+    with av.open(str(tmp_path / "clip.mkv")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == count
+
+
+def test_frames_that_lean_on_a_damaged_one_are_told_and_the_others_decoded(
+    tmp_path: Path, small_clip: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coded = tmp_path / "clip.icm"
+    assert icm("encode", small_clip, coded, "--quality", 1, "--bundle", bundle) == 0
+    header, records = parse_stream(coded.read_bytes())
+    kept = list(records)
+    packed = [record.pack(header) for record in kept]
+    later = [replace(one, sequence=one.sequence + 30, capture_us=one.capture_us + 3_000_000) for one in kept]
+    again = [record.pack(header) for record in later]
+    damaged = bytearray(packed[9])
+    damaged[30] ^= 1
+    coded.write_bytes(header.pack() + b"".join([*packed[:9], damaged, *packed[10:], *again]))
+    assert icm("decode", coded, tmp_path / "clip.mkv", "--bundle", bundle) == 3
+    error = capsys.readouterr().err
+    assert "record 10 is damaged" in error
+    assert "20 records cannot be decoded" in error
+
+
+def test_standard_input_and_output_stand_for_files(tmp_path: Path, picture: Path, bundle: Path) -> None:
+    def run(*arguments: object, given: bytes) -> bytes:
+        command = [sys.executable, "-m", "shared.codec.cli", *map(str, arguments)]
+        return subprocess.run(command, input=given, capture_output=True, check=True).stdout
+
+    coded = run("encode", "-", "-", "--bundle", bundle, given=picture.read_bytes())
+    assert icm("encode", picture, tmp_path / "out.icm", "--bundle", bundle) == 0
+    assert coded == (tmp_path / "out.icm").read_bytes()
+    decoded = Image.open(BytesIO(run("decode", "-", "-", "--bundle", bundle, given=coded)))
+    assert (decoded.format, decoded.size) == ("PNG", (150, 100))
+    assert json.loads(run("info", "-", "--json", given=coded))["records"] == 1
+
+
+def test_a_picture_is_never_written_over_itself(
+    tmp_path: Path, picture: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = picture.read_bytes()
+    (tmp_path / "link.icm").symlink_to(picture)
+    for target in (picture, tmp_path / "link.icm"):
+        assert icm("encode", picture, target, "--bundle", bundle) == 2
+        assert "is the file to read: name another one to write" in capsys.readouterr().err
+    assert picture.read_bytes() == before
+
+
+@pytest.mark.parametrize("threads", ["257", "9999", "-1", "1.5", "many"])
+def test_a_number_of_threads_that_no_machine_has_is_refused_with_the_bound(
+    tmp_path: Path, picture: Path, capsys: pytest.CaptureFixture[str], threads: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        icm("encode", picture, tmp_path / "out.icm", f"--threads={threads}")
+    assert ended.value.code == 2
+    assert f"a whole number from 0 to 256 is needed, not '{threads}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("quality", ["nan", "inf", "-1", "7.1"])
+def test_a_quality_out_of_range_is_refused_before_anything_is_read(
+    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str], quality: str
+) -> None:
+    assert icm("encode", tmp_path / "none.png", tmp_path / "x.icm", f"--quality={quality}", "--bundle", bundle) == 2
+    assert "has levels 0 to 7" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [("decode", "out.icm", "x.png"), ("info", "out.icm")])
