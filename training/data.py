@@ -55,6 +55,8 @@ def pack(folders: list[Path], shard: Path, smallest: int = SMALLEST_SIDE, larges
                 with path.open("rb") as file:
                     opened = Image.open(file)
                     step = coding_step(opened)
+                    if (count := getattr(opened, "n_frames", 1)) > 1:
+                        log.warning("of the %d pictures in %s only the first is packed", count, path)
                     image = Image.fromarray(shown_picture(opened))
             except Exception as error:  # of which a damaged file can raise any
                 log.warning("left out %s: %s", path, error)
