@@ -54,6 +54,8 @@ class FolderSource:
 
     def _files(self) -> list[Path]:
         try:
-            return sorted(path for path in self._path.iterdir() if path.suffix.lower() in SUFFIXES)
+            named = (path for path in self._path.iterdir() if path.suffix.lower() in SUFFIXES)
+            # A link that leads nowhere is named when it is its turn; a pipe would be waited for.
+            return sorted(path for path in named if path.is_file() or not path.exists())
         except OSError as error:
             raise SourceError(f"cannot list the folder {self._path}: {error.strerror}") from None

@@ -110,6 +110,7 @@ def _doctor(options: argparse.Namespace, _report: _Report) -> bool:
 
 
 def _encode(options: argparse.Namespace, report: _Report) -> None:
+    _check_output(options)
     bundle = Bundle.load(options.bundle, options.threads, options.device)
     quality_units(bundle, options.quality)
 
@@ -150,6 +151,7 @@ def _header(bundle: Bundle, image: NDArray[np.uint8]) -> StreamHeader:
 
 
 def _decode(options: argparse.Namespace, report: _Report) -> None:
+    _check_output(options)
     bundle = Bundle.load(options.bundle, options.threads, options.device)
 
     if options.input.is_dir():
@@ -171,13 +173,21 @@ def _decode(options: argparse.Namespace, report: _Report) -> None:
         _decode_file(bundle, options.input, options.output, False, report)
 
 
+def _check_output(options: argparse.Namespace) -> None:
+    output: Path = options.output
+    if options.input.is_dir() and (output == STANDARD or (output.exists() and not output.is_dir())):
+        raise ConfigError(f"the files of a folder go to a folder, which {output} is not: name one")
+
+
 def _listed(folder: Path, suffixes: set[str]) -> tuple[list[Path], list[str]]:
     """The folder's files with such endings, and the names of what else is there; hidden files are left alone."""
     try:
         entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise ConfigError(f"cannot list the folder {folder}: {error.strerror}") from None
-    wanted = [path for path in entries if path.suffix.lower() in suffixes and not path.is_dir()]
+    # A link that leads nowhere is wanted too, to be named as one that cannot be read; a pipe would be waited for.
+    files = [path for path in entries if path.is_file() or not path.exists()]
+    wanted = [path for path in files if path.suffix.lower() in suffixes]
     return wanted, [path.name for path in entries if path not in wanted]
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,26 +57,14 @@ def readable(argument: Path) -> Iterator[Input]:
     Raises:
         ConfigError: there is no such file.
     """
-    try:
-        if argument == STANDARD:
-            name = "standard input"
-        elif stat.S_ISREG(argument.stat().st_mode):
-            yield Input(argument, str(argument))
-            return
-        else:
-            name = str(argument)
-    except OSError as error:
-        raise ConfigError(f"cannot read {argument}: {error.strerror}") from None
+    if argument != STANDARD and _is_regular(argument):
+        yield Input(argument, str(argument))
+        return
+    name = "standard input" if argument == STANDARD else str(argument)
     with scratch_file() as copy:
         try:
-            if argument != STANDARD:
-                with argument.open("rb") as source, copy.open("wb") as target:
-                    shutil.copyfileobj(source, target)
-            elif sys.stdin is None:
-                raise ConfigError("there is no standard input to read")
-            else:
-                with copy.open("wb") as target:
-                    shutil.copyfileobj(sys.stdin.buffer, target)
+            with _stream(argument) as source, copy.open("wb") as target:
+                shutil.copyfileobj(source, target)
         except OSError as error:
             raise ConfigError(f"cannot read {name}: {error.strerror}") from None
         yield Input(copy, name)
@@ -95,6 +84,24 @@ def open_frames(source: Input) -> Iterator[Frames]:
     else:
         with open_video(source.path, source.name) as (count, frames):
             yield Frames(count, frames, lambda: None)
+
+
+def _is_regular(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+
+
+@contextmanager
+def _stream(argument: Path) -> Iterator[BinaryIO]:
+    if argument != STANDARD:
+        with argument.open("rb") as file:
+            yield file
+    elif sys.stdin is None:
+        raise ConfigError("there is no standard input to read")
+    else:
+        yield sys.stdin.buffer
 
 
 def _is_photo(source: Input) -> bool:

@@ -73,7 +73,7 @@ def open_container(path: Path) -> InputContainer:
         if not _goes_by_names(container.format.name):
             return container
         container.close()
-    except av.FFmpegError:
+    except (av.FFmpegError, UnicodeEncodeError):
         pass
     # By its name FFmpeg took it for a picture, or for something else that it is not. Without one, content decides.
     with path.open("rb") as file:

@@ -39,11 +39,12 @@ def open_output(target: Path, source: Path) -> Iterator[BinaryIO]:
             with _standard_output() as file:
                 yield file
             return
-        place = _place(target, source)
-        if place.exists() and not place.is_file():
-            with place.open("wb") as file:
+        _check(target, source)
+        if target.exists() and not target.is_file():
+            with target.open("wb") as file:
                 yield file
             return
+        place = target.resolve()
         place.parent.mkdir(parents=True, exist_ok=True)
         with scratch_file(place.parent) as temporary:
             with temporary.open("wb") as file:
@@ -81,17 +82,15 @@ def delete_unfinished() -> None:
             path.unlink()
 
 
-def _place(target: Path, source: Path) -> Path:
-    """Where the file lies that the name leads to."""
+def _check(target: Path, source: Path) -> None:
     try:
-        place = target.resolve()
+        target.resolve()
     except RuntimeError:
         raise ConfigError(f"cannot write {target}: its link leads back to itself") from None
-    if place.is_dir():
+    if target.is_dir():
         raise ConfigError(f"{target} is a folder: name the file to write, such as {target / 'out.icm'}")
-    if place.exists() and source.exists() and place.samefile(source):
+    if target.exists() and source.exists() and target.samefile(source):
         raise ConfigError(f"{target} is the file to read: name another one to write")
-    return place
 
 
 @contextmanager

@@ -82,6 +82,22 @@ def test_nobody_reading_is_no_error(name: str, arguments: list[str], unbuffered:
     assert process.wait(60) == EXIT_UNREAD or (unbuffered and "--help" in arguments)
 
 
+@pytest.mark.parametrize("command", ["encode", "decode"])
+def test_a_result_that_nobody_reads_is_no_error(tmp_path: Path, command: str) -> None:
+    path = tmp_path / "in.mkv"
+    write_clip(path, [np.full((32, 48, 3), 60 * shift, np.uint8) for shift in range(4)])
+    if command == "decode":
+        start("shared.codec.cli", "encode", path, tmp_path / "in.icm", "--threads", 1).communicate()
+        path = tmp_path / "in.icm"
+    process = start("shared.codec.cli", command, path, "-", "--threads", 1)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    with process.stderr:
+        assert process.stderr.read() == b""
+    assert process.wait(60) == EXIT_UNREAD
+
+
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_full_disk_under_what_is_printed_is_one_line(unbuffered: str) -> None:
     command = [sys.executable, "-m", "edge_service.cli", "config", "--explain"]

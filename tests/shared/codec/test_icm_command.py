@@ -191,6 +191,15 @@ def test_a_folder_goes_on_past_what_is_damaged_and_says_what_is_missing(
     assert f"left out: {tmp_path / 'coded' / 'b.icm'}" in capsys.readouterr().err
 
 
+def test_a_folder_goes_to_a_folder_only(
+    tmp_path: Path, picture: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for target in (Path("-"), picture):
+        for command in ("encode", "decode"):
+            assert icm(command, tmp_path, target, "--bundle", bundle) == 2
+            assert f"go to a folder, which {target} is not" in capsys.readouterr().err
+
+
 def test_a_folder_of_damage_alone_is_an_error(tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.png").write_bytes(b"damaged")

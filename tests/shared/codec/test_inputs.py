@@ -50,10 +50,10 @@ PIXELS = {"prores_ks": "yuv422p10le", "mjpeg": "yuvj420p"}
 
 
 @pytest.mark.parametrize("format", VIDEOS)
-@pytest.mark.parametrize("name", ["film", "12:30:00.png", "a.jpg", "a.mp4", "a.txt"])
+@pytest.mark.parametrize("name", ["film", "12:30:00.png", "a.jpg", "a.mp4", "a.txt", "%03d.png", "\udcff.mkv"])
 def test_a_video_is_one_whatever_it_is_called(tmp_path: Path, format: str, name: str) -> None:
     codec = VIDEOS[format]
-    with av.open(f"file:{tmp_path}/{name}", "w", format=format) as container:
+    with (tmp_path / name).open("wb") as file, av.open(file, "w", format=format) as container:
         stream = container.add_stream(codec, rate=25)
         stream.width, stream.height, stream.pix_fmt = 176, 144, PIXELS.get(codec, "yuv420p")
         for shift in range(4):

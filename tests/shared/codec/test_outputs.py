@@ -76,6 +76,14 @@ def test_a_pipe_is_written_to_and_stays(tmp_path: Path, source: Path) -> None:
     assert (tmp_path / "pipe").is_fifo()
 
 
+def test_a_pipe_that_is_open_already_is_written_to(source: Path) -> None:
+    reading, writing = os.pipe()
+    write(Path(f"/dev/fd/{writing}"), source)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        assert pipe.read() == b"new"
+
+
 def test_a_device_stays_one() -> None:
     write(Path("/dev/null"), Path("/dev/zero"))
     assert Path("/dev/null").is_char_device()
