@@ -110,7 +110,7 @@ def _is_photo(source: Input) -> bool:
             start = file.read(12)
             if start.startswith(jpeg.START):
                 with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                    return not jpeg.holds_frames(content)
+                    return not jpeg.Markers(content).followed_by_frames()
         if is_picture(source.path):
             return True
     except OSError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from mmap import mmap
 from typing import NamedTuple
 
@@ -32,59 +32,62 @@ class _Segment(NamedTuple):
     end: int
 
 
-def too_much(data: bytes) -> str | None:
-    """What there is more of in the file's first picture than any program writes; None if there is nothing."""
-    scans = 0
-    for number, segment in enumerate(_segments(data), start=1):
-        scans += segment.marker == _SCAN
-        if scans > MOST_SCANS:
-            return f"has more than {MOST_SCANS} scans"
-        if number > MOST_SEGMENTS:
-            return f"has more than {MOST_SEGMENTS} segments"
-    return None
+class Markers:
+    """The segments of a file's first picture.
 
-
-def end_of_first(data: bytes | mmap) -> int | None:
-    """Where the file's first picture ends; None if its end is missing."""
-    for segment in _segments(data):
-        if segment.marker == _END[1]:
-            return segment.end
-    return None
-
-
-def holds_frames(data: bytes | mmap) -> bool:
-    """Whether this is a video of JPEG pictures, one right behind the other and all of one size.
-
-    Behind a photo there may be other things: a preview, what it looks like on a bright screen, a clip.
+    Attributes:
+        too_much: what there is more of than any program writes; None if there is nothing.
+        end: where the picture ends; None if its end is missing.
     """
-    end = None
-    for segment in _segments(data):
-        if segment.marker == _APP2 and data[segment.start + 2 : segment.start + 6] == b"MPF\0":
-            return False  # a photo that lists what stands behind it
-        if segment.marker == _END[1]:
-            end = segment.end
-    if end is None:
-        return False
-    following = data.find(START, end, end + _MOST_BETWEEN)
-    if following < 0 or data[end:following].strip(b"\0\r\n\xff"):
-        return False
-    size = _size(data, 0)
-    return size is not None and size == _size(data, following)
 
+    def __init__(self, data: bytes | mmap) -> None:
+        self._data = data
+        self._segments: list[_Segment] = []
+        self.too_much: str | None = None
+        self.end: int | None = None
+        scans = 0
+        for segment in _segments(data):
+            self._segments.append(segment)
+            scans += segment.marker == _SCAN
+            if scans > MOST_SCANS:
+                self.too_much = f"more than {MOST_SCANS} scans"
+            elif len(self._segments) > MOST_SEGMENTS:
+                self.too_much = f"more than {MOST_SEGMENTS} segments"
+            if self.too_much:
+                return
+            if segment.marker == _END[1]:
+                self.end = segment.end
 
-def has_all_scans(data: bytes) -> bool:
-    """Whether the file has a scan for the last bit of every coefficient, be it whole or not."""
-    components: set[int] = set()
-    done: set[tuple[int, int]] = set()
-    for segment in _segments(data):
-        content = data[segment.start + 2 : segment.end]
-        if segment.marker in _FRAMES:
-            components = {*content[6::3]}
-        elif segment.marker == _SCAN and len(content) >= 4 + 2 * content[0]:
-            first, last, bits = content[1 + 2 * content[0] :][:3]
-            if bits & 15 == 0:
-                done |= {(one, n) for one in content[1 : 1 + 2 * content[0] : 2] for n in range(first, last + 1)}
-    return bool(components) and {(one, n) for one in components for n in range(64)} <= done
+    def followed_by_frames(self) -> bool:
+        """Whether this is a video of JPEG pictures, one right behind the other and all of one size.
+
+        Behind a photo there may be other things: a preview, what it looks like on a bright screen, a clip.
+        """
+        data, end = self._data, self.end
+        lists_others = any(
+            one.marker == _APP2 and data[one.start + 2 : one.start + 6] == b"MPF\0" for one in self._segments
+        )
+        if end is None or lists_others:
+            return False
+        following = data.find(START, end, end + _MOST_BETWEEN)
+        if following < 0 or data[end:following].strip(b"\0\r\n\xff"):
+            return False
+        size = _size(data, self._segments)
+        return size is not None and size == _size(data, _segments(data, following))
+
+    def has_all_scans(self) -> bool:
+        """Whether there is a scan for the last bit of every coefficient, be it whole or not."""
+        components: set[int] = set()
+        done: set[tuple[int, int]] = set()
+        for segment in self._segments:
+            content = self._data[segment.start + 2 : segment.end]
+            if segment.marker in _FRAMES:
+                components = {*content[6::3]}
+            elif segment.marker == _SCAN and content and len(content) >= 4 + 2 * content[0]:
+                first, last, bits = content[1 + 2 * content[0] :][:3]
+                if bits & 15 == 0:
+                    done |= {(one, n) for one in content[1 : 1 + 2 * content[0] : 2] for n in range(first, last + 1)}
+        return bool(components) and {(one, n) for one in components for n in range(64)} <= done
 
 
 def with_end(data: bytes) -> list[bytes]:
@@ -108,9 +111,9 @@ def _segments(data: bytes | mmap, position: int = 0) -> Iterator[_Segment]:
             return
 
 
-def _size(data: bytes | mmap, position: int) -> bytes | None:
-    """Rows and columns of the picture that starts here, as the file says them."""
-    for segment in _segments(data, position):
+def _size(data: bytes | mmap, segments: Iterable[_Segment]) -> bytes | None:
+    """Rows and columns of a picture, as the file says them."""
+    for segment in segments:
         if segment.marker in _FRAMES:
             return bytes(data[segment.start + 3 : segment.start + 7])
         if segment.marker == _SCAN:

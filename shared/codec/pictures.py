@@ -67,7 +67,7 @@ class PictureFile:
             ImageError: it is no such file, takes too much work, or its first picture is too large.
         """
         self._name, self._most_pixels = name, most_pixels
-        self._jpeg = self._checked(file)
+        self._endless = self._checked(file)
         file.seek(0)
         try:
             self._image = Image.open(file, formats=formats)
@@ -119,7 +119,7 @@ class PictureFile:
         return f"{len(self.damaged)} of its {self.count} pictures cannot be read, first number {number}: {error}"
 
     def _checked(self, file: BinaryIO) -> bytes | None:
-        """All of the file if it is a JPEG; raises ImageError if decoding it would take too much work."""
+        """The file if it is a JPEG whose end may be all that is missing; raises ImageError if it is too much work."""
         start = file.read(len(_PNG))
         file.seek(0)
         if start == _PNG:
@@ -127,11 +127,12 @@ class PictureFile:
         if not start.startswith(jpeg.START):
             return None
         content = file.read()
-        if problem := jpeg.too_much(content):
-            raise ImageError(f"{self._name} {problem}, which would take long to decode: save it anew")
-        if jpeg.holds_frames(content):
+        markers = jpeg.Markers(content)
+        if markers.too_much:
+            raise ImageError(f"{self._name} has {markers.too_much}, which would take long to decode: save it anew")
+        if markers.followed_by_frames():
             raise ImageError(f"{self._name} is a video of JPEG pictures, not one")
-        return content
+        return content if markers.end is None and markers.has_all_scans() else None
 
     def _check_chunks(self, file: BinaryIO) -> None:
         file.seek(len(_PNG))
@@ -177,12 +178,11 @@ class PictureFile:
         try:
             return shown_picture(self._image)
         except OSError:
-            lacks_end = self._jpeg is not None and self.count == 1 and jpeg.end_of_first(self._jpeg) is None
-            if not (lacks_end and self._jpeg is not None and jpeg.has_all_scans(self._jpeg)):
+            if self._endless is None:
                 raise
         # Some cameras leave out the end, which viewers do not miss. If it is all that is missing, then what stands
         # before it makes no difference.
-        ended, *longer = (shown_picture(Image.open(BytesIO(data))) for data in jpeg.with_end(self._jpeg))
+        ended, *longer = (shown_picture(Image.open(BytesIO(data))) for data in jpeg.with_end(self._endless))
         if not all(np.array_equal(ended, other) for other in longer):
             raise OSError("its end is missing")
         return ended

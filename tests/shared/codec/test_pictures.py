@@ -202,11 +202,11 @@ def test_what_would_take_long_to_decode_is_refused_before(data: bytes, message: 
 @given(st.integers(0, 3), st.binary(max_size=40))
 def test_only_jpegs_right_behind_each_other_are_a_video(following: int, between: bytes) -> None:
     data = photo() + following * photo()
-    assert jpeg.holds_frames(data) == (following > 0)
+    assert jpeg.Markers(data).followed_by_frames() == (following > 0)
     other_size = BytesIO()
     FRAMES[0].resize((32, 24)).save(other_size, "JPEG")
-    assert not jpeg.holds_frames(photo() + other_size.getvalue())
-    assert not jpeg.holds_frames(photo() + b"x" + between + photo())
+    assert not jpeg.Markers(photo() + other_size.getvalue()).followed_by_frames()
+    assert not jpeg.Markers(photo() + b"x" + between + photo()).followed_by_frames()
 
 
 def test_every_format_that_can_be_named_can_be_written() -> None:
