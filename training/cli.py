@@ -38,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (IcmError, FileNotFoundError) as error:
         print(f"icm-train: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("icm-train: interrupted; it goes on from its last checkpoint", file=sys.stderr)
+        return 130
     return 0
 
 

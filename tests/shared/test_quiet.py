@@ -48,7 +48,7 @@ def test_a_signal_in_the_middle_of_the_start_ends_a_command_at_once_and_silently
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_file_that_was_being_written_is_gone(tmp_path: Path, number: signal.Signals) -> None:
     noise = np.random.default_rng(1).integers(0, 255, (96, 160, 3), np.uint8)
-    write_clip(tmp_path / "clip.mkv", [np.roll(noise, 5 * shift, 1) for shift in range(100)])
+    write_clip(tmp_path / "clip.mkv", [np.roll(noise, 5 * shift, 1) for shift in range(40)])
     process = start("shared.codec.cli", "encode", tmp_path / "clip.mkv", tmp_path / "out.icm", "--threads", 1)
     while not list(tmp_path.glob(".icm-*")):
         assert process.poll() is None
@@ -65,7 +65,6 @@ def test_a_file_that_was_being_written_is_gone(tmp_path: Path, number: signal.Si
     ("name", "arguments", "unbuffered"),
     [
         ("icm", ["--help"], ""),
-        ("icm", ["encode", "--help"], "1"),
         ("icm-edge", ["config", "--explain"], ""),
         ("icm-edge", ["config", "--explain"], "1"),
         ("icm-cloud", ["config", "--explain"], ""),
@@ -78,8 +77,7 @@ def test_nobody_reading_is_no_error(name: str, arguments: list[str], unbuffered:
     assert process.stderr is not None
     with process.stderr:
         assert process.stderr.read() == b""
-    # Of a help text that is written at once argparse itself keeps quiet.
-    assert process.wait(60) == EXIT_UNREAD or (unbuffered and "--help" in arguments)
+    assert process.wait(60) == EXIT_UNREAD
 
 
 @pytest.mark.parametrize("command", ["encode", "decode"])
