@@ -130,20 +130,18 @@ def _encode(options: argparse.Namespace, report: _Report) -> None:
 
 def _encode_file(bundle: Bundle, argument: Path, target: Path, quality: float, report: _Report) -> None:
     encoder, header = Encoder(bundle), None
-    with readable(argument) as source, open_frames(source) as frames:
-        with open_output(target, source.path) as file:
-            pictures = _progress(frames.pictures, "encoding", "frame", frames.count)
-            for number, (time_us, image) in enumerate(pictures, start=1):
-                if header is None:
-                    header = _header(bundle, image)
-                    file.write(header.pack())
-                file.write(encoder.encode(image, quality).record(number, time_us).pack(header))
+    with (
+        readable(argument) as source,
+        open_frames(source, report.note, report.missing) as (count, pictures),
+        open_output(target, source.path) as file,
+    ):
+        for number, (time_us, image) in enumerate(_progress(pictures, "encoding", "frame", count), start=1):
             if header is None:
-                raise ImageError(f"{source.name} holds no frames")
-        if frames.note:
-            report.note(frames.note)
-        if shortfall := frames.shortfall():
-            report.missing(f"{source.name}: {shortfall}")
+                header = _header(bundle, image)
+                file.write(header.pack())
+            file.write(encoder.encode(image, quality).record(number, time_us).pack(header))
+        if header is None:
+            raise ImageError(f"{source.name} holds no frames")
 
 
 def _header(bundle: Bundle, image: NDArray[np.uint8]) -> StreamHeader:

@@ -33,23 +33,6 @@ class Input:
     name: str
 
 
-@dataclass(frozen=True)
-class Frames:
-    """Pictures in order of time.
-
-    Attributes:
-        count: how many there should be, 0 if the file does not say.
-        pictures: each one's time in microseconds from the first one, and uint8[H, W, 3] RGB; all of one size.
-        shortfall: says after the last one what is missing, None if nothing is known to be.
-        note: what is left out because viewers do not show it either.
-    """
-
-    count: int
-    pictures: Iterator[tuple[int, NDArray[np.uint8]]]
-    shortfall: Callable[[], str | None]
-    note: str | None = None
-
-
 @contextmanager
 def readable(argument: Path) -> Iterator[Input]:
     """The file of that name, or all that comes from standard input (``-``), a pipe or a device.
@@ -71,19 +54,34 @@ def readable(argument: Path) -> Iterator[Input]:
 
 
 @contextmanager
-def open_frames(source: Input) -> Iterator[Frames]:
-    """The pictures of a file of whatever kind.
+def open_frames(
+    source: Input, note: Callable[[str], None], missing: Callable[[str], None]
+) -> Iterator[tuple[int, Iterator[tuple[int, NDArray[np.uint8]]]]]:
+    """How many pictures a file of whatever kind should hold, 0 if it does not say, and those that can be had.
+
+    A picture is its time in microseconds from the first one, and uint8[H, W, 3] RGB; all are of one size.
+
+    Args:
+        note: told what is left out because viewers do not show it either.
+        missing: told, after the last picture, what the file promises and did not give.
 
     Raises:
         ImageError: it is of no kind that can be read, damaged or too large.
     """
-    if _is_photo(source):
-        with open_pictures(source.path, source.name) as file:
-            aside = f"{source.name}: {file.left_out} smaller picture beside the photo is left out"
-            yield Frames(file.count, iter(file), file.shortfall, aside if file.left_out else None)
-    else:
-        with open_video(source.path, source.name) as (count, frames):
-            yield Frames(count, frames, lambda: None)
+    if not _is_photo(source):
+        with open_video(source.path, source.name) as opened:
+            yield opened
+        return
+    with open_pictures(source.path, source.name) as file:
+        if file.left_out:
+            note(f"{source.name}: {file.left_out} smaller pictures beside the photo are left out")
+
+        def pictures() -> Iterator[tuple[int, NDArray[np.uint8]]]:
+            yield from file
+            if (shortfall := file.shortfall()) is not None:
+                missing(f"{source.name}: {shortfall}")
+
+        yield file.count, pictures()
 
 
 def _is_regular(path: Path) -> bool:

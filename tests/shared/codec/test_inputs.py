@@ -21,8 +21,9 @@ SCENE = Image.fromarray(
 
 
 def frames_of(path: Path) -> list[tuple[int, ...]]:
-    with readable(path) as source, open_frames(source) as frames:
-        return [image.shape for _, image in frames.pictures]
+    told: list[str] = []
+    with readable(path) as source, open_frames(source, told.append, told.append) as (_, pictures):
+        return [image.shape for _, image in pictures]
 
 
 VIDEOS = {
@@ -84,6 +85,21 @@ def test_jpegs_one_behind_the_other_are_a_video_and_a_photo_with_something_behin
         path = tmp_path / f"{number}.jpg"
         path.write_bytes(file.getvalue() + behind)
         assert len(frames_of(path)) == 1
+
+
+def test_what_is_left_out_is_noted_and_what_is_missing_told(tmp_path: Path) -> None:
+    photo, film = tmp_path / "photo.jpg", tmp_path / "film.gif"
+    SCENE.save(photo, "MPO", save_all=True, append_images=[SCENE.resize((44, 36))])
+    SCENE.copy().save(film, "GIF", save_all=True, append_images=[SCENE.rotate(90 * n) for n in (1, 2, 3)])
+    film.write_bytes(film.read_bytes()[: film.stat().st_size * 2 // 3])
+    for path, notes, missing in ((photo, 1, 0), (film, 0, 1)):
+        noted: list[str] = []
+        told: list[str] = []
+        source = Input(path, "the file")
+        with open_frames(source, noted.append, told.append) as (_, pictures):
+            assert list(pictures)
+        assert (len(noted), len(told)) == (notes, missing)
+        assert all(text.startswith("the file: ") for text in noted + told)
 
 
 @pytest.mark.parametrize("name", ["x", "x.txt", "x.png", "x.mp4"])
