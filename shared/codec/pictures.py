@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
@@ -36,6 +36,9 @@ _ANIMATED = {"AVIF", "FLI", "GIF", "PNG", "WEBP"}
 """Formats whose pictures follow each other in time, not as pages."""
 _SUBFILE_TYPE, _BESIDE = 254, 0b101
 """TIFF's tag that says what a page is, and its bits for a preview or a mask of another page."""
+_MOST_BESIDE = 64
+"""Pictures in a JPEG of several; each is looked at to tell photos from previews."""
+_MOST_DAMAGED_IN_A_ROW = 100
 _PAGE_US, _FRAME_US, _SHORTEST_GIF_MS = 1_000_000, 100_000, 20
 """How long a page without a time is shown; a frame that is said to be shown for no time; what GIF players take for
 that."""
@@ -52,7 +55,6 @@ class PictureFile:
     Attributes:
         count: how many pictures it holds.
         left_out: how many more it holds that viewers do not show beside the first, such as a photo's preview.
-        damaged: what is wrong with the pictures that could not be read so far, by number from 1.
     """
 
     def __init__(
@@ -81,7 +83,8 @@ class PictureFile:
         self._places = self._shown_places()
         self.count = len(self._places)
         self.left_out = _count(self._image) - self.count if self._format == "MPO" else 0
-        self.damaged: dict[int, str] = {}
+        self._came = 0
+        self._first_damage: str | None = None
 
     def __iter__(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """Each picture's time in microseconds from the first one, and uint8[H, W, 3] RGB.
@@ -89,7 +92,7 @@ class PictureFile:
         Raises:
             ImageError: no picture can be read, or they differ in size.
         """
-        time_us, size = 0, None
+        time_us, size, in_a_row = 0, None, 0
         for number, place in enumerate(self._places, start=1):
             try:
                 self._image.seek(place)
@@ -98,11 +101,13 @@ class PictureFile:
             except ImageError:
                 raise
             except Exception as error:
-                self.damaged[number] = str(error)
-                if len(self.damaged) == self.count:
-                    raise ImageError(f"{self._name} is cut off or damaged: {error}") from None
+                self._first_damage = self._first_damage or (f"number {number}: " * (self.count > 1) + str(error))
+                in_a_row += 1
+                # A file may say that it holds billions.
+                if in_a_row == _MOST_DAMAGED_IN_A_ROW:
+                    break
                 continue
-            size = size or picture.shape
+            in_a_row, self._came, size = 0, self._came + 1, size or picture.shape
             if size != picture.shape:
                 raise ImageError(
                     f"{self._name} holds {self.count} pictures of several sizes: number {number} is"
@@ -110,13 +115,14 @@ class PictureFile:
                 )
             yield time_us, picture
             time_us += self._shown_us()
+        if not self._came:
+            raise ImageError(f"{self._name} is cut off or damaged: {self._first_damage}")
 
     def shortfall(self) -> str | None:
         """After the last picture: what is missing of those that the file says it holds; None if nothing is."""
-        if not self.damaged:
-            return f"its end is missing after {self.count} pictures" if self._cut_off else None
-        number, error = next(iter(self.damaged.items()))
-        return f"{len(self.damaged)} of its {self.count} pictures cannot be read, first number {number}: {error}"
+        if self._first_damage is not None:
+            return f"{self.count - self._came} of its {self.count} pictures cannot be read; {self._first_damage}"
+        return f"its end is missing after {self.count} pictures" if self._cut_off else None
 
     def _checked(self, file: BinaryIO) -> bytes | None:
         """The file if it is a JPEG whose end may be all that is missing; raises ImageError if it is too much work."""
@@ -149,14 +155,15 @@ class PictureFile:
         except ImageError as error:
             raise ImageError(f"{self._name}: {error}") from None
 
-    def _shown_places(self) -> list[int]:
+    def _shown_places(self) -> Sequence[int]:
         """Where in the file the pictures are that viewers show."""
-        image = self._image
-        every = list(range(_count(image)))
+        image, every = self._image, range(_count(self._image))
         if self._format in _LAYERED:
             return [0]
         if self._format not in ("MPO", "TIFF"):
             return every
+        if self._format == "MPO" and len(every) > _MOST_BESIDE:
+            raise ImageError(f"{self._name} has {len(every)} pictures beside each other; up to {_MOST_BESIDE} are read")
         first, shown = image.size, []
         for place in every:
             try:
