@@ -139,9 +139,20 @@ def _encode_file(bundle: Bundle, argument: Path, target: Path, quality: float, r
             if header is None:
                 header = _header(bundle, image)
                 file.write(header.pack())
+            _check_same_size(source, header, image, number)
             file.write(encoder.encode(image, quality).record(number, time_us).pack(header))
         if header is None:
             raise ImageError(f"{source.name} holds no frames")
+
+
+def _check_same_size(source: Input, header: StreamHeader, image: NDArray[np.uint8], number: int) -> None:
+    # Frames of one coded size may still be turned, or have pixels of another shape, from one to the next.
+    height, width = image.shape[:2]
+    if (width, height) != (header.width, header.height):
+        raise ImageError(
+            f"{source.name} changes from {header.width}x{header.height} to {width}x{height} after {number - 1} frames:"
+            " cut it in two there"
+        )
 
 
 def _header(bundle: Bundle, image: NDArray[np.uint8]) -> StreamHeader:

@@ -105,6 +105,20 @@ def test_a_video_that_changes_its_size_is_refused_and_leaves_nothing(
     assert not list(tmp_path.glob("*out.icm*"))
 
 
+def test_a_video_that_is_turned_on_the_way_is_refused_and_leaves_nothing(
+    tmp_path: Path, bundle: Path, scene: NDArray[np.uint8], capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = BytesIO()
+    for orientation in (1, 1, 6):
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = orientation
+        Image.fromarray(scene).save(frames, "JPEG", exif=exif)
+    (tmp_path / "in.mjpeg").write_bytes(frames.getvalue())
+    assert icm("encode", tmp_path / "in.mjpeg", tmp_path / "out.icm", "--bundle", bundle) == 2
+    assert "changes from 150x100 to 100x150 after 2 frames" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mjpeg"]
+
+
 @pytest.fixture
 def little_room() -> Iterator[None]:
     """No file may grow beyond 8 KiB."""
