@@ -108,7 +108,8 @@ def _is_photo(source: Input) -> bool:
             start = file.read(12)
             if start.startswith(jpeg.START):
                 with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                    return not jpeg.Markers(content).followed_by_frames()
+                    if jpeg.Markers(content).followed_by_frames():
+                        return False
         if is_picture(source.path):
             return True
     except OSError as error:

@@ -95,7 +95,8 @@ class PictureFile:
         time_us, size, in_a_row = 0, None, 0
         for number, place in enumerate(self._places, start=1):
             try:
-                self._image.seek(place)
+                if self.count > 1:  # some formats of one picture cannot seek even to that
+                    self._image.seek(place)
                 self._check_size()
                 picture = self._shown()
             except ImageError:

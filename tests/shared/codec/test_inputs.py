@@ -75,6 +75,21 @@ def test_a_picture_is_one_whatever_it_is_called(tmp_path: Path, format: str, nam
     assert frames_of(tmp_path / name) == [(64, 64, 3)]
 
 
+@pytest.mark.parametrize(("codec", "pixels"), [("jpegls", "rgb24"), ("exr", "gbrpf32le"), ("png", "rgb48be")])
+def test_a_picture_that_only_ffmpeg_reads_is_one_too(tmp_path: Path, codec: str, pixels: str) -> None:
+    with av.open(str(tmp_path / "x.png"), "w", format="image2") as container:
+        stream = container.add_stream(codec, rate=1)
+        stream.width, stream.height, stream.pix_fmt = 176, 144, pixels
+        container.mux(stream.encode(av.VideoFrame.from_image(SCENE).reformat(format=pixels)))
+        container.mux(stream.encode(None))
+    assert frames_of(tmp_path / "x.png") == [(144, 176, 3)]
+
+
+def test_a_float_picture_that_cannot_seek_is_read(tmp_path: Path) -> None:
+    SCENE.convert("F").save(tmp_path / "x", "SPIDER")
+    assert frames_of(tmp_path / "x") == [(144, 176, 3)]
+
+
 def test_jpegs_one_behind_the_other_are_a_video_and_a_photo_with_something_behind_it_is_none(tmp_path: Path) -> None:
     file, small = BytesIO(), BytesIO()
     SCENE.save(file, "JPEG")
