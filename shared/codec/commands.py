@@ -141,8 +141,6 @@ def _encode_file(bundle: Bundle, argument: Path, target: Path, quality: float, r
                 file.write(header.pack())
             _check_same_size(source, header, image, number)
             file.write(encoder.encode(image, quality).record(number, time_us).pack(header))
-        if header is None:
-            raise ImageError(f"{source.name} holds no frames")
 
 
 def _check_same_size(source: Input, header: StreamHeader, image: NDArray[np.uint8], number: int) -> None:

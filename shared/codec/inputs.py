@@ -21,6 +21,9 @@ from shared.codec.outputs import STANDARD, scratch_file
 from shared.codec.pictures import is_picture, open_pictures
 from shared.errors import ConfigError, ImageError
 
+Timed = tuple[int, NDArray[np.uint8]]
+"""A picture's time in microseconds from the first one, and uint8[H, W, 3] RGB."""
+
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 """What photos of some phones begin with. FFmpeg would show one of the tiles that they are made of."""
 
@@ -56,10 +59,8 @@ def readable(argument: Path) -> Iterator[Input]:
 @contextmanager
 def open_frames(
     source: Input, note: Callable[[str], None], missing: Callable[[str], None]
-) -> Iterator[tuple[int, Iterator[tuple[int, NDArray[np.uint8]]]]]:
-    """How many pictures a file of whatever kind should hold, 0 if it does not say, and those that can be had.
-
-    A picture is its time in microseconds from the first one, and uint8[H, W, 3] RGB; all are of one size.
+) -> Iterator[tuple[int, Iterator[Timed]]]:
+    """How many pictures a file should hold, 0 if it does not say, and those that can be had, of which there is one.
 
     Args:
         note: told what is left out because viewers do not show it either.
@@ -70,18 +71,29 @@ def open_frames(
     """
     if not _is_photo(source):
         with open_video(source.path, source.name) as opened:
-            yield opened
+            count, frames = opened
+            yield count, _some(frames, source.name)
         return
     with open_pictures(source.path, source.name) as file:
         if file.left_out:
             note(f"{source.name}: {file.left_out} smaller pictures beside the photo are left out")
 
-        def pictures() -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        def pictures() -> Iterator[Timed]:
             yield from file
             if (shortfall := file.shortfall()) is not None:
                 missing(f"{source.name}: {shortfall}")
 
         yield file.count, pictures()
+
+
+def _some(frames: Iterator[Timed], name: str) -> Iterator[Timed]:
+    """The frames; raises ImageError if there is none."""
+    empty = True
+    for frame in frames:
+        empty = False
+        yield frame
+    if empty:
+        raise ImageError(f"{name} holds no frames: it may be cut off at its start")
 
 
 def _is_regular(path: Path) -> bool:
