@@ -11,6 +11,7 @@ from shared.errors import IcmError
 BENCHMARKS = {
     "rate-accuracy": "bits per pixel against detection on labelled photos",
     "video": "bitrate against detection on a still camera's clip",
+    "motion-modes": "where the bits of P records go, and what each of their modes is worth",
     "visual": "what decoded pictures are to a person, and whether a checkerboard is in them",
     "regions": "where a picture's bits go, and what knowing the objects would be worth",
     "sheet": "originals beside what JPEG, AVIF and our decoders make of them",

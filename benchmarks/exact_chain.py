@@ -106,7 +106,7 @@ def _pictures(clip: Path, chain: Chain) -> Iterator[NDArray[np.uint8]]:
     """The chain's pictures, uint8[height, width, 3]; after the clip's end from its start again."""
     while True:
         image = None
-        with open_video(clip) as (_, video):
+        with open_video(clip, print, print) as (_, video):
             for _, image in islice(video, 0, None, chain.step):
                 yield _cut(image, chain) if chain.cut else _scaled(image, chain)
         if image is None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,6 +24,7 @@ from icm.v1 import archive_pb2, camera_pb2
 from icm.v1.ingest_pb2 import StreamRecordsResponse
 
 from benchmarks.fuzz_script import unpack
+from deploy.demo.metrics import DIRECT
 from deploy.demo.processes import Ports, Service
 from shared.errors import IcmError
 from shared.rpc.status import DOMAIN
@@ -126,7 +126,8 @@ class ServerTargets:
     def __init__(self, running: Running) -> None:
         self._running = running
         self._channels = {
-            name: grpc.insecure_channel(f"127.0.0.1:{ports.grpc}") for name, ports in running.ports.items()
+            name: grpc.insecure_channel(f"127.0.0.1:{ports.grpc}", options=[("grpc.enable_http_proxy", 0)])
+            for name, ports in running.ports.items()
         }
         cloud, edge = self._channels["cloud"], self._channels["edge"]
         self._ingest: Stream = cloud.stream_stream("/icm.v1.IngestService/StreamRecords", None, None)
@@ -184,7 +185,7 @@ class ServerTargets:
         for ports in self._running.ports.values():
             with socket.create_connection(("127.0.0.1", ports.metrics), ANSWER_SECONDS) as connection:
                 connection.sendall(data)
-                with urllib.request.urlopen(f"http://127.0.0.1:{ports.metrics}/healthz", timeout=ANSWER_SECONDS) as ok:
+                with DIRECT.open(f"http://127.0.0.1:{ports.metrics}/healthz", timeout=ANSWER_SECONDS) as ok:
                     if ok.read() != b"ok\n":
                         raise IcmError("healthz does not say ok")
         self._running.check()

@@ -14,7 +14,9 @@ from onnx import numpy_helper
 from torch.nn import functional as F
 
 from shared.codec.integer_network import ACTIVATION_MAX
-from shared.codec.motion.linear_path import LinearPath
+from shared.codec.latents import LATENT_MAX, STRIDE
+from shared.codec.motion.linear_path import EIGHTHS, PIXEL_MAX, WEIGHT_BITS, LinearPath
+from shared.codec.rescale import OCTAVE_STEPS, octaves_at, times_power
 from training.integer_network import IntegerLayer
 
 
@@ -37,10 +39,29 @@ def layers_of(network: Path) -> list[IntegerLayer]:
 
 
 class PathInIntegers(LinearPath):
-    """A linear path whose matrices are multiplied in NumPy's 64-bit integers."""
+    """A linear path in NumPy's 64-bit integers throughout: no product of floats, nothing of the compiled code."""
 
-    def _product(self, one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
-        return (one.astype(np.int64) @ other.astype(np.int64)).astype(np.float64)
+    def blocks(self, latents: NDArray[np.int16], quality: int) -> NDArray[np.int16]:
+        gains = octaves_at(self.octaves, quality)
+        unscaled = times_power(latents, _SIXTEENTHS * OCTAVE_STEPS - gains, _UNSCALED_MAX)
+        pixels = _divided(unscaled @ self.synthesis.astype(np.int64).T, WEIGHT_BITS)
+        return np.clip(pixels, -PIXEL_MAX, PIXEL_MAX).astype(np.int16).reshape(-1, STRIDE, STRIDE, 3)
+
+    def latents(self, blocks: NDArray[np.float64], quality: int) -> NDArray[np.int32]:
+        unscaled = _divided(blocks.astype(np.int64) @ self.analysis.astype(np.int64).T, WEIGHT_BITS)
+        # From sixteenths to eighths.
+        exponent = octaves_at(self.octaves, quality) - OCTAVE_STEPS
+        return times_power(unscaled, exponent, LATENT_MAX * EIGHTHS).astype(np.int32)
+
+
+_SIXTEENTHS = 4
+"""Binary digits of what a linear picture and unscaled latents count in."""
+_UNSCALED_MAX = (1 << 19) - 1
+
+
+def _divided(sums: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
+    divided: NDArray[np.int64] = (sums + (1 << bits - 1)) >> bits
+    return divided
 
 
 class InIntegers:

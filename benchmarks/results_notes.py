@@ -9,6 +9,7 @@ TITLES = {
     "visual": "What a person sees",
     "training_log": "How training went",
     "video": "A still camera against video codecs",
+    "motion_modes": "What each mode of P records is worth",
     "framing": "What a record costs on the wire",
     "rate_control": "Rate control",
     "exactness": "The same latents everywhere",
@@ -78,12 +79,19 @@ as much was tried on a clip that was trained on and on frames 450 to 590 of `vte
 `0@0.75` is level 0 with pictures whose sides were made three quarters as long first, as rate control does where the
 lowest level costs too much; they are shown at the clip's size.
 
-What is counted: of the video codecs the bare packets, key frames included, without container or transport; of ours
-every record with its 23 bytes, the stream header, and 30.4 bytes a record for framing on the wire, as the edge sends
-by default. Ours sends one I record, the first (`first_bytes`), as an edge does: somebody who joins gets a key that the
+What is counted, for all as it goes over a link: of the video codecs each packet of at most 1,400 bytes with 40 for RTP,
+UDP and IPv4; of ours every record with its 23 bytes, the stream header, and what gRPC, HTTP/2, TCP and IPv4 add where
+records wait half a second for each other, as by default (`benchmarks/wire.py`). `bare` is without all that: packets,
+and records. Ours sends one I record, the first (`first_bytes`), as an edge does: somebody who joins gets a key that the
 cloud made of what it has, at no cost to the uplink. Of the others, those with one key would have to be asked for
 another. The rate of frames is taken on the machine as it was, so it is rough; `icm-bench speed` times single
 frames. A BD-rate is the mean difference in bits at equal precision, in per cent; below zero ours takes fewer.""",
+    "motion_modes": """\
+Bits of a P record's parts in the mean, `record` being its 23 bytes of header, and of a hundred moved positions how many
+have each mode. Below, what it costs to be without some modes: bits at equal squared error in the blocks in which
+something moves, against the encoder that has all. The tables stay those of all modes, so a codec made without them
+would lose a little less. Last, what a camera's troubles cost at level 1, made on purpose from the first clip
+(`benchmarks/video_scenes.py`), in the mean from the ninth frame on.""",
     "speed": """\
 `entropy_share_of_encode` is what entropy coding takes of coding a frame, `entropy_share_of_frame` of all that the edge
 does for it, reading it from a video stream included. I are frames coded alone, P those after the last one.""",
@@ -100,10 +108,11 @@ all optimisations; torch and NumPy read the same weights. There is no row for a 
 the CPU, whatever the transforms run on. The entropy coder is the same in all rows; `tests/shared/codec/test_tables.py`
 holds it to a plain integer decoder. All ran on the machine named above; `icm doctor` asks the same of another one.
 
-The linear path, by which blocks of the reference are moved, is multiplied in float64 by BLAS as the services do it, and
-in NumPy's 64-bit integers in the last row. The controls have one filter of one network, or one latent's weights of
-the linear path, off by the least there is, and decode the first 25 records of each chain. Of I records motion has no
-say, of P records the hyper-synthesis and the context have none.""",
+The linear path, by which blocks of the reference are moved, is multiplied in float64 by BLAS and scaled by compiled
+code as the services do it; in the last row NumPy's 64-bit integers do all of it. What compiled code says of modes and
+vectors is held to a slow reading of the definitions by `tests/shared/codec/motion/test_known.py`. The controls have one
+filter of one network, or one latent's weights of the linear path, off by the least there is, and decode the first 25
+records of each chain. Of I records motion has no say, of P records the hyper-synthesis and the context have none.""",
     "load": """\
 Only the ingest and the record store run, as in `icm-cloud`, without decoder and detector. The cameras send ten
 coded frames over and over, the first as an I record, each in a message of its own (`cloud.batch_seconds` 0, the

@@ -68,7 +68,7 @@ def read(name: str) -> Picture:
 
 
 def _frame(path: Path, number: int) -> Picture:
-    with open_video(path) as (_, frames):
+    with open_video(path, print, print) as (_, frames):
         for count, (_, image) in enumerate(frames):
             if count == number:
                 return image

@@ -2,7 +2,7 @@
 
 One table has the parts, for frames coded alone (I) and after the last one (P), beside JPEG of the same frame; one the
 networks, beside the time that their multiplications take at the machine's measured peak; one what computing only
-changes saves on the clip.
+changes saves on the clip; one what P records cost by how much moves.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from benchmarks.exactness import coded_after
 from benchmarks.load import Load, store_only
+from benchmarks.motion_speed import motion_rows
 from benchmarks.network_cost import multiplications, peak
 from benchmarks.report import RESULTS, print_rows, write_json
 from benchmarks.tile_speed import tile_rows
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if device == "cpu" or "CUDAExecutionProvider" in onnxruntime.get_available_providers()
     ]
     capture, clip = Timer(), []
-    with open_video(options.clip or assets.fetch_clip(assets.CACHE, print)) as (_, video):
+    with open_video(options.clip or assets.fetch_clip(assets.CACHE, print), print, print) as (_, video):
         for _ in range(options.frames):
             with capture("capture"):
                 clip.append(next(video)[1])
@@ -84,10 +85,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if device == "cpu":
                 parts.append(place | {"part": "network, until persisted"} | _sent(options.bundle, bundle, coded))
     tiles = tile_rows(bundles[0], clip, options.quality)
+    moving = motion_rows(bundles[0], clip[0], options.quality)
     figures = {"bundle": bundles[0].name, "quality": options.quality, "frames": len(clip)}
     figures |= {"entropy_share_of_encode": of_encode, "entropy_share_of_frame": of_frame}
-    figures |= {"parts": parts, "networks": networks, "tiles": tiles}
-    for rows in (parts, networks, tiles):
+    figures |= {"parts": parts, "networks": networks, "tiles": tiles, "motion": moving}
+    for rows in (parts, networks, tiles, moving):
         print_rows(rows)
         print()
     print(f"written to {write_json('speed', figures, options.results)}")

@@ -18,12 +18,14 @@ from benchmarks.video_codecs.base import CodedClip, VideoCodec
 from benchmarks.video_codecs.libav import anchors
 from benchmarks.video_codecs.ours import OurVideoCodec
 from benchmarks.video_plot import plot
-from benchmarks.video_scenes import Clip, Scene, load, names
+from benchmarks.video_scenes import HARD, Clip, Scene, load, names
 from shared.codec.bundle import DEFAULT_BUNDLE, Bundle
 from training.evaluation.average_precision import MatchedDetections
 from training.evaluation.detection import Detect, Detections, LabelledPhoto
 
 MEASURES = ("ap50", "agreement")
+RATES = ("kbit_per_second", "bare_kbit_per_second")
+"""On a link, and of the coded frames alone."""
 SEEN = 0.25
 """Score from which on a box on the source counts as seen, for agreement."""
 
@@ -59,7 +61,7 @@ def _measured(name: str, scene: Scene, clip: Clip, detect: Detect, options: argp
     if clip.truth is not None:
         labels["ap50"] = [clip.truth.get(number, empty) for number in looked_at]
     rows = [_row(name, "uncompressed", "-", None, clip, _worth(clip, looked_at, labels, source))]
-    for codec in _codecs(options):
+    for codec in _codecs(options, few=name.partition(":")[2] in HARD):
         for point in codec.points:
             coded = codec.code(clip.pictures, clip.fps, point)
             found = [_wanted(detect(coded.pictures[number]), scene) for number in looked_at]
@@ -68,13 +70,13 @@ def _measured(name: str, scene: Scene, clip: Clip, detect: Detect, options: argp
     return rows
 
 
-def _codecs(options: argparse.Namespace) -> list[VideoCodec]:
+def _codecs(options: argparse.Namespace, few: bool) -> list[VideoCodec]:
     codecs: list[VideoCodec] = []
     if "ours" in options.codecs:
         bundle = Bundle.load(options.bundle)
-        codecs.append(OurVideoCodec(bundle, framing=options.framing, points=tuple(options.points)))
+        codecs.append(OurVideoCodec(bundle, points=tuple(options.points)))
     if "anchors" in options.codecs:
-        codecs.extend(anchors())
+        codecs.extend(anchors(few))
     return codecs
 
 
@@ -100,10 +102,11 @@ def _row(
     row: dict[str, Any] = {"scene": scene, "codec": codec, "point": point}
     rounded = {measure: round(worth[measure], 4) if measure in worth else None for measure in MEASURES}
     if coded is None:
-        return row | {"kbit_per_second": None, **rounded, "median_bytes": None, "first_bytes": None, "encode_fps": None}
+        return row | dict.fromkeys(RATES) | {**rounded, "median_bytes": None, "first_bytes": None, "encode_fps": None}
     count = len(coded.frame_bytes)
+    sizes = zip(RATES, (coded.wire_bytes, coded.frame_bytes), strict=True)
     return row | {
-        "kbit_per_second": round(sum(coded.frame_bytes) * 8 * clip.fps / count / 1000, 2),
+        **{rate: round(sum(each) * 8 * clip.fps / count / 1000, 2) for rate, each in sizes},
         **rounded,
         "median_bytes": int(np.median(coded.frame_bytes)),
         "first_bytes": coded.frame_bytes[0],
@@ -129,24 +132,26 @@ def _bd_rates(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         codecs = list(dict.fromkeys(row["codec"] for row in here))
         for test in (name for name in codecs if name.startswith("icm")):
             for anchor in (name for name in codecs if name != test):
-                rates = {measure: _difference(here, anchor, test, measure) for measure in MEASURES}
+                rates = {
+                    measure + suffix: _difference(here, anchor, test, measure, rate)
+                    for rate, suffix in zip(RATES, ("", "_bare"), strict=True)
+                    for measure in MEASURES
+                }
                 result.append({"scene": scene, "codec": test, "against": anchor} | rates)
     return result
 
 
-def _difference(rows: list[dict[str, Any]], anchor: str, test: str, measure: str) -> float | None:
+def _difference(rows: list[dict[str, Any]], anchor: str, test: str, measure: str, rate: str) -> float | None:
     """BD-rate in per cent; None where the curves share no precision, or nobody knows the truth."""
     if any(row[measure] is None for row in rows):
         return None
-    rate = bd_rate(_curve(rows, anchor, measure), _curve(rows, test, measure))
-    return None if np.isnan(rate) else round(rate, 1)
+    difference = bd_rate(_curve(rows, anchor, measure, rate), _curve(rows, test, measure, rate))
+    return None if np.isnan(difference) else round(difference, 1)
 
 
-def _curve(rows: list[dict[str, Any]], codec: str, measure: str) -> Curve:
+def _curve(rows: list[dict[str, Any]], codec: str, measure: str, rate: str) -> Curve:
     points = [row for row in rows if row["codec"] == codec]
-    return Curve(
-        np.array([row["kbit_per_second"] for row in points], float), np.array([row[measure] for row in points], float)
-    )
+    return Curve(np.array([row[rate] for row in points], float), np.array([row[measure] for row in points], float))
 
 
 def _point(text: str) -> str:
@@ -170,11 +175,5 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="our quality levels, LEVEL or LEVEL@SCALE (default: %(default)s)",
     )
     parser.add_argument("--codecs", choices=("ours", "anchors"), nargs="+", default=["ours", "anchors"])
-    parser.add_argument(
-        "--framing",
-        type=float,
-        default=30.4,
-        help="bytes a record costs on the wire beyond itself, as icm-bench framing says (default: %(default)s)",
-    )
     parser.add_argument("--results", type=Path, default=RESULTS)
     return parser.parse_args(arguments)

@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import ndimage
 
 from benchmarks.video_codecs.base import Picture
@@ -76,19 +77,65 @@ def _dusk(pictures: list[Picture]) -> list[Picture]:
     return [_rounded(0.35 * picture + 4 * random.standard_normal(picture.shape)) for picture in pictures]
 
 
+def _flickering(pictures: list[Picture]) -> list[Picture]:
+    """Lamps: all light comes and goes by 3 %, out of step with the frames."""
+    return [_rounded(picture * (1 + 0.03 * np.sin(2.1 * number))) for number, picture in enumerate(pictures)]
+
+
+def _raining(pictures: list[Picture]) -> list[Picture]:
+    """250 bright streaks in every frame, each 14 pixels long."""
+    random, length, result = np.random.default_rng(_SEED), 14, []
+    for picture in pictures:
+        wet = picture.astype(np.float32)
+        height, width = picture.shape[:2]
+        tops, lefts = random.integers(0, height - length, 250), random.integers(0, width - 4, 250)
+        for step in range(length):
+            wet[tops + step, lefts + step // 6] += 60
+        result.append(_rounded(wet))
+    return result
+
+
+def _panned(pictures: list[Picture]) -> list[Picture]:
+    """The camera turns by two pixels a frame, back and forth over a sixth of the width; what is seen is narrower."""
+    reach = pictures[0].shape[1] // 6
+    starts = [abs((2 * number + reach) % (2 * reach) - reach) for number in range(len(pictures))]
+    return [
+        np.ascontiguousarray(picture[:, at : at - reach or None]) for at, picture in zip(starts, pictures, strict=True)
+    ]
+
+
+def _zoomed(pictures: list[Picture]) -> list[Picture]:
+    """Steps of a zoom lens: 2 % nearer in each of ten frames of every thirty, then back at once."""
+    result = []
+    for number, picture in enumerate(pictures):
+        factor = 1 + 0.02 * min(max(number % 30 - 15, 0), 10)
+        height, width = picture.shape[:2]
+        tall, wide = int(height / factor), int(width / factor)
+        top, left = (height - tall) // 2, (width - wide) // 2
+        near = Image.fromarray(picture[top : top + tall, left : left + wide])
+        result.append(np.asarray(near.resize((width, height), Image.Resampling.BICUBIC), np.uint8))
+    return result
+
+
 CONDITIONS: dict[str, Callable[[list[Picture]], list[Picture]]] = {
     "noise3": _noise(3),
     "noise8": _noise(8),
     "shake": _shaken,
     "dusk": _dusk,
+    "flicker": _flickering,
+    "rain": _raining,
+    "pan": _panned,
+    "zoom": _zoomed,
 }
+HARD = ("noise3", "noise8", "shake", "dusk")
+"""Those that are measured with a detector."""
 SLOW = "slow"
 """The condition that leaves frames out, to about ten a second."""
 
 
 def names() -> list[str]:
     """All scenes, and the hard ones of two: SCENE or SCENE:CONDITION."""
-    hard = [f"{name}:{condition}" for name in ("vtest", "crossing") for condition in CONDITIONS]
+    hard = [f"{name}:{condition}" for name in ("vtest", "crossing") for condition in HARD]
     return [*SCENES, *(f"{name}:{SLOW}" for name in ("tud_campus", "crossing")), *hard]
 
 

@@ -9,20 +9,24 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from cryptography import x509
-from google.protobuf.message import Message
 
+from cloud_service.certificates.authorities import Authorities
 from cloud_service.certificates.grants import Grants, common_name, grants_of
 from cloud_service.certificates.revocation import RevocationLists
 from cloud_service.settings import IngestTlsSettings
 from shared.clock import Clock
 from shared.errors import UnauthenticatedError
 from shared.rpc.call_guard import CallGuard
+from shared.rpc.open_calls import OpenCalls
 
 log = logging.getLogger(__name__)
 
 
 class Caller(Protocol):
     """What one may do."""
+
+    def check_delivers_any(self) -> None:
+        """Raises: PermissionDeniedError, no camera's records."""
 
     def check_delivers(self, camera: str) -> None:
         """Raises: PermissionDeniedError, not this camera's records."""
@@ -47,6 +51,9 @@ class Anybody:
     def caller(self, context: Any) -> Caller:
         return self
 
+    def check_delivers_any(self) -> None:
+        pass
+
     def check_delivers(self, camera: str) -> None:
         pass
 
@@ -63,11 +70,16 @@ ANYBODY = Anybody()
 class CertificateAccess(CallGuard):
     """Callers by their client certificates, which TLS has verified at the handshake.
 
-    As a guard of the server it ends calls whose certificate was revoked or ran out since, at their next message.
+    As a guard of the server it ends calls whose certificate was revoked or ran out since, or whose authority counts no
+    more: at their next message, and those over which nothing is said within seconds.
     """
 
-    def __init__(self, revocations: RevocationLists | None, clock: Clock) -> None:
-        self._revocations, self._clock = revocations, clock
+    def __init__(
+        self, revocations: RevocationLists | None, clock: Clock, authorities: Authorities | None = None
+    ) -> None:
+        """Args: authorities, None if those of the handshake count on."""
+        self._revocations, self._clock, self._authorities = revocations, clock, authorities
+        self._open = OpenCalls(clock)
 
     def caller(self, context: Any) -> Grants:
         """See ``Access``."""
@@ -76,14 +88,16 @@ class CertificateAccess(CallGuard):
     @asynccontextmanager
     async def watch(self, context: Any) -> AsyncIterator[_Watch]:
         """See ``CallGuard``. Raises: UnauthenticatedError, the certificate does not count any more."""
-        watch = _Watch(self, _certificate(context))
-        self.check(watch.certificate)
-        yield watch
+        certificate = _certificate(context)
+        async with self._open.kept(lambda: self.check(certificate)):
+            yield _Watch(self, certificate)
 
     def check(self, certificate: x509.Certificate) -> None:
         """Raises: UnauthenticatedError, the certificate does not count any more."""
         if self._revocations and self._revocations.revoked(certificate):
             raise _refusal(certificate, "was revoked")
+        if self._authorities and self._authorities.withdrawn(certificate):
+            raise _refusal(certificate, "is of an authority that counts no more")
         if certificate.not_valid_after_utc.timestamp() < self._clock.now_us() / 1e6:
             raise _refusal(certificate, "has run out")
 
@@ -92,24 +106,28 @@ def certificate_access(tls: IngestTlsSettings | None, clock: Clock) -> Certifica
     """As the settings say; None without TLS.
 
     Raises:
-        ConfigError: the lists of revoked certificates cannot be used.
+        ConfigError: the authorities or the lists of revoked certificates cannot be used.
     """
     if tls is None:
         return None
-    return CertificateAccess(RevocationLists(tls.revoked, tls.authority) if tls.revoked else None, clock)
+    revocations = RevocationLists(tls.revoked, tls.authority) if tls.revoked else None
+    return CertificateAccess(revocations, clock, Authorities(tls.authority))
 
 
 class _Watch:
     """Of one call."""
 
     def __init__(self, access: CertificateAccess, certificate: x509.Certificate) -> None:
-        self._access, self.certificate = access, certificate
+        self._access, self._certificate = access, certificate
 
-    async def received(self, message: Message) -> None:
-        self._access.check(self.certificate)
+    async def ready(self) -> None:
+        """A certificate makes nobody wait."""
+
+    async def received(self, size: int) -> None:
+        self._access.check(self._certificate)
 
     async def sending(self) -> None:
-        self._access.check(self.certificate)
+        self._access.check(self._certificate)
 
 
 def _refusal(certificate: x509.Certificate, why: str) -> UnauthenticatedError:

@@ -95,6 +95,7 @@ class App:
             metrics=metrics,
             clock=clock,
             retry_seconds=RETRY_SECONDS,
+            message_bytes=ingest.limits.message_bytes,
             chains=chains,
             detections=detections,
         )
@@ -115,7 +116,7 @@ class App:
             ArchiveService(bundle, store, catalogue, events, self._feed, detector is not None, access),
             self._server.grpc,
         )
-        metrics.registry.register(StorageGauges(store, catalogue, self._pipeline.backlog_bytes))
+        metrics.registry.register(StorageGauges(store, catalogue, self._pipeline.backlog_bytes, metrics.cameras))
         watch_certificates(metrics.registry, {"ingest": ingest.tls})
         self._telemetry = TelemetryServer(settings.metrics.address, metrics.registry, problems.lines)
 

@@ -38,7 +38,10 @@ from shared.errors import (
 from shared.rpc.status import abort
 
 log = logging.getLogger(__name__)
-_JPEG_QUALITY = 90
+_JPEG_QUALITIES = (90, 80, 65, 50, 35, 20, 10)
+"""The first with which a picture fits into an answer is taken."""
+MOST_ANSWER_BYTES = (4 << 20) - 1024
+"""Of a picture as JPEG, below the 4 MiB that a client takes unless told otherwise. A PNG is as large as it is."""
 _DECODES_AT_ONCE = 2
 MOST_SEGMENTS = 10_000
 """In one answer of ListSegments: about 1.5 MB, below the 4 MiB that a client takes unless told otherwise."""
@@ -95,7 +98,7 @@ class ArchiveService(ArchiveServiceServicer):
             self._access.caller(context).check_reads(request.camera)
             from_us, to_us = _microseconds(request, "from"), _microseconds(request, "to")
             if request.camera not in self._store.names():
-                raise NotFoundError(f"there is no camera {request.camera!r}; ListCameras names them")
+                raise NotFoundError(f"there is no camera {request.camera[:80]!r}; ListCameras names them")
             videos = await asyncio.to_thread(self._catalogue.list, request.camera, from_us, to_us, MOST_SEGMENTS + 1)
         segments = [_segment(video) for video in videos[:MOST_SEGMENTS]]
         return pb.ListSegmentsResponse(segments=segments, more=len(videos) > MOST_SEGMENTS)
@@ -157,12 +160,24 @@ class ArchiveService(ArchiveServiceServicer):
         for record in records:
             latents = decoder.latents(record, header.width, header.height)
         picture = Image.fromarray(decoder.picture(latents))
+        image = _png(picture) if image_format == pb.IMAGE_FORMAT_PNG else _jpeg(picture)
+        return pb.GetFrameResponse(image=image, capture_time=_timestamp(records[-1].capture_us))
+
+
+def _png(picture: Image.Image) -> bytes:
+    buffer = BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _jpeg(picture: Image.Image) -> bytes:
+    """Of the best quality that fits into an answer."""
+    for quality in _JPEG_QUALITIES:
         buffer = BytesIO()
-        if image_format == pb.IMAGE_FORMAT_PNG:
-            picture.save(buffer, "PNG")
-        else:
-            picture.save(buffer, "JPEG", quality=_JPEG_QUALITY)
-        return pb.GetFrameResponse(image=buffer.getvalue(), capture_time=_timestamp(records[-1].capture_us))
+        picture.save(buffer, "JPEG", quality=quality)
+        if buffer.tell() <= MOST_ANSWER_BYTES:
+            break
+    return buffer.getvalue()
 
 
 @asynccontextmanager

@@ -2,40 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
 from cloud_service.archive.catalogue import VideoCatalogue
+from cloud_service.camera_series import CameraNames
 from cloud_service.record_store import RecordStore
 
 
 class StorageGauges(Collector):
     """What is stored, by camera and tier (records, mp4, thumbnails), and what waits for the detector."""
 
-    def __init__(self, store: RecordStore, catalogue: VideoCatalogue, backlog: Callable[[], dict[str, int]]) -> None:
-        """Args: backlog, bytes of records by camera that wait for the detector."""
-        self._store = store
-        self._catalogue = catalogue
-        self._backlog = backlog
+    def __init__(
+        self,
+        store: RecordStore,
+        catalogue: VideoCatalogue,
+        backlog: Callable[[], dict[str, int]],
+        cameras: CameraNames,
+    ) -> None:
+        """Args:
+        backlog: bytes of records by camera that wait for the detector.
+        cameras: those with series of their own.
+        """
+        self._store, self._catalogue, self._backlog, self._cameras = store, catalogue, backlog, cameras
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        stored = GaugeMetricFamily("icm_archive_bytes", "Bytes stored.", labels=["camera", "tier"])
+        stored: Counter[tuple[str, ...]] = Counter()
         for camera in self._store.cameras():
-            stored.add_metric([camera.camera, "records"], camera.bytes)
+            stored[self._cameras.shown(camera.camera), "records"] += camera.bytes
         try:
             for name, (videos, thumbnails) in self._catalogue.bytes_by_camera().items():
-                stored.add_metric([name, "mp4"], videos)
-                stored.add_metric([name, "thumbnails"], thumbnails)
+                stored[self._cameras.shown(name), "mp4"] += videos
+                stored[self._cameras.shown(name), "thumbnails"] += thumbnails
         except SQLAlchemyError:
             # The database's trouble is a health problem already; the other metrics are needed now more than ever.
             pass
-        yield stored
-        waiting = GaugeMetricFamily(
-            "icm_cloud_backlog_bytes", "Bytes of records that wait for the detector.", labels=["camera"]
-        )
+        yield _family("icm_archive_bytes", "Bytes stored.", ("camera", "tier"), stored)
+        waiting: Counter[tuple[str, ...]] = Counter()
         for name, count in self._backlog().items():
-            waiting.add_metric([name], count)
-        yield waiting
+            waiting[(self._cameras.shown(name),)] += count
+        yield _family("icm_cloud_backlog_bytes", "Bytes of records that wait for the detector.", ("camera",), waiting)
+
+
+def _family(name: str, meaning: str, labels: Sequence[str], values: Mapping[tuple[str, ...], int]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, meaning, labels=labels)
+    for named, value in values.items():
+        family.add_metric(named, value)
+    return family

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Any
 
 from icm.v1.ingest_pb2 import Hello, StreamRecordsRequest, StreamRecordsResponse
@@ -39,13 +39,16 @@ class IngestService(IngestServiceServicer):
     ) -> AsyncIterator[StreamRecordsResponse]:
         """See ingest.proto."""
         try:
+            caller = self._access.caller(context)
+            caller.check_delivers_any()
             hello = await _hello(request_iterator)
-            self._access.caller(context).check_delivers(hello.camera)
+            caller.check_delivers(hello.camera)
             session = Session(self._desk, hello, context.peer())
             self._enter(session)
             try:
-                async for response in session.run(request_iterator):
-                    yield response
+                async with aclosing(session.run(request_iterator)) as responses:
+                    async for response in responses:
+                        yield response
             finally:
                 self._leave(session)
         except IcmError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -44,6 +44,7 @@ from shared.errors import (
 )
 from shared.health import Problems
 from shared.log_limit import LogLimit
+from shared.rpc.servers import MAX_MESSAGE_BYTES
 
 log = logging.getLogger(__name__)
 MAX_EPOCH = (1 << 63) - 1
@@ -59,6 +60,7 @@ class Desk:
     Attributes:
         credit: records per stream that may be unacknowledged at any time.
         credit_bytes: their bytes, likewise.
+        message_bytes: of the largest message that the server takes.
         pending: what waits in all streams together.
         chains: cameras that must send an I record.
         detections: in which frames something was found, for edges to know.
@@ -75,6 +77,7 @@ class Desk:
     metrics: Metrics
     clock: Clock
     retry_seconds: float
+    message_bytes: int = MAX_MESSAGE_BYTES
     chains: BrokenChains = field(default_factory=BrokenChains)
     detections: NewestDetections = field(default_factory=NewestDetections)
 
@@ -124,42 +127,47 @@ class Session:
         self._outgoing: asyncio.Queue[_Answer | Exception | None] = asyncio.Queue()
         self._receiving: asyncio.Task[None] | None = None
         self._appending: asyncio.Future[list[bool]] | None = None
-        self._persisted = desk.metrics.records.labels(self.camera, "persisted")
-        self._duplicate = desk.metrics.records.labels(self.camera, "duplicate")
-        self._received_bytes = desk.metrics.received_bytes.labels(self.camera)
-        self._capture_to_persisted = desk.metrics.capture_to_persisted.labels(self.camera)
-        if hello.HasField("send_time"):
-            self._compare_clocks(hello.send_time)
 
-    async def run(self, requests: AsyncIterator[StreamRecordsRequest]) -> AsyncIterator[StreamRecordsResponse]:
+    async def run(self, requests: AsyncIterator[StreamRecordsRequest]) -> AsyncGenerator[StreamRecordsResponse, None]:
         """The stream's answers."""
-        credit = self._credit
-        self._receiving = asyncio.create_task(self._guard(self._receive(requests)))
-        try:
-            resume_after = self._desk.store.resume_after(self.camera, self._hello.epoch, self._last_sequence)
-            yield StreamRecordsResponse(
-                welcome=Welcome(resume_after=resume_after, credit=credit.most_records, credit_bytes=credit.most_bytes)
-            )
-            while (item := await self._outgoing.get()) is not None:
-                if isinstance(item, Exception):
-                    raise item
-                # Credit comes back as answers leave, so that a client that reads none cannot pile them up here.
-                credit.settle(item.records, item.bytes)
-                yield StreamRecordsResponse(ack=item.ack)
-        finally:
-            self._over = True
-            self._rejections.flush()
-            if self._timer is not None:
-                self._timer.cancel()
-            self._receiving.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._receiving
-            if self._appending is not None and not self._appending.done():
-                # What the disk has not taken yet is in memory still, though nobody waits for it any more.
-                self._appending.add_done_callback(lambda _: credit.close())
-            else:
-                credit.close()
-            self.ended.set()
+        credit, store = self._credit, self._desk.store
+        # A camera that said Hello and never sent a record leaves no series behind.
+        with self._desk.metrics.cameras.streaming(self.camera, lambda: self.camera in store.names()):
+            if self._hello.HasField("send_time"):
+                self._compare_clocks(self._hello.send_time)
+            self._receiving = asyncio.create_task(self._guard(self._receive(requests)))
+            try:
+                resume_after = store.resume_after(self.camera, self._hello.epoch, self._last_sequence)
+                welcome = Welcome(
+                    resume_after=resume_after,
+                    credit=credit.most_records,
+                    credit_bytes=credit.most_bytes,
+                    message_bytes=self._desk.message_bytes,
+                )
+                yield StreamRecordsResponse(welcome=welcome)
+                while (item := await self._outgoing.get()) is not None:
+                    if isinstance(item, Exception):
+                        raise item
+                    # Credit comes back as answers leave, so that a client that reads none cannot pile them up here.
+                    credit.settle(item.records, item.bytes)
+                    yield StreamRecordsResponse(ack=item.ack)
+            finally:
+                await self._finish(self._receiving)
+
+    async def _finish(self, receiving: asyncio.Task[None]) -> None:
+        self._over = True
+        self._rejections.flush()
+        if self._timer is not None:
+            self._timer.cancel()
+        receiving.cancel()
+        with suppress(asyncio.CancelledError):
+            await receiving
+        if self._appending is not None and not self._appending.done():
+            # What the disk has not taken yet is in memory still, though nobody waits for it any more.
+            self._appending.add_done_callback(lambda _: self._credit.close())
+        else:
+            self._credit.close()
+        self.ended.set()
 
     def end_input(self) -> None:
         """Reads no further message."""
@@ -192,7 +200,7 @@ class Session:
         async for request in requests:
             if request.WhichOneof("message") != "batch":
                 raise ProtocolError("after the Hello, every message must hold a batch of records")
-            self._received_bytes.inc(request.ByteSize())
+            self._desk.metrics.received_bytes.labels(self.camera).inc(request.ByteSize())
             self._take(request.batch)
         self._end_input()
 
@@ -353,14 +361,18 @@ class Session:
             self._send(Ack(state=ACK_STATE_RECEIVED, first_sequence=first, last_sequence=last))
 
     def _acknowledge(self, records: Sequence[RawRecord], outcomes: Sequence[bool]) -> None:
-        now = self._desk.clock.now_us()
+        now, metrics = self._desk.clock.now_us(), self._desk.metrics
+        counted = {
+            new: metrics.records.labels(self.camera, "persisted" if new else "duplicate") for new in set(outcomes)
+        }
+        took = metrics.capture_to_persisted.labels(self.camera)
         persisted = SequenceSet()
         for (record, _), new in zip(records, outcomes, strict=True):
             persisted.add(record.sequence)
             self._in_flight.discard(record.sequence)
-            (self._persisted if new else self._duplicate).inc()
+            counted[new].inc()
             if new:
-                self._capture_to_persisted.observe(max(0, now - record.capture_us) / 1e6)
+                took.observe(max(0, now - record.capture_us) / 1e6)
         settled, size = len(records), sum(len(packed) for _, packed in records)
         for first, last in persisted:
             ack = Ack(state=ACK_STATE_PERSISTED, first_sequence=first, last_sequence=last)

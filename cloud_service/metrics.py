@@ -7,11 +7,14 @@ from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from cloud_service.camera_series import CameraNames
 from shared.telemetry import LATENCY_BUCKETS, STAGE_BUCKETS
 
 
 class Metrics:
     """All of them, in a registry of their own.
+
+    Those by camera are bounded: see ``cameras``.
 
     ``records`` outcomes: persisted, duplicate, rejected (at the ingest), skipped (by the decoder).
     ``stage_seconds`` stages: persist (a group), decode (a batch), detect (a batch), archive (a frame).
@@ -20,14 +23,20 @@ class Metrics:
     def __init__(self, codec: str) -> None:
         """Args: codec, name of the bundle in use."""
         self.registry = CollectorRegistry()
-        self.records = Counter(
-            "icm_cloud_records", "Records, by what became of them.", ["camera", "outcome"], registry=self.registry
+        self.cameras = CameraNames()
+        told_apart = self.cameras.told_apart
+        self.records = told_apart(
+            Counter(
+                "icm_cloud_records", "Records, by what became of them.", ["camera", "outcome"], registry=self.registry
+            )
         )
-        self.received_bytes = Counter(
-            "icm_cloud_received_bytes",
-            "Bytes of the messages that brought records.",
-            ["camera"],
-            registry=self.registry,
+        self.received_bytes = told_apart(
+            Counter(
+                "icm_cloud_received_bytes",
+                "Bytes of the messages that brought records.",
+                ["camera"],
+                registry=self.registry,
+            )
         )
         self.stage_seconds = Histogram(
             "icm_cloud_stage_seconds",
@@ -36,38 +45,52 @@ class Metrics:
             buckets=STAGE_BUCKETS,
             registry=self.registry,
         )
-        self.capture_to_persisted = Histogram(
-            "icm_cloud_capture_to_persisted_seconds",
-            "From a frame's capture until its record was on the disk.",
-            ["camera"],
-            buckets=LATENCY_BUCKETS,
-            registry=self.registry,
+        self.capture_to_persisted = told_apart(
+            Histogram(
+                "icm_cloud_capture_to_persisted_seconds",
+                "From a frame's capture until its record was on the disk.",
+                ["camera"],
+                buckets=LATENCY_BUCKETS,
+                registry=self.registry,
+            )
         )
-        self.capture_to_detected = Histogram(
-            "icm_cloud_capture_to_detected_seconds",
-            "From a frame's capture until its detections could be read.",
-            ["camera"],
-            buckets=LATENCY_BUCKETS,
-            registry=self.registry,
+        self.capture_to_detected = told_apart(
+            Histogram(
+                "icm_cloud_capture_to_detected_seconds",
+                "From a frame's capture until its detections could be read.",
+                ["camera"],
+                buckets=LATENCY_BUCKETS,
+                registry=self.registry,
+            )
         )
-        self.clock_skew = Gauge(
-            "icm_cloud_clock_skew_seconds",
-            "How far an edge's clock is behind the cloud's, the way between them included.",
-            ["camera"],
-            registry=self.registry,
+        self.clock_skew = told_apart(
+            Gauge(
+                "icm_cloud_clock_skew_seconds",
+                "How far an edge's clock is behind the cloud's, the way between them included.",
+                ["camera"],
+                registry=self.registry,
+            )
         )
         self._pending_bytes = Gauge(
             "icm_cloud_pending_bytes", "Bytes of records in memory that wait for the disk.", registry=self.registry
         )
-        self.detections = Counter("icm_cloud_detections", "Objects found.", ["camera", "class"], registry=self.registry)
-        self.detector_failures = Counter(
-            "icm_cloud_detector_failures", "Frames that the detector failed on.", ["camera"], registry=self.registry
+        self.detections = told_apart(
+            Counter("icm_cloud_detections", "Objects found.", ["camera", "class"], registry=self.registry)
         )
-        self.store_failures = Counter(
-            "icm_cloud_store_failures", "Times that the disk took no records.", ["camera"], registry=self.registry
+        self.detector_failures = told_apart(
+            Counter(
+                "icm_cloud_detector_failures", "Frames that the detector failed on.", ["camera"], registry=self.registry
+            )
         )
-        self.archive_failures = Counter(
-            "icm_archive_failures", "Video segments that could not be written.", ["camera"], registry=self.registry
+        self.store_failures = told_apart(
+            Counter(
+                "icm_cloud_store_failures", "Times that the disk took no records.", ["camera"], registry=self.registry
+            )
+        )
+        self.archive_failures = told_apart(
+            Counter(
+                "icm_archive_failures", "Video segments that could not be written.", ["camera"], registry=self.registry
+            )
         )
         Gauge(
             "icm_build_info", "Always 1; what runs is in the labels.", ["version", "codec"], registry=self.registry

@@ -33,7 +33,10 @@ class LimitSettings(Section):
         description="Bytes taken in a second; what comes faster waits with its sender.",
     )
     message_bytes: int = Field(
-        default=20 << 20, ge=1 << 20, le=1 << 30, description="Bytes of the largest message that is taken."
+        default=20 << 20,
+        ge=1 << 20,
+        le=1 << 30,
+        description="Bytes of the largest message that is taken; edges are told.",
     )
 
 
@@ -119,7 +122,11 @@ class ArchiveSettings(Section):
         description="A folder or fsspec URL for MP4 files and thumbnails. Unset: <store.folder>/archive.",
     )
     segment_seconds: float = Field(
-        default=10.0, gt=0, le=600, description="Length of a segment, of records and of video alike, in seconds."
+        default=10.0,
+        gt=0,
+        le=600,
+        description="Length of a segment, of records and of video alike, in seconds. One is closed when so long"
+        " has passed, also where no further record came.",
     )
     thumbnail_width: int = Field(default=320, ge=16, le=4096, description="Longer side of a thumbnail, in pixels.")
 

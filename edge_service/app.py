@@ -21,6 +21,7 @@ from edge_service.settings import CameraSettings, EdgeSettings
 from edge_service.sources import Source, SubmittedSource, make_source
 from edge_service.spool import CameraSpool, Spool
 from edge_service.spool_folder import check_folder
+from edge_service.token_access import TokenAccess
 from edge_service.tokens import Tokens
 from edge_service.uplink import Uplink
 from shared.clock import Clock, SystemClock
@@ -31,6 +32,7 @@ from shared.health import Problems
 from shared.rpc.certificate_expiry import watch_certificates
 from shared.rpc.channels import open_channel
 from shared.rpc.limits import REFUSALS, ClientLimits
+from shared.rpc.proxies import proxy_of
 from shared.rpc.servers import Server, check_plaintext, is_loopback
 from shared.rpc.tls import check_tls
 from shared.telemetry import TelemetryServer
@@ -68,6 +70,7 @@ def check(settings: EdgeSettings) -> tuple[Bundle, dict[str, Source]]:
 def _check_borders(settings: EdgeSettings) -> None:
     """Raises: ConfigError, the channel or the frame API could not be opened, or would be open to strangers."""
     cloud, api = settings.cloud, settings.frame_api
+    proxy_of(cloud.address)
     for side in (cloud, api):
         if side.tls:
             check_tls(side.tls)
@@ -119,7 +122,10 @@ class Edge:
             )
             stack.callback(spool.close)
             self._metrics.watch_spool(lambda: spool.bytes, spool.oldest_seconds)
-            server = self._server()
+            tokens = Tokens(path) if (path := settings.frame_api.tokens) else None
+            server = self._server(tokens)
+            if proxy := proxy_of(settings.cloud.address):
+                _log.info("the cloud is reached through %s", proxy)
             channel = open_channel(settings.cloud.address, settings.cloud.allow_plaintext, settings.cloud.tls)
             stack.push_async_callback(channel.close)
             sides = {"uplink": settings.cloud.tls, "frame_api": settings.frame_api.tls}
@@ -140,7 +146,7 @@ class Edge:
             work = [asyncio.create_task(camera.run(threads)) for camera in cameras]
             stack.push_async_callback(_stop_cameras, cameras, work)
 
-            self._serve_frames(server, uplinks, rates, channel)
+            self._serve_frames(server, uplinks, rates, channel, tokens)
             await server.start()
             stack.push_async_callback(server.stop, GRACE_SECONDS)
             telemetry.start()
@@ -173,6 +179,7 @@ class Edge:
             batch_seconds=self._settings.cloud.batch_seconds,
             acknowledged=rate.acknowledged if rate is not None else lambda size, sent: None,
             clock=self._clock,
+            proxy=proxy_of(self._settings.cloud.address),
         )
 
     def _camera(self, settings: CameraSettings, spool: Spool, rate: RateControl, uplink: Uplink) -> Camera:
@@ -187,27 +194,31 @@ class Edge:
             uplink.announce,
         )
 
-    def _server(self) -> Server:
+    def _server(self, tokens: Tokens | None) -> Server:
         api = self._settings.frame_api
         limits = ClientLimits(api.limits.streams, api.limits.bytes_per_second, self._clock)
         return Server(
             api.address,
             api.allow_plaintext,
             api.tls,
-            (limits,),
+            (TokenAccess(tokens, self._clock), limits) if tokens else (limits,),
             api.limits.message_bytes,
             api.limits.streams + REFUSALS,
         )
 
     def _serve_frames(
-        self, server: Server, uplinks: dict[str, Uplink], rates: dict[str, RateControl], channel: grpc.aio.Channel
+        self,
+        server: Server,
+        uplinks: dict[str, Uplink],
+        rates: dict[str, RateControl],
+        channel: grpc.aio.Channel,
+        tokens: Tokens | None,
     ) -> None:
         submitted = {
             camera.name: SubmittedCamera(source, uplinks[camera.name], camera.max_pixels)
             for camera in self._settings.cameras
             if isinstance(source := self._sources[camera.name], SubmittedSource)
         }
-        tokens = Tokens(path) if (path := self._settings.frame_api.tokens) else None
         highest = self._bundle.levels - 1
         api = FrameApi(submitted, rates, highest, channel, self._metrics, self._clock, tokens)
         camera_pb2_grpc.add_CameraServiceServicer_to_server(api, server.grpc)

@@ -20,6 +20,7 @@ was told why."""
 STAGES = ("encode", "spool", "uplink")
 """uplink: from sent to settled by the cloud."""
 DROP_REASONS = (
+    "damaged",
     "queue_full",
     "image",
     "shutdown",
@@ -31,11 +32,11 @@ DROP_REASONS = (
     "rejected_reference_missing",
     "rejected_unspecified",
 )
-"""queue_full: the encoder is too slow for a live source; image: cannot be coded; shutdown: the spool had no room when
-the process ended; spool_full, spool_aged: the oldest records went so that newer ones find room (policies drop_oldest
-and thin; one that was already on its way may have arrived); spool_thinned: likewise the oldest without recent
-detections (policy thin); spool_damaged: could not be read from a damaged spool, counted at most; rejected_*: by the
-cloud, after the frame was spooled."""
+"""damaged: a source's packet or picture that could not be decoded; queue_full: the encoder is too slow for a live
+source; image: cannot be coded; shutdown: the spool had no room when the process ended; spool_full, spool_aged: the
+oldest records went so that newer ones find room (policies drop_oldest and thin; one that was already on its way may
+have arrived); spool_thinned: likewise the oldest without recent detections (policy thin); spool_damaged: could not be
+read from a damaged spool, counted at most; rejected_*: by the cloud, after the frame was spooled."""
 
 
 _RATE_GAUGES: tuple[tuple[str, str, Callable[[RateState], float]], ...] = (

@@ -63,6 +63,7 @@ class Reader:
         self._metrics, self._problems, self._stop = metrics, problems, stop
         self._backoff = Backoff(FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS)
         self.failed = False
+        self._damaged = 0
 
     def run(self) -> None:
         """Returns when the source has ended for good or the stop was set; closes the queue then."""
@@ -86,7 +87,14 @@ class Reader:
             self._queue.close()
 
     def _read(self) -> None:
+        try:
+            self._take_frames()
+        finally:
+            self._count_damage()
+
+    def _take_frames(self) -> None:
         for frame in self._source.frames(self._stop):
+            self._count_damage()
             height, width = frame.image.shape[:2]
             try:
                 check_picture_size(width, height, self._most_pixels)
@@ -101,6 +109,11 @@ class Reader:
                 self._queue.put(frame)
             else:
                 self._metrics.frames.labels(self._camera, "thinned").inc()
+
+    def _count_damage(self) -> None:
+        while self._damaged < self._source.damaged:
+            self._damaged += 1
+            self._metrics.count_drop(self._camera, "damaged")
 
     def _report(self, text: str) -> None:
         if self._problems.report(f"camera {self._camera}", text):

@@ -26,6 +26,8 @@ WELCOME_SECONDS = 10.0
 """Longest wait for the cloud's Welcome."""
 BATCH_BYTES = 1 << 20
 """Records that share a message, in bytes; a single larger one travels alone."""
+MESSAGE_BYTES = 20 << 20
+"""Of the largest message to a cloud that does not say what it takes."""
 CLOCK_SECONDS = 60.0
 """How often the cloud is told what this edge's clock says."""
 
@@ -33,6 +35,11 @@ _REJECTIONS = {
     ingest_pb2.REJECT_REASON_DAMAGED: "rejected_damaged",
     ingest_pb2.REJECT_REASON_REFERENCE_MISSING: "rejected_reference_missing",
 }
+
+
+def _framing(records: int) -> int:
+    """Bytes of a message beside so many records, at most."""
+    return 1024 + 8 * records
 
 
 @dataclass
@@ -85,6 +92,7 @@ class RecordStream:
         self._more = False
         self._credit = 0
         self._credit_bytes = 0
+        self._message_bytes = MESSAGE_BYTES
         self._last_sent = self._last_rejected = 0
         self._in_flight: dict[int, _InFlight] = {}
         self._clock_told = -math.inf
@@ -121,10 +129,15 @@ class RecordStream:
                 f" {spool.next_sequence - 1}: it was restored from a copy; move it away to start a new epoch"
             )
         self._credit, self._credit_bytes, self._last_sent = welcome.credit, welcome.credit_bytes, resume_after
+        self._message_bytes = welcome.message_bytes or MESSAGE_BYTES
         await self._settle(1, resume_after, None)
 
     async def send(self) -> None:
-        """Sends what is in the spool and what comes into it. Returns when the next record needs another codec id."""
+        """Sends what is in the spool and what comes into it. Returns when the next record needs another codec id.
+
+        Raises:
+            UplinkError: the cloud takes no message as large as the next record needs.
+        """
         last_header = b""
         while True:
             # Cleared before looking, so that what comes while looking is not missed.
@@ -143,10 +156,12 @@ class RecordStream:
             now = self._clock.monotonic()
             if now - self._clock_told >= CLOCK_SECONDS:
                 message.send_time.CopyFrom(self._now())
+            request = ingest_pb2.StreamRecordsRequest(batch=message)
+            self._check_size(request)
             sent = _Message(now, sum(len(record) for _, record in batch.records), len(batch.records))
             self._in_flight.update((sequence, _InFlight(sent, len(record))) for sequence, record in batch.records)
             self._last_sent = batch.records[-1][0]
-            await self._write(ingest_pb2.StreamRecordsRequest(batch=message))
+            await self._write(request)
 
     async def receive(self) -> None:
         """Takes acknowledgements until the cloud ends the stream, or lacks what a record leans on."""
@@ -222,12 +237,20 @@ class RecordStream:
             return None
         # What comes while it is read must not look as if it had not found room.
         following = self._spool.next_sequence
-        batch = await asyncio.to_thread(self._spool.read, self._last_sent, free, min(BATCH_BYTES, free_bytes))
+        most = min(BATCH_BYTES, free_bytes, self._message_bytes - _framing(free))
+        batch = await asyncio.to_thread(self._spool.read, self._last_sent, free, most)
         self._more = batch is not None and batch.records[-1][0] + 1 < following
         # A batch is never empty, so its one record may be too large; it goes once nothing else is under way.
         if batch is not None and self._in_flight and sum(len(record) for _, record in batch.records) > free_bytes:
             return None
         return batch
+
+    def _check_size(self, request: ingest_pb2.StreamRecordsRequest) -> None:
+        if (size := request.ByteSize()) > self._message_bytes:
+            raise UplinkError(
+                f"a record needs a message of {size} bytes, and the cloud takes {self._message_bytes}: raise its"
+                " setting ingest.limits.message_bytes; until then this camera's records wait here"
+            )
 
     def _now(self) -> Timestamp:
         """The wall clock, for the cloud to compare with its own."""

@@ -9,11 +9,13 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from edge_service.rtsp_address import parse_rtsp
 from shared.camera_name import CameraName
 from shared.codec.record import MAX_PIXELS
 from shared.codec.threads import MOST_THREADS
+from shared.errors import ConfigError
 from shared.rpc.tls import MutualTlsSettings, TlsSettings
-from shared.settings import Address, Section, ServiceSettings
+from shared.settings import Address, PeerAddress, Section, ServiceSettings
 
 
 class FileSourceSettings(Section):
@@ -23,8 +25,8 @@ class FileSourceSettings(Section):
     path: Path = Field(description="The video file, in any format that FFmpeg reads.")
     pace: Literal["real_time", "fast"] = Field(
         default="real_time",
-        description="real_time: frames come at the clip's own speed; fast: as fast as they can be coded, each captured"
-        " the moment it is read.",
+        description="real_time: frames come at the clip's own speed, and what lies more than 60 s ahead at once unless"
+        " the clip is that slow; fast: as fast as they can be coded, each captured the moment it is read.",
     )
     loop: bool = Field(default=False, description="Start over at the clip's end, for ever.")
 
@@ -37,17 +39,29 @@ class FolderSourceSettings(Section):
     fps: float = Field(default=1.0, gt=0, le=240, description="Pictures per second.")
 
 
+def _check_rtsp(url: str) -> str:
+    try:
+        parse_rtsp(url)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return url
+
+
 class RtspSourceSettings(Section):
     """A network camera."""
 
     kind: Literal["rtsp"]
-    url: str = Field(pattern="^rtsps?://", description="The camera's rtsp:// address, with user and password if any.")
+    url: Annotated[str, AfterValidator(_check_rtsp)] = Field(
+        description="The camera's rtsp:// address, with user and password if any. In these write %2F for /, %3F for ?,"
+        " %23 for # and %25 for %."
+    )
     timeout_seconds: float = Field(
         default=8.0,
         gt=0,
         le=60,
-        description="Seconds without a picture, from the first attempt on or since the last one, after which the"
-        " connection is given up and made anew.",
+        description="Seconds without a sign of the camera after which the connection is given up and made anew. One"
+        " that has agreed to send and still acknowledges may be slower: it is waited for, three times its longest"
+        " interval of late, and two hours at most.",
     )
 
 
@@ -128,7 +142,7 @@ class CameraSettings(Section):
 class ConnectionSettings(Section):
     """Where the cloud is."""
 
-    address: Address = Field(default="127.0.0.1:7443", description="host:port of the cloud's ingest.")
+    address: PeerAddress = Field(default="127.0.0.1:7443", description="host:port of the cloud's ingest.")
     allow_plaintext: bool = Field(
         default=False, description="Speak plaintext to an address beyond this machine; for networks you trust only."
     )
@@ -157,7 +171,7 @@ class LimitSettings(Section):
         default=64 << 20,
         ge=1 << 20,
         le=1 << 30,
-        description="Bytes of the largest message that is taken; a raw picture of 4096x4096 has 48 MiB.",
+        description="Bytes of the largest message that is taken; the largest raw picture has 24 MiB.",
     )
 
 

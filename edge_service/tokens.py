@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from shared.camera_name import CameraName
 from shared.errors import ConfigError, PermissionDeniedError, UnauthenticatedError
 from shared.watched_files import WatchedFiles, read_file
+from shared.yaml_text import parse_yaml
 
 _SCHEME = "bearer "
 _TOKEN_BYTES = 32
@@ -55,6 +56,14 @@ class Tokens:
         """Raises: ConfigError, the file cannot be used."""
         self._files = WatchedFiles((path,), lambda: _read(path))
 
+    def check_known(self, metadata: Metadata) -> None:
+        """Checks that the call's metadata holds ``authorization: Bearer <token>`` with a token for any camera.
+
+        Raises:
+            UnauthenticatedError: it holds no token, or one that is in the file no more.
+        """
+        self._find(metadata)
+
     def check(self, metadata: Metadata, camera: str) -> None:
         """Checks that the call's metadata holds ``authorization: Bearer <token>`` with a token for this camera.
 
@@ -62,6 +71,13 @@ class Tokens:
             UnauthenticatedError: it holds no token, or one that is in the file no more.
             PermissionDeniedError: the token is for other cameras.
         """
+        found = self._find(metadata)
+        if camera not in found.cameras:
+            raise PermissionDeniedError(
+                f"the token of {found.client} is for {', '.join(found.cameras) or 'no camera'}, not {camera[:80]!r}"
+            )
+
+    def _find(self, metadata: Metadata) -> TokenEntry:
         digest = hashlib.sha256(_token(metadata).encode()).hexdigest()
         found = None
         for entry in self._files.current():
@@ -70,10 +86,7 @@ class Tokens:
                 found = entry
         if found is None:
             raise UnauthenticatedError("this token is not known here: `icm-edge token` makes one")
-        if camera not in found.cameras:
-            raise PermissionDeniedError(
-                f"the token of {found.client} is for {', '.join(found.cameras) or 'no camera'}, not {camera[:80]!r}"
-            )
+        return found
 
 
 def add_token(path: Path, client: str, cameras: Sequence[str]) -> str:
@@ -114,11 +127,17 @@ def _token(metadata: Metadata) -> str:
 
 def _read(path: Path) -> list[TokenEntry]:
     try:
-        return _Entries.validate_python(yaml.safe_load(read_file(path)) or [])
+        file = parse_yaml(read_file(path).decode())
+    except (ConfigError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    try:
+        return _Entries.validate_python(file.values or [])
     except ValidationError as error:
-        problem = error.errors(include_input=False)[0]
+        problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"])
-        raise ConfigError(f"{path} is no file of tokens: {where or 'the whole'}: {problem['msg']}") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
-        # Without the library's text, which quotes the file.
-        raise ConfigError(f"{path} is not valid YAML") from None
+        # A digest is quoted nowhere: in its place may stand the token.
+        named = problem["type"] == "string_type" and problem["loc"][-1] != "sha256"
+        hint = file.hint(problem["loc"], problem["input"]) if named else ""
+        raise ConfigError(
+            f"{path} is no file of tokens: {where or 'the whole'}: {problem['msg']}{hint and f'; {hint}'}"
+        ) from None

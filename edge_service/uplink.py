@@ -18,6 +18,7 @@ from shared.codec.record import StreamHeader
 from shared.errors import SpoolError, UplinkError
 from shared.health import Problems
 from shared.log_limit import LogLimit
+from shared.rpc.proxies import Proxy
 from shared.rpc.status import retry_seconds_of
 
 _log = logging.getLogger(__name__)
@@ -44,17 +45,20 @@ class Uplink:
         batch_seconds: float = 0.0,
         acknowledged: Callable[[int, float], None] = lambda size, sent: None,
         clock: Clock | None = None,
+        proxy: Proxy | None = None,
     ) -> None:
         """Args:
         codec_id: of the records that will be made; those that wait in the spool carry their own.
         batch_seconds: how long a record waits for others to share its message.
         acknowledged: told how many bytes the cloud is done with, in whole messages, and when the first was sent, in
             monotonic seconds.
+        proxy: what lies between, for texts.
         """
         self._spool, self._codec_id, self._metrics, self._problems = spool, codec_id, metrics, problems
         self._stub = ingest_pb2_grpc.IngestServiceStub(channel)
         self._batch_seconds, self._acknowledged = batch_seconds, acknowledged
         self._clock = clock or SystemClock()
+        self._through = f" (through {proxy})" if proxy is not None else ""
         self._rejections = LogLimit(_log, logging.ERROR, self._clock)
         self._backoff = backoff or Backoff(FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS)
         self._loop = asyncio.get_running_loop()
@@ -102,11 +106,12 @@ class Uplink:
         try:
             await self._connection()
         except UplinkError as error:
-            self._report(str(error))
+            self._report(f"{error}{self._through}")
             return REFUSED_RETRY_SECONDS
         except grpc.aio.AioRpcError as error:
             refused = error.code() in _REFUSALS
-            self._report(f"the cloud {'refuses' if refused else 'is away'}: {error.code().name}: {error.details()}")
+            text = f"the cloud {'refuses' if refused else 'is away'}: {error.code().name}: {error.details()}"
+            self._report(text if refused else f"{text}{self._through}")
             if refused:
                 return REFUSED_RETRY_SECONDS
             return max(self._backoff.next(), min(retry_seconds_of(error), REFUSED_RETRY_SECONDS))

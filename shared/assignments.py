@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
-import yaml
-
 from shared.errors import ConfigError
+from shared.yaml_text import parse_yaml
+
+_IPV6 = re.compile(r"\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%\w+)?\](?::.*)?")
+"""An IPv6 address, with or without a port."""
 
 
 def parse_assignments(pairs: Iterable[str]) -> dict[str, Any]:
@@ -16,13 +19,20 @@ def parse_assignments(pairs: Iterable[str]) -> dict[str, Any]:
     Raises:
         ConfigError: one is no KEY=VALUE, or its value no YAML.
     """
-    flags = {}
+    flags: dict[str, Any] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not (name and equals):
-            raise ConfigError(f"--set takes KEY=VALUE, such as metrics.address=127.0.0.1:9000, not {pair!r}")
-        try:
-            flags[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {name}: the value is no YAML: {' '.join(str(error).split())}") from None
+            raise ConfigError(f"--set takes KEY=VALUE, such as metrics.address=127.0.0.1:9000, not {name!r}")
+        flags[name] = _value(name, value)
     return flags
+
+
+def _value(name: str, text: str) -> Any:
+    if _IPV6.fullmatch(text):
+        # To YAML a bracket opens a list.
+        return text
+    try:
+        return parse_yaml(text).values
+    except ConfigError as error:
+        raise ConfigError(f"--set {name}: the value is no YAML: {error}") from None

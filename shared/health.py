@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+from shared.redaction import redacted
+
 
 class Problems:
     """A line of text per ailing part. Thread-safe."""
@@ -14,6 +16,7 @@ class Problems:
 
     def report(self, part: str, text: str) -> bool:
         """The part is ailing, and why. Returns whether that is news, and so worth a line in the log."""
+        text = redacted(text)
         with self._lock:
             known = self._texts.get(part) == text
             self._texts[part] = text

@@ -2,29 +2,48 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
+from pydantic_core import ErrorDetails, PydanticUndefined
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
+from shared.addresses import parse_address
 from shared.errors import ConfigError
+from shared.yaml_text import YamlText, parse_yaml
 
 SettingsType = TypeVar("SettingsType", bound="ServiceSettings")
 
 
+_MOST_SHOWN = 80
+"""Characters of a wrong value that an error quotes."""
+_MAY_BE_SECRET = re.compile(r"[@=]|:/|//")
+"""In a value that may be an address with a password in it, as it was meant or mistyped."""
+
+
 def _check_address(address: str) -> str:
-    host, colon, port = address.rpartition(":")
-    if not (host and colon and port.isdigit() and int(port) <= 65_535):
-        raise ValueError("an address is host:port with a port of 0 to 65535")
+    try:
+        return str(parse_address(address))
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+
+
+def _check_peer(address: str) -> str:
+    if parse_address(address).port == 0:
+        raise ValueError("nobody can be reached at port 0: give the port that the other side listens at")
     return address
 
 
 Address = Annotated[str, AfterValidator(_check_address)]
-"""host:port; port 0 picks a free one where somebody listens."""
+"""host:port that this side listens at; port 0 picks a free one."""
+PeerAddress = Annotated[Address, AfterValidator(_check_peer)]
+"""host:port of the other side."""
 
 
 class Section(BaseModel):
@@ -49,13 +68,13 @@ def load_settings(model: type[SettingsType], path: Path | None, flags: dict[str,
     Raises:
         ConfigError: the file cannot be read, a key is unknown, or a value is not allowed; names each one.
     """
-    values = _read(path) if path else {}
+    file = _read(path) if path else YamlText({}, None)
     _check_environment(model)
     try:
-        environment = EnvSettingsSource(model)()
+        environment = _Environment(model)()
     except SettingsError as error:
         raise ConfigError(f"an environment variable holds no valid JSON: {error}") from None
-    merged = _merge(values, environment)
+    merged = _merge(file.values, environment)
     for name, value in flags.items():
         if value is not None:
             *parents, last = name.split(".")
@@ -66,7 +85,7 @@ def load_settings(model: type[SettingsType], path: Path | None, flags: dict[str,
     try:
         return model.model_validate(merged)
     except ValidationError as error:
-        raise ConfigError(_explain_errors(error, path)) from None
+        raise ConfigError(_explain_errors(error, path, file)) from None
 
 
 def explain_settings(model: type[ServiceSettings]) -> str:
@@ -107,31 +126,54 @@ def _first_line(model: type[BaseModel]) -> str:
     return (model.__doc__ or "").strip().partition("\n")[0]
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> YamlText:
     try:
-        values = yaml.safe_load(path.read_text())
+        text = path.read_text()
     except OSError as error:
         raise ConfigError(f"cannot read the settings file {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} must hold settings by name, not a {type(values).__name__}")
-    return values
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not valid YAML: it is no UTF-8: {error.reason}") from None
+    try:
+        file = parse_yaml(text)
+    except ConfigError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from None
+    if file.values is None:
+        return YamlText({}, None)
+    if not isinstance(file.values, dict):
+        raise ConfigError(f"{path} must hold settings by name, not a {type(file.values).__name__}")
+    return file
+
+
+class _Environment(EnvSettingsSource):
+    """Values of environment variables; those of whole sections are JSON."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        # Another error than pydantic's own for a name that stands twice, which it would let pass.
+        return json.loads(value, object_pairs_hook=_each_once)
+
+
+def _each_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigError(f"an environment variable holds JSON in which {twice!r} stands twice: only one can hold")
+    return dict(pairs)
 
 
 def _check_environment(model: type[ServiceSettings]) -> None:
-    import os
-
     prefix = model.model_config.get("env_prefix", "")
     if not prefix:
         return
+    seen: set[str] = set()
     for name in os.environ:
-        if name.startswith(prefix):
-            key = name[len(prefix) :].lower().split("__")[0]
-            if key not in model.model_fields:
-                raise ConfigError(f"the environment variable {name} sets no setting: there is no {key!r}")
+        if name.upper().startswith(prefix):
+            key = name[len(prefix) :].lower()
+            if key.split("__")[0] not in model.model_fields:
+                raise ConfigError(
+                    f"the environment variable {name} sets no setting: there is no {key.split('__')[0]!r}"
+                )
+            if key in seen:
+                raise ConfigError(f"the environment variable {name} stands there twice, in large and small letters")
+            seen.add(key)
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -144,7 +186,7 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _explain_errors(error: ValidationError, path: Path | None) -> str:
+def _explain_errors(error: ValidationError, path: Path | None, file: YamlText) -> str:
     where = f" in {path}" if path else ""
     problems = []
     for item in error.errors():
@@ -154,5 +196,24 @@ def _explain_errors(error: ValidationError, path: Path | None) -> str:
         elif item["type"] == "missing":
             problems.append(f"{name}: required, but not set")
         else:
-            problems.append(f"{name}: {item['msg']} (got {item['input']!r})")
+            message = item["msg"].removeprefix("Value error, ")
+            problems.append(f"{name}: {message}{_shown(item['input'])}{_hint(item, file)}")
     return f"bad settings{where}: " + "; ".join(problems)
+
+
+def _shown(value: Any) -> str:
+    """The wrong value, unless it may hold a secret: addresses do, also where they are mistyped or stand elsewhere."""
+    if isinstance(value, dict | list) or (isinstance(value, str) and _MAY_BE_SECRET.search(value)):
+        return ""
+    text = repr(value)
+    return f" (got {text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + '...'})"
+
+
+def _hint(item: ErrorDetails, file: YamlText) -> str:
+    path, value = item["loc"], item["input"]
+    if item["type"] == "union_tag_invalid":
+        path, value = (*path, "kind"), value["kind"]
+    elif item["type"] not in ("string_type", "path_type", "literal_error"):
+        return ""
+    hint = file.hint(path, value)
+    return f"; {hint}" if hint else ""

@@ -8,13 +8,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from socketserver import ThreadingMixIn
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from wsgiref.simple_server import WSGIRequestHandler
 
 from prometheus_client import CollectorRegistry, Histogram, make_wsgi_app
 
-from shared.errors import ListenError
+from shared.bounded_http import BoundedServer
 from shared.redaction import redacted
 
 STAGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -51,15 +50,6 @@ def timed(histogram: Histogram) -> Iterator[None]:
         histogram.observe(time.perf_counter() - started)
 
 
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-    allow_reuse_address = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away, or took too long, is no news."""
-        logging.getLogger(__name__).debug("a request of %s broke off", client_address, exc_info=True)
-
-
 class _QuietHandler(WSGIRequestHandler):
     timeout = _REQUEST_SECONDS
 
@@ -81,13 +71,8 @@ class TelemetryServer:
         """
         self._metrics = make_wsgi_app(registry)
         self._problems = problems
-        host, _, port = address.rpartition(":")
-        try:
-            self._server = make_server(host.strip("[]"), int(port), self._answer, _Server, _QuietHandler)
-        except (OSError, OverflowError, ValueError) as error:
-            raise ListenError(
-                f"cannot serve metrics on {address}: {error}; is another process using the port?"
-            ) from None
+        self._server = BoundedServer(address, _QuietHandler)
+        self._server.set_app(self._answer)
         self.port: int = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, name="telemetry", daemon=True)
 

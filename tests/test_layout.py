@@ -97,8 +97,8 @@ def test_packages_import_only_what_the_design_lets_them(package: str) -> None:
     assert not breaches
 
 
-def test_training_takes_nothing_of_shared_but_the_codec_and_what_it_raises() -> None:
-    allowed = ("shared.codec", "shared.errors", "shared.torchvision_ops")
+def test_training_takes_nothing_of_shared_but_the_codec_what_it_raises_and_how_yaml_is_read() -> None:
+    allowed = ("shared.codec", "shared.errors", "shared.torchvision_ops", "shared.yaml_text")
     breaches = [
         f"{path.relative_to(ROOT)}: {name}"
         for path in sources("training")
@@ -287,8 +287,10 @@ def test_no_install_brings_two_builds_of_the_onnx_runtime_and_the_edge_none_of_t
 def test_every_declared_package_is_explained_and_no_other() -> None:
     rows = [line.split("|")[1] for line in (ROOT / "docs/dependencies.md").read_text().splitlines() if line[:1] == "|"]
     told = {normal(name) for row in rows for name in re.findall(r"`([\w.-]+)`", row)}
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert told | {"reader"} == set().union(*(distributions_of(extra) for extra in extras)) | set(extras)
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras = pyproject["project"]["optional-dependencies"]
+    building = {normal(name) for name in pyproject["build-system"]["requires"]}
+    assert told | {"reader"} == set().union(building, *(distributions_of(extra) for extra in extras)) | set(extras)
 
 
 def test_the_wheel_holds_the_bundle_where_the_installed_package_looks_for_it() -> None:

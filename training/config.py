@@ -6,10 +6,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from shared.errors import ConfigError
+from shared.yaml_text import parse_yaml
 from training.networks import NetworkConfig
 from training.stages.context import ContextConfig
 from training.stages.finetune import FinetuneConfig
@@ -69,8 +69,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: it is missing, no YAML, or holds something else.
     """
     try:
-        content = yaml.safe_load(path.read_text()) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = parse_yaml(path.read_text()).values or {}
+    except (OSError, UnicodeDecodeError, ConfigError) as error:
         raise ConfigError(f"cannot read the training config {path}: {error}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must hold settings by name, not {content!r}")

@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from shared.codec.differences import ChannelGroups, Surroundings
 from shared.codec.hold import hold
 from shared.codec.latents import QUALITY_STEPS, STRIDE
-from shared.codec.motion.choice import Chooser, Costs
+from shared.codec.motion.choice import Choice, Chooser, Costs
 from shared.codec.motion.coding import OTHER, FieldTables, symbols
 from shared.codec.motion.field import Field, Mode
 from shared.codec.motion.known import MODE_CONTEXTS, SPREADS, VECTOR_CONTEXTS
 from shared.codec.motion.linear_path import EIGHTHS, LinearPath, linear_weights
 from shared.codec.motion.memory import Memory
-from shared.codec.motion.model import predict
 from shared.codec.motion.prediction import LinearPicture
 from shared.codec.motion.reference import Reference
 from shared.codec.movement import CONTEXTS, contexts
@@ -90,20 +89,21 @@ class ClipCoder:
             moved = np.zeros_like(seen)
             _, moved[seen] = hold(frame[:, seen], before[:, seen])
             reference = Reference(before, pictures.of(before, quality), memory, last, quality)
-            field, values = Chooser(self._path, self._costs, reference, step).choose(frame, image, moved)
-            yield self._sample(field, values, reference, level)
+            choice = Chooser(self._path, self._costs, reference, step).choose(frame, image, moved)
+            field, values = choice.field, choice.values
+            yield self._sample(choice, reference, level)
             before, last, memory = values, field, memory.after(values, field.moved)
 
-    def _sample(self, field: Field, values: NDArray[np.int16], reference: Reference, level: int) -> Sample:
-        prediction, eighths = predict(self._path, field, reference)
+    def _sample(self, choice: Choice, reference: Reference, level: int) -> Sample:
+        field, prediction = choice.field, choice.prediction.values
         surroundings = Surroundings(self._channels, prediction, field.coded, [field.coded, field.travelled])
-        there, before = (surroundings.at_coded(each).astype(np.int32) for each in (values, prediction))
+        there, before = (surroundings.at_coded(each).astype(np.int32) for each in (choice.values, prediction))
         differences = (there - before)[self._channels.order]
         seen = []
         for number, group in enumerate(self._channels.slices):
             seen.append(surroundings.seen(number).T.astype(np.int8))
             surroundings.learn(number, differences[group])
-        rounded_off = eighths[self._channels.order].T.astype(np.float32) / EIGHTHS
+        rounded_off = choice.prediction.eighths[self._channels.order].T.astype(np.float32) / EIGHTHS
         wanted = differences.T.astype(np.float32)
         return Sample(seen, wanted, rounded_off, level, field, reference.field, reference.covered)
 

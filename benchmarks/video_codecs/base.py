@@ -18,12 +18,13 @@ class CodedClip:
     """A clip after coding and decoding.
 
     Attributes:
-        frame_bytes: of each frame, in the order they were coded.
+        frame_bytes: of each frame, in the order they were coded; wire_bytes: the same on a link (``wire``).
         pictures: as decoded, one a frame.
         encode_seconds, decode_seconds: for the whole clip.
     """
 
     frame_bytes: list[int]
+    wire_bytes: list[int]
     pictures: list[Picture]
     encode_seconds: float
     decode_seconds: float

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.video_codecs.base import CodedClip, Picture
+from benchmarks.wire import by_grpc
 from edge_service.images import scaled
 from shared.codec.bundle import Bundle
 from shared.codec.codec import Decoder, Encoder
@@ -16,17 +17,16 @@ from shared.codec.record import StreamHeader
 
 
 class OurVideoCodec:
-    """Records of one stream, its header included; the wire's framing is counted on top for each record."""
+    """Records of one stream, its header included."""
 
-    def __init__(self, bundle: Bundle, *, framing: float, points: tuple[str, ...]) -> None:
+    def __init__(self, bundle: Bundle, *, points: tuple[str, ...]) -> None:
         """Args:
-        framing: bytes that a record costs on the wire beyond itself.
         points: quality levels, or ``LEVEL@SCALE`` with the pictures made smaller first, as rate control does where the
             lowest level takes too many bits. Such pictures are shown at the clip's size.
         """
         self.name = bundle.name
         self.points = points
-        self._bundle, self._framing = bundle, framing
+        self._bundle = bundle
 
     def code(self, clip: Sequence[Picture], fps: int, point: str) -> CodedClip:
         level, _, scale = point.partition("@")
@@ -41,10 +41,11 @@ class OurVideoCodec:
         parsed = [frame.record(n, n * 1_000_000 // fps) for n, frame in enumerate(coded, 1)]
         pictures = [decoder.decode(record, width, height) for record in parsed]
         decoded = time.perf_counter()
-        sizes = [round(len(record) + self._framing) for record in records]
+        sizes = [len(record) for record in records]
         sizes[0] += len(header.pack())
+        on_wire = [round(size + by_grpc(fps)) for size in sizes]
         shown = [_shown(picture, *clip[0].shape[:2]) for picture in pictures]
-        return CodedClip(sizes, shown, encoded - started, decoded - encoded)
+        return CodedClip(sizes, on_wire, shown, encoded - started, decoded - encoded)
 
 
 def _shown(picture: Picture, height: int, width: int) -> Picture:

@@ -220,7 +220,8 @@ def _usage(signs: bool) -> x509.KeyUsage:
 
 def _host(host: str) -> x509.GeneralName:
     try:
-        return x509.IPAddress(ipaddress.ip_address(host))
+        # An IPv6 address may come in the brackets that it has before a port.
+        return x509.IPAddress(ipaddress.ip_address(re.sub(r"^\[(.*)\]$", r"\1", host)))
     except ValueError:
         pass
     if not re.fullmatch(r"(?=.{1,253}$)[A-Za-z0-9][A-Za-z0-9-]{0,62}(\.[A-Za-z0-9][A-Za-z0-9-]{0,62})*\.?", host):

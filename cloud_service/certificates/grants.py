@@ -30,6 +30,13 @@ class Grants:
     cameras: frozenset[str] = frozenset()
     reader: bool = False
 
+    def check_delivers_any(self) -> None:
+        """Raises: PermissionDeniedError, it may not deliver records of any camera."""
+        if not self.cameras:
+            raise PermissionDeniedError(
+                f"{self.holder} may not deliver: its certificate names no camera; issue one that names its cameras"
+            )
+
     def check_delivers(self, camera: str) -> None:
         """Raises: PermissionDeniedError, it may not deliver this camera's records."""
         if camera not in self.cameras:

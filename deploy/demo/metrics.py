@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Never asks a proxy of the environment for what is on this machine."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -40,7 +43,7 @@ class Metrics:
         Raises:
             OSError: it does not answer within five seconds.
         """
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        with DIRECT.open(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
             return Metrics(answer.read().decode())
 
     @property

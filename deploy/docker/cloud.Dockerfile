@@ -15,7 +15,8 @@ WORKDIR /app
 RUN python -m venv .venv
 ENV PATH=/app/.venv/bin:$PATH
 COPY deploy/wheels /wheels
-COPY pyproject.toml constraints.txt README.md LICENSE /src/
+COPY pyproject.toml hatch_build.py constraints.txt README.md LICENSE /src/
+COPY shared/codec/native /src/shared/codec/native
 # Without its dependencies: they follow with all the others, and a CPU build asks for no CUDA packages.
 RUN torch=$(grep '^torch==' /src/constraints.txt); \
     case "$TORCH" in \
@@ -50,6 +51,6 @@ USER 10001:10001
 VOLUME /data
 EXPOSE 7443 9465
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
-  CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:9465/healthz', timeout=4)"]
+  CMD ["python", "-c", "import urllib.request as u; u.build_opener(u.ProxyHandler({})).open('http://127.0.0.1:9465/healthz', timeout=4)"]
 ENTRYPOINT ["icm-cloud"]
 CMD ["run", "--config", "/etc/icm/cloud.yaml"]

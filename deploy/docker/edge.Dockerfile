@@ -12,7 +12,8 @@ WORKDIR /app
 RUN python -m venv .venv
 ENV PATH=/app/.venv/bin:$PATH
 # What the project needs changes seldom, the project often: two layers.
-COPY pyproject.toml constraints.txt README.md LICENSE /src/
+COPY pyproject.toml hatch_build.py constraints.txt README.md LICENSE /src/
+COPY shared/codec/native /src/shared/codec/native
 RUN cd /src && mkdir -p shared edge_service cloud_service training benchmarks proto/gen/icm models/icm-1 \
  && pip install -c constraints.txt ".[${EXTRA}]"
 COPY . /src
@@ -32,7 +33,7 @@ USER 10001:10001
 VOLUME /data
 EXPOSE 7444 9464
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
-  CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:9464/healthz', timeout=4)"]
+  CMD ["python", "-c", "import urllib.request as u; u.build_opener(u.ProxyHandler({})).open('http://127.0.0.1:9464/healthz', timeout=4)"]
 ENTRYPOINT ["icm-edge"]
 CMD ["run", "--config", "/etc/icm/edge.yaml"]
 

@@ -52,9 +52,11 @@ class Source(Protocol):
     Attributes:
         live: the pictures come whether or not anyone takes them: an old one is worth less than a new one, and a source
             that failed or ended is tried again. A source that is not live can wait, and ends for good.
+        damaged: packets or pictures that could not be decoded and were left out so far.
     """
 
     live: bool
+    damaged: int
 
     def check(self) -> None:
         """Finds what is wrong before anything starts.

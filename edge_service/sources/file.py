@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 
 import av.error
@@ -18,23 +18,29 @@ from shared.clock import Clock
 from shared.codec.media import open_container
 from shared.codec.record import check_size
 from shared.codec.upright import ShownFrames
-from shared.errors import ConfigError, RecordError, SourceError
+from shared.codec.video_reading import VideoReader
+from shared.errors import ConfigError, ImageError, RecordError, SourceError
 
-_FALLBACK_FPS = Fraction(25)
-"""For files that tell no frame rate."""
+_log = logging.getLogger(__name__)
+
+LONGEST_WAIT_SECONDS = 60.0
+"""Frames of a clip that lie further apart show a jump of its time stamps, unless they do so as a rule."""
 
 
 class FileSource:
     """Frames of a video file.
 
     In real time the capture time is the frame's place on the clip's own time line, counted from the start; otherwise
-    it is the moment the frame is read.
+    it is the moment the frame is read. A frame is waited for no longer than ``LONGEST_WAIT_SECONDS``, or twice the
+    clip's mean interval where that is more; what lies further ahead comes at once. What is damaged is left out.
     """
 
     live = False
 
     def __init__(self, path: Path, real_time: bool, loop: bool, clock: Clock) -> None:
         self._path, self._real_time, self._loop, self._clock = path, real_time, loop, clock
+        self.damaged = 0
+        self._said: set[str] = set()
 
     def check(self) -> None:
         """Raises ConfigError: there is no such file. SourceError: it holds no video."""
@@ -50,14 +56,12 @@ class FileSource:
         while not stop.is_set():
             due = lap_start
             for seconds, interval, image in self._read():
-                if stop.is_set():
-                    return
                 due = lap_start + seconds
                 if self._real_time:
                     stop.wait(started + due - self._clock.monotonic())
-                    yield Frame(image, started_us + round(due * 1e6))
-                else:
-                    yield Frame(image, self._clock.now_us())
+                if stop.is_set():
+                    return
+                yield Frame(image, started_us + round(due * 1e6) if self._real_time else self._clock.now_us())
                 due += interval
             if not self._loop:
                 return
@@ -66,24 +70,30 @@ class FileSource:
     def _read(self) -> Iterator[tuple[float, float, NDArray[np.uint8]]]:
         """Each frame's time since the first in seconds, the usual interval, and the picture."""
         with self._open() as container:
-            stream = container.streams.video[0]
-            shown = ShownFrames(stream)
-            interval = float(1 / (stream.average_rate or _FALLBACK_FPS))
-            first: float | None = None
-            seconds = 0.0
-            frame = None
+            shown = ShownFrames(container.streams.video[0])
+            mean = container.streams.video[0].average_rate
+            longest_wait = max(LONGEST_WAIT_SECONDS, float(2 / mean) if mean else 0.0)
             try:
-                for frame in container.decode(stream):
-                    if frame.time is not None:
-                        first = frame.time if first is None else first
-                        # Broken time stamps must not send the time line backwards.
-                        seconds = max(seconds, frame.time - first)
-                    yield seconds, interval, self._picture(frame, shown)
-                    seconds += interval if frame.time is None else 0.0
-            except av.error.FFmpegError as error:
-                raise SourceError(f"the video file {self._path} is damaged at {seconds:.1f} s: {error}") from None
-            if frame is None:
-                raise SourceError(f"the video file {self._path} holds no frames: it may be cut off")
+                reader = VideoReader(container, self._say, longest_wait)
+            except ImageError as error:
+                raise SourceError(f"the video file {self._path}: {error}") from None
+            frame = None
+            damaged_before = self.damaged
+            for time_us, frame in reader.frames():
+                self.damaged = damaged_before + reader.damaged
+                yield time_us / 1e6, float(reader.interval), self._picture(frame, shown)
+            self.damaged = damaged_before + reader.damaged
+            shortfall = reader.shortfall()
+        if frame is None:
+            raise SourceError(f"the video file {self._path} holds no frames: it may be cut off")
+        if shortfall is not None:
+            self._say(shortfall)
+
+    def _say(self, text: str) -> None:
+        # Of a loop, each lap would say the same.
+        if text not in self._said:
+            self._said.add(text)
+            _log.warning("the video file %s: %s", self._path, text)
 
     def _picture(self, frame: VideoFrame, shown: ShownFrames) -> NDArray[np.uint8]:
         try:

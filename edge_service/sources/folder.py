@@ -24,6 +24,7 @@ class FolderSource:
 
     def __init__(self, path: Path, fps: float, clock: Clock) -> None:
         self._path, self._fps, self._clock = path, fps, clock
+        self.damaged = 0
 
     def check(self) -> None:
         """Raises ConfigError: there is no such folder. SourceError: it holds no pictures."""
@@ -50,6 +51,7 @@ class FolderSource:
                         _log.warning("%s: %s", path, shortfall)
             except ImageError as error:
                 _log.warning("left out %s", error)
+                self.damaged += 1
                 index += 1
 
     def _files(self) -> list[Path]:

@@ -31,6 +31,7 @@ class SubmittedSource:
     """Hands submitted frames to the encoder. The event loop submits, a thread takes."""
 
     live = False
+    damaged = 0
 
     def __init__(self) -> None:
         self._frames: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()

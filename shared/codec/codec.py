@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.codec.bundle import Bundle
-from shared.codec.hold import hold
+from shared.codec.hold import BIT_WORTH, hold
 from shared.codec.latents import LATENT_MAX, QUALITY_STEPS, Latents
 from shared.codec.motion.choice import Chooser, Costs
 from shared.codec.motion.prediction import LinearPicture
@@ -79,7 +79,9 @@ class Encoder:
         else:
             coded = self._after(last, latents, units, changed, image)
             if coded.latents.moved.mean() > MANY_MOVED:
-                coded = min(coded, self._alone(latents, units, width, height), key=lambda frame: len(frame.payload))
+                wanted = self._wanted(latents, units)
+                both = coded, self._alone(latents, units, width, height)
+                coded = min(both, key=lambda frame: _cost(wanted, frame))
         # What is touched now is looked at once more when it has come to rest.
         self._touched = changed
         self._last = coded.latents
@@ -90,8 +92,7 @@ class Encoder:
         self._last = None
 
     def _alone(self, latents: NDArray[np.float32], quality: int, width: int, height: int) -> CodedFrame:
-        scaled = latents * self._bundle.gains(quality)[:, None, None]
-        values = np.clip(np.rint(scaled), -LATENT_MAX, LATENT_MAX).astype(np.int16)
+        values = np.rint(self._wanted(latents, quality)).astype(np.int16)
         hyper = self._bundle.hyper_analysis.hyper(values)
         rounded = Latents(values, hyper, np.zeros(values.shape[1:], bool), quality, width, height)
         snapped, payload = self._bundle.entropy.encode_snapped(rounded)
@@ -122,10 +123,23 @@ class Encoder:
             payload = self._bundle.temporal.encode(coded, before, last.moved, level)
             return CodedFrame(Kind.P, 1, quality, coded.digest(), payload, coded)
         chooser = Chooser(motion.path, self._costs, reference, float(np.median(1 / gains)))
-        field, values = chooser.choose(latents * gains[:, None, None], whole_blocks(image), moved)
-        coded = replace(coded, values=values).after(field, reference.memory)
-        payload = motion.encode(values, field, reference, level)
+        wanted = self._wanted(latents, quality)
+        choice = chooser.choose(wanted, whole_blocks(image), moved)
+        payload, values = motion.encode_chosen(wanted, choice.field, choice.prediction, reference, level)
+        coded = replace(coded, values=values).after(choice.field, reference.memory)
         return CodedFrame(Kind.P, 1, quality, coded.digest(), payload, coded, motion=True)
+
+    def _wanted(self, latents: NDArray[np.float32], quality: int) -> NDArray[np.float32]:
+        """Latents in quantisation steps, not rounded."""
+        wanted: NDArray[np.float32] = np.clip(
+            latents * self._bundle.gains(quality)[:, None, None], -LATENT_MAX, LATENT_MAX
+        )
+        return wanted
+
+
+def _cost(wanted: NDArray[np.float32], frame: CodedFrame) -> float:
+    """Squared error in quantisation steps, and bits by what they are worth."""
+    return float(np.square(wanted - frame.latents.values).sum()) + BIT_WORTH * 8 * len(frame.payload)
 
 
 def recode_alone(bundle: Bundle, latents: Latents) -> CodedFrame:

@@ -7,8 +7,8 @@ how sure that is. What has no difference costs neither bits nor time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,12 @@ from shared.codec.integer_network import MEAN_SHIFT, MEAN_STEPS, SCALE_COUNT, In
 from shared.codec.latents import LATENT_MAX
 from shared.codec.movement import Map
 from shared.codec.neighbours import INPUT_MAX, Neighbours
+from shared.codec.quantisation import Quantiser
 from shared.codec.symbols import Prediction
 from shared.codec.tables import Tables
 from shared.errors import BundleError, RecordError
+
+Number = TypeVar("Number", bound=np.generic)
 
 SET_INPUT = 32
 """What a network sees where a flag is set; elsewhere 0."""
@@ -101,8 +104,13 @@ class Surroundings:
         self._differences.loudness(fine, positions, loud)
         return seen
 
-    def at_coded(self, latents: NDArray[np.int16]) -> NDArray[np.int16]:
-        """Latents int16[M, h, w] at the coded positions, int16[M, A]."""
+    @property
+    def count(self) -> int:
+        """How many positions are coded."""
+        return len(self._positions)
+
+    def at_coded(self, latents: NDArray[Number]) -> NDArray[Number]:
+        """Latents [M, h, w] at the coded positions, [M, A]."""
         return latents.reshape(len(latents), -1).take(self._positions, axis=1)
 
     def learn(self, number: int, differences: NDArray[np.int32]) -> None:
@@ -127,6 +135,7 @@ class DifferenceModel:
         self.networks = list(networks)
         self.channels = ChannelGroups(groups)
         self.tables = tables
+        self._quantiser = Quantiser(tables)
         whole = np.array_equal(np.sort(self.channels.order), np.arange(len(self.channels.order)))
         if not whole or len(networks) != len(groups) or len(tables) != SCALE_COUNT * MEAN_STEPS:
             raise BundleError("the networks, channel groups and tables of differences do not fit together")
@@ -149,12 +158,59 @@ class DifferenceModel:
         """
         there, before = (surroundings.at_coded(latents) for latents in (target, prediction))
         differences = (there.astype(np.int32) - before)[self.channels.order]
-        if not differences.size:
+        self._push(coder, surroundings, level, eighths, lambda group, expected: differences[group])
+
+    def push_chosen(
+        self,
+        coder: Any,
+        surroundings: Surroundings,
+        wanted: NDArray[np.float32],
+        prediction: NDArray[np.int16],
+        level: int,
+        eighths: NDArray[np.int32],
+        worth: float,
+    ) -> NDArray[np.int16]:
+        """Chooses differences by rate and distortion, and pushes them.
+
+        Args:
+            wanted: float32[M, h, w], latents in quantisation steps, not rounded; the others as of ``push``.
+            worth: squared error that a bit is worth.
+
+        Returns:
+            The latents at the coded positions, int16[M, A].
+        """
+        before = surroundings.at_coded(prediction).astype(np.int32)[self.channels.order]
+        missing = (surroundings.at_coded(wanted)[self.channels.order] - before).astype(np.float32)
+        there = before.copy()
+
+        def choose(group: slice, expected: Prediction) -> NDArray[np.int32]:
+            near = self._quantiser(missing[group].ravel(), expected, worth).reshape(before[group].shape)
+            there[group] = np.clip(before[group] + near, -LATENT_MAX, LATENT_MAX)
+            chosen: NDArray[np.int32] = there[group] - before[group]
+            return chosen
+
+        self._push(coder, surroundings, level, eighths, choose)
+        values = np.empty(there.shape, np.int16)
+        values[self.channels.order] = there
+        return values
+
+    def _push(
+        self,
+        coder: Any,
+        surroundings: Surroundings,
+        level: int,
+        eighths: NDArray[np.int32] | None,
+        differences: Callable[[slice, Prediction], NDArray[np.int32]],
+    ) -> None:
+        """Pushes the differences that the function gives, group by group: int32[G, A]."""
+        if not surroundings.count:
             return
         steps: list[tuple[Prediction, NDArray[np.int32]]] = []
         for number, group in enumerate(self.channels.slices):
-            steps.append((self._predict(number, surroundings, level, eighths), differences[group].ravel()))
-            surroundings.learn(number, differences[group])
+            expected = self._predict(number, surroundings, level, eighths)
+            values = differences(group, expected)
+            steps.append((expected, values.ravel()))
+            surroundings.learn(number, values)
         for expected, values in reversed(steps):
             expected.push(coder, values, self.tables)
 

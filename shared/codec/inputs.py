@@ -63,14 +63,14 @@ def open_frames(
     """How many pictures a file should hold, 0 if it does not say, and those that can be had, of which there is one.
 
     Args:
-        note: told what is left out because viewers do not show it either.
+        note: told what had to be mended, and what is left out because viewers do not show it either.
         missing: told, after the last picture, what the file promises and did not give.
 
     Raises:
         ImageError: it is of no kind that can be read, damaged or too large.
     """
     if not _is_photo(source):
-        with open_video(source.path, source.name) as opened:
+        with open_video(source.path, note, missing, source.name) as opened:
             count, frames = opened
             yield count, _some(frames, source.name)
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +14,7 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from shared.codec.upright import ShownFrames
+from shared.codec.video_reading import VideoReader
 from shared.errors import ImageError
 
 VIDEOS = {".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".ts", ".y4m"}
@@ -21,12 +22,16 @@ _MICROSECOND = Fraction(1, 1_000_000)
 
 
 @contextmanager
-def open_video(path: Path, name: str | None = None) -> Iterator[tuple[int, Iterator[tuple[int, NDArray[np.uint8]]]]]:
-    """A video's frame count (0 if the container does not say) and its frames.
+def open_video(
+    path: Path, note: Callable[[str], None], missing: Callable[[str], None], name: str | None = None
+) -> Iterator[tuple[int, Iterator[tuple[int, NDArray[np.uint8]]]]]:
+    """A video's frame count (0 if the container does not say) and its frames, as many as can be had.
 
-    A frame is its time in microseconds from the first one, and uint8[H, W, 3] RGB; all are of one size.
+    A frame is its time in microseconds from the first one, which rises, and uint8[H, W, 3] RGB; all are of one size.
 
     Args:
+        note: told what had to be mended on the way.
+        missing: told, after the last frame, what the file promises and did not give.
         name: what errors call the file; None for its path.
 
     Raises:
@@ -37,25 +42,27 @@ def open_video(path: Path, name: str | None = None) -> Iterator[tuple[int, Itera
         with open_container(path) as container:
             if not container.streams.video:
                 raise ImageError(f"{name} holds no video")
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            rate = float(stream.average_rate or 25)
-            shown = ShownFrames(stream)
+            try:
+                reader = VideoReader(container, lambda text: note(f"{name}: {text}"))
+            except ImageError as error:
+                raise ImageError(f"{name}: {error}") from None
+
+            shown = ShownFrames(container.streams.video[0])
 
             def frames() -> Iterator[tuple[int, NDArray[np.uint8]]]:
-                start = size = None
-                for number, frame in enumerate(container.decode(stream)):
-                    time = frame.time if frame.time is not None else number / rate
-                    start = time if start is None else start
+                size = None
+                for number, (time_us, frame) in enumerate(reader.frames()):
                     size = size or (frame.width, frame.height)
                     if size != (frame.width, frame.height):
                         raise ImageError(
                             f"{name} changes from {size[0]}x{size[1]} to {frame.width}x{frame.height} after"
                             f" {number} frames: cut it in two there"
                         )
-                    yield round((time - start) * 1e6), shown(frame)
+                    yield time_us, shown(frame)
+                if (shortfall := reader.shortfall()) is not None:
+                    missing(f"{name}: {shortfall}")
 
-            yield stream.frames, frames()
+            yield reader.count, frames()
     except (av.FFmpegError, FileNotFoundError) as error:
         raise ImageError(f"{name} cannot be read as a picture or a video: {error.strerror}") from None
 
@@ -98,11 +105,14 @@ class LosslessVideo:
         self._stream.width, self._stream.height = width, height
         self._stream.pix_fmt = "bgr0"
         self._stream.codec_context.time_base = _MICROSECOND
+        self._last_us = -1
 
     def write(self, time_us: int, image: NDArray[np.uint8]) -> None:
-        """Adds uint8[H, W, 3] RGB, shown from this many microseconds after the start; times rise."""
+        """Adds uint8[H, W, 3] RGB, shown from this many microseconds after the start, but after the frame before it."""
         frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-        frame.pts, frame.time_base = time_us, _MICROSECOND
+        # Records need not be of our making; no player takes times that go back.
+        self._last_us = max(time_us, self._last_us + 1)
+        frame.pts, frame.time_base = self._last_us, _MICROSECOND
         with _reporting(f"the frame at {time_us / 1e6:g} s"):
             self._container.mux(self._stream.encode(frame))
 

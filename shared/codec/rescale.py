@@ -41,15 +41,24 @@ def times_power(values: NDArray[Any], exponent: NDArray[np.int64], largest: int)
         values: whole numbers of at most 2**41; exponent: in 1/4096 octaves, of a shape that fits.
         largest: below 2**19.
     """
+    factor, shift, most = powers_of(exponent, largest)
+    magnitude = np.minimum(np.abs(values.astype(np.int64)), most)
+    rounded = (magnitude * factor + (np.int64(1) << (shift - 1))) >> shift
+    result: NDArray[np.int64] = np.sign(values) * np.minimum(rounded, largest)
+    return result
+
+
+def powers_of(exponent: NDArray[np.int64], largest: int) -> NDArray[np.int64]:
+    """2**(exponent / 4096) as whole numbers, int64[3, ...]; arguments as in ``times_power``.
+
+    The factor, the bits by which a product with it is shifted back, and the magnitude to which values are cut off
+    before: such can only end up clipped, and no product overflows.
+    """
     whole, part = np.divmod(exponent, OCTAVE_STEPS)
     # From 19 octaves up a one is clipped already, from 42 down the largest value is 0 already.
     whole = np.clip(whole, -42, _FRACTION_BITS - 1)
-    shift = _FRACTION_BITS - whole
-    # Before they are multiplied, values that can only end up clipped are cut off, so that no product overflows.
-    magnitude = np.minimum(np.abs(values.astype(np.int64)), (np.int64(largest) + 1) << np.maximum(-whole, 0))
-    rounded = (magnitude * _POWERS[part] + (np.int64(1) << (shift - 1))) >> shift
-    result: NDArray[np.int64] = np.sign(values) * np.minimum(rounded, largest)
-    return result
+    most = (np.int64(largest) + 1) << np.maximum(-whole, 0)
+    return np.stack([_POWERS[part], _FRACTION_BITS - whole, most])
 
 
 def octaves_at(octaves: NDArray[np.int32], quality: int) -> NDArray[np.int64]:

@@ -22,14 +22,14 @@ class Prediction:
     """Means, tables and the coding order of a set of latents.
 
     Attributes:
-        means: int32[n], whole means; a symbol is a latent less its mean.
+        means: int32[n], whole means; a symbol is a latent less its mean. indexes: int32[n], of their tables.
         certain: bool[n], latents that are not coded; expected: int32[n], what those are.
         order: int64[k], positions of the coded latents, grouped by table; order_tables: int32[k], their tables.
     """
 
     def __init__(self, tables: Tables, means: NDArray[np.int32], indexes: NDArray[np.int32]) -> None:
         """Args: means, indexes of tables, int32[n] each."""
-        self.means = means
+        self.means, self.indexes = means, indexes
         self.certain = tables.certain[indexes]
         self.expected = means + tables.certain_values[indexes]
         coded = np.flatnonzero(~self.certain)

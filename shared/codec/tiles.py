@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.codec.changes import changed_blocks
+from shared.codec.changes import NOISE_THRESHOLD, ChangeDetector
 from shared.codec.latents import STRIDE
 from shared.codec.sparse.analysis import AnalysisState, SparseAnalysis
 from shared.codec.sparse.gated_analysis import GatedAnalysisState, SparseGatedAnalysis
@@ -22,8 +22,6 @@ from shared.codec.transforms import Analysis, Synthesis
 AnalysisLayers = SparseAnalysis | SparseGatedAnalysis
 SynthesisLayers = SparseSynthesis | SparseGatedSynthesis
 
-NOISE_THRESHOLD = 8.0
-"""Grey levels; see ``changed_blocks``. Twice what a camera's or a codec's noise does to the mean of 4x4 pixels."""
 _ANALYSIS_REACH, _SYNTHESIS_REACH = 2, 2
 """Blocks that a change is taken to reach, on average over the layers, when estimating what following it costs."""
 _MOST = 0.6
@@ -40,9 +38,9 @@ class TiledAnalysis:
     def __init__(self, analysis: Analysis, layers: AnalysisLayers | None, threshold: float = NOISE_THRESHOLD) -> None:
         """Args:
         layers: the same network; None where whole pictures are quicker in any case, as on a GPU.
-        threshold: of ``changed_blocks``.
+        threshold: of a ``ChangeDetector``.
         """
-        self._analysis, self._layers, self._threshold = analysis, layers, threshold
+        self._analysis, self._layers, self._changes = analysis, layers, ChangeDetector(threshold)
         self._seen = np.empty((0, 0, 3), np.uint8)
         self._latents = np.empty((0, 0, 0), np.float32)
         self._levels = np.empty(0, np.float32)
@@ -62,7 +60,7 @@ class TiledAnalysis:
         image = whole_blocks(image)
         if image.shape != self._seen.shape:
             return self._whole(image, levels)
-        changed = changed_blocks(image, self._seen, self._threshold, _MOST)
+        changed = self._changes.changed(image, self._seen, _MOST)
         if self._analysis.knows_level and not np.array_equal(levels, self._levels):
             # No feature is what it was at the other level.
             seen = self._seen.copy()

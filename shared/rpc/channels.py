@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grpc
 
+from shared.rpc.proxies import proxy_of
 from shared.rpc.reloading_channel import ReloadingChannel
 from shared.rpc.servers import MAX_MESSAGE_BYTES, WINDOW_OPTIONS, check_plaintext
 from shared.rpc.tls import MutualTlsSettings, watched_channel_credentials
@@ -22,10 +23,14 @@ _OPTIONS = [
 def open_channel(address: str, allow_plaintext: bool, tls: MutualTlsSettings | None = None) -> grpc.aio.Channel:
     """A channel to ``host:port``; it connects by itself, again and again. Without ``tls`` it speaks plaintext.
 
+    A proxy of the environment is used as gRPC does, but never for this machine.
+
     Raises:
-        ConfigError: the address is not loopback and plaintext was not allowed, or the TLS files cannot be used.
+        ConfigError: the address is not loopback and plaintext was not allowed, the TLS files cannot be used, or the
+            environment names a proxy that cannot be.
     """
+    options = _OPTIONS if proxy_of(address) else [*_OPTIONS, ("grpc.enable_http_proxy", 0)]
     if tls is not None:
-        return ReloadingChannel(address, watched_channel_credentials(tls), _OPTIONS)
+        return ReloadingChannel(address, watched_channel_credentials(tls), options)
     check_plaintext(address, allow_plaintext)
-    return grpc.aio.insecure_channel(address, options=_OPTIONS)
+    return grpc.aio.insecure_channel(address, options=options)

@@ -9,8 +9,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import unquote
 
-from google.protobuf.message import Message
-
 from shared.clock import Clock
 from shared.errors import BusyError
 from shared.rpc.call_guard import CallGuard
@@ -97,9 +95,12 @@ class _Client:
     def idle(self) -> bool:
         return not self.calls and self._allowance.full()
 
-    async def received(self, message: Message) -> None:
-        if wait := self._allowance.take(message.ByteSize()):
+    async def ready(self) -> None:
+        if wait := self._allowance.take(0):
             await asyncio.sleep(wait)
+
+    async def received(self, size: int) -> None:
+        self._allowance.take(size)
 
     async def sending(self) -> None:
         """Answers are not counted: who is owed them asked for them."""

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import ipaddress
+import socket
 from collections.abc import Sequence
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from shared.addresses import listening_place, parse_address, why_not_listening
 from shared.errors import ConfigError, ListenError
 from shared.rpc.call_guard import CallGuard
+from shared.rpc.guarded_calls import GuardedCalls
+from shared.rpc.message_bounds import MessageRoom
 from shared.rpc.tls import TlsSettings, server_credentials
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
-"""Largest message accepted; a raw 4096x4096 picture fits."""
+"""Largest message accepted; the largest raw picture has 24 MiB."""
 MAX_CALLS = 1024
 """Calls of one connection at once."""
 MAX_CONNECTIONS = 512
 """Of all clients together; further ones are closed at once. A connection costs memory before its client is known, and a
 process may open 1024 files as a rule."""
+MESSAGES_AT_ONCE = 8
+"""Of the largest size, that are worked on at once, of all clients together; beyond that they are told to come back."""
 
 # gRPC's probing of the bandwidth costs a ping for nearly every small message. Without it windows do not grow by
 # themselves; this one carries 20 Mbit/s a stream over 100 ms.
@@ -52,7 +57,7 @@ class Server:
 
         Args:
             tls: who the server is; None for plaintext.
-            guards: what watches its calls, the first one outermost.
+            guards: what watches its calls, the first one is asked first.
             message_bytes: largest message it accepts.
             calls: of one connection at once; further ones wait unseen, so let guards refuse before that.
             connections: of all clients at once; further ones are closed.
@@ -70,7 +75,8 @@ class Server:
             ("grpc.max_concurrent_streams", calls),
             ("grpc.max_allowed_incoming_connections", connections),
         ]
-        self.grpc = grpc.aio.server(options=options, interceptors=guards)
+        calls_guarded = GuardedCalls(guards, MessageRoom(MESSAGES_AT_ONCE * message_bytes))
+        self.grpc = grpc.aio.server(options=options, interceptors=(calls_guarded,))
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc)
         try:
@@ -80,7 +86,7 @@ class Server:
         except RuntimeError:
             self.port = 0
         if self.port == 0:
-            raise ListenError(f"cannot listen on {address}: is another process using the port?")
+            raise ListenError(f"cannot listen on {address}: {_why_not(address)}")
 
     async def start(self) -> None:
         await self.grpc.start()
@@ -113,10 +119,15 @@ def check_plaintext(address: str, allowed: bool) -> None:
 
 def is_loopback(address: str) -> bool:
     """Whether ``host:port`` names this machine only."""
-    host = address.rpartition(":")[0].strip("[]")
-    if host == "localhost":
-        return True
+    return parse_address(address).is_loopback
+
+
+def _why_not(address: str) -> str:
+    """Why nobody can listen there; gRPC tells that it could not, and not why."""
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+        family, place = listening_place(parse_address(address))
+        with socket.socket(family) as listener:
+            listener.bind(place)
+    except OSError as error:
+        return why_not_listening(error)
+    return "the system does not say why"

@@ -40,6 +40,9 @@ STATUS: dict[type[errors.IcmError], grpc.StatusCode] = {
     errors.BusyError: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 
+_MOST_TEXT_BYTES = 1500
+"""Of an error's text: it travels in headers, and a client gives the whole answer up where those are too long."""
+
 
 def status_of(error: errors.IcmError) -> status_pb2.Status:
     """The error as a rich status: code, text, an ErrorInfo with its reason, and when to retry for a BusyError."""
@@ -51,7 +54,7 @@ def status_of(error: errors.IcmError) -> status_pb2.Status:
     packed = [any_pb2.Any() for _ in details]
     for message, detail in zip(packed, details, strict=True):
         message.Pack(detail)
-    return status_pb2.Status(code=code_of(error).value[0], message=str(error), details=packed)
+    return status_pb2.Status(code=code_of(error).value[0], message=_text(error), details=packed)
 
 
 def code_of(error: errors.IcmError) -> grpc.StatusCode:
@@ -62,7 +65,13 @@ def code_of(error: errors.IcmError) -> grpc.StatusCode:
 async def abort(context: grpc.aio.ServicerContext[Any, Any], error: errors.IcmError) -> NoReturn:
     """Ends the call with the error's status."""
     context.set_trailing_metadata((("grpc-status-details-bin", status_of(error).SerializeToString()),))
-    await context.abort(code_of(error), str(error))
+    await context.abort(code_of(error), _text(error))
+
+
+def _text(error: errors.IcmError) -> str:
+    text = str(error)
+    packed = text.encode(errors="replace")
+    return text if len(packed) <= _MOST_TEXT_BYTES else f"{packed[:_MOST_TEXT_BYTES].decode(errors='ignore')}..."
 
 
 def reason_of(error: grpc.aio.AioRpcError) -> str | None:

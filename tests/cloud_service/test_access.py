@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,15 @@ from icm.v1.archive_pb2_grpc import (
     ArchiveServiceStub,
     add_ArchiveServiceServicer_to_server,
 )
-from icm.v1.frame_pb2 import FrameRef
+from icm.v1.frame_pb2 import FrameDetections, FrameRef
 
 from cloud_service.access import CertificateAccess
+from cloud_service.certificates.revocation import RevocationLists
 from cloud_service.cli import CONFIG_STATUS, main
 from shared.clock import ManualClock, SystemClock
 from shared.codec.bundle import Bundle
 from shared.codec.codec import CodedFrame
+from shared.rpc import open_calls
 from shared.rpc.channels import open_channel
 from shared.rpc.servers import Server
 from shared.rpc.status import reason_of
@@ -94,6 +97,8 @@ async def test_a_reader_delivers_nothing(cloud: SecureCloud, certificates: Certi
     code, _, text = await failure(Uplink(reader.channel).hello(coded_header(loaded, "gate")))
     assert code is grpc.StatusCode.PERMISSION_DENIED
     assert "its certificate names no camera" in text
+    # Nor is anything that it sends looked at.
+    assert (await Uplink(reader.channel).failure()).code() is grpc.StatusCode.PERMISSION_DENIED
 
 
 async def test_a_reader_sees_every_camera_and_an_edge_its_own(
@@ -167,13 +172,104 @@ async def test_a_watcher_is_told_nothing_more_once_its_certificate_is_revoked(
     assert (await failure(watching.read()))[0] is grpc.StatusCode.UNAUTHENTICATED
 
 
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Open calls are looked at all the time."""
+    monkeypatch.setattr(open_calls, "LOOK_SECONDS", 0.01)
+
+
+async def test_a_revoked_stream_ends_though_nothing_is_said_over_it_and_another_edge_takes_the_camera_over(
+    cloud: SecureCloud, certificates: Certificates, loaded: Bundle, coded: list[CodedFrame], soon: None
+) -> None:
+    thief, fresh = (cloud.called_by(certificates.edge(name, "gate")) for name in ("thief", "fresh"))
+    silent = Uplink(thief.channel)
+    await silent.hello(coded_header(loaded, "gate"))
+    taken, _, _ = await failure(Uplink(fresh.channel).hello(coded_header(loaded, "gate", EPOCH + 1)))
+    assert taken is grpc.StatusCode.FAILED_PRECONDITION
+    certificates.authority.revoke("thief")
+    ended = await silent.failure()
+    assert ended.code() is grpc.StatusCode.UNAUTHENTICATED
+    assert "of thief was revoked" in (ended.details() or "")
+    await fresh.deliver(coded_header(loaded, "gate", EPOCH + 1), coded_records(coded, 1))
+
+
+async def test_a_stream_ends_when_the_authority_of_its_certificate_is_taken_out(
+    cloud: SecureCloud, certificates: Certificates, loaded: Bundle, tmp_path: Path, soon: None
+) -> None:
+    trusted = certificates.server().authority
+    old, newer = trusted.read_text(), Certificates(tmp_path / "newer")
+    trusted.write_text(old + (newer.folder / "ca.crt").read_text())
+    before = Uplink(cloud.called_by(certificates.edge("north", "gate")).channel)
+    await before.hello(coded_header(loaded, "gate"))
+    renewed = newer.edge("south", "yard").model_copy(update={"authority": certificates.folder / "ca.crt"})
+    after = Uplink(cloud.called_by(renewed).channel)
+    await after.hello(coded_header(loaded, "yard"))
+    trusted.write_text((newer.folder / "ca.crt").read_text())
+    ended = await before.failure()
+    assert ended.code() is grpc.StatusCode.UNAUTHENTICATED
+    assert "of north is of an authority that counts no more" in (ended.details() or "")
+    await after.send(coded_header(loaded, "yard"), [], coded_header(loaded, "yard"))
+    await after.close()
+
+
+class Endless(ArchiveServiceServicer):
+    """Never finds detections, and tells watchers more than they read."""
+
+    def __init__(self) -> None:
+        self.asked, self.ended = asyncio.Event(), asyncio.Event()
+
+    async def GetDetections(self, request: Any, context: Any) -> pb.GetDetectionsResponse:
+        self.asked.set()
+        await asyncio.Event().wait()
+        return pb.GetDetectionsResponse()
+
+    async def WatchDetections(self, request: Any, context: Any) -> AsyncIterator[pb.WatchDetectionsResponse]:
+        try:
+            while True:
+                yield pb.WatchDetectionsResponse(detections=FrameDetections(model="x" * 100_000))
+        finally:
+            self.ended.set()
+
+
+async def all_of(call: Any) -> None:
+    """Reads until the call ends."""
+    async for _ in call:
+        pass
+
+
+async def test_a_call_that_waits_for_its_answer_and_a_watcher_that_does_not_read_end_when_they_are_revoked(
+    certificates: Certificates, soon: None
+) -> None:
+    tls, endless = certificates.server(), Endless()
+    access = CertificateAccess(RevocationLists(certificates.revoked, tls.authority), SystemClock())
+    server = Server("127.0.0.1:0", False, tls, (access,))
+    add_ArchiveServiceServicer_to_server(endless, server.grpc)
+    await server.start()
+    async with open_channel(f"127.0.0.1:{server.port}", False, certificates.reader()) as channel:
+        stub = ArchiveServiceStub(channel)
+        watching = stub.WatchDetections(pb.WatchDetectionsRequest())
+        await watching.initial_metadata()
+        asking = asyncio.ensure_future(stub.GetDetections(pb.GetDetectionsRequest()))
+        await endless.asked.wait()
+        certificates.authority.revoke("viewer")
+        await endless.ended.wait()
+        # Told so once it reads again.
+        for call in (asking, all_of(watching)):
+            assert (await failure(call))[0] is grpc.StatusCode.UNAUTHENTICATED
+    await server.stop(0)
+
+
 class EmptyArchive(ArchiveServiceServicer):
     async def ListCameras(self, request: Any, context: Any) -> pb.ListCamerasResponse:
         return pb.ListCamerasResponse()
 
+    async def WatchDetections(self, request: Any, context: Any) -> AsyncIterator[pb.WatchDetectionsResponse]:
+        await context.send_initial_metadata(())
+        await asyncio.Event().wait()
+        yield pb.WatchDetectionsResponse()
 
-async def test_a_connection_does_not_outlive_its_certificate(certificates: Certificates) -> None:
 
+async def test_neither_a_connection_nor_a_silent_call_outlives_its_certificate(certificates: Certificates) -> None:
     clock = ManualClock(SystemClock().now_us())
     server = Server("127.0.0.1:0", False, certificates.server(), (CertificateAccess(None, clock),))
     add_ArchiveServiceServicer_to_server(EmptyArchive(), server.grpc)
@@ -181,7 +277,11 @@ async def test_a_connection_does_not_outlive_its_certificate(certificates: Certi
     async with open_channel(f"127.0.0.1:{server.port}", False, certificates.edge("north", "gate", days=30)) as channel:
         stub = ArchiveServiceStub(channel)
         await stub.ListCameras(pb.ListCamerasRequest())
+        watching = stub.WatchDetections(pb.WatchDetectionsRequest())
+        await watching.initial_metadata()
+        await clock.until_slept_by()
         clock.advance(31 * 86_400)
+        assert (await failure(watching.read()))[0] is grpc.StatusCode.UNAUTHENTICATED
         code, _, text = await failure(stub.ListCameras(pb.ListCamerasRequest()))
     await server.stop(0)
     assert code is grpc.StatusCode.UNAUTHENTICATED

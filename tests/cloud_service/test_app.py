@@ -8,12 +8,14 @@ from urllib.request import urlopen
 
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from icm.v1 import archive_pb2
 
 from shared.codec.bundle import Bundle
 from shared.codec.codec import CodedFrame
 from shared.errors import ListenError
 from tests.cloud_service.parts import BrightnessDetector, coded_header, coded_records
-from tests.cloud_service.running import app_in, running_cloud
+from tests.cloud_service.running import RunningCloud, app_in, running_cloud
+from tests.cloud_service.uplink import Uplink
 
 
 def fetch(port: int, path: str) -> str:
@@ -41,12 +43,31 @@ async def test_metrics_carry_the_names_that_dashboards_use(
         assert line in metrics
 
 
+async def test_the_welcome_says_how_large_a_message_may_be(tmp_path: Path, loaded: Bundle) -> None:
+    cloud = RunningCloud(app_in(tmp_path, loaded, None, **{"ingest.limits.message_bytes": 3 << 20}))
+    await cloud.app.start()
+    assert (await Uplink(cloud.channel).hello(coded_header(loaded))).message_bytes == 3 << 20
+    await cloud.channel.close()
+    await cloud.app.stop()
+
+
 async def test_a_running_cloud_says_that_it_serves(tmp_path: Path, loaded: Bundle) -> None:
     async with running_cloud(tmp_path, loaded, None) as cloud:
         health = health_pb2_grpc.HealthStub(cloud.channel)
         answer = await health.Check(health_pb2.HealthCheckRequest())  # type: ignore[attr-defined]
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
         assert await asyncio.to_thread(fetch, cloud.app.metrics_port, "healthz") == "ok\n"
+
+
+async def test_the_only_frame_of_a_slow_camera_is_a_segment_and_a_video_soon_while_no_other_follows(
+    tmp_path: Path, loaded: Bundle, coded: list[CodedFrame]
+) -> None:
+    async with running_cloud(tmp_path, loaded, None) as cloud:
+        await cloud.deliver(coded_header(loaded), coded_records(coded, 1))
+        request = archive_pb2.ListSegmentsRequest(camera="gate")
+        while not (segments := (await cloud.archive.ListSegments(request)).segments):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+    assert [segment.frames for segment in segments] == [1]
 
 
 async def test_a_stop_lets_the_detector_finish_what_was_stored(

@@ -37,6 +37,8 @@ from tests.cloud_service.parts import (
 from tests.cloud_service.running import RunningCloud, running_cloud
 
 PATIENCE_SECONDS = 60.0
+MESSAGE_BYTES = 4 << 20
+"""The largest that a client takes unless told otherwise."""
 
 
 @pytest.fixture
@@ -65,6 +67,31 @@ async def refusal(cloud: RunningCloud, sequence: int) -> grpc.aio.AioRpcError:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await detections(cloud, sequence)
     return refused.value
+
+
+def noise(width: int, height: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8))
+
+
+def test_the_largest_picture_fits_into_an_answer_as_the_contract_says() -> None:
+    largest = noise(2896, 2896)
+    jpeg = pb.GetFrameResponse(image=archive_api._jpeg(largest), capture_time=stamp(START_US))
+    assert jpeg.ByteSize() <= MESSAGE_BYTES
+    assert Image.open(BytesIO(jpeg.image)).size == largest.size
+    assert len(archive_api._jpeg(noise(1000, 1000))) > 300_000, "what fits has its full quality"
+    assert largest.width * largest.height * 3 < (32 << 20) - (1 << 20), "a PNG of noise is as large as its pixels"
+
+
+async def test_a_picture_that_would_be_too_large_comes_in_less_quality(
+    cloud: RunningCloud, loaded: Bundle, coded: list[CodedFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await cloud.deliver(coded_header(loaded), coded_records(coded, 1))
+    request = pb.GetFrameRequest(frame=frame(1), format=pb.IMAGE_FORMAT_JPEG)
+    whole = await cloud.archive.GetFrame(request, timeout=PATIENCE_SECONDS)
+    monkeypatch.setattr(archive_api, "MOST_ANSWER_BYTES", len(whole.image) - 1)
+    smaller = await cloud.archive.GetFrame(request, timeout=PATIENCE_SECONDS)
+    assert len(smaller.image) < len(whole.image)
+    assert Image.open(BytesIO(smaller.image)).size == (WIDTH, HEIGHT)
 
 
 async def test_cameras_are_listed_with_what_is_stored_of_them(

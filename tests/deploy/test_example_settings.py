@@ -50,8 +50,8 @@ def _depth(line: str) -> int:
 
 def loaded(text: str, model: type[ServiceSettings], folder: Path) -> ServiceSettings:
     path = folder / "settings.yaml"
-    # Of a setting that is there twice PyYAML takes the later one: an alternative replaces what was on.
-    path.write_text(text)
+    # An alternative replaces what was on: of a setting that is there twice PyYAML by itself takes the later one.
+    path.write_text(yaml.safe_dump(yaml.safe_load(text)))
     return load_settings(model, path, {})
 
 

@@ -14,7 +14,7 @@ from icm.v1 import archive_pb2, archive_pb2_grpc, frame_pb2, ingest_pb2, ingest_
 
 from shared.codec.record import Kind, Record, StreamHeader
 from shared.errors import BusyError, CodecMismatchError
-from shared.rpc.servers import Server
+from shared.rpc.servers import MAX_MESSAGE_BYTES, Server
 from shared.rpc.status import abort
 
 Response = ingest_pb2.StreamRecordsResponse
@@ -26,6 +26,7 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
 
     Attributes:
         credit, credit_bytes: what Welcome promises.
+        message_bytes: of the largest message that it takes, which it says unless that is 0.
         refuses: a codec id that is answered with FAILED_PRECONDITION.
         rejects: sequences that are rejected as damaged.
         misnames: rejected sequences that the rejection calls by another number.
@@ -46,6 +47,7 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
 
     credit: int = 8
     credit_bytes: int = 1 << 20
+    message_bytes: int = 0
     refuses: bytes = b""
     rejects: frozenset[int] = frozenset()
     misnames: dict[int, int] = field(default_factory=dict)
@@ -104,7 +106,12 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
         stored = self.records.setdefault((hello.camera, hello.epoch), {})
         resume_after = max((n for n in stored if all(m in stored for m in range(min(stored), n + 1))), default=0)
         yield Response(
-            welcome=ingest_pb2.Welcome(resume_after=resume_after, credit=self.credit, credit_bytes=self.credit_bytes)
+            welcome=ingest_pb2.Welcome(
+                resume_after=resume_after,
+                credit=self.credit,
+                credit_bytes=self.credit_bytes,
+                message_bytes=self.message_bytes,
+            )
         )
         header: StreamHeader | None = None
         got = 0
@@ -171,7 +178,8 @@ def _ack(state: ingest_pb2.AckState, first: int, last: int, orphan: bool = False
 @asynccontextmanager
 async def serving(ingest: Ingest, port: int = 0) -> AsyncIterator[int]:
     """Serves on loopback; gives the port."""
-    server = Server(f"127.0.0.1:{port}", allow_plaintext=False)
+    most = ingest.message_bytes or MAX_MESSAGE_BYTES
+    server = Server(f"127.0.0.1:{port}", allow_plaintext=False, message_bytes=most)
     ingest_pb2_grpc.add_IngestServiceServicer_to_server(ingest, server.grpc)
     archive_pb2_grpc.add_ArchiveServiceServicer_to_server(ingest, server.grpc)
     await server.start()

@@ -18,6 +18,7 @@ class ScriptedSource:
 
     def __init__(self, live: bool, attempts: list[int]) -> None:
         self.live, self._attempts, self._made = live, attempts, 0
+        self.damaged = 0
 
     def check(self) -> None: ...
 

@@ -14,13 +14,17 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from icm.v1 import camera_pb2, frame_pb2
+from icm.v1 import camera_pb2, camera_pb2_grpc, frame_pb2
 
 from edge_service.cli import main
 from edge_service.spool import Spool
+from edge_service.token_access import TokenAccess
 from edge_service.tokens import Tokens, add_token
-from shared.clock import ManualClock
+from shared.clock import ManualClock, SystemClock
 from shared.errors import ConfigError, PermissionDeniedError, UnauthenticatedError
+from shared.rpc import open_calls
+from shared.rpc.channels import open_channel
+from shared.rpc.servers import Server
 from shared.rpc.status import reason_of
 from tests.certificates import Certificates
 from tests.edge_service.test_edge_process import BUNDLE
@@ -47,6 +51,33 @@ def token(path: Path) -> str:
 async def edge(token: str, path: Path, spool: Spool, metrics, problems, clock: ManualClock) -> AsyncIterator[Edge]:
     async with edge_on(spool, metrics, problems, clock, Tokens(path)) as edge:
         yield edge
+
+
+class SilentCamera(camera_pb2_grpc.CameraServiceServicer):
+    """Answers nothing, for as long as it may."""
+
+    async def SubmitFrames(self, requests, context):
+        await context.send_initial_metadata(())
+        await asyncio.Event().wait()
+        yield
+
+
+async def test_a_stream_over_which_nothing_is_said_ends_with_its_token_and_none_begins_without_one(
+    token: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_calls, "LOOK_SECONDS", 0.01)
+    server = Server("127.0.0.1:0", False, guards=(TokenAccess(Tokens(path), SystemClock()),))
+    camera_pb2_grpc.add_CameraServiceServicer_to_server(SilentCamera(), server.grpc)
+    await server.start()
+    unauthenticated = (grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED")
+    async with open_channel(f"127.0.0.1:{server.port}", False) as channel:
+        stub = camera_pb2_grpc.CameraServiceStub(channel)
+        silent = stub.SubmitFrames(metadata=bearer(token))
+        await silent.initial_metadata()
+        assert await refusal(stub.SubmitFrames(metadata=bearer("guessed")).read()) == unauthenticated
+        await asyncio.to_thread(path.write_text, "[]")
+        assert await refusal(silent.read()) == unauthenticated
+    await server.stop(0)
 
 
 async def refusal(call) -> tuple[grpc.StatusCode, str | None]:
@@ -126,6 +157,10 @@ def test_no_other_camera_is_taken_for_the_tokens(path: Path, token: str, camera:
         ("- {client: door-app, sha256: s3cret, cameras: [door]}", "0.sha256"),
         ("- {client: door-app, token: s3cret, cameras: [door]}", "0.sha256"),
         ("- {client: s3cret: x", "not valid YAML"),
+        ("- {client: 007, sha256: s3cret, cameras: []}", "YAML reads 007 as a number: quote it"),
+        (f"- {{client: app, sha256: {'0' * 63}a, cameras: [12:30]}}", "YAML reads 12:30 as a number: quote it"),
+        ("- {client: app, sha256: 5_3_0_1, cameras: []}", r"0\.sha256: Input should be a valid string$"),
+        ("- {client: app, client: s3cret}", "'client' stands twice"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named_and_never_quoted(path: Path, text: str, problem: str) -> None:

@@ -41,6 +41,16 @@ class Patient(archive_pb2_grpc.ArchiveServiceServicer):
         await asyncio.Event().wait()
 
 
+class Caller:
+    """Of a call, as far as limits look at it."""
+
+    def auth_context(self) -> dict[str, Any]:
+        return {}
+
+    def peer(self) -> str:
+        return "ipv4:10.0.0.5:4711"
+
+
 @asynccontextmanager
 async def served(
     limits: ClientLimits, **options: Any
@@ -89,6 +99,22 @@ async def test_what_comes_too_fast_waits_and_is_not_refused() -> None:
         clock.advance(11)
         await stub.ListSegments(archive_pb2.ListSegmentsRequest(camera="x"))
         assert patient.listed == 1
+
+
+async def test_a_stream_that_sent_too_much_is_read_on_only_when_that_is_paid_for() -> None:
+    clock = ManualClock()
+    limits = ClientLimits(8, 1000, clock)
+    async with limits.watch(Caller()) as first, limits.watch(Caller()) as second:
+        await first.ready()
+        await first.received(10_000)
+        for watch in (first, second):
+            waiting = asyncio.ensure_future(watch.ready())
+            done, _ = await asyncio.wait([waiting], timeout=0.01)
+            assert not done
+            waiting.cancel()
+        clock.advance(10)
+        await first.ready()
+        await second.ready()
 
 
 async def test_a_message_that_is_too_large_is_refused() -> None:

@@ -52,8 +52,8 @@ def strangers(tmp_path: Path) -> Certificates:
 
 
 @asynccontextmanager
-async def serving(tls: TlsSettings, mirror: Mirror | None = None) -> AsyncIterator[int]:
-    server = Server("127.0.0.1:0", allow_plaintext=False, tls=tls)
+async def serving(tls: TlsSettings, mirror: Mirror | None = None, address: str = "127.0.0.1:0") -> AsyncIterator[int]:
+    server = Server(address, allow_plaintext=False, tls=tls)
     archive_pb2_grpc.add_ArchiveServiceServicer_to_server(mirror or Mirror(), server.grpc)
     await server.start()
     try:
@@ -98,6 +98,16 @@ async def test_both_sides_show_who_they_are(certificates: Certificates) -> None:
     async with (
         serving(certificates.server()) as port,
         open_channel(f"127.0.0.1:{port}", allow_plaintext=False, tls=edge) as channel,
+    ):
+        assert await shown_by(channel) == serial(edge)
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+async def test_a_certificate_for_an_ipv6_address_holds_there(certificates: Certificates, host: str) -> None:
+    edge = certificates.edge("north", "gate")
+    async with (
+        serving(certificates.server(hosts=[host]), address="[::1]:0") as port,
+        open_channel(f"[::1]:{port}", allow_plaintext=False, tls=edge) as channel,
     ):
         assert await shown_by(channel) == serial(edge)
 

@@ -31,7 +31,7 @@ CONFIGS = [path for path in (Path(__file__).parents[2] / "training/configs").glo
         ("network: {lambdas: [0.1, x]}", "network.lambdas.1 is 'x'"),
         ("finetune: {patch_size: 48}", "finetune.patch_size is 48"),
         ("finetune: {patches: 2}", "finetune.patches is 2"),
-        ("base: {3: 4}", "base has no setting 3"),
+        ("base: {3: 4}", "YAML reads the name 3 as a number"),
         ("base: {steps: ", "cannot read the training config"),
     ],
 )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.codec.motion.field import VECTOR_MAX, Field, Mode, has_vectors, is_split
-from shared.codec.motion.known import MODE_CONTEXTS, SPREADS, VECTOR_CONTEXTS, Guess, Known, Positions
+from shared.codec.motion.known import MODE_CONTEXTS, SPREADS, VECTOR_CONTEXTS, Known, Positions
 from shared.codec.movement import PASSES, Map, pop_map, push_map
 from shared.codec.symbols import pop_integer, pop_symbols, push_integer, push_symbols
 from shared.codec.tables import Tables
@@ -56,7 +56,7 @@ class Source(Protocol):
 
     def modes(self, positions: Positions, contexts: NDArray[np.int64]) -> NDArray[np.int64]: ...
 
-    def vectors(self, positions: Positions, part: int, guess: Guess) -> NDArray[np.int64]: ...
+    def vectors(self, positions: Positions, part: int, known: Known) -> NDArray[np.int64]: ...
 
 
 def follow(source: Source, moved: Map, last: Field, drift: tuple[int, int], covered: Map) -> Field:
@@ -71,12 +71,14 @@ def follow(source: Source, moved: Map, last: Field, drift: tuple[int, int], cove
         modes = source.modes(positions, known.mode_contexts(positions))
         known.learn_modes(positions, modes)
         travelled = positions[has_vectors(modes)]
-        known.learn(travelled, 0, source.vectors(travelled, 0, known.guess(travelled, 0)))
+        if len(travelled):
+            known.learn(travelled, 0, source.vectors(travelled, 0, known))
         split = positions[is_split(modes)]
-        known.split(split)
-        for part in range(1, 4):
-            known.learn(split, part, source.vectors(split, part, known.guess(split, part)))
-    return known.field(len(moved))
+        if len(split):
+            known.split(split)
+            for part in range(1, 4):
+                known.learn(split, part, source.vectors(split, part, known))
+    return known.field()
 
 
 def passes(moved: Map) -> Iterator[Positions]:
@@ -120,14 +122,6 @@ def pop_field(coder: Any, last: Field, covered: Map, tables: FieldTables) -> Fie
     return field
 
 
-def choice_of(vectors: NDArray[np.int64], guess: Guess) -> NDArray[np.int64]:
-    """How vectors int64[..., 2, K] are coded: ``NEAR`` to ``OTHER``, int64[..., K]."""
-    choice = np.where((vectors == 0).all(-2), ZERO, OTHER)
-    for which, guessed in ((BEFORE, guess.before), (NEXT, guess.next), (NEAR, guess.near)):
-        choice[(vectors == guessed).all(-2)] = which
-    return choice
-
-
 class _Writer:
     """Notes the symbols of a field that is known."""
 
@@ -142,15 +136,15 @@ class _Writer:
         self._note(modes, contexts, "modes")
         return modes
 
-    def vectors(self, positions: Positions, part: int, guess: Guess) -> NDArray[np.int64]:
+    def vectors(self, positions: Positions, part: int, known: Known) -> NDArray[np.int64]:
         row, column = np.divmod(positions, self._columns)
         vectors = self._vectors[:, 2 * row + part // 2, 2 * column + part % 2]
-        choice = choice_of(vectors, guess)
-        self._note(choice, guess.context, "choices")
+        choice, context, *offsets, spread = known.choices(positions, part, vectors)
+        self._note(choice, context, "choices")
         other = choice == OTHER
-        for axis in range(2):
-            offset = vectors[axis, other] - guess.near[axis, other]
-            self._note(offset, axis * SPREADS + guess.spread[other], "offsets")
+        if other.any():
+            for axis, offset in enumerate(offsets):
+                self._note(offset[other], axis * SPREADS + spread[other], "offsets")
         return vectors
 
     def _note(
@@ -172,7 +166,8 @@ class _Reader:
             raise RecordError("the payload is damaged: a position that moved has no mode")
         return modes
 
-    def vectors(self, positions: Positions, part: int, guess: Guess) -> NDArray[np.int64]:
+    def vectors(self, positions: Positions, part: int, known: Known) -> NDArray[np.int64]:
+        guess = known.guess(positions, part)
         choice = self._pop(guess.context, self._tables.choices, OTHER)
         vectors = np.zeros(guess.near.shape, np.int64)
         for which, guessed in ((NEAR, guess.near), (NEXT, guess.next), (BEFORE, guess.before)):

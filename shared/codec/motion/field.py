@@ -90,7 +90,8 @@ class Field:
         uncovered: NDArray[np.bool_] = self.modes >= Mode.BACKGROUND
         return uncovered
 
-    def vectors_of(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int8]:
-        """Of K positions int8[2, K, 2, 2], of each its four blocks'."""
+    def vectors_of(self, positions: NDArray[np.int64]) -> NDArray[np.int8]:
+        """Of K positions int8[2, K, 4], of each its four blocks'."""
         height, width = self.modes.shape
-        return self.vectors.reshape(2, height, 2, width, 2).transpose(0, 1, 3, 2, 4)[:, rows, columns]
+        blocks = self.vectors.reshape(2, height, 2, width, 2).transpose(0, 1, 3, 2, 4)
+        return blocks.reshape(2, -1, 4).take(positions, axis=1)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.codec.latents import LATENT_MAX, STRIDE
-from shared.codec.rescale import OCTAVE_STEPS, octaves_at, times_power
+from shared.codec.native import library
+from shared.codec.rescale import OCTAVE_STEPS, octaves_at, powers_of
 from shared.errors import BundleError
 
 PIXELS = STRIDE * STRIDE * 3
@@ -27,6 +28,7 @@ WEIGHT_BITS = 16
 _LATENT_STEPS = 16
 """Units per 1 of a latent that no gain is applied to; a quantisation step has hundreds."""
 _UNSCALED_MAX = (1 << 19) - 1
+_SCALED_MAX = LATENT_MAX * EIGHTHS
 _EXACT = 1 << 53
 _AT_ONCE = 2048
 """Positions that are computed together, so that the largest picture takes no more memory than an ordinary one."""
@@ -58,25 +60,30 @@ class LinearPath:
         self._analysis, self._synthesis = analysis.astype(np.float64), synthesis.astype(np.float64)
 
     def blocks(self, latents: NDArray[np.int16], quality: int) -> NDArray[np.int16]:
-        """Latents int16[M, K] of a quality in sixteenths of a level -> K blocks of the picture, int16[K, 16, 16, 3]."""
-        if latents.shape[1] > _AT_ONCE:
-            return np.concatenate([self.blocks(latents[:, some], quality) for some in _slices(latents.shape[1])])
-        exponent = OCTAVE_STEPS * _log2(_LATENT_STEPS) - octaves_at(self.octaves, quality)
-        unscaled = times_power(latents, exponent[:, None], _UNSCALED_MAX).astype(np.float64)
-        pixels = _divided(
-            self._product(unscaled.T, self._synthesis.T), WEIGHT_BITS + _log2(_LATENT_STEPS) - _log2(LEVEL_STEPS)
-        )
-        clipped = np.clip(pixels, -PIXEL_MAX, PIXEL_MAX).astype(np.int16)
-        return clipped.reshape(-1, STRIDE, STRIDE, 3)
+        """Latents int16[K, M] of a quality in sixteenths of a level -> K blocks of the picture, int16[K, 16, 16, 3]."""
+        count, channels = latents.shape
+        power = powers_of(OCTAVE_STEPS * _log2(_LATENT_STEPS) - octaves_at(self.octaves, quality), _UNSCALED_MAX)
+        shift = WEIGHT_BITS + _log2(_LATENT_STEPS) - _log2(LEVEL_STEPS)
+        blocks = np.empty((count, PIXELS), np.int16)
+        for some in _slices(count):
+            part = np.ascontiguousarray(latents[some])
+            unscaled = np.empty(part.shape)
+            library.unscaled(part, len(part), channels, power, _UNSCALED_MAX, unscaled)
+            sums = self._product(unscaled, self._synthesis.T)
+            library.pixels(sums, sums.size, shift, PIXEL_MAX, blocks[some])
+        return blocks.reshape(-1, STRIDE, STRIDE, 3)
 
-    def latents(self, blocks: NDArray[np.int16], quality: int) -> NDArray[np.int32]:
-        """K blocks int16[K, 16, 16, 3] -> latents of a quality in eighths of a quantisation step, int32[M, K]."""
-        if len(blocks) > _AT_ONCE:
-            return np.concatenate([self.latents(blocks[some], quality) for some in _slices(len(blocks))], 1)
-        sums = self._product(self._analysis, blocks.reshape(-1, PIXELS).T.astype(np.float64))
-        unscaled = _divided(sums, WEIGHT_BITS + _log2(LEVEL_STEPS) - _log2(_LATENT_STEPS))
-        exponent = OCTAVE_STEPS * (_log2(EIGHTHS) - _log2(_LATENT_STEPS)) + octaves_at(self.octaves, quality)
-        scaled: NDArray[np.int32] = times_power(unscaled, exponent[:, None], LATENT_MAX * EIGHTHS).astype(np.int32)
+    def latents(self, blocks: NDArray[np.float64], quality: int) -> NDArray[np.int32]:
+        """K blocks, whole numbers float64[K, 768] -> latents of a quality in eighths of a step, int32[K, M]."""
+        count, channels = len(blocks), len(self._analysis)
+        power = powers_of(
+            OCTAVE_STEPS * (_log2(EIGHTHS) - _log2(_LATENT_STEPS)) + octaves_at(self.octaves, quality), _SCALED_MAX
+        )
+        shift = WEIGHT_BITS + _log2(LEVEL_STEPS) - _log2(_LATENT_STEPS)
+        scaled = np.empty((count, channels), np.int32)
+        for some in _slices(count):
+            sums = self._product(blocks[some], self._analysis.T)
+            library.scaled(sums, len(sums), channels, shift, power, _SCALED_MAX, scaled[some])
         return scaled
 
     def _product(self, one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -88,13 +95,6 @@ def linear_weights(matrix: NDArray[np.float32]) -> NDArray[np.int32]:
     """A linear map as the whole numbers that ship."""
     whole: NDArray[np.int32] = np.rint(matrix.astype(np.float64) * (1 << WEIGHT_BITS)).astype(np.int32)
     return whole
-
-
-def _divided(sums: NDArray[np.float64], bits: int) -> NDArray[np.int64]:
-    """Whole numbers below 2**53 divided by 2**bits, rounded half up."""
-    # Scaling by a power of two and the floor are exact, so floats give what integers would.
-    divided: NDArray[np.int64] = np.floor(sums * 0.5**bits + 0.5).astype(np.int64)
-    return divided
 
 
 def _slices(count: int) -> list[slice]:

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.codec.differences import DifferenceModel, Surroundings
+from shared.codec.hold import BIT_WORTH
 from shared.codec.latents import Latents
 from shared.codec.motion.coding import FieldTables, pop_field, push_field
 from shared.codec.motion.field import Field
-from shared.codec.motion.linear_path import EIGHTHS, LinearPath
-from shared.codec.motion.prediction import predicted
+from shared.codec.motion.linear_path import LinearPath
+from shared.codec.motion.prediction import Prediction, predict
 from shared.codec.motion.reference import Reference
 from shared.codec.symbols import check_spent, coder_of, new_coder, payload_of
 
@@ -38,11 +39,29 @@ class MotionModel:
         Returns:
             The payload.
         """
-        prediction, eighths = predict(self.path, field, reference)
-        coder = new_coder()
-        self.differences.push(coder, self.surroundings(prediction, field), target, prediction, level, eighths)
+        said, coder = predict(self.path, field, reference), new_coder()
+        self.differences.push(coder, self.surroundings(said.values, field), target, said.values, level, said.eighths)
         push_field(coder, field, reference.field, reference.covered, self.tables)
         return payload_of(coder)
+
+    def encode_chosen(
+        self, wanted: NDArray[np.float32], field: Field, said: Prediction, reference: Reference, level: int
+    ) -> tuple[bytes, NDArray[np.int16]]:
+        """Codes a frame given its reference, differences chosen by rate and distortion.
+
+        Args:
+            wanted: float32[M, h, w], latents in quantisation steps, not rounded; said: what ``field`` predicts.
+
+        Returns:
+            The payload, and the latents that it decodes to, int16[M, h, w].
+        """
+        coder, values = new_coder(), said.values.copy()
+        surroundings = self.surroundings(said.values, field)
+        values[:, field.coded] = self.differences.push_chosen(
+            coder, surroundings, wanted, said.values, level, said.eighths, BIT_WORTH
+        )
+        push_field(coder, field, reference.field, reference.covered, self.tables)
+        return payload_of(coder), values
 
     def decode(self, payload: bytes, like: Latents, reference: Reference, level: int) -> Latents:
         """The latents of a payload; arguments as in ``encode``, ``like`` gives quality and size.
@@ -52,34 +71,15 @@ class MotionModel:
         """
         coder = coder_of(payload)
         field = pop_field(coder, reference.field, reference.covered, self.tables)
-        prediction, eighths = predict(self.path, field, reference)
-        surroundings = self.surroundings(prediction, field)
-        there = self.differences.pop(coder, surroundings, prediction, level, eighths)
+        said = predict(self.path, field, reference)
+        values = said.values
+        there = self.differences.pop(coder, self.surroundings(values, field), values, level, said.eighths)
         check_spent(coder)
-        prediction[:, field.coded] = there
+        values[:, field.coded] = there
         hyper = np.zeros((like.hyper.shape[0], 0, 0), np.int8)
-        alone = Latents(prediction, hyper, field.moved, like.quality, like.width, like.height)
+        alone = Latents(values, hyper, field.moved, like.quality, like.width, like.height)
         return alone.after(field, reference.memory)
 
     def surroundings(self, prediction: NDArray[np.int16], field: Field) -> Surroundings:
         """What the networks of differences see of a frame."""
         return Surroundings(self.differences.channels, prediction, field.coded, [field.coded, field.travelled])
-
-
-def predict(path: LinearPath, field: Field, reference: Reference) -> tuple[NDArray[np.int16], NDArray[np.int32]]:
-    """What a field says about a frame's latents.
-
-    Returns:
-        int16[M, h, w], and what was rounded off at the coded positions, int32[M, A] in eighths of a step.
-    """
-    prediction = np.where(field.uncovered, reference.memory.values, reference.latents)
-    left = np.zeros(prediction.shape, np.int8)
-    travelled = field.travelled
-    if travelled.any():
-        rows, columns = np.nonzero(travelled)
-        vectors = field.vectors_of(rows, columns)
-        eighths = predicted(path, reference.picture, rows, columns, vectors, reference.quality)
-        whole = (eighths + EIGHTHS // 2) // EIGHTHS
-        prediction[:, travelled] = whole
-        left[:, travelled] = eighths - EIGHTHS * whole
-    return prediction, left[:, field.coded].astype(np.int32)

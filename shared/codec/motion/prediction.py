@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.codec.latents import STRIDE
-from shared.codec.motion.linear_path import LinearPath
-
-HALF = STRIDE // 2
-"""Side in pixels of the smallest blocks that have a vector of their own."""
+from shared.codec.motion.field import Field
+from shared.codec.motion.linear_path import EIGHTHS, PIXELS, LinearPath
+from shared.codec.motion.reference import Reference
+from shared.codec.native import library
 
 
 class LinearPicture:
@@ -31,38 +33,66 @@ class LinearPicture:
             changed = (latents != self._latents).any(0)
         if changed.any():
             row, column = np.nonzero(changed)
-            self._blocks[row, :, column] = self._path.blocks(latents[:, changed], quality)
+            self._blocks[row, :, column] = self._path.blocks(latents[:, changed].T, quality)
         self._latents, self._quality = latents, quality
         return self._blocks.reshape(rows * STRIDE, columns * STRIDE, 3)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a field says about a frame's latents.
+
+    Attributes:
+        values: int16[M, h, w]; eighths: int32[M, A], what was rounded off at the positions that have a difference, in
+            eighths of a step.
+    """
+
+    values: NDArray[np.int16]
+    eighths: NDArray[np.int32]
+
+    @staticmethod
+    def of(field: Field, reference: Reference, eighths: NDArray[np.int32]) -> Prediction:
+        """Args: eighths, int32[K, M], of the positions that have vectors, what these say: see ``predicted``."""
+        values = np.where(field.uncovered, reference.memory.values, reference.latents)
+        travelled, coded = field.travelled, field.coded
+        whole = whole_steps(eighths)
+        values[:, travelled] = whole.T
+        left = np.zeros((np.count_nonzero(coded), len(values)), np.int32)
+        left[travelled[coded]] = (eighths - EIGHTHS * whole.astype(np.int32))[coded[travelled]]
+        return Prediction(values, left.T)
+
+
+def predict(path: LinearPath, field: Field, reference: Reference) -> Prediction:
+    """What a field says about a frame's latents."""
+    travelled = np.flatnonzero(field.travelled)
+    vectors = field.vectors_of(travelled)
+    return Prediction.of(field, reference, predicted(path, reference.picture, travelled, vectors, reference.quality))
 
 
 def predicted(
     path: LinearPath,
     picture: NDArray[np.int16],
-    rows: NDArray[np.int64],
-    columns: NDArray[np.int64],
+    positions: NDArray[np.int64],
     vectors: NDArray[np.int8],
     quality: int,
 ) -> NDArray[np.int32]:
     """Latents of K positions by their vectors.
 
     Args:
-        picture: the reference's linear picture; rows, columns: int64[K], of the positions.
-        vectors: int8[2, K, 2, 2], of each position's four blocks.
+        picture: the reference's linear picture, whose border goes on for ever outside it; positions: int64[K].
+        vectors: int8[2, K, 4], of each position's four blocks.
 
     Returns:
-        int32[M, K], in eighths of a quantisation step.
+        int32[K, M], in eighths of a quantisation step.
     """
-    height, width, colours = picture.shape
-    # A pixel's three numbers are taken as one.
-    pixels = picture.reshape(-1).view(np.dtype((np.void, picture.itemsize * colours)))
-    blocks = np.empty((len(rows), 2, HALF, 2, HALF), pixels.dtype)
-    reach = np.arange(HALF)
-    for down in range(2):
-        for right in range(2):
-            # The picture's border goes on for ever outside it.
-            tops, lefts = rows * STRIDE + down * HALF, columns * STRIDE + right * HALF
-            lines = np.clip((tops + vectors[0, :, down, right])[:, None] + reach, 0, height - 1) * width
-            places = np.clip((lefts + vectors[1, :, down, right])[:, None] + reach, 0, width - 1)
-            blocks[:, down, :, right] = pixels.take(lines[:, :, None] + places[:, None])
-    return path.latents(blocks.view(picture.dtype).reshape(-1, STRIDE, STRIDE, colours), quality)
+    height, width, _ = picture.shape
+    blocks = np.empty((len(positions), PIXELS))
+    there = np.ascontiguousarray(vectors)
+    library.moved_blocks(np.ascontiguousarray(picture), height, width, positions, len(positions), there, blocks)
+    return path.latents(blocks, quality)
+
+
+def whole_steps(eighths: NDArray[np.int32]) -> NDArray[np.int16]:
+    """Eighths of a step rounded to whole ones, half up."""
+    whole: NDArray[np.int16] = ((eighths + EIGHTHS // 2) >> 3).astype(np.int16)
+    return whole

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import socket
 import subprocess
@@ -56,7 +57,7 @@ def test_a_refused_connection_is_told_at_once() -> None:
 def test_a_camera_that_accepts_and_never_answers_is_given_up_and_its_process_killed(blackhole: str) -> None:
     before = children()
     source = rtsp_source(f"rtsp://viewer:secret@{blackhole}/", 1.0, CLOCK)
-    with pytest.raises(SourceError, match=r"no picture from rtsp://viewer:\*\*\*@127.* within 1 s"):
+    with pytest.raises(SourceError, match=rf"no picture from rtsp://{blackhole}/ within 1 s"):
         next(source.frames(threading.Event()))
     assert children() == before
 
@@ -78,8 +79,13 @@ def test_the_child_dies_with_its_parent_even_while_a_camera_hangs(blackhole: str
     child = subprocess.Popen([sys.executable, "-P", capture.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with child:
         assert child.stdin is not None
-        order = b'{"url": "rtsp://%s/", "format": "rtsp", "options": {"rtsp_transport": "tcp"}}\n' % blackhole.encode()
-        child.stdin.write(order)
+        order = {
+            "url": f"rtsp://{blackhole}/",
+            "format": "rtsp",
+            "options": {"rtsp_transport": "tcp"},
+            "timeout_seconds": 60,
+        }
+        child.stdin.write(json.dumps(order).encode() + b"\n")
         # A killed parent's pipes close without a word.
         child.stdin.close()
         assert child.wait(20) == 0

@@ -2,15 +2,20 @@ from __future__ import annotations
 
 import itertools
 import threading
+from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edge_service.frame_queue import FrameQueue
+from edge_service.reading import Reader, Thinning
 from edge_service.sources.file import FileSource
 from shared.clock import ManualClock, SystemClock
 from shared.errors import ConfigError, SourceError
 from tests.edge_service.parts import write_turned_clip
+from tests.shared.codec.videos import joined, moved, write
 
 
 def test_gives_every_frame_in_order_as_fast_as_asked(clip: Path, clock: ManualClock) -> None:
@@ -56,6 +61,57 @@ def test_ends_when_stopped_even_while_it_waits(clip: Path) -> None:
     next(frames)
     stop.set()
     assert list(frames) == []
+
+
+def test_no_frame_comes_after_a_stop_while_one_is_waited_for(tmp_path: Path) -> None:
+    stop, clock = threading.Event(), SystemClock()
+    frames = FileSource(write(tmp_path / "v.mp4", fps=Fraction(1, 60)), True, False, clock).frames(stop)
+    first = next(frames)
+    threading.Timer(0.2, stop.set).start()
+    assert list(frames) == []
+    assert first.capture_us <= clock.now_us()
+
+
+def capture_times(path: Path) -> list[float]:
+    """Seconds from the first frame, the clip being played in real time."""
+    frames = list(FileSource(path, True, False, PacedClock()).frames(threading.Event()))
+    return [(frame.capture_us - frames[0].capture_us) / 1e6 for frame in frames]
+
+
+@pytest.mark.parametrize("fps", [Fraction(10), Fraction(1, 60), Fraction(1, 3600)])
+def test_clips_of_any_pace_keep_their_times(tmp_path: Path, fps: Fraction) -> None:
+    times = capture_times(write(tmp_path / "v.mp4", fps=fps))
+    assert times == pytest.approx([float(number / fps) for number in range(20)], abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "waited"), [(-2.0, 0.1), (0.0, 0.1), (5.0, 5.1), (50.0, 50.1), (120.0, 0.1), (86_400.0 * 400, 0.1)]
+)
+def test_a_frame_is_waited_for_a_minute_at_most_and_a_jump_that_is_left_out_is_logged(
+    tmp_path: Path, seconds: float, waited: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    video = joined(tmp_path / "v.mkv", write(tmp_path / "a.mkv"), write(tmp_path / "b.mkv", stamp=moved(2 + seconds)))
+    times = capture_times(video)
+    assert times[19] == pytest.approx(1.9, abs=0.001)
+    assert times[20] - times[19] == pytest.approx(waited, abs=0.001)
+    assert all(a < b for a, b in pairwise(times))
+    assert (f"{video}: its time stamps jump" in caplog.text) == (waited != seconds + 0.1)
+
+
+@pytest.mark.parametrize("ending", ["mkv", "avi", "mp4"])
+def test_a_bad_packet_costs_its_frame_and_is_counted_and_logged(
+    tmp_path: Path, ending: str, metrics, problems, sample, caplog: pytest.LogCaptureFixture
+) -> None:
+    video = write(tmp_path / f"v.{ending}", "mjpeg", bad=(5, 6, 12))
+    queue = FrameQueue(100, False, lambda frame: None)
+    source = FileSource(video, True, False, PacedClock())
+    reader = Reader("gate", source, queue, Thinning(None), metrics, problems, threading.Event())
+    reader.run()
+    times = [frame.capture_us for frame in iter(queue.get, None)]
+    assert len(times) == 17
+    assert sample("icm_edge_dropped_total", camera="gate", reason="damaged") == 3
+    assert "17 frames came; 3 damaged packets left out" in caplog.text
+    assert not reader.failed
 
 
 @pytest.mark.parametrize("loop", [False, True])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import threading
 
 import pytest
@@ -30,9 +31,24 @@ def test_a_camera_that_goes_away_while_it_streams_is_an_error() -> None:
     with RtspServer() as camera:
         frames = rtsp_source(camera.url, 20.0, CLOCK).frames(threading.Event())
         next(frames)
-    with pytest.raises(SourceError, match=f"no picture from {camera.url}"):
+    with pytest.raises(SourceError, match=re.escape(f"no picture from rtsp://{camera.place}/***: ")):
         for _ in frames:
             pass
+
+
+@pytest.mark.parametrize(
+    ("host", "written", "meant"),
+    [
+        ("127.0.0.1", "admin:p@ss:w%rd", "admin:p@ss:w%rd"),
+        ("::1", "me@home:ä ß[]\"'\\^`{|}&=+;100%", "me@home:ä ß[]\"'\\^`{|}&=+;100%"),
+        ("127.0.0.1", "admin:%2F%3F%23%40%25", "admin:/?#@%"),
+    ],
+)
+def test_user_and_password_arrive_as_they_are_meant(host: str, written: str, meant: str) -> None:
+    with RtspServer(host=host, password=meant) as camera:
+        frames = rtsp_source(f"rtsp://{written}@{camera.place}/live", 20.0, CLOCK).frames(threading.Event())
+        assert next(frames).image.shape == (48, 64, 3)
+        frames.close()
 
 
 async def test_a_camera_that_comes_back_is_read_again(metrics, problems, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,7 +61,7 @@ async def test_a_camera_that_comes_back_is_read_again(metrics, problems, monkeyp
         thread.start()
         assert queue.get() is not None
     text = await problems.first()
-    assert text.startswith(f"camera gate: no picture from {camera.url}")
+    assert text.startswith(f"camera gate: no picture from rtsp://{camera.place}/***: ")
     while queue._frames:
         queue.get()
     with RtspServer(camera.port):

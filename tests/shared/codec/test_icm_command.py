@@ -6,9 +6,10 @@ import json
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -21,6 +22,7 @@ from shared.codec.bundle import Bundle
 from shared.codec.cli import main
 from shared.codec.codec import Decoder
 from shared.codec.record import parse_stream
+from tests.shared.codec.videos import cut, joined, write
 
 
 @pytest.fixture
@@ -250,6 +252,64 @@ def test_a_damaged_file_is_one_line_and_exit_code_2(
     assert error.startswith(f"icm: {coded}: record 1 is cut off")
     assert error.count("\n") == 1
     assert not (tmp_path / "x.png").exists()
+
+
+def times(path: Path) -> list[float]:
+    """Capture times of a coded file's records, in seconds."""
+    return [record.capture_us / 1e6 for record in parse_stream(path.read_bytes())[1]]
+
+
+def shown(path: Path) -> list[float | None]:
+    """Times of a video's frames, in seconds."""
+    with av.open(str(path)) as container:
+        return [frame.time for frame in container.decode(video=0)]
+
+
+def test_a_video_whose_time_stamps_start_anew_is_coded_and_decoded_on_one_line(
+    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video = joined(tmp_path / "v.ts", write(tmp_path / "a.ts", b_frames=True), write(tmp_path / "b.ts", b_frames=True))
+    coded, decoded = tmp_path / "v.icm", tmp_path / "v.mkv"
+    assert icm("encode", video, coded, "--bundle", bundle) == 0
+    assert f"icm: {video}: its time stamps jump back" in capsys.readouterr().err
+    assert icm("decode", coded, decoded, "--bundle", bundle) == 0
+    assert shown(decoded) == pytest.approx(times(coded), abs=0.001)
+    assert shown(decoded) == pytest.approx([number / 10 for number in range(40)], abs=0.001)
+
+
+def test_records_whose_times_go_back_are_shown_one_after_the_other(tmp_path: Path, bundle: Path) -> None:
+    coded, decoded = tmp_path / "v.icm", tmp_path / "v.mkv"
+    assert icm("encode", write(tmp_path / "v.mp4"), coded, "--bundle", bundle) == 0
+    header, records = parse_stream(coded.read_bytes())
+    mixed = [replace(record, capture_us=record.capture_us ^ 0x10000) for record in records]
+    assert any(b.capture_us < a.capture_us for a, b in pairwise(mixed))
+    coded.write_bytes(header.pack() + b"".join(record.pack(header) for record in mixed))
+    assert icm("decode", coded, decoded, "--bundle", bundle) == 0
+    assert len(shown(decoded)) == 20
+    assert shown(decoded) == sorted(shown(decoded))
+
+
+@pytest.mark.parametrize(
+    ("missing", "make"),
+    [
+        ("17 frames came; 3 damaged packets left out", lambda at: write(at / "v.mkv", "mjpeg", bad=(4, 5, 11))),
+        (
+            "10 frames came; it should hold 20: it may be cut off",
+            lambda at: cut(at / "v.mp4", write(at / "w.mp4", "mjpeg", options={"movflags": "faststart"}), 0.62),
+        ),
+    ],
+)
+def test_a_damaged_video_is_coded_as_far_as_it_goes_and_the_status_is_3(
+    tmp_path: Path,
+    bundle: Path,
+    capsys: pytest.CaptureFixture[str],
+    missing: str,
+    make: Callable[[Path], Path],
+) -> None:
+    video = make(tmp_path)
+    assert icm("encode", video, tmp_path / "v.icm", "--bundle", bundle) == 3
+    assert f"icm: {video}: {missing}" in capsys.readouterr().err
+    assert len(times(tmp_path / "v.icm")) == int(missing.split()[0])
 
 
 @pytest.mark.parametrize(

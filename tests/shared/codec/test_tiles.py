@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from shared.codec.bundle import Bundle
+from shared.codec.changes import NOISE_THRESHOLD
 from shared.codec.sparse.analysis import SparseAnalysis
-from shared.codec.tiles import NOISE_THRESHOLD, TiledAnalysis, TiledSynthesis
+from shared.codec.tiles import TiledAnalysis, TiledSynthesis
 from shared.errors import BundleError
 
 ROWS, COLUMNS = 11, 14

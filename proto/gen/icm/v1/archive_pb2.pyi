@@ -31,9 +31,9 @@ class _ImageFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ImageForm
     IMAGE_FORMAT_UNSPECIFIED: _ImageFormat.ValueType  # 0
     """As IMAGE_FORMAT_JPEG."""
     IMAGE_FORMAT_JPEG: _ImageFormat.ValueType  # 1
-    """JPEG, quality 90."""
+    """JPEG, quality 90, or as much less as a picture needs to fit into an answer of 4 MiB."""
     IMAGE_FORMAT_PNG: _ImageFormat.ValueType  # 2
-    """PNG: the decoder's very pixels."""
+    """PNG: the decoder's very pixels, in an answer of up to 32 MiB."""
 
 class ImageFormat(_ImageFormat, metaclass=_ImageFormatEnumTypeWrapper):
     """How a picture is compressed."""
@@ -41,9 +41,9 @@ class ImageFormat(_ImageFormat, metaclass=_ImageFormatEnumTypeWrapper):
 IMAGE_FORMAT_UNSPECIFIED: ImageFormat.ValueType  # 0
 """As IMAGE_FORMAT_JPEG."""
 IMAGE_FORMAT_JPEG: ImageFormat.ValueType  # 1
-"""JPEG, quality 90."""
+"""JPEG, quality 90, or as much less as a picture needs to fit into an answer of 4 MiB."""
 IMAGE_FORMAT_PNG: ImageFormat.ValueType  # 2
-"""PNG: the decoder's very pixels."""
+"""PNG: the decoder's very pixels, in an answer of up to 32 MiB."""
 Global___ImageFormat: _TypeAlias = ImageFormat  # noqa: Y015
 
 @_typing.final

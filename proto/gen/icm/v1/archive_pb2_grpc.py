@@ -28,6 +28,11 @@ if _version_not_supported:
 class ArchiveServiceStub:
     """Reads the archive. Over mutual TLS a caller reads the cameras that its certificate names, or with a reader's certificate
     all of them; else PERMISSION_DENIED.
+
+    Answers have at most 4 MiB, what a gRPC client takes unless told otherwise, but for those that GetFrame gives as PNG:
+    these have at most 32 MiB, so a client that asks for PNG sets grpc.max_receive_message_length to that; so does one that
+    lists more than 30,000 cameras. Requests have at most the bytes of the cloud's setting ingest.limits.message_bytes, or
+    are answered with RESOURCE_EXHAUSTED.
     """
 
     def __init__(self, channel):
@@ -66,10 +71,15 @@ class ArchiveServiceStub:
 class ArchiveServiceServicer:
     """Reads the archive. Over mutual TLS a caller reads the cameras that its certificate names, or with a reader's certificate
     all of them; else PERMISSION_DENIED.
+
+    Answers have at most 4 MiB, what a gRPC client takes unless told otherwise, but for those that GetFrame gives as PNG:
+    these have at most 32 MiB, so a client that asks for PNG sets grpc.max_receive_message_length to that; so does one that
+    lists more than 30,000 cameras. Requests have at most the bytes of the cloud's setting ingest.limits.message_bytes, or
+    are answered with RESOURCE_EXHAUSTED.
     """
 
     def ListCameras(self, request, context):
-        """The cameras that ever sent a record, by name.
+        """The cameras that ever sent a record, by name; each takes up to 120 bytes of the answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -143,6 +153,11 @@ def add_ArchiveServiceServicer_to_server(servicer, server):
 class ArchiveService:
     """Reads the archive. Over mutual TLS a caller reads the cameras that its certificate names, or with a reader's certificate
     all of them; else PERMISSION_DENIED.
+
+    Answers have at most 4 MiB, what a gRPC client takes unless told otherwise, but for those that GetFrame gives as PNG:
+    these have at most 32 MiB, so a client that asks for PNG sets grpc.max_receive_message_length to that; so does one that
+    lists more than 30,000 cameras. Requests have at most the bytes of the cloud's setting ingest.limits.message_bytes, or
+    are answered with RESOURCE_EXHAUSTED.
     """
 
     @staticmethod

@@ -29,6 +29,11 @@ GRPC_VERSION: str
 class ArchiveServiceStub:
     """Reads the archive. Over mutual TLS a caller reads the cameras that its certificate names, or with a reader's certificate
     all of them; else PERMISSION_DENIED.
+
+    Answers have at most 4 MiB, what a gRPC client takes unless told otherwise, but for those that GetFrame gives as PNG:
+    these have at most 32 MiB, so a client that asks for PNG sets grpc.max_receive_message_length to that; so does one that
+    lists more than 30,000 cameras. Requests have at most the bytes of the cloud's setting ingest.limits.message_bytes, or
+    are answered with RESOURCE_EXHAUSTED.
     """
 
     @_typing.overload
@@ -36,7 +41,7 @@ class ArchiveServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ArchiveServiceAsyncStub: ...
     ListCameras: _grpc.UnaryUnaryMultiCallable[_archive_pb2.ListCamerasRequest, _archive_pb2.ListCamerasResponse]
-    """The cameras that ever sent a record, by name."""
+    """The cameras that ever sent a record, by name; each takes up to 120 bytes of the answer."""
     ListSegments: _grpc.UnaryUnaryMultiCallable[_archive_pb2.ListSegmentsRequest, _archive_pb2.ListSegmentsResponse]
     """A camera's playable segments, oldest first."""
     GetFrame: _grpc.UnaryUnaryMultiCallable[_archive_pb2.GetFrameRequest, _archive_pb2.GetFrameResponse]
@@ -52,11 +57,16 @@ class ArchiveServiceStub:
 class ArchiveServiceAsyncStub(ArchiveServiceStub):
     """Reads the archive. Over mutual TLS a caller reads the cameras that its certificate names, or with a reader's certificate
     all of them; else PERMISSION_DENIED.
+
+    Answers have at most 4 MiB, what a gRPC client takes unless told otherwise, but for those that GetFrame gives as PNG:
+    these have at most 32 MiB, so a client that asks for PNG sets grpc.max_receive_message_length to that; so does one that
+    lists more than 30,000 cameras. Requests have at most the bytes of the cloud's setting ingest.limits.message_bytes, or
+    are answered with RESOURCE_EXHAUSTED.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListCameras: _aio.UnaryUnaryMultiCallable[_archive_pb2.ListCamerasRequest, _archive_pb2.ListCamerasResponse]  # type: ignore[assignment]
-    """The cameras that ever sent a record, by name."""
+    """The cameras that ever sent a record, by name; each takes up to 120 bytes of the answer."""
     ListSegments: _aio.UnaryUnaryMultiCallable[_archive_pb2.ListSegmentsRequest, _archive_pb2.ListSegmentsResponse]  # type: ignore[assignment]
     """A camera's playable segments, oldest first."""
     GetFrame: _aio.UnaryUnaryMultiCallable[_archive_pb2.GetFrameRequest, _archive_pb2.GetFrameResponse]  # type: ignore[assignment]
@@ -71,6 +81,11 @@ class ArchiveServiceAsyncStub(ArchiveServiceStub):
 class ArchiveServiceServicer(metaclass=_abc_1.ABCMeta):
     """Reads the archive. Over mutual TLS a caller reads the cameras that its certificate names, or with a reader's certificate
     all of them; else PERMISSION_DENIED.
+
+    Answers have at most 4 MiB, what a gRPC client takes unless told otherwise, but for those that GetFrame gives as PNG:
+    these have at most 32 MiB, so a client that asks for PNG sets grpc.max_receive_message_length to that; so does one that
+    lists more than 30,000 cameras. Requests have at most the bytes of the cloud's setting ingest.limits.message_bytes, or
+    are answered with RESOURCE_EXHAUSTED.
     """
 
     @_abc_1.abstractmethod
@@ -79,7 +94,7 @@ class ArchiveServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _archive_pb2.ListCamerasRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_archive_pb2.ListCamerasResponse, _abc.Awaitable[_archive_pb2.ListCamerasResponse]]:
-        """The cameras that ever sent a record, by name."""
+        """The cameras that ever sent a record, by name; each takes up to 120 bytes of the answer."""
 
     @_abc_1.abstractmethod
     def ListSegments(

@@ -29,6 +29,10 @@ class CameraServiceStub:
     """Takes pictures from clients and sends them the way of every camera's frames. Where the edge asks for tokens, each call
     carries one as metadata, `authorization: Bearer <token>`; UNAUTHENTICATED if it is not known, PERMISSION_DENIED if it is
     for other cameras.
+
+    A message to the edge has at most the bytes of its setting frame_api.limits.message_bytes, 64 MiB unless set otherwise,
+    or is answered with RESOURCE_EXHAUSTED; the largest picture, 8,388,608 pixels, has 24 MiB as raw pixels. Messages from
+    the edge have less than 1 MiB.
     """
 
     def __init__(self, channel):
@@ -63,6 +67,10 @@ class CameraServiceServicer:
     """Takes pictures from clients and sends them the way of every camera's frames. Where the edge asks for tokens, each call
     carries one as metadata, `authorization: Bearer <token>`; UNAUTHENTICATED if it is not known, PERMISSION_DENIED if it is
     for other cameras.
+
+    A message to the edge has at most the bytes of its setting frame_api.limits.message_bytes, 64 MiB unless set otherwise,
+    or is answered with RESOURCE_EXHAUSTED; the largest picture, 8,388,608 pixels, has 24 MiB as raw pixels. Messages from
+    the edge have less than 1 MiB.
     """
 
     def SubmitFrame(self, request, context):
@@ -130,6 +138,10 @@ class CameraService:
     """Takes pictures from clients and sends them the way of every camera's frames. Where the edge asks for tokens, each call
     carries one as metadata, `authorization: Bearer <token>`; UNAUTHENTICATED if it is not known, PERMISSION_DENIED if it is
     for other cameras.
+
+    A message to the edge has at most the bytes of its setting frame_api.limits.message_bytes, 64 MiB unless set otherwise,
+    or is answered with RESOURCE_EXHAUSTED; the largest picture, 8,388,608 pixels, has 24 MiB as raw pixels. Messages from
+    the edge have less than 1 MiB.
     """
 
     @staticmethod

@@ -221,22 +221,28 @@ class Welcome(_message.Message):
     RESUME_AFTER_FIELD_NUMBER: _builtins.int
     CREDIT_FIELD_NUMBER: _builtins.int
     CREDIT_BYTES_FIELD_NUMBER: _builtins.int
+    MESSAGE_BYTES_FIELD_NUMBER: _builtins.int
     resume_after: _builtins.int
     """The cloud holds every record of this epoch up to here that it will ever need; send from the next on."""
     credit: _builtins.int
     """How many records may be unacknowledged at any time."""
     credit_bytes: _builtins.int
     """How many bytes of records may be unacknowledged at any time. A larger record may go while no other is."""
+    message_bytes: _builtins.int
+    """Bytes of the largest message that the cloud takes. A record that fits into none is held back until this is raised.
+    0, of a cloud that does not say: 20 MiB.
+    """
     def __init__(
         self,
         *,
         resume_after: _builtins.int = ...,
         credit: _builtins.int = ...,
         credit_bytes: _builtins.int = ...,
+        message_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "credit_bytes", b"credit_bytes", "resume_after", b"resume_after"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "credit_bytes", b"credit_bytes", "message_bytes", b"message_bytes", "resume_after", b"resume_after"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -52,6 +52,10 @@ class IngestServiceServicer:
         epoch is refused while the first lives (FAILED_PRECONDITION, CAMERA_TAKEN), as it comes from another edge. A cloud
         with too much to do ends streams with RESOURCE_EXHAUSTED and a google.rpc.RetryInfo. Over mutual TLS the client
         certificate must name the camera, or the answer is PERMISSION_DENIED.
+
+        A message to the cloud has at most Welcome.message_bytes (the cloud's setting ingest.limits.message_bytes, 20 MiB
+        unless set otherwise) and holds at most 8192 values, records and all else together; a larger one ends the stream with
+        RESOURCE_EXHAUSTED or FAILED_PRECONDITION. Messages from the cloud have less than 64 KiB.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

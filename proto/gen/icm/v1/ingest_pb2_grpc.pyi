@@ -39,6 +39,10 @@ class IngestServiceStub:
     epoch is refused while the first lives (FAILED_PRECONDITION, CAMERA_TAKEN), as it comes from another edge. A cloud
     with too much to do ends streams with RESOURCE_EXHAUSTED and a google.rpc.RetryInfo. Over mutual TLS the client
     certificate must name the camera, or the answer is PERMISSION_DENIED.
+
+    A message to the cloud has at most Welcome.message_bytes (the cloud's setting ingest.limits.message_bytes, 20 MiB
+    unless set otherwise) and holds at most 8192 values, records and all else together; a larger one ends the stream with
+    RESOURCE_EXHAUSTED or FAILED_PRECONDITION. Messages from the cloud have less than 64 KiB.
     """
 
 @_typing.type_check_only
@@ -52,6 +56,10 @@ class IngestServiceAsyncStub(IngestServiceStub):
     epoch is refused while the first lives (FAILED_PRECONDITION, CAMERA_TAKEN), as it comes from another edge. A cloud
     with too much to do ends streams with RESOURCE_EXHAUSTED and a google.rpc.RetryInfo. Over mutual TLS the client
     certificate must name the camera, or the answer is PERMISSION_DENIED.
+
+    A message to the cloud has at most Welcome.message_bytes (the cloud's setting ingest.limits.message_bytes, 20 MiB
+    unless set otherwise) and holds at most 8192 values, records and all else together; a larger one ends the stream with
+    RESOURCE_EXHAUSTED or FAILED_PRECONDITION. Messages from the cloud have less than 64 KiB.
     """
 
 class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -68,6 +76,10 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         epoch is refused while the first lives (FAILED_PRECONDITION, CAMERA_TAKEN), as it comes from another edge. A cloud
         with too much to do ends streams with RESOURCE_EXHAUSTED and a google.rpc.RetryInfo. Over mutual TLS the client
         certificate must name the camera, or the answer is PERMISSION_DENIED.
+
+        A message to the cloud has at most Welcome.message_bytes (the cloud's setting ingest.limits.message_bytes, 20 MiB
+        unless set otherwise) and holds at most 8192 values, records and all else together; a larger one ends the stream with
+        RESOURCE_EXHAUSTED or FAILED_PRECONDITION. Messages from the cloud have less than 64 KiB.
         """
 
 def add_IngestServiceServicer_to_server(servicer: IngestServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from benchmarks.integer_reference import PathInIntegers
 from shared.codec.bundle import Bundle
 from shared.codec.latents import LATENT_MAX
 from shared.codec.motion.linear_path import PIXEL_MAX, PIXELS, WEIGHT_BITS, LinearPath, linear_weights
@@ -43,11 +44,28 @@ def test_floats_give_what_integers_of_any_size_would(seed: int, spread: int) -> 
     unscaled = np.clip(latents.astype(np.int64) * 16, -(1 << 19) + 1, (1 << 19) - 1).astype(object)
     sums = synthesis.astype(object) @ unscaled
     pixels = np.clip(divided(sums, WEIGHT_BITS).astype(np.int64), -PIXEL_MAX, PIXEL_MAX)
-    blocks = path.blocks(latents, 0)
-    assert (pixels == blocks.reshape(3, -1).T).all()
+    blocks = path.blocks(latents.T, 0).reshape(3, -1)
+    assert (pixels == blocks.T).all()
     back = divided(analysis.astype(object) @ pixels.astype(object), WEIGHT_BITS).astype(np.int64)
     halves = (np.abs(back) + 1) // 2 * np.sign(back)  # from sixteenths to eighths, half away from zero
-    assert (path.latents(blocks, 0) == np.clip(halves, -8 * LATENT_MAX, 8 * LATENT_MAX)).all()
+    again = path.latents(blocks.astype(np.float64), 0)
+    assert (np.clip(halves, -8 * LATENT_MAX, 8 * LATENT_MAX) == again.T).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000), st.integers(0, 7 * 16), st.sampled_from([1, 40, LATENT_MAX]))
+def test_compiled_code_gives_what_integers_give_at_every_quality(
+    codec: Bundle, seed: int, quality: int, spread: int
+) -> None:
+    assert codec.motion is not None
+    path = codec.motion.path
+    slow = PathInIntegers(path.analysis, path.synthesis, path.octaves)
+    random = np.random.default_rng(seed)
+    latents = random.integers(-spread, spread + 1, (5, codec.entropy.latent_channels)).astype(np.int16)
+    blocks = path.blocks(latents, quality)
+    assert (blocks == slow.blocks(latents, quality)).all()
+    pixels = blocks.reshape(5, -1).astype(np.float64)
+    assert (path.latents(pixels, quality) == slow.latents(pixels, quality)).all()
 
 
 def test_a_picture_of_latents_gives_nearly_the_latents_again(codec: Bundle) -> None:
@@ -56,9 +74,9 @@ def test_a_picture_of_latents_gives_nearly_the_latents_again(codec: Bundle) -> N
     latents = codec.analysis.unscaled(scene(160, 96, 0), codec.level_shares(quality))
     whole = np.rint(latents * codec.gains(quality)[:, None, None]).astype(np.int16)
     picture = LinearPicture(codec.motion.path).of(whole, quality)
-    rows, columns = (place.ravel() for place in np.indices(whole.shape[1:]))
-    still = np.zeros((2, len(rows), 2, 2), np.int8)
-    again = predicted(codec.motion.path, picture, rows, columns, still, quality).reshape(whole.shape) / 8
+    positions = np.arange(whole[0].size)
+    still = np.zeros((2, len(positions), 4), np.int8)
+    again = predicted(codec.motion.path, picture, positions, still, quality).T.reshape(whole.shape) / 8
     assert np.abs(again - whole).mean() < 0.05
     assert np.sqrt(np.square(again - whole).mean()) < 0.1
 
@@ -77,21 +95,22 @@ def test_a_picture_that_changed_in_places_is_as_one_made_anew(codec: Bundle) -> 
 def test_many_positions_give_what_each_gives_by_itself(codec: Bundle) -> None:
     assert codec.motion is not None
     path = codec.motion.path
-    latents = np.random.default_rng(4).integers(-3, 4, (codec.entropy.latent_channels, 4500)).astype(np.int16)
-    blocks = path.blocks(latents, 48)
-    assert (blocks[[0, 2047, 2048, 4499]] == path.blocks(latents[:, [0, 2047, 2048, 4499]], 48)).all()
-    again = path.latents(blocks, 48)
-    assert (again[:, [0, 4499]] == path.latents(blocks[[0, 4499]], 48)).all()
+    latents = np.random.default_rng(4).integers(-3, 4, (4500, codec.entropy.latent_channels)).astype(np.int16)
+    some = [0, 2047, 2048, 4499]
+    blocks = path.blocks(latents, 48).reshape(len(latents), -1)
+    assert (blocks[some] == path.blocks(latents[some], 48).reshape(len(some), -1)).all()
+    again = path.latents(blocks.astype(np.float64), 48)
+    assert (again[some] == path.latents(blocks[some].astype(np.float64), 48)).all()
 
 
 def test_a_block_moved_by_whole_positions_has_the_latents_of_the_block_it_came_from(codec: Bundle) -> None:
     assert codec.motion is not None
     latents = np.random.default_rng(5).integers(-2, 3, (codec.entropy.latent_channels, 4, 4)).astype(np.int16)
     picture = LinearPicture(codec.motion.path).of(latents, 32)
-    place, vectors = np.array([1]), np.zeros((2, 1, 2, 2), np.int8)
+    vectors = np.zeros((2, 1, 4), np.int8)
     vectors[0], vectors[1] = 16, -16
-    moved = predicted(codec.motion.path, picture, place, place, vectors, 32)
-    there = predicted(codec.motion.path, picture, place + 1, place - 1, np.zeros_like(vectors), 32)
+    moved = predicted(codec.motion.path, picture, np.array([1 * 4 + 1]), vectors, 32)
+    there = predicted(codec.motion.path, picture, np.array([2 * 4 + 0]), np.zeros_like(vectors), 32)
     assert (moved == there).all()
 
 
@@ -99,11 +118,11 @@ def test_outside_the_picture_its_border_goes_on(codec: Bundle) -> None:
     assert codec.motion is not None
     latents = np.random.default_rng(6).integers(-2, 3, (codec.entropy.latent_channels, 2, 2)).astype(np.int16)
     picture = LinearPicture(codec.motion.path).of(latents, 32)
-    place, vectors = np.array([0]), np.zeros((2, 1, 2, 2), np.int8)
+    vectors = np.zeros((2, 1, 4), np.int8)
     vectors[0] = -63
-    column = np.broadcast_to(picture[0, :16], (16, 16, 3))[None]
-    expected = codec.motion.path.latents(np.ascontiguousarray(column), 32)
-    assert (predicted(codec.motion.path, picture, place, place, vectors, 32) == expected).all()
+    column = np.broadcast_to(picture[0, :16], (16, 16, 3)).reshape(1, -1)
+    expected = codec.motion.path.latents(column.astype(np.float64), 32)
+    assert (predicted(codec.motion.path, picture, np.array([0]), vectors, 32) == expected).all()
 
 
 def test_maps_whose_sums_could_be_inexact_are_refused() -> None:

@@ -13,8 +13,7 @@ from shared.codec.bundle import Bundle
 from shared.codec.codec import recode_alone
 from shared.codec.latents import LATENT_MAX, Latents, latent_size
 from shared.codec.motion.memory import REST, Memory
-from shared.codec.motion.model import predict
-from shared.codec.motion.prediction import LinearPicture
+from shared.codec.motion.prediction import LinearPicture, predict
 from shared.codec.motion.reference import Reference
 from shared.codec.record import Kind, Record
 from shared.errors import RecordError
@@ -45,7 +44,7 @@ def pairs(draw: st.DrawFn, codec: Bundle) -> tuple[Latents, Reference, Latents]:
     assert codec.motion is not None
     reference = codec.reference(last, quality, LinearPicture(codec.motion.path))
     field = draw(fields(*last.moved.shape))
-    prediction, _ = predict(codec.motion.path, field, reference)
+    prediction = predict(codec.motion.path, field, reference).values
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
     change = draw(st.sampled_from([0, 1, 30, LATENT_MAX]))
     changes = random.integers(-change, change + 1, prediction.shape) * field.coded
