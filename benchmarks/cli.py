@@ -43,4 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (IcmError, FileNotFoundError) as error:
         print(f"icm-bench {given[0]}: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"icm-bench {given[0]}: interrupted", file=sys.stderr)
+        return 130
     return result

@@ -16,7 +16,8 @@ from benchmarks.picture_codecs.base import Picture, PictureCodec
 from benchmarks.picture_codecs.files import FileCodec
 from benchmarks.picture_codecs.ours import UNFINETUNED, OurCodec
 from shared.codec.bundle import DEFAULT_BUNDLE, Bundle
-from shared.codec.media import VIDEOS, open_video, read_picture, write_picture
+from shared.codec.media import VIDEOS, open_video
+from shared.codec.pictures import picture_bytes, read_picture
 from shared.errors import ImageError
 
 CROP = 160
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cells = row_of(image, bundle, options.level)
         top, left = hardest_window(image, cells[3].picture)
         rows.append(np.hstack([_cell(cell, image, top, left) for cell in cells]))
-    write_picture(options.sheet, np.vstack(rows))
+    options.sheet.write_bytes(picture_bytes(np.vstack(rows), options.sheet.suffix))
     print(f"written to {options.sheet}")
     return 0
 
@@ -67,7 +68,7 @@ def read(name: str) -> Picture:
 
 
 def _frame(path: Path, number: int) -> Picture:
-    with open_video(path) as (_, frames):
+    with open_video(path, print, print) as (_, frames):
         for count, (_, image) in enumerate(frames):
             if count == number:
                 return image

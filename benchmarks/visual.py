@@ -20,7 +20,7 @@ from benchmarks.picture_codecs.ours import UNFINETUNED, OurCodec
 from benchmarks.report import RESULTS, print_rows, write_json
 from deploy.demo import assets
 from shared.codec.bundle import DEFAULT_BUNDLE, Bundle
-from shared.codec.media import read_picture
+from shared.codec.pictures import read_picture
 from training.data import find_photos
 from training.evaluation.checkerboard import STRIDES, Excess, checkerboard_excess, plant_grid
 from training.evaluation.likeness import Likeness, Region, likeness

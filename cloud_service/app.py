@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import signal
 import threading
 from contextlib import ExitStack
 from types import TracebackType
@@ -42,6 +41,7 @@ from shared.health import Problems
 from shared.rpc.certificate_expiry import watch_certificates
 from shared.rpc.limits import REFUSALS, ClientLimits
 from shared.rpc.servers import Server
+from shared.stopping import stopping
 from shared.telemetry import TelemetryServer
 
 log = logging.getLogger(__name__)
@@ -181,14 +181,13 @@ async def run(app: App) -> int:
         loop.call_soon_threadsafe(ended.set)
 
     threading.excepthook = broken
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
-    await app.start()
-    # What is loaded stays; to look through it for garbage again and again takes a tenth of a busy ingest's time.
-    gc.freeze()
-    await ended.wait()
-    log.info("stopping")
-    await app.stop()
+    with stopping(loop, ended.set):
+        await app.start()
+        # What is loaded stays; to look through it for garbage again and again takes a tenth of a busy ingest's time.
+        gc.freeze()
+        await ended.wait()
+        log.info("stopping")
+        await app.stop()
     log.info("stopped")
     return status
 

@@ -1,103 +1,34 @@
-"""The command ``icm-cloud``."""
+"""The ``icm-cloud`` command: what must be there before anything that takes time is loaded."""
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import sys
-from pathlib import Path
 
-from cloud_service.certificates.cli import add_commands
-from cloud_service.settings import CloudSettings
-from shared.assignments import parse_assignments
-from shared.errors import IcmError
-from shared.settings import explain_settings, load_settings
-from shared.telemetry import configure_logging
+try:
+    from shared.quiet import TYPE_CHECKING, run_quietly
+except KeyboardInterrupt:
+    sys.exit(130)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 CONFIG_STATUS = 2
 """Exit status when settings, or what they name, cannot work."""
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; returns its exit status."""
-    options = _parser().parse_args(arguments)
-    try:
-        status: int = options.command(options)
-    except IcmError as error:
-        print(f"icm-cloud: {error}", file=sys.stderr)
-        return CONFIG_STATUS
-    return status
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status, see ``cloud_service.commands.run``.
 
+    Args:
+        arguments: None for those of this process, whose signals are then handled as well.
+    """
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="icm-cloud", description="Takes coded records in, keeps and looks at them.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, command, text in (
-        ("run", _run, "serve until SIGTERM"),
-        ("check", _check, "load everything that the settings name, then exit"),
-    ):
-        sub = commands.add_parser(name, help=text, description=text)
-        sub.add_argument("--config", type=Path, metavar="FILE", help="settings in YAML")
-        sub.add_argument(
-            "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, such as ingest.credit=32"
-        )
-        sub.set_defaults(command=command)
-    certs = commands.add_parser("certs", help="certificates for mutual TLS", description="certificates for mutual TLS")
-    add_commands(certs)
-    config = commands.add_parser("config", help="about the settings", description="about the settings")
-    config.add_argument("--explain", action="store_true", required=True, help="print every setting with its meaning")
-    config.set_defaults(command=_config)
-    return parser
+    def run() -> int:
+        from cloud_service.commands import run
 
+        return run(arguments)
 
-def _run(options: argparse.Namespace) -> int:
-    settings = _settings(options)
-    # Imported late: torch alone takes seconds, which `config` and a bad setting need not cost.
-    from cloud_service.app import App, run
-    from cloud_service.bundles import Bundles
-    from cloud_service.detection import load_detector
-
-    async def serve() -> int:
-        bundles = Bundles.load(settings.bundle_folders, settings.threads, settings.device)
-        return await run(App(settings, bundles, load_detector(settings)))
-
-    return asyncio.run(serve())
-
-
-def _check(options: argparse.Namespace) -> int:
-    settings = _settings(options)
-    from cloud_service.access import certificate_access
-    from cloud_service.archive.storage import ArchiveStorage
-    from cloud_service.bundles import Bundles
-    from cloud_service.database import database_engine
-    from cloud_service.detection import load_detector
-    from shared.clock import SystemClock
-    from shared.rpc.servers import check_plaintext
-    from shared.rpc.tls import check_tls
-
-    if settings.ingest.tls:
-        check_tls(settings.ingest.tls)
-        certificate_access(settings.ingest.tls, SystemClock())
-    else:
-        check_plaintext(settings.ingest.address, settings.ingest.allow_plaintext)
-    bundles = Bundles.load(settings.bundle_folders, settings.threads, settings.device)
-    detector = load_detector(settings)
-    bundles.load_decoders()
-    ArchiveStorage(settings.archive_url)
-    database_engine(settings.database_url).dispose()
-    print(f"ok: bundle {bundles.first.name}, detector {detector.model if detector else 'none'}")
-    return 0
-
-
-def _config(_options: argparse.Namespace) -> int:
-    print(explain_settings(CloudSettings))
-    return 0
-
-
-def _settings(options: argparse.Namespace) -> CloudSettings:
-    settings = load_settings(CloudSettings, options.config, parse_assignments(options.set))
-    configure_logging(settings.log_level)
-    return settings
+    return run() if arguments is not None else run_quietly("icm-cloud", run)
 
 
 if __name__ == "__main__":

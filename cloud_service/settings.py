@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from shared.codec.threads import MOST_THREADS
 from shared.rpc.tls import MutualTlsSettings
 from shared.settings import Address, Section, ServiceSettings
 
@@ -24,9 +25,12 @@ class IngestTlsSettings(MutualTlsSettings):
 class LimitSettings(Section):
     """What one client may ask for: the holder of a certificate, or in plaintext an address."""
 
-    streams: int = Field(default=512, ge=1, description="Calls that may run at once; every camera is one.")
+    streams: int = Field(default=512, ge=1, le=65_536, description="Calls that may run at once; every camera is one.")
     bytes_per_second: int = Field(
-        default=32 << 20, ge=1 << 10, description="Bytes taken in a second; what comes faster waits with its sender."
+        default=32 << 20,
+        ge=1 << 10,
+        le=1 << 40,
+        description="Bytes taken in a second; what comes faster waits with its sender.",
     )
     message_bytes: int = Field(
         default=20 << 20,
@@ -52,11 +56,13 @@ class IngestSettings(Section):
     credit_bytes: int = Field(
         default=8 << 20,
         ge=1 << 16,
+        le=1 << 30,
         description="Bytes of records per camera that may be unacknowledged at once; a larger one may come alone.",
     )
     pending_bytes: int = Field(
         default=256 << 20,
         ge=1 << 20,
+        le=1 << 40,
         description="Bytes of records of all cameras that may wait to be persisted; edges that bring more are told to"
         " come back later.",
     )
@@ -138,7 +144,9 @@ class CloudSettings(ServiceSettings):
         description="Folders of further bundles that are read: what edges had before, or are to have next.",
     )
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="What the codec and the detector run on.")
-    threads: int = Field(default=0, ge=0, description="CPU threads a network may use; 0 for one per core.")
+    threads: int = Field(
+        default=0, ge=0, le=MOST_THREADS, description="CPU threads a network may use; 0 for one per core."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least that is logged.")
     drain_seconds: float = Field(
         default=8.0,

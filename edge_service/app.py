@@ -217,9 +217,9 @@ class Edge:
         tokens: Tokens | None,
     ) -> None:
         submitted = {
-            name: SubmittedCamera(source, uplinks[name])
-            for name, source in self._sources.items()
-            if isinstance(source, SubmittedSource)
+            camera.name: SubmittedCamera(source, uplinks[camera.name], camera.max_pixels)
+            for camera in self._settings.cameras
+            if isinstance(source := self._sources[camera.name], SubmittedSource)
         }
         highest = self._bundle.levels - 1
         api = FrameApi(submitted, rates, highest, channel, self._metrics, self._clock, tokens)

@@ -42,7 +42,8 @@ class Camera:
         self._stop = threading.Event()
         name = settings.name
         queue = self._queue = FrameQueue(QUEUE_FRAMES, source.live, lambda _: metrics.count_drop(name, "queue_full"))
-        self._reader = Reader(name, source, queue, Thinning(settings.max_fps), metrics, problems, self._stop)
+        thinning = Thinning(settings.max_fps)
+        self._reader = Reader(name, source, queue, thinning, metrics, problems, self._stop, settings.max_pixels)
         self._encoding = EncodingStage(codec, rate, queue, spool, metrics, problems, announce, self._stop)
 
     async def run(self, threads: Executor) -> bool:

@@ -1,83 +1,31 @@
-"""``icm-edge``: run an edge, check its settings, explain them, make tokens for its clients."""
+"""The ``icm-edge`` command: what must be there before anything that takes time is loaded."""
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import signal
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
-from edge_service.app import Edge, check
-from edge_service.settings import EdgeSettings
-from edge_service.sources import Source
-from edge_service.tokens import add_token
-from shared.assignments import parse_assignments
-from shared.codec.bundle import Bundle
-from shared.errors import IcmError
-from shared.settings import explain_settings, load_settings
-from shared.telemetry import configure_logging
+try:
+    from shared.quiet import TYPE_CHECKING, run_quietly
+except KeyboardInterrupt:
+    sys.exit(130)
 
-EXIT_FAILED = 1
-EXIT_CONFIG = 2
-"""As of icm-cloud: settings, or what they name, cannot work."""
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns the exit status: 0 done, 1 a source failed, 2 it cannot start."""
-    options = _parser().parse_args(arguments)
-    try:
-        if options.command == "config":
-            print(explain_settings(EdgeSettings))
-            return 0
-        if options.command == "token":
-            # The one time that it is shown; the file holds its digest only.
-            print(add_token(options.file, options.client, options.camera))
-            return 0
-        settings = load_settings(EdgeSettings, options.config, parse_assignments(options.set))
-        configure_logging(settings.log_level)
-        if options.command == "check":
-            check(settings)
-            print(f"{options.config or 'the settings'}: ok")
-            return 0
-        return asyncio.run(_run(settings, *check(settings)))
-    except IcmError as error:
-        print(f"icm-edge: {error}", file=sys.stderr)
-        return EXIT_CONFIG
+    """Runs the command; returns its exit status, see ``edge_service.commands.run``.
 
+    Args:
+        arguments: None for those of this process, whose signals are then handled as well.
+    """
 
-async def _run(settings: EdgeSettings, bundle: Bundle, sources: dict[str, Source]) -> int:
-    edge = Edge(settings, bundle, sources)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, edge.stop)
-    return 0 if await edge.run() else EXIT_FAILED
+    def run() -> int:
+        from edge_service.commands import run
 
+        return run(arguments)
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="icm-edge", description="Codes cameras' pictures and delivers them to the cloud."
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, text in (
-        ("run", "run until the sources end or a signal comes"),
-        ("check", "check the settings, the files they name and the bundle"),
-    ):
-        command = commands.add_parser(name, help=text)
-        command.add_argument("--config", type=Path, help="YAML file of settings")
-        command.add_argument(
-            "--set", action="append", default=[], metavar="KEY=VALUE", help="overrides a setting, by its dotted name"
-        )
-    token = commands.add_parser("token", help="make a token for a client of the frame API, and print it")
-    token.add_argument("client", help="whose it is")
-    token.add_argument("--file", type=Path, required=True, help="file of tokens (setting frame_api.tokens)")
-    token.add_argument(
-        "--camera", action="append", required=True, help="camera that the client may submit to; repeatable"
-    )
-    config = commands.add_parser("config", help="tell about the settings")
-    config.add_argument("--explain", action="store_true", required=True, help="print every setting with its meaning")
-    return parser
+    return run() if arguments is not None else run_quietly("icm-edge", run)
 
 
 if __name__ == "__main__":

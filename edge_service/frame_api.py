@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,10 +20,11 @@ from edge_service.images import raw_image, read_image
 from edge_service.metrics import EdgeMetrics
 from edge_service.rate_control import RateControl
 from edge_service.sources import Frame, Spooled, SubmittedSource
+from edge_service.sources.submitted import AT_ONCE
 from edge_service.tokens import Tokens
 from edge_service.uplink import Uplink
 from shared.clock import Clock
-from shared.codec.record import LATEST_US
+from shared.codec.record import LATEST_US, MAX_PIXELS
 from shared.errors import ConfigError, IcmError, ImageError, NotFoundError, SpoolError, UplinkError
 from shared.rpc.status import abort, code_of
 
@@ -36,10 +37,11 @@ MOST_WAIT_SECONDS = 600
 
 @dataclass(frozen=True)
 class SubmittedCamera:
-    """A camera that clients submit to."""
+    """A camera that clients submit to. Attributes: max_pixels, of a picture that it takes."""
 
     source: SubmittedSource
     uplink: Uplink
+    max_pixels: int = MAX_PIXELS
 
 
 class _Coded(NamedTuple):
@@ -78,6 +80,7 @@ class FrameApi(camera_pb2_grpc.CameraServiceServicer):
         self._cameras, self._highest_quality, self._metrics, self._clock = cameras, highest_quality, metrics, clock
         self._tokens = tokens
         self._control = CameraControl(rates, highest_quality)
+        self._decoding = ThreadPoolExecutor(AT_ONCE * max(1, len(cameras)), "decode-picture")
         self._archive = archive_pb2_grpc.ArchiveServiceStub(cloud)
 
     async def SubmitFrame(
@@ -169,19 +172,22 @@ class FrameApi(camera_pb2_grpc.CameraServiceServicer):
                 " (source kind 'submitted' in the edge's settings)"
             )
         try:
-            return await self._spool(request, camera.source)
+            return await self._spool(request, camera)
         except IcmError:
             self._metrics.frames.labels(request.camera, "refused").inc()
             raise
 
-    async def _spool(self, request: camera_pb2.SubmitFrameRequest, source: SubmittedSource) -> _Coded:
+    async def _spool(self, request: camera_pb2.SubmitFrameRequest, camera: SubmittedCamera) -> _Coded:
         quality = self._quality(request)
         capture_us = self._capture_us(request.frame)
         _check_wait(request)
-        async with source.turn():
-            image = await asyncio.to_thread(_picture, request.frame)
+        async with camera.source.turn() as turn:
+            # Threads of its own: none of those that the spool and its settlement need. A client that goes away leaves
+            # its picture's decoding behind, and the turn with it, so that it makes no room for one more.
+            turn.work = self._decoding.submit(_picture, request.frame, camera.max_pixels)
+            image = await asyncio.wrap_future(turn.work)
             result: Future[Spooled] = Future()
-            source.submit(Frame(image, capture_us, quality, result))
+            camera.source.submit(Frame(image, capture_us, quality, result))
             spooled = await asyncio.wrap_future(result)
         height, width = image.shape[:2]
         answer = camera_pb2.SubmitFrameResponse(
@@ -237,12 +243,12 @@ class FrameApi(camera_pb2_grpc.CameraServiceServicer):
         return capture_us
 
 
-def _picture(frame: frame_pb2.Frame) -> NDArray[np.uint8]:
+def _picture(frame: frame_pb2.Frame, max_pixels: int) -> NDArray[np.uint8]:
     match frame.WhichOneof("image"):
         case "encoded":
-            return read_image(frame.encoded)
+            return read_image(frame.encoded, max_pixels)
         case "raw":
-            return raw_image(frame.raw.width, frame.raw.height, frame.raw.rgb)
+            return raw_image(frame.raw.width, frame.raw.height, frame.raw.rgb, max_pixels)
         case _:
             raise ImageError("the frame holds no image: set encoded (a JPEG or PNG file) or raw (RGB pixels)")
 

@@ -9,7 +9,9 @@ from edge_service.backoff import Backoff
 from edge_service.frame_queue import FrameQueue
 from edge_service.metrics import EdgeMetrics
 from edge_service.sources import Frame, Source
-from shared.errors import SourceError
+from shared.codec.pictures import check_picture_size
+from shared.codec.record import MAX_PIXELS
+from shared.errors import ImageError, SourceError
 from shared.health import Problems
 
 _log = logging.getLogger(__name__)
@@ -53,7 +55,10 @@ class Reader:
         metrics: EdgeMetrics,
         problems: Problems,
         stop: threading.Event,
+        most_pixels: int = MAX_PIXELS,
     ) -> None:
+        """Args: most_pixels, of a picture; larger ones are dropped."""
+        self._most_pixels = most_pixels
         self._camera, self._source, self._queue, self._thinning = camera, source, queue, thinning
         self._metrics, self._problems, self._stop = metrics, problems, stop
         self._backoff = Backoff(FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS)
@@ -70,6 +75,8 @@ class Reader:
                     if not self._source.live:
                         self.failed = True
                         self._report(str(error))
+                        return
+                    if self._stop.is_set():
                         return
                     wait = self._backoff.next()
                     self._report(f"{error}; trying again")
@@ -88,6 +95,13 @@ class Reader:
     def _take_frames(self) -> None:
         for frame in self._source.frames(self._stop):
             self._count_damage()
+            height, width = frame.image.shape[:2]
+            try:
+                check_picture_size(width, height, self._most_pixels)
+            except ImageError as error:
+                self._metrics.count_drop(self._camera, "image")
+                self._report(f"frame dropped: {error}")
+                continue
             if self._problems.clear(f"camera {self._camera}"):
                 _log.info("camera %s: pictures come again", self._camera)
             self._backoff.reset()

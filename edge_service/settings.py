@@ -11,6 +11,8 @@ from pydantic_settings import SettingsConfigDict
 
 from edge_service.rtsp_address import parse_rtsp
 from shared.camera_name import CameraName
+from shared.codec.record import MAX_PIXELS
+from shared.codec.threads import MOST_THREADS
 from shared.errors import ConfigError
 from shared.rpc.tls import MutualTlsSettings, TlsSettings
 from shared.settings import Address, PeerAddress, Section, ServiceSettings
@@ -110,6 +112,7 @@ class CameraSettings(Section):
     quality: float = Field(
         default=3.0,
         ge=0,
+        le=15,
         description="Quality level, 0 (fewest bits) to the bundle's highest; fractions lie in between. With a target"
         " bitrate: the level that is wanted.",
     )
@@ -118,6 +121,13 @@ class CameraSettings(Section):
         gt=0,
         le=240,
         description="Frames per second at most; frames in between are left out. Unset: all frames.",
+    )
+    max_pixels: int = Field(
+        default=MAX_PIXELS,
+        ge=1,
+        le=MAX_PIXELS,
+        description="Pixels of a picture at most; a larger one is refused, before it is decoded where a client submits"
+        " it. Coding takes up to 200 bytes of memory for each, so this bounds what a camera can cost the edge.",
     )
     rate: RateSettings = Field(default=RateSettings(), description="How many bits it may take.")
     source: SourceSettings = Field(description="Where its pictures come from.")
@@ -150,9 +160,12 @@ class ConnectionSettings(Section):
 class LimitSettings(Section):
     """What one client of the frame API, that is one address, may ask for."""
 
-    streams: int = Field(default=32, ge=1, description="Calls that may run at once.")
+    streams: int = Field(default=32, ge=1, le=65_536, description="Calls that may run at once.")
     bytes_per_second: int = Field(
-        default=128 << 20, ge=1 << 10, description="Bytes taken in a second; what comes faster waits with its sender."
+        default=128 << 20,
+        ge=1 << 10,
+        le=1 << 40,
+        description="Bytes taken in a second; what comes faster waits with its sender.",
     )
     message_bytes: int = Field(
         default=64 << 20,
@@ -192,10 +205,11 @@ class SpoolSettings(Section):
     """Records that the cloud has not persisted yet."""
 
     folder: Path = Field(default=Path("data/edge"), description="Where the spool lies; must survive restarts.")
-    max_bytes: int = Field(default=10 << 30, gt=0, description="Records kept at most, in bytes.")
+    max_bytes: int = Field(default=10 << 30, gt=0, le=1 << 50, description="Records kept at most, in bytes.")
     max_age_seconds: float = Field(
         default=7 * 86_400.0,
         gt=0,
+        le=3650 * 86_400.0,
         description="Age in seconds of the oldest record from which on the spool counts as full.",
     )
     policy: Literal["block", "drop_oldest", "thin"] = Field(
@@ -207,6 +221,7 @@ class SpoolSettings(Section):
     recent_seconds: float = Field(
         default=60.0,
         gt=0,
+        le=365 * 86_400.0,
         description="With policy thin: seconds after the last frame in which the cloud is known to have found something"
         " during which its camera's frames count as those with recent detections.",
     )
@@ -227,7 +242,9 @@ class EdgeSettings(ServiceSettings):
 
     bundle: Path = Field(description="Folder of the codec bundle; the cloud needs one with the same codec id.")
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="What the codec's networks run on.")
-    threads: int = Field(default=0, ge=0, description="CPU threads a network may use; 0 for one per core.")
+    threads: int = Field(
+        default=0, ge=0, le=MOST_THREADS, description="CPU threads a network may use; 0 for one per core."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least that is logged."
     )

@@ -95,6 +95,8 @@ def add_token(path: Path, client: str, cameras: Sequence[str]) -> str:
     Raises:
         ConfigError: the client has one already, a name cannot be, or the file cannot be used.
     """
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"{path} is no file: name one to keep tokens in")
     entries = _read(path) if path.exists() else []
     if any(entry.client == client for entry in entries):
         raise ConfigError(f"{client} has a token in {path} already: delete its entry there first")
@@ -104,11 +106,13 @@ def add_token(path: Path, client: str, cameras: Sequence[str]) -> str:
         entries.append(TokenEntry(client=client, sha256=digest, cameras=list(cameras)))
     except ValidationError as error:
         raise ConfigError(f"cannot make a token: {error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}") from None
-    temporary = path.with_name(f".{path.name}.part")
+    # A link stays one.
+    place = Path(os.path.realpath(path))
+    temporary = place.with_name(f".{place.name}.part")
     try:
         with open(temporary, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
             yaml.safe_dump([entry.model_dump() for entry in entries], file, sort_keys=False)
-        temporary.replace(path)
+        temporary.replace(place)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}") from None
     return token

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from shared.codec.threads import thread_count
 from shared.errors import ConfigError, IcmError
 from training.config import load_config
 from training.data import pack
@@ -37,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (IcmError, FileNotFoundError) as error:
         print(f"icm-train: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("icm-train: interrupted; it goes on from its last checkpoint", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -119,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--folder", type=Path, default=Path(".cache/training"), help="shard, checkpoints and logs")
         config = {ablating: "ablation.yaml", dueling: "duels.yaml"}.get(command, "icm.yaml")
         command.add_argument("--config", type=Path, default=Path("training/configs") / config)
-        command.add_argument("--threads", type=int, default=0, help="CPU threads; default one per core")
+        command.add_argument("--threads", type=thread_count, default=0, help="CPU threads; default one per core")
     return parser
 
 

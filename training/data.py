@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from shared.codec.upright import shown_picture
 from training.masks import mask_file, read_masks, unpack
 
 log = logging.getLogger(__name__)
@@ -32,8 +33,9 @@ def find_photos(folders: list[Path]) -> list[Path]:
 def pack(folders: list[Path], shard: Path, smallest: int = SMALLEST_SIDE, largest: int = 1024) -> None:
     """Decodes all photos below the folders into ``shard`` (uint8, HWC, end to end) and an index beside it.
 
-    The index says of each photo how coarsely it was coded before (``coding_step``). Files that are no photo, or a
-    damaged one, are logged and left out.
+    The index says of each photo how coarsely it was coded before (``coding_step``). Photos are as people see them
+    (``shared.codec.upright``); of a file that holds several pictures the first is taken, since the others are much like
+    it. Files that are no photo, or a damaged one, are logged and left out.
 
     Args:
         smallest: photos with a shorter side are left out.
@@ -53,7 +55,9 @@ def pack(folders: list[Path], shard: Path, smallest: int = SMALLEST_SIDE, larges
                 with path.open("rb") as file:
                     opened = Image.open(file)
                     step = coding_step(opened)
-                    image = opened.convert("RGB")
+                    if (count := getattr(opened, "n_frames", 1)) > 1:
+                        log.warning("of the %d pictures in %s only the first is packed", count, path)
+                    image = Image.fromarray(shown_picture(opened))
             except Exception as error:  # of which a damaged file can raise any
                 log.warning("left out %s: %s", path, error)
                 continue

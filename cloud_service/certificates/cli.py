@@ -10,6 +10,7 @@ from cryptography import x509
 from cloud_service.certificates.authority import CERTIFICATE_DAYS, Authority, Issued
 from cloud_service.certificates.grants import alternative_names, granting, grants_of
 from shared.clock import SystemClock
+from shared.quiet import say
 
 FOLDER = Path("certs")
 
@@ -40,7 +41,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
 
 def _init(options: argparse.Namespace) -> int:
     Authority.create(options.folder, SystemClock(), options.name)
-    print(
+    say(
         f"made an authority in {options.folder}; ca.key is its secret: keep the folder off the machines of cloud and"
         " edges, and a copy of it somewhere safe"
     )
@@ -50,21 +51,21 @@ def _init(options: argparse.Namespace) -> int:
 def _issue(options: argparse.Namespace) -> int:
     grants = granting(options.name, options.camera, options.reader)
     folder = Authority(options.folder, SystemClock()).issue(grants, options.host, options.days)
-    print(f"{folder}: tls.crt, tls.key (secret) and ca.crt; carry them to the machine of {options.name}")
+    say(f"{folder}: tls.crt, tls.key (secret) and ca.crt; carry them to the machine of {options.name}")
     return 0
 
 
 def _revoke(options: argparse.Namespace) -> int:
     news = Authority(options.folder, SystemClock()).revoke(options.name)
     for issued in news:
-        print(f"revoked {issued.name} {issued.certificate.serial_number:x}")
-    print(f"{len(news)} revoked; carry {options.folder / 'crl.pem'} to the cloud (setting ingest.tls.revoked)")
+        say(f"revoked {issued.name} {issued.certificate.serial_number:x}")
+    say(f"{len(news)} revoked; carry {options.folder / 'crl.pem'} to the cloud (setting ingest.tls.revoked)")
     return 0
 
 
 def _list(options: argparse.Namespace) -> int:
     for issued in Authority(options.folder, SystemClock()).issued():
-        print(_line(issued))
+        say(_line(issued))
     return 0
 
 

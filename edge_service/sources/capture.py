@@ -25,12 +25,12 @@ from av.codec.context import Flags
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from edge_service.live.coded_frames import Arrival, CodedFrames
 from edge_service.live.connection import Connections
 from shared.codec.timeline import LiveTimeline
+from shared.codec.upright import ShownFrames
 
 if TYPE_CHECKING:
     # With the moment of their arrival in microseconds since 1970; last of all comes the error that ended them, if any.
@@ -98,9 +98,8 @@ class _Agreement:
 
 
 def _capture(url: str, format: str | None, options: dict[str, str], agreement: _Agreement, out: _Messages) -> None:
-    to_rgb = VideoReformatter()
     # The first picture takes far longer than any after it, and a camera's first frames would pile up behind it.
-    to_rgb.reformat(VideoFrame(64, 48, "yuv420p"), format="rgb24").to_ndarray()
+    VideoFrame(64, 48, "yuv420p").reformat(format="rgb24").to_ndarray()
     container = av.open(url, format=format, options=options, timeout=(cast(float, agreement), None))
     agreement.reached.set()
     if not container.streams.video:
@@ -108,7 +107,7 @@ def _capture(url: str, format: str | None, options: dict[str, str], agreement: _
     stream = container.streams.video[0]
     pieces: Pieces = queue.Queue(_WAITING_PIECES)
     threading.Thread(target=_receive, args=(container, stream, pieces), daemon=True).start()
-    frames, pictures = CodedFrames(stream.codec_context), _Pictures(stream, to_rgb, out)
+    frames, pictures = CodedFrames(stream.codec_context), _Pictures(stream, out)
     while True:
         try:
             piece = pieces.get(timeout=frames.patience)
@@ -138,12 +137,12 @@ def _receive(container: InputContainer, stream: VideoStream, pieces: Pieces) -> 
 class _Pictures:
     """Decodes frames and writes them to the parent."""
 
-    def __init__(self, stream: VideoStream, to_rgb: VideoReformatter, out: _Messages) -> None:
+    def __init__(self, stream: VideoStream, out: _Messages) -> None:
         assert stream.time_base is not None
         self._codec, self._unit, self._out = stream.codec_context, float(stream.time_base), out
         # Frames that lean on a damaged one are worth more than none; some decoders keep them back otherwise.
         self._codec.flags |= Flags.output_corrupt
-        self._line, self._to_rgb = LiveTimeline(), to_rgb
+        self._line, self._shown = LiveTimeline(), ShownFrames(stream)
         self._any = False
         self._capture_us = 0
 
@@ -178,8 +177,9 @@ class _Pictures:
     def _write(self, frame: VideoFrame) -> None:
         capture_us = self._capture_us if frame.pts is None else frame.pts
         capture_us = self._line.frame(capture_us, time.time_ns() // 1000)
-        picture = self._to_rgb.reformat(frame, format="rgb24").to_ndarray()
-        self._out.write(FRAME, frame.width, frame.height, capture_us, picture.data)
+        picture = self._shown(frame)
+        height, width = picture.shape[:2]
+        self._out.write(FRAME, width, height, capture_us, picture.data)
 
 
 def _watch(timeout_seconds: float, agreement: _Agreement, out: _Messages) -> None:

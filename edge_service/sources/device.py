@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ from edge_service.sources.base import Frame
 from shared.clock import Clock
 from shared.codec.record import check_size
 from shared.errors import RecordError, SourceError
+from shared.quiet import STOPS
 
 _log = logging.getLogger(__name__)
 
@@ -66,10 +68,15 @@ class DeviceSource:
     def frames(self, stop: threading.Event) -> Iterator[Frame]:
         """See ``Source.frames``; never ends by itself but with an error."""
         command = [sys.executable, "-P", capture.__file__]
+        # A terminal and a service manager tell the child to stop as well. It is this process that ends it, in order and
+        # without an alarm. What a thread blocks, a process that it starts blocks from its first moment on.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (*STOPS, signal.SIGHUP))
         try:
             child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
         except OSError as error:
             raise SourceError(f"cannot start a process to read {self._shown}: {error.strerror}") from None
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         assert child.stdin is not None
         assert child.stdout is not None
         try:

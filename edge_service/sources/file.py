@@ -7,17 +7,17 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import av
 import av.error
 import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from edge_service.sources.base import Frame
 from shared.clock import Clock
+from shared.codec.media import open_container
 from shared.codec.record import check_size
+from shared.codec.upright import ShownFrames
 from shared.codec.video_reading import VideoReader
 from shared.errors import ConfigError, ImageError, RecordError, SourceError
 
@@ -69,8 +69,8 @@ class FileSource:
 
     def _read(self) -> Iterator[tuple[float, float, NDArray[np.uint8]]]:
         """Each frame's time since the first in seconds, the usual interval, and the picture."""
-        to_rgb = VideoReformatter()
         with self._open() as container:
+            shown = ShownFrames(container.streams.video[0])
             mean = container.streams.video[0].average_rate
             longest_wait = max(LONGEST_WAIT_SECONDS, float(2 / mean) if mean else 0.0)
             try:
@@ -81,7 +81,7 @@ class FileSource:
             damaged_before = self.damaged
             for time_us, frame in reader.frames():
                 self.damaged = damaged_before + reader.damaged
-                yield time_us / 1e6, float(reader.interval), self._picture(frame, to_rgb)
+                yield time_us / 1e6, float(reader.interval), self._picture(frame, shown)
             self.damaged = damaged_before + reader.damaged
             shortfall = reader.shortfall()
         if frame is None:
@@ -95,18 +95,18 @@ class FileSource:
             self._said.add(text)
             _log.warning("the video file %s: %s", self._path, text)
 
-    def _picture(self, frame: VideoFrame, to_rgb: VideoReformatter) -> NDArray[np.uint8]:
+    def _picture(self, frame: VideoFrame, shown: ShownFrames) -> NDArray[np.uint8]:
         try:
             check_size(frame.width, frame.height)
         except RecordError as error:
             raise SourceError(f"the video file {self._path} cannot be used: {error}") from None
-        return np.asarray(to_rgb.reformat(frame, format="rgb24").to_ndarray(), np.uint8)
+        return shown(frame)
 
     def _open(self) -> InputContainer:
         try:
-            container = av.open(str(self._path))
+            container = open_container(self._path)
         except (av.error.FFmpegError, OSError) as error:
-            raise SourceError(f"cannot read the video file {self._path}: {error}") from None
+            raise SourceError(f"cannot read the video file {self._path}: {error.strerror}") from None
         if not container.streams.video:
             container.close()
             raise SourceError(f"{self._path} holds no video")

@@ -7,9 +7,9 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge_service.images import read_image
 from edge_service.sources.base import Frame
 from shared.clock import Clock
+from shared.codec.pictures import open_pictures
 from shared.errors import ConfigError, ImageError, SourceError
 
 _log = logging.getLogger(__name__)
@@ -18,7 +18,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 class FolderSource:
-    """The JPEG and PNG files of a folder in order of their names, so many a second; then it ends."""
+    """The JPEG and PNG files of a folder in order of their names, so many pictures a second; then it ends."""
 
     live = False
 
@@ -34,23 +34,30 @@ class FolderSource:
             raise SourceError(f"the folder {self._path} holds no pictures ({', '.join(SUFFIXES)})")
 
     def frames(self, stop: threading.Event) -> Iterator[Frame]:
-        """See ``Source.frames``. A file that is no picture is logged and left out."""
+        """See ``Source.frames``. A file that is no picture is logged and left out; all of several in one file come."""
         started_us, started = self._clock.now_us(), self._clock.monotonic()
-        for index, path in enumerate(self._files()):
-            due = index / self._fps
-            stop.wait(started + due - self._clock.monotonic())
-            if stop.is_set():
-                return
+        index = 0
+        for path in self._files():
             try:
-                image = read_image(path.read_bytes())
-            except (ImageError, OSError) as error:
-                _log.warning("left out %s: %s", path, error)
+                with open_pictures(path, str(path)) as pictures:
+                    for _, image in pictures:
+                        due = index / self._fps
+                        stop.wait(started + due - self._clock.monotonic())
+                        if stop.is_set():
+                            return
+                        yield Frame(image, started_us + round(due * 1e6))
+                        index += 1
+                    if shortfall := pictures.shortfall():
+                        _log.warning("%s: %s", path, shortfall)
+            except ImageError as error:
+                _log.warning("left out %s", error)
                 self.damaged += 1
-                continue
-            yield Frame(image, started_us + round(due * 1e6))
+                index += 1
 
     def _files(self) -> list[Path]:
         try:
-            return sorted(path for path in self._path.iterdir() if path.suffix.lower() in SUFFIXES)
+            named = (path for path in self._path.iterdir() if path.suffix.lower() in SUFFIXES)
+            # A link that leads nowhere is named when it is its turn; a pipe would be waited for.
+            return sorted(path for path in named if path.is_file() or not path.exists())
         except OSError as error:
             raise SourceError(f"cannot list the folder {self._path}: {error.strerror}") from None

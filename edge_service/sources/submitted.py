@@ -6,7 +6,10 @@ import asyncio
 import queue
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
 
 from edge_service.sources.base import Frame
 from shared.errors import BusyError
@@ -15,6 +18,13 @@ AT_ONCE = 2
 """Pictures of one camera that are decoded or wait for its encoder."""
 MOST_WAITING = 16
 """Submissions of one camera that may wait for their turn; each holds a message of many megabytes at worst."""
+
+
+@dataclass
+class Turn:
+    """A submission's turn. Attributes: work, of a thread, which holds the turn until it is done, whoever gave up."""
+
+    work: Future[Any] | None = None
 
 
 class SubmittedSource:
@@ -32,7 +42,7 @@ class SubmittedSource:
         """Nothing can be wrong."""
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
+    async def turn(self) -> AsyncIterator[Turn]:
         """Bounds how many submissions are worked on; hold it from before decoding until the result is there.
 
         Raises:
@@ -45,10 +55,15 @@ class SubmittedSource:
             await self._turns.acquire()
         finally:
             self._waiting -= 1
+        turn = Turn()
         try:
-            yield
+            yield turn
         finally:
-            self._turns.release()
+            if turn.work is None or turn.work.cancel() or turn.work.done():
+                self._turns.release()
+            else:
+                loop = asyncio.get_running_loop()
+                turn.work.add_done_callback(lambda _: self._release_in(loop))
 
     def submit(self, frame: Frame) -> None:
         """Queues a frame; its ``result`` tells the rest. Call it within a ``turn``."""
@@ -62,3 +77,7 @@ class SubmittedSource:
     def close(self) -> None:
         """No more frames will be submitted."""
         self._frames.put(None)
+
+    def _release_in(self, loop: asyncio.AbstractEventLoop) -> None:
+        with suppress(RuntimeError):  # the loop ended first: nobody waits for a turn any more
+            loop.call_soon_threadsafe(self._turns.release)

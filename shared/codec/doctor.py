@@ -16,6 +16,7 @@ from shared.codec.bundle import GOLDEN, Bundle
 from shared.codec.codec import CodedFrame, Decoder, Encoder
 from shared.codec.record import parse_stream
 from shared.errors import BundleError
+from shared.quiet import say
 
 LIBRARIES = ("onnxruntime", "onnxruntime-gpu", "numpy", "constriction", "google-crc32c", "av")
 _THREADS = (1, 2, 4)
@@ -46,7 +47,7 @@ def _passes(name: str, check: Callable[[], str]) -> bool:
     except Exception as error:
         # A broken library raises anything; the other checks tell more about it.
         verdict, detail = "FAILED", f"{type(error).__name__}: {error}"
-    print(f"{verdict:6} {name}: {detail}", flush=True)
+    say(f"{verdict:6} {name}: {detail}")
     return verdict == "ok"
 
 

@@ -64,10 +64,11 @@ def test_a_picture_smaller_than_a_crop_is_named(tmp_path: Path, capsys: pytest.C
 
 
 def test_a_frame_of_a_video_is_read_by_its_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    video = LosslessVideo(tmp_path / "clip.mkv", 192, 176)
-    for number in range(3):
-        video.write(number * 40_000, np.full((176, 192, 3), 50 * number, np.uint8))
-    video.finish()
+    with (tmp_path / "clip.mkv").open("wb") as file:
+        video = LosslessVideo(file, 192, 176)
+        for number in range(3):
+            video.write(number * 40_000, np.full((176, 192, 3), 50 * number, np.uint8))
+        video.finish()
     assert (read(f"{tmp_path}/clip.mkv@2") == 100).all()
     assert main(["sheet", f"{tmp_path}/clip.mkv@3"]) == 1
     assert "has no frame 3" in capsys.readouterr().err

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from cloud_service.settings import CloudSettings
 from edge_service.settings import EdgeSettings
+from shared.errors import ConfigError
 from shared.settings import ServiceSettings, load_settings
 from tests.deploy.tools import ROOT
 
@@ -136,3 +137,35 @@ def test_a_line_above_each_setting_says_what_it_is(path: Path, model: type[Servi
         if not re.match(r" *# ", lines[number - 1]) and found["name"] not in {"source", "kind"}
     ]
     assert not bare
+
+
+def numbers(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, list[Any]]]:
+    """Dotted names of the settings that are numbers, with the bounds that their fields have."""
+    for name, field in model.model_fields.items():
+        for inner in _models(field.annotation):
+            yield from numbers(inner, f"{prefix}{name}.")
+        if {int, float} & {field.annotation, *get_args(field.annotation)}:
+            yield f"{prefix}{name}", field.metadata
+
+
+@pytest.mark.parametrize("model", [EdgeSettings, CloudSettings])
+def test_every_number_has_a_lower_and_an_upper_bound(model: type[ServiceSettings]) -> None:
+    found = dict(numbers(model))
+    assert {"threads"} < set(found)
+
+    def bounded(bounds: list[Any], *sides: str) -> bool:
+        return any(hasattr(bound, side) for bound in bounds for side in sides)
+
+    assert not [
+        name for name, bounds in found.items() if not (bounded(bounds, "ge", "gt") and bounded(bounds, "le", "lt"))
+    ]
+
+
+@pytest.mark.parametrize("number", ["1000000000", ".inf", ".nan", "1.0e+300", "-1"])
+def test_a_number_beyond_its_bound_is_refused_with_the_bound(tmp_path: Path, number: str) -> None:
+    path = tmp_path / "edge.yaml"
+    cameras = "[{name: a, source: {kind: submitted}}]"
+    path.write_text(f"{{bundle: x, spool: {{max_age_seconds: {number}}}, cameras: {cameras}}}")
+    bound = r"max_age_seconds: Input should be (less than or equal to 315360000|greater than 0)"
+    with pytest.raises(ConfigError, match=bound):
+        load_settings(EdgeSettings, path, {})

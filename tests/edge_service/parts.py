@@ -115,3 +115,18 @@ def write_clip(path: Path, frames: int, width: int = 64, height: int = 48, fps: 
             image = np.full((height, width, 3), 20 + index * 200 // frames, np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode(None))
+
+
+def write_turned_clip(path: Path) -> None:
+    """An MP4 of three frames of 64x48, bright on the left and dark on the right, to be shown turned by 90 degrees
+    clockwise.
+    """
+    with av.open(f"file:{path}", "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.set_display_rotation(-90)
+        image = np.full((48, 64, 3), 240, np.uint8)
+        image[:, 32:] = 20
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))

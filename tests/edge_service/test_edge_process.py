@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 import sys
@@ -22,6 +23,7 @@ from icm.v1 import camera_pb2, camera_pb2_grpc, frame_pb2
 from edge_service.spool import Spool
 from shared.clock import SystemClock
 from tests.edge_service.ingest_server import Ingest, serving
+from tests.edge_service.sources.rtsp_server import RtspServer
 
 BUNDLE = next((Path(__file__).parents[2] / "models").glob("*/manifest.json")).parent
 SUBMITTED = {"name": "door", "source": {"kind": "submitted"}}
@@ -63,6 +65,10 @@ class Process:
     def terminate(self) -> None:
         self._process.send_signal(signal.SIGTERM)
 
+    def signal_group(self, number: signal.Signals) -> None:
+        """As a terminal does, or a service manager: to the children as well."""
+        os.killpg(self._process.pid, number)
+
     def kill(self) -> None:
         if self._process.returncode is None:
             self._process.kill()
@@ -90,7 +96,8 @@ async def edge(folder: Path, cloud_port: int, cameras: list[dict[str, Any]], **m
     config = folder / "edge.yaml"
     config.write_text(yaml.safe_dump(values))
     command = [sys.executable, "-m", "edge_service.cli", "run", "--config", str(config)]
-    process = Process(await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE))
+    started = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE, start_new_session=True)
+    process = Process(started)
     try:
         yield process
     finally:
@@ -212,6 +219,25 @@ async def test_a_dead_camera_is_a_problem_of_its_own_and_the_others_go_on(tmp_pa
         assert (await process.ended())[0] == 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_stop_of_the_whole_group_is_no_alarm_and_leaves_no_process(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    ingest = Ingest()
+    with RtspServer() as camera:
+        cameras = [{"name": "gate", "source": {"kind": "rtsp", "url": camera.url}}]
+        async with serving(ingest) as port, edge(tmp_path, port, cameras) as process:
+            await ingest.until("gate", 2)
+            for _ in range(3):
+                process.signal_group(number)
+            status, log = await process.ended()
+            with pytest.raises(ProcessLookupError):
+                process.signal_group(signal.SIGCONT)
+    assert status == 0
+    assert "Traceback" not in log
+    assert "ERROR" not in log
+
+
 async def test_a_cloud_that_is_away_is_a_problem_and_records_wait(tmp_path: Path) -> None:
     async with edge(tmp_path, 1, [SUBMITTED]) as process:
         await process.listening()
@@ -233,7 +259,7 @@ async def test_a_cloud_that_is_away_is_a_problem_and_records_wait(tmp_path: Path
     [
         ({"cameras": [{"name": "gate", "source": file(Path("/nowhere/clip.mp4"))}]}, 2, "at /nowhere/clip.mp4"),
         ({"camera": []}, 2, "camera: unknown setting"),
-        ({"cameras": [{**SUBMITTED, "quality": 99}]}, 2, "camera door: quality 99 is out of range"),
+        ({"cameras": [{**SUBMITTED, "quality": 9}]}, 2, "camera door: quality 9 is out of range"),
         ({"bundle": "/nowhere/bundle"}, 2, "no codec bundle at /nowhere/bundle"),
         ({"cloud": {"address": "192.0.2.1:7443"}}, 2, "refusing to speak plaintext on 192.0.2.1:7443"),
         ({"spool": {"folder": "/proc/spool"}}, 2, "cannot use the spool folder /proc/spool"),

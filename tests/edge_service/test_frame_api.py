@@ -16,7 +16,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from icm.v1 import camera_pb2, camera_pb2_grpc, frame_pb2
-from PIL import Image
+from PIL import ExifTags, Image
 
 from edge_service.camera import Camera
 from edge_service.frame_api import ANSWERS_AHEAD, FrameApi, SubmittedCamera
@@ -86,7 +86,8 @@ async def edge_on(
         threads = ThreadPoolExecutor(2)
         running = asyncio.create_task(camera.run(threads))
         server = Server("127.0.0.1:0", allow_plaintext=False)
-        api = FrameApi({"door": SubmittedCamera(source, uplink)}, {"door": rate}, 7, cloud, metrics, clock, tokens)
+        door_camera = SubmittedCamera(source, uplink, max_pixels=20_000)
+        api = FrameApi({"door": door_camera}, {"door": rate}, 7, cloud, metrics, clock, tokens)
         camera_pb2_grpc.add_CameraServiceServicer_to_server(api, server.grpc)
         await server.start()
         channel = open_channel(f"127.0.0.1:{server.port}", allow_plaintext=False)
@@ -130,6 +131,22 @@ def bomb() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(9))) + chunk(b"IEND", b"")
 
 
+def many_scans(count: int) -> bytes:
+    """A progressive JPEG with its last scan so many times."""
+    file = BytesIO()
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (60, 100), np.uint8)).save(file, "JPEG", progressive=True)
+    data = file.getvalue()
+    last = data.rindex(b"\xff\xda")
+    return data[:last] + count * data[last:-2] + data[-2:]
+
+
+def animation(format: str) -> bytes:
+    file = BytesIO()
+    frames = [Image.new("RGB", (8, 8), (n, 0, 0)) for n in range(3)]
+    frames[0].save(file, format, save_all=True, append_images=frames[1:])
+    return file.getvalue()
+
+
 def raw(width: int, height: int, missing: int = 0) -> frame_pb2.RawImage:
     return frame_pb2.RawImage(width=width, height=height, rgb=bytes(3 * width * height - missing))
 
@@ -139,6 +156,12 @@ BAD_FRAMES = {
     "a truncated PNG": (Frame(encoded=half(noise("PNG"))), "cut off or damaged"),
     "a JPEG cut off within its header": (Frame(encoded=noise("JPEG")[:20]), "cut off at its start"),
     "a PNG that is a decompression bomb": (Frame(encoded=bomb()), "50000x50000 cannot be coded"),
+    "a JPEG of thousands of scans": (Frame(encoded=many_scans(6000)), "more than 64 scans"),
+    "a PNG of several pictures": (Frame(encoded=animation("PNG")), "holds 3 pictures, and a frame is one"),
+    "a JPEG of several pictures": (Frame(encoded=animation("MPO")), "holds 3 pictures, and a frame is one"),
+    "two JPEGs at once": (Frame(encoded=2 * picture("JPEG")), "is a video of JPEG pictures"),
+    "more pixels than the camera may have": (Frame(encoded=picture("PNG", 201, 100)), "more pixels than max_pixels"),
+    "more raw pixels than the camera may have": (Frame(raw=raw(100, 201)), "more pixels than max_pixels, 20000"),
     "bytes that are no image": (Frame(encoded=b"GIF89a not a picture"), "no JPEG or PNG"),
     "an image of another format": (Frame(encoded=picture("BMP")), "no JPEG or PNG"),
     "no bytes": (Frame(encoded=b""), "no JPEG or PNG"),
@@ -179,6 +202,26 @@ async def test_sixteen_bit_grey_keeps_its_brightness(edge: Edge) -> None:
     await edge.stub.SubmitFrame(Submit(camera="door", frame=Frame(encoded=file.getvalue())))
     (record,) = edge.records()
     assert record.payload == bytes([128, 128, 128])
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG"])
+async def test_a_turned_picture_is_coded_upright(edge: Edge, format: str) -> None:
+    exif, file = Image.Exif(), BytesIO()
+    exif[ExifTags.Base.Orientation] = 3
+    pixels = np.zeros((16, 16, 3), np.uint8)
+    pixels[8:] = (200, 100, 50)
+    Image.fromarray(pixels).save(file, format, exif=exif)
+    await edge.stub.SubmitFrame(Submit(camera="door", frame=Frame(encoded=file.getvalue())))
+    (record,) = edge.records()
+    assert np.abs(np.frombuffer(record.payload, np.uint8).astype(int) - [200, 100, 50]).max() <= 8
+
+
+async def test_a_photo_with_a_smaller_one_behind_it_is_the_photo(edge: Edge) -> None:
+    file, photo = BytesIO(), Image.new("RGB", (32, 32), (200, 100, 50))
+    photo.save(file, "MPO", save_all=True, append_images=[Image.new("RGB", (16, 16))])
+    await edge.stub.SubmitFrame(Submit(camera="door", frame=Frame(encoded=file.getvalue())))
+    (record,) = edge.records()
+    assert np.abs(np.frombuffer(record.payload, np.uint8).astype(int) - [200, 100, 50]).max() <= 3
 
 
 async def test_capture_time_and_quality_are_the_clients_or_else_the_edges(edge: Edge, clock: ManualClock) -> None:

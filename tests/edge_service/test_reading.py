@@ -51,10 +51,35 @@ def read(source: ScriptedSource, metrics, problems, max_fps: float | None = None
 
 @pytest.mark.usefixtures("quick_retries")
 def test_a_live_source_that_fails_is_tried_again(metrics, problems) -> None:
-    reader, frames = read(ScriptedSource(True, [2, 0, 0, 3]), metrics, problems)
+    reader, frames = read(ScriptedSource(True, [2, 3, 0, 0]), metrics, problems)
     assert frames == [1, 2, 3, 4, 5]
     assert not reader.failed
     assert problems.lines() == ["camera gate: the cable is out; trying again"]
+
+
+def test_a_live_source_that_ends_with_the_edge_is_no_problem(
+    metrics, problems, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader, frames = read(ScriptedSource(True, [3]), metrics, problems)
+    assert frames == [1, 2, 3]
+    assert not reader.failed
+    assert problems.lines() == []
+    assert not caplog.records
+
+
+def test_a_picture_of_more_than_max_pixels_is_dropped_and_said(metrics, problems, sample) -> None:
+    queue, sizes = FrameQueue(100, False, lambda frame: None), [(4, 4), (5, 4), (4, 4)]
+
+    class Sizes(ScriptedSource):
+        def frames(self, stop: threading.Event) -> Iterator[Frame]:
+            yield from (Frame(np.zeros((*size, 3), np.uint8), 0) for size in sizes)
+
+    Reader("gate", Sizes(False, []), queue, Thinning(None), metrics, problems, threading.Event(), 16).run()
+    got = []
+    while (frame := queue.get()) is not None:
+        got.append(frame.image.shape[:2])
+    assert got == [(4, 4), (4, 4)]
+    assert sample("icm_edge_dropped_total", camera="gate", reason="image") == 1
 
 
 @pytest.mark.usefixtures("quick_retries")

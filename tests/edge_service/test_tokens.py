@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -211,3 +212,24 @@ def test_check_names_a_file_that_is_not_there(tmp_path: Path, capsys: pytest.Cap
     assert checked(*good) == 0
     assert checked(*good, f"{setting}=/nowhere") == 2
     assert "cannot read /nowhere" in capsys.readouterr().err
+
+
+def test_a_link_to_the_file_of_tokens_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "secrets").mkdir()
+    link = tmp_path / "tokens.yaml"
+    link.symlink_to("secrets/real.yaml")
+    for client in ("door-app", "gate-app"):
+        add_token(link, client, ["door"])
+    assert link.is_symlink()
+    assert [entry["client"] for entry in yaml.safe_load((tmp_path / "secrets/real.yaml").read_text())] == [
+        "door-app",
+        "gate-app",
+    ]
+
+
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(ConfigError, match="is no file: name one to keep tokens in"):
+            add_token(path, "door-app", ["door"])
+    assert (tmp_path / "pipe").is_fifo()

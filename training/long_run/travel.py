@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image
 from tqdm import tqdm
 
+from shared.codec.upright import shown_picture
 from shared.errors import ConfigError
 from training.data import SMALLEST_SIDE, coding_step, find_photos
 from training.learning.photos import COARSE, COARSE_SCALE, HELD_OUT, TOO_COARSE, held_out
@@ -81,7 +82,7 @@ def _trained_on(folders: list[Path], largest: int) -> list[dict[str, Any]]:
 def _webp(path: Path) -> bytes:
     with Image.open(path) as image:
         coarse = coding_step(image) >= COARSE
-        pixels = image.convert("RGB")
+        pixels = Image.fromarray(shown_picture(image))
     if coarse:
         scale = min(1.0, max(COARSE_SCALE, SMALLEST_SIDE / min(pixels.size)))
         sides = round(pixels.width * scale), round(pixels.height * scale)

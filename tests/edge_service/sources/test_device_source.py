@@ -19,6 +19,7 @@ from edge_service.sources.rtsp import rtsp_source
 from edge_service.sources.usb import usb_source
 from shared.clock import SystemClock
 from shared.errors import SourceError
+from tests.edge_service.parts import write_turned_clip
 
 CLOCK = SystemClock()
 
@@ -88,3 +89,11 @@ def test_the_child_dies_with_its_parent_even_while_a_camera_hangs(blackhole: str
         # A killed parent's pipes close without a word.
         child.stdin.close()
         assert child.wait(20) == 0
+
+
+def test_pictures_of_a_camera_that_lies_on_its_side_are_upright(tmp_path: Path) -> None:
+    write_turned_clip(tmp_path / "clip.mp4")
+    frames = DeviceSource(str(tmp_path / "clip.mp4"), "the clip", None, {}, 20.0, CLOCK).frames(threading.Event())
+    for frame in itertools.islice(frames, 3):
+        assert frame.image.shape == (64, 48, 3)
+        assert frame.image[:16].mean() > 200 > 60 > frame.image[-16:].mean()

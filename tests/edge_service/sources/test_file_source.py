@@ -14,6 +14,7 @@ from edge_service.reading import Reader, Thinning
 from edge_service.sources.file import FileSource
 from shared.clock import ManualClock, SystemClock
 from shared.errors import ConfigError, SourceError
+from tests.edge_service.parts import write_turned_clip
 from tests.shared.codec.videos import joined, moved, write
 
 
@@ -148,3 +149,18 @@ def test_a_damaged_file_gives_what_it_has_or_says_where_it_is_damaged(
     path.write_bytes(data)
     with pytest.raises(SourceError, match=f"{path}"):
         list(FileSource(path, False, False, clock).frames(threading.Event()))
+
+
+@pytest.mark.parametrize("name", ["12:30:00.mp4", "clip.jpg", "clip"])
+def test_a_video_is_read_upright_and_whatever_it_is_called(
+    tmp_path: Path, clock: ManualClock, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_turned_clip(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    for path in (Path(name), tmp_path / name):
+        source = FileSource(path, False, False, clock)
+        source.check()
+        frames = [frame.image for frame in source.frames(threading.Event())]
+        assert [image.shape for image in frames] == 3 * [(64, 48, 3)]
+        # What was on the left is at the top now.
+        assert all(image[:16].mean() > 200 > 60 > image[-16:].mean() for image in frames)

@@ -4,7 +4,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from edge_service.sources.folder import FolderSource
 from shared.clock import ManualClock
@@ -38,3 +38,15 @@ def test_a_missing_or_empty_folder_is_named(tmp_path: Path, clock: ManualClock) 
         FolderSource(tmp_path / "none", 1.0, clock).check()
     with pytest.raises(SourceError, match=f"{tmp_path} holds no pictures"):
         FolderSource(tmp_path, 1.0, clock).check()
+
+
+def test_gives_pictures_upright_and_all_of_a_file(tmp_path: Path, clock: ManualClock) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (32, 16)).save(tmp_path / "a.jpg", exif=exif)
+    several = [Image.new("RGB", (24, 24), (n, 0, 0)) for n in range(3)]
+    several[0].save(tmp_path / "b.png", save_all=True, append_images=several[1:])
+    Image.new("RGB", (8, 8)).save(tmp_path / "c.png")
+    frames = list(FolderSource(tmp_path, 200.0, clock).frames(threading.Event()))
+    assert [frame.image.shape[:2] for frame in frames] == [(32, 16), (24, 24), (24, 24), (24, 24), (8, 8)]
+    assert [frame.capture_us - clock.now_us() for frame in frames] == [0, 5_000, 10_000, 15_000, 20_000]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import resource
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +16,7 @@ import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from shared.codec.bundle import Bundle
 from shared.codec.cli import main
@@ -104,6 +107,20 @@ def test_a_video_that_changes_its_size_is_refused_and_leaves_nothing(
     assert not list(tmp_path.glob("*out.icm*"))
 
 
+def test_a_video_that_is_turned_on_the_way_is_refused_and_leaves_nothing(
+    tmp_path: Path, bundle: Path, scene: NDArray[np.uint8], capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = BytesIO()
+    for orientation in (1, 1, 6):
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = orientation
+        Image.fromarray(scene).save(frames, "JPEG", exif=exif)
+    (tmp_path / "in.mjpeg").write_bytes(frames.getvalue())
+    assert icm("encode", tmp_path / "in.mjpeg", tmp_path / "out.icm", "--bundle", bundle) == 2
+    assert "changes from 150x100 to 100x150 after 2 frames" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mjpeg"]
+
+
 @pytest.fixture
 def little_room() -> Iterator[None]:
     """No file may grow beyond 8 KiB."""
@@ -147,6 +164,77 @@ def test_a_video_becomes_a_stream_and_a_lossless_video(tmp_path: Path, small_cli
     assert len(frames) == len(expected) == 30
     assert all((a == b).all() for (_, a), b in zip(frames, expected, strict=True))
     assert [time for time, _ in frames] == pytest.approx([number / 10 for number in range(30)], abs=0.002)
+
+
+@pytest.mark.parametrize("name", ["frames.gif", "frames.tif"])
+def test_all_pictures_of_a_file_are_coded(
+    tmp_path: Path, bundle: Path, scene: NDArray[np.uint8], capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    pictures = [Image.fromarray(np.roll(scene, 20 * shift, axis=1)) for shift in range(3)]
+    pictures[0].save(tmp_path / name, save_all=True, append_images=pictures[1:])
+    assert icm("encode", tmp_path / name, tmp_path / "out.icm", "--bundle", bundle) == 0
+    assert icm("info", tmp_path / "out.icm", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["records"] == 3
+
+
+def test_a_turned_picture_is_coded_upright(tmp_path: Path, bundle: Path, scene: NDArray[np.uint8]) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray(np.rot90(scene)).save(tmp_path / "in.png", exif=exif)
+    assert icm("encode", tmp_path / "in.png", tmp_path / "out.icm", "--quality", 5, "--bundle", bundle) == 0
+    assert icm("decode", tmp_path / "out.icm", tmp_path / "out.png", "--bundle", bundle) == 0
+    assert np.abs(np.asarray(Image.open(tmp_path / "out.png"), float) - scene).mean() < 12
+
+
+def test_a_folder_goes_to_a_folder_only(
+    tmp_path: Path, picture: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for target in (Path("-"), picture):
+        for command in ("encode", "decode"):
+            assert icm(command, tmp_path, target, "--bundle", bundle) == 2
+            assert f"go to a folder, which {target} is not" in capsys.readouterr().err
+
+
+def test_standard_input_and_output_stand_for_files(tmp_path: Path, picture: Path, bundle: Path) -> None:
+    def run(*arguments: object, given: bytes) -> bytes:
+        command = [sys.executable, "-m", "shared.codec.cli", *map(str, arguments)]
+        return subprocess.run(command, input=given, capture_output=True, check=True).stdout
+
+    coded = run("encode", "-", "-", "--bundle", bundle, given=picture.read_bytes())
+    assert icm("encode", picture, tmp_path / "out.icm", "--bundle", bundle) == 0
+    assert coded == (tmp_path / "out.icm").read_bytes()
+    decoded = Image.open(BytesIO(run("decode", "-", "-", "--bundle", bundle, given=coded)))
+    assert (decoded.format, decoded.size) == ("PNG", (150, 100))
+    assert json.loads(run("info", "-", "--json", given=coded))["records"] == 1
+
+
+def test_a_picture_is_never_written_over_itself(
+    tmp_path: Path, picture: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = picture.read_bytes()
+    (tmp_path / "link.icm").symlink_to(picture)
+    for target in (picture, tmp_path / "link.icm"):
+        assert icm("encode", picture, target, "--bundle", bundle) == 2
+        assert "is the file to read: name another one to write" in capsys.readouterr().err
+    assert picture.read_bytes() == before
+
+
+@pytest.mark.parametrize("threads", ["257", "9999", "-1", "1.5", "many"])
+def test_a_number_of_threads_that_no_machine_has_is_refused_with_the_bound(
+    tmp_path: Path, picture: Path, capsys: pytest.CaptureFixture[str], threads: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        icm("encode", picture, tmp_path / "out.icm", f"--threads={threads}")
+    assert ended.value.code == 2
+    assert f"a whole number from 0 to 256 is needed, not '{threads}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("quality", ["nan", "inf", "-1", "7.1"])
+def test_a_quality_out_of_range_is_refused_before_anything_is_read(
+    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str], quality: str
+) -> None:
+    assert icm("encode", tmp_path / "none.png", tmp_path / "x.icm", f"--quality={quality}", "--bundle", bundle) == 2
+    assert "has levels 0 to 7" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [("decode", "out.icm", "x.png"), ("info", "out.icm")])
@@ -224,51 +312,9 @@ def test_a_damaged_video_is_coded_as_far_as_it_goes_and_the_status_is_3(
     assert len(times(tmp_path / "v.icm")) == int(missing.split()[0])
 
 
-def test_a_folder_goes_on_past_a_bad_file_and_names_it(
-    tmp_path: Path, bundle: Path, scene: NDArray[np.uint8], capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "in").mkdir()
-    for name in ("a.png", "b.jpg", "c.png"):
-        Image.fromarray(scene).save(tmp_path / "in" / name)
-    cut(tmp_path / "in" / "b.jpg", tmp_path / "in" / "b.jpg")
-    assert icm("encode", tmp_path / "in", tmp_path / "coded", "--bundle", bundle) == 3
-    assert f"icm: {tmp_path / 'in' / 'b.jpg'} cannot be read as a picture" in capsys.readouterr().err
-    cut(tmp_path / "coded" / "a.png.icm", tmp_path / "coded" / "a.png.icm")
-    assert icm("decode", tmp_path / "coded", tmp_path / "back", "--bundle", bundle) == 3
-    assert f"icm: {tmp_path / 'coded' / 'a.png.icm'}: record 1 is cut off" in capsys.readouterr().err
-    assert [path.name for path in (tmp_path / "back").iterdir()] == ["c.png"]
-
-
-def test_a_folder_of_nothing_but_bad_pictures_is_an_error(
-    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for name in ("a.png", "b.jpg"):
-        (tmp_path / name).write_bytes(b"not a picture")
-    assert icm("encode", tmp_path, tmp_path / "coded", "--bundle", bundle) == 2
-    assert "none of the 2 pictures" in capsys.readouterr().err
-
-
-def test_a_coded_file_that_was_cut_off_gives_its_whole_records_and_the_status_is_3(
-    tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    whole, coded, decoded = tmp_path / "w.icm", tmp_path / "v.icm", tmp_path / "v.mkv"
-    assert icm("encode", write(tmp_path / "v.mp4"), whole, "--bundle", bundle) == 0
-    header, records = parse_stream(whole.read_bytes())
-    first = [record.pack(header) for record in records][:12]
-    coded.write_bytes(header.pack() + b"".join(first)[:-1])
-    capsys.readouterr()
-    assert icm("info", coded, "--json") == 3
-    captured = capsys.readouterr()
-    assert f"icm: {coded}: record 12 is cut off" in captured.err
-    assert json.loads(captured.out)["records"] == 11
-    assert icm("decode", coded, decoded, "--bundle", bundle) == 3
-    assert "what comes before it is used: 11 records" in capsys.readouterr().err
-    assert len(shown(decoded)) == 11
-
-
 @pytest.mark.parametrize(
     ("name", "content", "message"),
-    [("none.png", None, "there is no picture"), ("text.png", b"not a picture", "cannot be read as a picture")],
+    [("none.png", None, "No such file"), ("text.png", b"not a picture", "cannot be read as a picture or a video")],
 )
 def test_what_is_no_picture_is_named(
     tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes | None, message: str

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from tests.training.small_run import CONFIG
 from training.data import coding_step, pack
@@ -44,6 +44,27 @@ def test_reducing_a_photo_when_packing_reduces_its_coding_step(tmp_path: Path) -
     step = step_of(tmp_path / "a.jpg")
     pack([tmp_path], tmp_path / "photos.u8", largest=800)
     assert index(tmp_path / "photos.u8")[0]["coding_step"] == pytest.approx(step / 2, abs=0.01)
+
+
+def test_photos_are_packed_as_people_see_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    turned = np.full((300, 400, 3), 20, np.uint8)
+    turned[:, :200] = 240
+    Image.fromarray(turned).save(tmp_path / "a.jpg", exif=exif)
+    Image.new("RGBA", (300, 300)).save(tmp_path / "b.png")
+    Image.fromarray(np.full((300, 300), 0x8000, np.uint16)).save(tmp_path / "c.png")
+    several = [Image.new("RGB", (300, 300), (9 * n, 0, 0)) for n in range(3)]
+    several[0].save(tmp_path / "d.webp", save_all=True, append_images=several[1:])
+    pack([tmp_path], tmp_path / "photos.u8")
+    photos, pixels = index(tmp_path / "photos.u8"), np.fromfile(tmp_path / "photos.u8", np.uint8)
+    assert [(photo["height"], photo["width"]) for photo in photos] == [(400, 300), *3 * [(300, 300)]]
+    first, clear, grey, _ = np.split(pixels, [photo["offset"] for photo in photos[1:]])
+    upright = first.reshape(400, 300, 3)
+    assert upright[:190].mean() > 220 > 40 > upright[-190:].mean()
+    assert (clear == 255).all()
+    assert (grey == 128).all()
+    assert "of the 3 pictures in" in caplog.text
 
 
 def test_held_out_photos_are_clean_or_finely_coded_and_the_same_in_any_order(shard: Path) -> None:

@@ -89,7 +89,11 @@ class Frame(_message.Message):
     ENCODED_FIELD_NUMBER: _builtins.int
     RAW_FIELD_NUMBER: _builtins.int
     encoded: _builtins.bytes
-    """A whole JPEG or PNG file."""
+    """A whole JPEG or PNG file of one picture. It is coded as people see it: turned as its EXIF says, and what is
+    transparent shows white. Sizes and detections are those of the upright picture. A photo's preview in the same file
+    is left out; a file of several pictures is refused, and so is one that would take long to decode, such as a JPEG of
+    more than 64 scans, or that has more pixels than the camera's max_pixels.
+    """
     @_builtins.property
     def capture_time(self) -> _timestamp_pb2.Timestamp:
         """When the picture was taken, UTC. Unset: when the edge received it."""

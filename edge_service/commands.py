@@ -1,0 +1,79 @@
+"""What ``icm-edge`` does: run an edge, check its settings, explain them, make tokens for its clients."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from edge_service.app import Edge, check
+from edge_service.settings import EdgeSettings
+from edge_service.sources import Source
+from edge_service.tokens import add_token
+from shared.assignments import parse_assignments
+from shared.codec.bundle import Bundle
+from shared.errors import IcmError
+from shared.quiet import say
+from shared.settings import explain_settings, load_settings
+from shared.stopping import stopping
+from shared.telemetry import configure_logging
+
+EXIT_FAILED = 1
+EXIT_CONFIG = 2
+"""As of icm-cloud: settings, or what they name, cannot work."""
+
+
+def run(arguments: Sequence[str] | None) -> int:
+    """Runs the command; returns the exit status: 0 done, 1 a source failed, 2 it cannot start."""
+    options = _parser().parse_args(arguments)
+    try:
+        if options.command == "config":
+            say(explain_settings(EdgeSettings))
+            return 0
+        if options.command == "token":
+            # The one time that it is shown; the file holds its digest only.
+            say(add_token(options.file, options.client, options.camera))
+            return 0
+        settings = load_settings(EdgeSettings, options.config, parse_assignments(options.set))
+        configure_logging(settings.log_level)
+        if options.command == "check":
+            check(settings)
+            say(f"{options.config or 'the settings'}: ok")
+            return 0
+        return asyncio.run(_run(settings, *check(settings)))
+    except IcmError as error:
+        print(f"icm-edge: {error}", file=sys.stderr)
+        return EXIT_CONFIG
+
+
+async def _run(settings: EdgeSettings, bundle: Bundle, sources: dict[str, Source]) -> int:
+    edge = Edge(settings, bundle, sources)
+    with stopping(asyncio.get_running_loop(), edge.stop):
+        return 0 if await edge.run() else EXIT_FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="icm-edge", description="Codes cameras' pictures and delivers them to the cloud."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (
+        ("run", "run until the sources end or a signal comes"),
+        ("check", "check the settings, the files they name and the bundle"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--config", type=Path, help="YAML file of settings")
+        command.add_argument(
+            "--set", action="append", default=[], metavar="KEY=VALUE", help="overrides a setting, by its dotted name"
+        )
+    token = commands.add_parser("token", help="make a token for a client of the frame API, and print it")
+    token.add_argument("client", help="whose it is")
+    token.add_argument("--file", type=Path, required=True, help="file of tokens (setting frame_api.tokens)")
+    token.add_argument(
+        "--camera", action="append", required=True, help="camera that the client may submit to; repeatable"
+    )
+    config = commands.add_parser("config", help="tell about the settings")
+    config.add_argument("--explain", action="store_true", required=True, help="print every setting with its meaning")
+    return parser
