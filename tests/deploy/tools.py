@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
+
+from tests.debian_tools import path_of
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "deploy/prometheus"
@@ -14,7 +15,7 @@ PROMETHEUS = ROOT / "deploy/prometheus"
 
 def tool(name: str) -> str:
     """The path of ``prometheus`` or ``promtool``. Without it the test is left out, but in CI, where it fails."""
-    path = shutil.which(name) or shutil.which(name, path=ROOT / ".cache/tools/usr/bin")
+    path = path_of(name)
     if path is None:
         reason = f"needs {name}: make tools"
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from edge_service.sources import Frame, device
 from edge_service.sources.rtsp import rtsp_source
 from shared.clock import SystemClock
 from shared.errors import SourceError
+from tests.debian_tools import environment
 from tests.edge_service.sources.rtsp_server import LEVELS, RtspServer
 
 CLOCK = SystemClock()
@@ -101,8 +101,6 @@ def test_a_camera_that_falls_silent_is_given_up_after_the_timeout_though_it_is_c
 
 
 GST_PYTHON = "/usr/bin/python3"
-TOOLS = Path(__file__).parents[3] / ".cache/tools/usr/lib"
-"""Where ``make test`` lays Debian's GStreamer if it is not installed."""
 GST_CAMERA = """
 try:
     import gi
@@ -136,23 +134,6 @@ GLib.MainLoop().run()
 """Prints its port, or what is missing."""
 
 
-def unpacked_gstreamer(registry: Path) -> dict[str, str]:
-    """What GStreamer needs to know to run from where it was laid; nothing where it was not."""
-    plugins = next(TOOLS.glob("*/gstreamer-1.0"), None)
-    if plugins is None:
-        return {}
-    folder = plugins.parent
-    libraries = [folder, *(folder / name for name in ("blas", "lapack", "pulseaudio"))]
-    return {
-        "LD_LIBRARY_PATH": ":".join(map(str, libraries)),
-        "GI_TYPELIB_PATH": str(folder / "girepository-1.0"),
-        # Its core may be installed all the same, as other programs need that.
-        "GST_PLUGIN_SYSTEM_PATH": f"{plugins}:/usr/lib/{folder.name}/gstreamer-1.0",
-        "GST_REGISTRY": str(registry / "registry"),
-        "PYTHONPATH": str(TOOLS / "python3/dist-packages"),
-    }
-
-
 @pytest.fixture
 def gst_camera(tmp_path: Path) -> Iterator[str]:
     """An RTSP server of GStreamer's with picture and sound, ten frames a second."""
@@ -163,7 +144,7 @@ def gst_camera(tmp_path: Path) -> Iterator[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env=os.environ | unpacked_gstreamer(tmp_path),
+        env=environment(tmp_path),
     )
     assert server.stdout is not None
     try:

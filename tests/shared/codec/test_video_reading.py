@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Callable
 from fractions import Fraction
@@ -13,6 +12,7 @@ import av
 import pytest
 
 from shared.codec.video_reading import VideoReader
+from tests.debian_tools import environment, path_of
 from tests.shared.codec.videos import FPS, FRAMES, cut, in_decoding_order, joined, moved, spoilt, write
 
 Make = Callable[[Path], Path]
@@ -151,12 +151,13 @@ def test_a_file_that_was_cut_off_says_that_more_was_promised(tmp_path: Path, end
     assert missing.startswith(f"{len(times)} frame")
 
 
-@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
+@pytest.mark.skipif(path_of("ffmpeg") is None, reason="needs Debian's ffmpeg")
 @pytest.mark.parametrize("make", [*WHOLE.values(), *(make for make, _ in JUMPS.values())], ids=[*WHOLE, *JUMPS])
 def test_times_are_those_of_ffmpeg(tmp_path: Path, make: Make) -> None:
     path = make(tmp_path)
-    command = ["ffmpeg", "-nostdin", "-v", "quiet", "-i", path, "-map", "0:v", "-fps_mode", "passthrough"]
-    listed = subprocess.run([*command, "-f", "framemd5", "-"], capture_output=True, text=True, check=False).stdout
+    options = ["-nostdin", "-v", "quiet", "-i", path, "-map", "0:v", "-fps_mode", "passthrough", "-f", "framemd5", "-"]
+    command = [path_of("ffmpeg") or "ffmpeg", *options]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False, env=environment()).stdout
     (unit,) = [Fraction(line.split()[-1]) for line in listed.splitlines() if line.startswith("#tb")]
     stamps = [int(line.split(",")[2]) * unit for line in listed.splitlines() if not line.startswith("#")]
     assert read(path)[0] == pytest.approx([float(stamp - stamps[0]) for stamp in stamps], abs=0.002)
