@@ -13,9 +13,9 @@ from benchmarks.cli import main
     ("arguments", "named"),
     [
         (["rate-accuracy", "--photos", "{nowhere}"], "{nowhere}/images holds no photos"),
-        (["speed", "--clip", "{nowhere}"], "{nowhere} cannot be read as a video"),
+        (["speed", "--clip", "{nowhere}"], "{nowhere} cannot be read as a picture or a video"),
         (["speed", "--bundle", "{nowhere}"], "there is no codec bundle at {nowhere}"),
-        (["exactness", "--clip", "{nowhere}"], "{nowhere} cannot be read as a video"),
+        (["exactness", "--clip", "{nowhere}"], "{nowhere} cannot be read as a picture or a video"),
     ],
 )
 def test_what_is_missing_is_named(
