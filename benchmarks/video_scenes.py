@@ -105,10 +105,10 @@ def _panned(pictures: list[Picture]) -> list[Picture]:
 
 
 def _zoomed(pictures: list[Picture]) -> list[Picture]:
-    """Steps of a zoom lens: 2 % nearer in each of ten frames of every thirty, then back at once."""
+    """Steps of a zoom lens: 2 % nearer in each of ten frames of every thirty, then at rest, then back at once."""
     result = []
     for number, picture in enumerate(pictures):
-        factor = 1 + 0.02 * min(max(number % 30 - 15, 0), 10)
+        factor = 1 + 0.02 * min(number % 30, 10)
         height, width = picture.shape[:2]
         tall, wide = int(height / factor), int(width / factor)
         top, left = (height - tall) // 2, (width - wide) // 2

@@ -22,10 +22,11 @@ from shared.codec.latents import STRIDE
 from shared.codec.record import Kind
 from tests.clips import CLIP_FRAMES, write_clip
 from tests.golden.streams import scene
+from tests.shared.codec.motion.test_choice import texture
 
 COUNT = 24
 SMALL = Chain(number=5, width=90, height=49, cut=False, step=1)
-CUT = Chain(number=3, width=50, height=67, cut=True, step=1)
+CUT = Chain(number=3, width=130, height=97, cut=True, step=1)
 CLIP_SIZE = (320, 240)
 """Larger than any chain's pictures."""
 
@@ -37,9 +38,15 @@ def codec() -> Bundle:
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Something walks over a background that stays."""
+    """Two walk over a background that stays, and a spot passes by."""
     target = tmp_path_factory.mktemp("clip") / "walk.mkv"
-    write_clip(target, [scene(*CLIP_SIZE, time) for time in range(CLIP_FRAMES)])
+    pictures = []
+    for time in range(CLIP_FRAMES):
+        picture = scene(*CLIP_SIZE, time)
+        for walker, left in ((0, 40 + 6 * time), (1, 200 - 6 * time)):
+            picture[90 : 90 + 96, left : left + 72] = texture(96, 72, walker) // 2 + 100
+        pictures.append(picture)
+    write_clip(target, pictures)
     return target
 
 

@@ -54,7 +54,7 @@ def rained_on(scene: Picture) -> list[Picture]:
 
 
 def zoomed(scene: Picture) -> list[Picture]:
-    return CONDITIONS["zoom"]([scene] * 24)[14:]
+    return CONDITIONS["zoom"]([scene] * FRAMES)
 
 
 @pytest.mark.parametrize("moving", [turned, shaken, zoomed, rained_on])
