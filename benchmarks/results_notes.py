@@ -71,7 +71,9 @@ grey level at one stride, which it must find there.""",
     "video": """\
 Clips of cameras that stand still, and a frozen yolo26n on some of their frames (`benchmarks/video_scenes.py` says
 which): `vtest` is PETS 2009 S2.L1, as OpenCV's `vtest.avi`, small persons on a nearly empty place; `tud_campus` three
-seconds of a pavement full of people near by. `ap50` is the average precision of persons at IoU 0.5 against the
+seconds of a pavement full of people near by; `crossing` eight seconds of a junction full of small vehicles and persons.
+`:noise8` has noise of sigma 8 on every colour, `:shake` a mount in the wind, up to two pixels; these are compared with
+three codecs only. `ap50` is the average precision of persons at IoU 0.5 against the
 clip's ground truth, `agreement` the same against what the detector finds on the uncompressed frames, boxes of vehicles
 included where the scene has them. With 36 to 100 frames looked at, differences of less than 0.01 say little. What a
 bit is worth in the choice of modes is what `shared/codec/hold.py` says of a uniform quantiser; a quarter to three times

@@ -37,7 +37,8 @@ SCALES = (1.0, 0.75, 0.5)
 STEPS = 16
 """Quality moves by multiples of one in so many."""
 LEVEL_FACTOR = 1.6
-"""Bits of a record at a quality level against those a level below, about; what really comes is measured after."""
+"""Bits of a record at a quality level against those a level below, about: 1.5 to 1.75 on clips of streets
+(``icm-bench motion-modes``). What really comes is measured after."""
 LEAST_STEP = 0.25
 MOST_DOWN = 3.0
 """Quality levels that one decision lowers, at most. It goes all the way at once: a record after a change costs up to
