@@ -11,6 +11,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ SOURCES = Path("shared/codec/native")
 GLIBC = "2.28"
 """The oldest C library of Linux that the kernels run on."""
 SUFFIXES = {"Linux": ".so", "Darwin": ".dylib", "Windows": ".dll"}
-OPTIONS = ["-shared", "-fPIC", "-O3", "-std=c11", "-Wall", "-Wextra", "-Werror", "-Wconversion"]
+OPTIONS = ["-shared", "-fPIC", "-mcpu=baseline", "-O3", "-std=c11", "-Wall", "-Wextra", "-Werror", "-Wconversion"]
 
 
 class KernelsHook(BuildHookInterface[Any]):
@@ -41,11 +42,15 @@ def compile_kernels(root: Path, library: Path, system: str, machine: str) -> Non
     """Compiles all sources into one library; both paths are relative to the root."""
     target = [] if system != "Linux" else ["-target", f"{_ARCHITECTURES.get(machine, machine)}-linux-gnu.{GLIBC}"]
     sources = sorted(path.as_posix() for path in (root / SOURCES).glob("*.c"))
+    # So that whoever loads the library can tell that it was made from the sources beside it.
+    said = (
+        f"-DICM_SOURCES={zlib.crc32(b''.join(path.read_bytes() for path in sorted((root / SOURCES).glob('*.[ch]'))))}U"
+    )
     with tempfile.TemporaryDirectory() as cache:
         places = {"ZIG_LOCAL_CACHE_DIR": cache, "ZIG_GLOBAL_CACHE_DIR": cache}
         # Under another name first: a process that runs with the library must not see half of a new one.
         fresh = root / library.with_name(f".{library.name}.{os.getpid()}")
-        command = [sys.executable, "-m", "ziglang", "cc", *OPTIONS, *target, "-o", str(fresh), *sources]
+        command = [sys.executable, "-m", "ziglang", "cc", *OPTIONS, said, *target, "-o", str(fresh), *sources]
         subprocess.run(command, check=True, env=os.environ | places)
         fresh.replace(root / library)
 

@@ -24,8 +24,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
 
     def run() -> int:
-        from cloud_service.commands import run
+        from shared.errors import IcmError
 
+        try:
+            from cloud_service.commands import run
+        except IcmError as error:
+            # The compiled part of the codec is missing, or not this version's.
+            print(f"icm-cloud: {error}", file=sys.stderr)
+            return 2
         return run(arguments)
 
     return run() if arguments is not None else run_quietly("icm-cloud", run)

@@ -51,6 +51,7 @@ class CameraSpool:
         self.sent = next_sequence - 1
         self.unusable = 0
         self._since_alone = self._bytes_since_alone = 0
+        self._header: StreamHeader | None = None
         self._persisted: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)
 
     def needs_stand_in(self) -> bool:
@@ -87,10 +88,14 @@ class CameraSpool:
                 raise ReferenceMissingError(
                     f"record {sequence} of {self.name} leans on record {sequence - 1}, which is dropped"
                 )
-            if header is not None:
+            holds = StreamHeader.parse(header)[0] if header is not None else self._header
+            if header is not None or (holds is not None and holds.epoch != self.epoch):
                 # One that was packed before an epoch began is of that one all the same.
-                header = replace(StreamHeader.parse(header)[0], epoch=self.epoch).pack()
-                connection.execute("INSERT OR REPLACE INTO header VALUES (?, ?, ?)", (self._row, sequence, header))
+                assert holds is not None
+                holds = replace(holds, epoch=self.epoch)
+                connection.execute(
+                    "INSERT OR REPLACE INTO header VALUES (?, ?, ?)", (self._row, sequence, holds.pack())
+                )
             connection.execute(
                 "INSERT INTO record VALUES (?, ?, ?, ?)", (self._row, sequence, spool._clock.now_us(), record)
             )
@@ -101,6 +106,7 @@ class CameraSpool:
             )
         spool._marks.note(self.name, self.epoch, sequence + 1)
         # Only this thread writes these; the sum is shared and so counted under the lock.
+        self._header = holds
         self.next_sequence = sequence + 1
         if alone or stand_in is not None:
             self._since_alone = self._bytes_since_alone = 0
@@ -144,11 +150,17 @@ class CameraSpool:
         """Calls what was not sent yet, and all that follows, by a new epoch: under the present one somebody else, such
         as this spool before it was brought back from a copy, gave these sequences to other frames.
         """
-        spool = self._spool
-        with spool._writing(spool._durable) as connection:
-            epoch = max(spool._clock.now_us(), self.epoch + 1, spool._marks.least_epoch(self.name))
-            begin_epoch(connection, self._row, epoch, self.sent + 1)
-            self.epoch = epoch
+        spool, before = self._spool, self.epoch
+        try:
+            with spool._writing(spool._durable) as connection:
+                epoch = max(spool._clock.now_us(), before + 1, spool._marks.least_epoch(self.name))
+                begin_epoch(connection, self._row, epoch, self.sent + 1)
+                # Under the lock, so that no record is kept under the old one meanwhile.
+                self.epoch = epoch
+        except BaseException:
+            # The disk keeps the old one.
+            self.epoch = before
+            raise
         spool._marks.note(self.name, epoch, self.next_sequence)
 
     def end_of_epoch(self, epoch: int) -> int:

@@ -96,9 +96,10 @@ def repair(path: Path) -> Lost:
         lost = _rescued_to(repaired, path, aside)
     # In this order, so that wherever it is cut short the next start goes on with it, and that no journal is taken for
     # the new file's.
-    for suffix in (*_JOURNALS, ""):
-        with suppress(FileNotFoundError):
-            os.replace(f"{path}{suffix}", f"{aside}{suffix}")
+    if path.exists():
+        for suffix in (*_JOURNALS, ""):
+            with suppress(FileNotFoundError):
+                os.replace(f"{path}{suffix}", f"{aside}{suffix}")
     os.replace(repaired, path)
     return lost
 
@@ -127,7 +128,8 @@ def _rescued_to(repaired: Path, path: Path, aside: Path) -> Lost:
         (kept,) = sound.execute("SELECT count(*) FROM record").fetchone()
         sound.commit()
     for camera, count in foreign.items():
-        lost[camera] = max(0, lost[camera] - count)
+        # A camera whose own row cannot be read has lost nothing that could be counted.
+        lost[camera] = max(0, lost.get(camera, 0) - count)
         _log.error(
             "camera %s: %d records that wait in the spool file %s are of a version of the record format that this"
             " icm-edge does not send; they lie in %s, and the icm-edge that made them delivers them from a"
@@ -239,6 +241,9 @@ def _bad_headers(connection: sqlite3.Connection) -> list[tuple[int, int]]:
 def _of_other_versions(path: Path) -> dict[str, int]:
     """By camera, how many records wait that are of another version of the record format than this program's."""
     found: dict[str, int] = {}
+    if not path.exists():
+        # SQLite would make an empty file, which would then be set aside over the one that was.
+        return found
     with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as connection:
         for camera, first, content, name in connection.execute(
             "SELECT camera, first_sequence, content, name FROM header JOIN camera ON camera.id = header.camera"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from mmap import mmap
 from typing import NamedTuple
 
@@ -22,7 +23,8 @@ _MOST_BETWEEN = 4096
 """Bytes of padding between two frames of a video."""
 
 # Restart markers and stuffed bytes belong to a scan; other bytes between segments are skipped, as by all decoders.
-_MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
+# The last FF of a run alone: with all of them a long run would be looked through again from each.
+_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 
 
 class _Segment(NamedTuple):
@@ -73,7 +75,7 @@ class Markers:
         if following < 0 or data[end:following].strip(b"\0\r\n\xff"):
             return False
         size = _size(data, self._segments)
-        return size is not None and size == _size(data, _segments(data, following))
+        return size is not None and size == _size(data, islice(_segments(data, following), MOST_SEGMENTS))
 
     def has_all_scans(self) -> bool:
         """Whether there is a scan for the last bit of every coefficient, be it whole or not."""

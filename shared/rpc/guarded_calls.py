@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -108,7 +108,9 @@ class _Calls:
     async def _opened(self, requests: AsyncIterator[bytes], streamed: bool, call: _Call) -> AsyncIterator[Any]:
         """The request, or the stream of them, as the service takes it."""
         if streamed:
-            yield self._each(requests, call)
+            # Ended with the call, so that no message is held once nobody takes the next one.
+            async with aclosing(self._each(requests, call)) as messages:
+                yield messages
             return
         await call.ready()
         request = await anext(aiter(requests), None)
@@ -117,7 +119,7 @@ class _Calls:
         with self._room.held(call.client, len(request)):
             yield await self._message(request, call, pays_first=True)
 
-    async def _each(self, requests: AsyncIterator[bytes], call: _Call) -> AsyncIterator[Message]:
+    async def _each(self, requests: AsyncIterator[bytes], call: _Call) -> AsyncGenerator[Message, None]:
         coming = aiter(requests)
         while True:
             # Who owes time waits before the next message and not with one in hand.

@@ -319,3 +319,40 @@ def test_the_spool_knows_whether_its_own_copy_of_a_record_is_whole(
     edge.gate.append(1, header.pack(), spoil(packed))
     assert edge.gate.whole(1) is whole
     assert not edge.gate.whole(2)
+
+
+def test_what_follows_under_the_same_header_is_of_the_new_epoch_where_nothing_waited(edge: Edge) -> None:
+    frames(edge, 1000, 4)
+    edge.gate.sent = 4
+    edge.gate.begin_epoch()
+    edge.gate.append(5, None, Record(5, 5, 0, 0, 48, 0, b"").pack(header_of(edge.gate)))  # type: ignore[arg-type]
+    batch = edge.gate.read(4, 1, 1000)
+    assert batch is not None
+    assert StreamHeader.parse(batch.header)[0].epoch == edge.gate.epoch
+
+
+class FullDisk:
+    """A connection to a database whose disk takes no more when all is to be written."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._connection, name)
+
+    def execute(self, sql: str, *values: object) -> sqlite3.Cursor:
+        if sql == "COMMIT":
+            raise sqlite3.OperationalError("database or disk is full")
+        return self._connection.execute(sql, *values)  # type: ignore[arg-type]
+
+
+def test_an_epoch_that_the_disk_did_not_take_has_not_begun(edge: Edge) -> None:
+    frames(edge, 1000, 2)
+    before, connection = edge.gate.epoch, edge.spool._durable
+    edge.spool._durable = FullDisk(connection)  # type: ignore[assignment]
+    with pytest.raises(SpoolError, match="full"):
+        edge.gate.begin_epoch()
+    assert edge.gate.epoch == before
+    edge.spool._durable = connection
+    edge.gate.begin_epoch()
+    assert edge.gate.epoch > before

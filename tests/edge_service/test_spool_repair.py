@@ -176,3 +176,30 @@ def test_a_header_of_another_numbering_is_no_header_of_this_one(
     with opened(file.parent, clock, lost) as spool:
         assert kept(spool) == []
         assert lost == [("gate", "spool_damaged", RECORDS)]
+
+
+def test_a_repair_that_was_cut_short_keeps_the_file_that_it_had_set_aside(
+    file: Path, clock: ManualClock, lost: list[tuple[str, str, int]]
+) -> None:
+    whole = file.read_bytes()
+    damage(file, page=30)
+    damaged = file.read_bytes()
+    # As far as it was when it died: the damaged file has its new name, the repaired one not yet.
+    file.rename(f"{file}.damaged")
+    Path(f"{file}.repaired").write_bytes(whole)
+    with opened(file.parent, clock, lost) as spool:
+        assert len(kept(spool)) == RECORDS
+    assert Path(f"{file}.damaged").read_bytes() == damaged
+
+
+def test_an_edge_starts_with_a_camera_whose_row_is_damaged_and_whose_records_are_of_another_format(
+    file: Path, clock: ManualClock, lost: list[tuple[str, str, int]]
+) -> None:
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute(
+            "UPDATE header SET content = CAST(substr(content, 1, 4) || x'01' || substr(content, 6) AS BLOB)"
+        )
+        connection.execute("UPDATE camera SET last_persisted = 'abc'")
+    with opened(file.parent, clock, lost) as spool:
+        spool_records(spool.camera("gate"), 2)
+        assert len(kept(spool)) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -13,7 +14,7 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 from hypothesis import given
 from hypothesis import strategies as st
-from icm.v1 import archive_pb2, archive_pb2_grpc, camera_pb2, ingest_pb2
+from icm.v1 import archive_pb2, archive_pb2_grpc, camera_pb2, ingest_pb2, ingest_pb2_grpc
 
 from shared.errors import BusyError, PermissionDeniedError, ProtocolError
 from shared.rpc.call_guard import CallGuard, CallWatch
@@ -209,3 +210,41 @@ async def test_an_error_that_quotes_what_came_stays_short_enough_to_arrive() -> 
             await sent(channel, "/icm.v1.ArchiveService/ListSegments", b"")
     assert reason_of(refused.value) == "PERMISSION_DENIED"
     assert (refused.value.details() or "").startswith("üüü")
+
+
+class Failing(ingest_pb2_grpc.IngestServiceServicer):
+    """Reads one message of a stream in a task of its own, and ends the stream by an error that its reader keeps."""
+
+    async def StreamRecords(  # type: ignore[override]
+        self, request_iterator: AsyncIterator[ingest_pb2.StreamRecordsRequest], context: Any
+    ) -> AsyncIterator[ingest_pb2.StreamRecordsResponse]:
+        errors: list[Exception] = []
+
+        async def read() -> None:
+            try:
+                async for _ in request_iterator:
+                    raise BusyError("the service fails", 0.0)
+            except BusyError as error:
+                errors.append(error)
+
+        await asyncio.create_task(read())
+        raise errors[0]
+        yield
+
+
+async def test_a_stream_that_ends_by_an_error_gives_its_room_back_at_once() -> None:
+    message = ingest_pb2.StreamRecordsRequest(batch=ingest_pb2.RecordBatch(records=[bytes(1 << 20)]))
+    gc.disable()  # what only it finds is not given back at once
+    try:
+        server = Server("127.0.0.1:0", False, message_bytes=2 << 20)
+        ingest_pb2_grpc.add_IngestServiceServicer_to_server(Failing(), server.grpc)
+        await server.start()
+        async with open_channel(f"127.0.0.1:{server.port}", False) as channel:
+            for _ in range(12):
+                call = ingest_pb2_grpc.IngestServiceStub(channel).StreamRecords(iter([message]))
+                with pytest.raises(grpc.aio.AioRpcError) as error:
+                    await call.read()
+                assert error.value.details() == "the service fails"
+        await server.stop(0)
+    finally:
+        gc.enable()

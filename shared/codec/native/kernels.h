@@ -76,6 +76,9 @@ void icm_choose_modes(const Weights *, int64_t count, int64_t channels, const fl
                       const int16_t *predictions, const float *extra, const float *bits, int64_t *modes,
                       int16_t *coded);
 
+/* version.c: a checksum of these sources. */
+uint32_t icm_sources(void);
+
 /* quantise.c */
 void icm_quantise(int64_t count, const float *wanted, const int32_t *means, const int32_t *indexes, const float *bits,
                   const int64_t *ranges, int64_t tables, float worth, int32_t *chosen);

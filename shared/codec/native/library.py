@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import platform
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -73,13 +74,18 @@ class Weights(ctypes.Structure):
 
 
 def _load() -> ctypes.CDLL:
+    remedy = "install the package anew, from a wheel for this machine or with 'pip install .'"
     try:
-        return ctypes.CDLL(str(_PATH))
-    except OSError as error:
-        raise ConfigError(
-            f"the compiled part of the codec cannot be loaded ({error}): install the package anew, "
-            "from a wheel for this machine or with 'pip install .'"
-        ) from None
+        library = ctypes.CDLL(str(_PATH))
+        library.icm_sources.restype = ctypes.c_uint32
+        made_from = library.icm_sources()
+    except (OSError, AttributeError) as error:
+        raise ConfigError(f"the compiled part of the codec cannot be loaded ({error}): {remedy}") from None
+    sources = sorted(_PATH.parent.glob("*.[ch]"))
+    if made_from != zlib.crc32(b"".join(path.read_bytes() for path in sources)):
+        # What it takes may have changed, and it would work on the wrong memory.
+        raise ConfigError(f"the compiled part of the codec, {_PATH}, is of another version: {remedy}")
+    return library
 
 
 _LIBRARY = _load()
