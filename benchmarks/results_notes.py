@@ -111,10 +111,11 @@ the CPU, whatever the transforms run on. The entropy coder is the same in all ro
 holds it to a plain integer decoder. All ran on the machine named above; `icm doctor` asks the same of another one.
 
 The linear path, by which blocks of the reference are moved, is multiplied in float64 by BLAS and scaled by compiled
-code as the services do it; in the last row NumPy's 64-bit integers do it, the moving of blocks excepted. What compiled code says of modes and
-vectors is held to a slow reading of the definitions by `tests/shared/codec/motion/test_known.py`. The controls have one
-filter of one network, or one latent's weights of the linear path, off by the least there is, and decode the first 25
-records of each chain. Of I records motion has no say, of P records the hyper-synthesis and the context have none.""",
+code as the services do it; in the last row NumPy's 64-bit integers do it, the moving of blocks excepted. What compiled
+code says of modes and vectors is held to a slow reading of the definitions by
+`tests/shared/codec/motion/test_known.py`. The controls have one filter of one network, or one latent's weights of the
+linear path, off by the least there is, and decode the first 25 records of each chain. Of I records motion has no say,
+of P records the hyper-synthesis and the context have none.""",
     "load": """\
 Only the ingest and the record store run, as in `icm-cloud`, without decoder and detector. The cameras send ten
 coded frames over and over, the first as an I record, each in a message of its own (`cloud.batch_seconds` 0, the
