@@ -30,8 +30,8 @@ check: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/buf lint
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && $(call generate,$$fresh) \
-	  && diff -r --exclude=__pycache__ proto/gen "$$fresh" \
-	  || { echo "proto/gen does not fit proto/icm: run 'make proto' and commit what it changes" >&2; exit 1; }
+	  && diff -r --exclude=__pycache__ --exclude=__init__.py shared/icm/v1 "$$fresh/icm/v1" \
+	  || { echo "shared/icm/v1 does not fit proto/icm: run 'make proto' and commit what it changes" >&2; exit 1; }
 
 bench: $(INSTALLED)
 ifdef BENCH
@@ -48,7 +48,7 @@ long-run: $(INSTALLED)
 	@$(BIN)/icm-train long start $(if $(PHOTOS),--photos $(PHOTOS))
 
 proto: $(INSTALLED)
-	$(call generate,proto/gen)
+	$(call generate,shared)
 
 clean:
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-data dist
@@ -57,14 +57,14 @@ clean:
 generate = $(BIN)/python -m grpc_tools.protoc -Iproto --python_out=$(1) --grpc_python_out=$(1) \
 	--mypy_out=quiet:$(1) --mypy_grpc_out=quiet:$(1) proto/icm/v1/*.proto
 
-$(INSTALLED): pyproject.toml constraints.txt hatch_build.py $(wildcard shared/codec/native/*.[ch])
+$(INSTALLED): pyproject.toml constraints.txt hatch_build.py $(wildcard shared/icm/codec/native/*.[ch])
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[edge,cloud,train,dev]'
 	@touch $@
 
 # Weights and clip for the tests that look at real frames. Without them those tests say what they miss.
 assets: $(INSTALLED)
-	@$(BIN)/python -m deploy.demo.assets --weights --clip >/dev/null || echo "going on without detector weights or clip" >&2
+	@$(BIN)/python -m icm.testing.assets --weights --clip >/dev/null || echo "going on without detector weights or clip" >&2
 
 tools:
 	@bash deploy/fetch-tools $(TOOLS)

@@ -1,4 +1,4 @@
-"""Compiles the kernels of ``shared/codec/native`` when the project is installed or a wheel is built.
+"""Compiles the kernels of ``shared/icm/codec/native`` when the project is installed or a wheel is built.
 
 The compiler is Zig's C compiler, which a package registry has for every common machine, so that nothing needs to be
 installed beside Python. The library is plain C without Python's headers: one wheel serves every version of Python.
@@ -17,7 +17,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCES = Path("shared/codec/native")
+SOURCES = Path("shared/icm/codec/native")
 GLIBC = "2.28"
 """The oldest C library of Linux that the kernels run on."""
 SUFFIXES = {"Linux": ".so", "Darwin": ".dylib", "Windows": ".dll"}

@@ -9,40 +9,39 @@ import threading
 from contextlib import ExitStack
 from types import TracebackType
 
-from icm.v1.archive_pb2_grpc import add_ArchiveServiceServicer_to_server
-from icm.v1.ingest_pb2_grpc import add_IngestServiceServicer_to_server
-
-from cloud_service.access import ANYBODY, Access, certificate_access
+from cloud_service.access.access import ANYBODY, Access, certificate_access
+from cloud_service.api.archive_service import ArchiveService
 from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.archive.storage import ArchiveStorage
 from cloud_service.archive.writer import ArchiveWriter
-from cloud_service.archive_api import ArchiveService
-from cloud_service.broken_chains import BrokenChains
 from cloud_service.bundles import Bundles
-from cloud_service.database import open_database, own_database
-from cloud_service.decoding import BatchDecoder
+from cloud_service.database.tables import open_database, own_database
 from cloud_service.detection import Detector
-from cloud_service.engine import InProcessEngine
-from cloud_service.event_feed import EventFeed
-from cloud_service.events import EventStore
+from cloud_service.events.feed import EventFeed
+from cloud_service.events.store import EventStore
+from cloud_service.feedback.broken_references import BrokenChains
+from cloud_service.feedback.last_detections import NewestDetections
 from cloud_service.gauges import StorageGauges
-from cloud_service.ingest import IngestService
-from cloud_service.ingest_credit import Pending
-from cloud_service.ingest_session import Desk
+from cloud_service.ingest.credit import Pending
+from cloud_service.ingest.service import IngestService
+from cloud_service.ingest.session import Desk
 from cloud_service.metrics import Metrics
-from cloud_service.newest_detections import NewestDetections
-from cloud_service.pipeline import Pipeline
-from cloud_service.record_store import GroupCommit, RecordStore
-from cloud_service.record_store.index import SegmentIndex
+from cloud_service.processing.engine.decoding import BatchDecoder
+from cloud_service.processing.engine.engine import InProcessEngine
+from cloud_service.processing.pipeline import Pipeline
 from cloud_service.settings import CloudSettings
-from cloud_service.store_identity import check_identity, own_store
-from shared.clock import SystemClock
-from shared.health import Problems
-from shared.rpc.certificate_expiry import watch_certificates
-from shared.rpc.limits import REFUSALS, ClientLimits
-from shared.rpc.servers import Server
-from shared.stopping import stopping
-from shared.telemetry import TelemetryServer
+from cloud_service.store import GroupCommit, RecordStore
+from cloud_service.store.identity import check_identity, own_store
+from cloud_service.store.index import SegmentIndex
+from icm.rpc.certificate_expiry import watch_certificates
+from icm.rpc.limits import REFUSALS, ClientLimits
+from icm.rpc.servers import Server
+from icm.service.clock import SystemClock
+from icm.service.health import Problems
+from icm.service.stopping import stopping
+from icm.service.telemetry import TelemetryServer
+from icm.v1.archive_pb2_grpc import add_ArchiveServiceServicer_to_server
+from icm.v1.ingest_pb2_grpc import add_IngestServiceServicer_to_server
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from shared.codec.bundle import Bundle
-from shared.errors import CodecMismatchError
+from icm.codec.bundle.loading import Bundle
+from icm.errors import CodecMismatchError
 
 
 class Bundles:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import sys
 
 try:
-    from shared.quiet import TYPE_CHECKING, run_quietly
+    from icm.service.interrupts import TYPE_CHECKING, run_quietly
 except KeyboardInterrupt:
     sys.exit(130)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-CONFIG_STATUS = 2
-"""Exit status when settings, or what they name, cannot work."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
 
     def run() -> int:
-        from shared.errors import IcmError
+        from icm.errors import IcmError
 
         try:
             from cloud_service.commands import run

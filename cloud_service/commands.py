@@ -8,14 +8,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cloud_service.certificates.cli import add_commands
-from cloud_service.cli import CONFIG_STATUS
+from cloud_service.access.certificates.cli import add_commands
 from cloud_service.settings import CloudSettings
-from shared.assignments import parse_assignments
-from shared.errors import IcmError
-from shared.quiet import say
-from shared.settings import explain_settings, load_settings
-from shared.telemetry import configure_logging
+from icm.config.assignments import parse_assignments
+from icm.config.settings import explain_settings, load_settings
+from icm.errors import IcmError
+from icm.service.interrupts import say
+from icm.service.telemetry import configure_logging
+
+CONFIG_STATUS = 2
+"""Exit status when settings, or what they name, cannot work."""
 
 
 def run(arguments: Sequence[str] | None) -> int:
@@ -66,14 +68,14 @@ def _run(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     settings = _settings(options)
-    from cloud_service.access import certificate_access
+    from cloud_service.access.access import certificate_access
     from cloud_service.archive.storage import ArchiveStorage
     from cloud_service.bundles import Bundles
-    from cloud_service.database import database_engine
+    from cloud_service.database.tables import database_engine
     from cloud_service.detection import load_detector
-    from shared.clock import SystemClock
-    from shared.rpc.servers import check_plaintext
-    from shared.rpc.tls import check_tls
+    from icm.rpc.servers import check_plaintext
+    from icm.rpc.tls import check_tls
+    from icm.service.clock import SystemClock
 
     if settings.ingest.tls:
         check_tls(settings.ingest.tls)

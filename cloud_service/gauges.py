@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.camera_series import CameraNames
-from cloud_service.record_store import RecordStore
+from cloud_service.store import RecordStore
 
 
 class StorageGauges(Collector):

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from cloud_service.camera_series import CameraNames
-from shared.telemetry import LATENCY_BUCKETS, STAGE_BUCKETS
+from icm.service.telemetry import LATENCY_BUCKETS, STAGE_BUCKETS
 
 
 class Metrics:

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from shared.codec.threads import MOST_THREADS
-from shared.rpc.tls import MutualTlsSettings
-from shared.settings import Address, Section, ServiceSettings
+from icm.codec.threads import MOST_THREADS
+from icm.config.settings import Address, Section, ServiceSettings
+from icm.rpc.tls import MutualTlsSettings
 
 
 class IngestTlsSettings(MutualTlsSettings):

@@ -10,33 +10,33 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import grpc
-from icm.v1 import camera_pb2_grpc
 
-from edge_service.camera import THREADS, Camera
-from edge_service.encoding import Codec
-from edge_service.frame_api import FrameApi, SubmittedCamera
+from edge_service.camera.camera import THREADS, Camera
+from edge_service.camera.encoding import Codec
+from edge_service.frame_api.service import FrameApi, SubmittedCamera
+from edge_service.frame_api.token_access import TokenAccess
+from edge_service.frame_api.tokens import Tokens
 from edge_service.metrics import EdgeMetrics
-from edge_service.rate_control import Aim, RateControl
+from edge_service.rate.control import Aim, RateControl
 from edge_service.settings import CameraSettings, EdgeSettings
 from edge_service.sources import Source, SubmittedSource, make_source
-from edge_service.spool import Spool
-from edge_service.spool_camera import CameraSpool
-from edge_service.spool_folder import check_folder
-from edge_service.token_access import TokenAccess
-from edge_service.tokens import Tokens
-from edge_service.uplink import Uplink
-from shared.clock import Clock, SystemClock
-from shared.codec.bundle import Bundle
-from shared.codec.codec import Encoder, recode_alone
-from shared.errors import ConfigError
-from shared.health import Problems
-from shared.rpc.certificate_expiry import watch_certificates
-from shared.rpc.channels import open_channel
-from shared.rpc.limits import REFUSALS, ClientLimits
-from shared.rpc.proxies import proxy_of
-from shared.rpc.servers import Server, check_plaintext, is_loopback
-from shared.rpc.tls import check_tls
-from shared.telemetry import TelemetryServer
+from edge_service.spool.camera_spool import CameraSpool
+from edge_service.spool.folder import check_folder
+from edge_service.spool.store import Spool
+from edge_service.uplink.uplink import Uplink
+from icm.codec.bundle.loading import Bundle
+from icm.codec.coding import Encoder, recode_alone
+from icm.errors import ConfigError
+from icm.rpc.certificate_expiry import watch_certificates
+from icm.rpc.channels import open_channel
+from icm.rpc.limits import REFUSALS, ClientLimits
+from icm.rpc.proxies import proxy_of
+from icm.rpc.servers import Server, check_plaintext, is_loopback
+from icm.rpc.tls import check_tls
+from icm.service.clock import Clock, SystemClock
+from icm.service.health import Problems
+from icm.service.telemetry import TelemetryServer
+from icm.v1 import camera_pb2_grpc
 
 _log = logging.getLogger(__name__)
 

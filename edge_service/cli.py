@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 try:
-    from shared.quiet import TYPE_CHECKING, run_quietly
+    from icm.service.interrupts import TYPE_CHECKING, run_quietly
 except KeyboardInterrupt:
     sys.exit(130)
 
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
 
     def run() -> int:
-        from shared.errors import IcmError
+        from icm.errors import IcmError
 
         try:
             from edge_service.commands import run

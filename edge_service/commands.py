@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge_service.app import Edge, check
+from edge_service.frame_api.tokens import add_token
 from edge_service.settings import EdgeSettings
 from edge_service.sources import Source
-from edge_service.tokens import add_token
-from shared.assignments import parse_assignments
-from shared.codec.bundle import Bundle
-from shared.errors import IcmError
-from shared.quiet import say
-from shared.settings import explain_settings, load_settings
-from shared.stopping import stopping
-from shared.telemetry import configure_logging
+from icm.codec.bundle.loading import Bundle
+from icm.config.assignments import parse_assignments
+from icm.config.settings import explain_settings, load_settings
+from icm.errors import IcmError
+from icm.service.interrupts import say
+from icm.service.stopping import stopping
+from icm.service.telemetry import configure_logging
 
 EXIT_FAILED = 1
 EXIT_CONFIG = 2

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from shared.codec.pictures import PictureFile, check_picture_size
-from shared.codec.record import MAX_PIXELS
-from shared.errors import ImageError
+from icm.codec.bitstream.record import MAX_PIXELS
+from icm.errors import ImageError
+from icm.media.pictures import PictureFile, check_picture_size
 
 
 def read_image(data: bytes, most_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """The picture in a whole JPEG or PNG file, as people see it (``shared.codec.upright``), uint8[H, W, 3] RGB.
+    """The picture in a whole JPEG or PNG file, as people see it (``icm.media.orientation``), uint8[H, W, 3] RGB.
 
     Raises:
         ImageError: the bytes are no such file, are cut off or damaged, take too much work, or the picture is too large;

@@ -9,10 +9,10 @@ from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-from edge_service.rate_control import DECISIONS, Decision, RateState
-from shared.codec.record import Kind
-from shared.errors import SpoolError
-from shared.telemetry import STAGE_BUCKETS
+from edge_service.rate.control import DECISIONS, Decision, RateState
+from icm.codec.bitstream.record import Kind
+from icm.errors import SpoolError
+from icm.service.telemetry import STAGE_BUCKETS
 
 OUTCOMES = ("spooled", "thinned", "dropped", "refused")
 """Of a frame; thinned: left out for max_fps or the target bitrate, dropped: see ``DROP_REASONS``, refused: the client

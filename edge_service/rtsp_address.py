@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from shared.addresses import parse_address
-from shared.errors import ConfigError
-from shared.redaction import redacted
+from icm.config.addresses import parse_address
+from icm.errors import ConfigError
+from icm.redaction import redacted
 
 _MOST_USER = 127
 """Characters of user and password; FFmpeg cuts off what is more, without a word."""

@@ -10,12 +10,12 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from edge_service.rtsp_address import parse_rtsp
-from shared.camera_name import CameraName
-from shared.codec.record import MAX_PIXELS
-from shared.codec.threads import MOST_THREADS
-from shared.errors import ConfigError
-from shared.rpc.tls import MutualTlsSettings, TlsSettings
-from shared.settings import Address, PeerAddress, Section, ServiceSettings
+from icm.camera_name import CameraName
+from icm.codec.bitstream.record import MAX_PIXELS
+from icm.codec.threads import MOST_THREADS
+from icm.config.settings import Address, PeerAddress, Section, ServiceSettings
+from icm.errors import ConfigError
+from icm.rpc.tls import MutualTlsSettings, TlsSettings
 
 
 class FileSourceSettings(Section):

@@ -6,10 +6,10 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from cloud_service.certificates.authority import Authority
-from cloud_service.certificates.grants import granting
-from shared.clock import Clock, SystemClock
-from shared.rpc.tls import MutualTlsSettings
+from cloud_service.access.certificates.authority import Authority
+from cloud_service.access.certificates.grants import granting
+from icm.rpc.tls import MutualTlsSettings
+from icm.service.clock import Clock, SystemClock
 
 
 class Certificates:

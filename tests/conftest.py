@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deploy.demo.assets import PEDESTRIANS, WEIGHTS
-from shared.codec.bundle import DEFAULT_BUNDLE
+from icm.codec.bundle.shipped import DEFAULT_BUNDLE
+from icm.testing.assets import PEDESTRIANS, WEIGHTS
 from tests.clips import CLIP_FRAMES, first_frames, pan_over_photo, write_clip
 
 ROOT = Path(__file__).parents[1]
@@ -25,7 +25,7 @@ def weights() -> Path:
     """The detector's weights; a test that needs them is left out where they were not fetched."""
     path = ROOT / ".cache" / WEIGHTS.path
     if not path.is_file():
-        pytest.skip("needs the detector's weights: python -m deploy.demo.assets --weights")
+        pytest.skip("needs the detector's weights: python -m icm.testing.assets --weights")
     return path
 
 

@@ -7,29 +7,41 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 
-from shared import errors
-from shared.codec.bundle import DEFAULT_BUNDLE
-from shared.rpc import status
+from icm import errors
+from icm.rpc import status
 
 ROOT = Path(__file__).parent.parent
 MAX_LINES = 400
+MAX_MODULES = 12
 
-# Which of the project's own packages each may import; `icm` are the generated stubs.
+PACKAGES = {
+    "icm": ROOT / "shared/icm",
+    "edge_service": ROOT / "edge_service",
+    "cloud_service": ROOT / "cloud_service",
+    "icm_train": ROOT / "training/icm_train",
+    "icm_bench": ROOT / "benchmarks/icm_bench",
+    "deploy": ROOT / "deploy",
+}
+GENERATED = ROOT / "shared/icm/v1"
+
+# Which of the project's own packages each may import.
 MAY_IMPORT = {
-    "shared": {"icm"},
-    "edge_service": {"icm", "shared"},
-    "cloud_service": {"icm", "shared"},
-    "training": {"icm", "shared"},
-    "deploy": {"icm", "shared"},
-    "benchmarks": {"icm", "shared", "edge_service", "cloud_service", "training", "deploy"},
+    "icm": set[str](),
+    "edge_service": {"icm"},
+    "cloud_service": {"icm"},
+    "icm_train": {"icm"},
+    "deploy": {"icm"},
+    "icm_bench": {"icm", "edge_service", "cloud_service", "icm_train", "deploy"},
 }
 
 
@@ -49,7 +61,8 @@ def tracked() -> list[Path]:
 
 
 def sources(package: str) -> list[Path]:
-    return [path for path in tracked() if path.suffix == ".py" and path.is_relative_to(ROOT / package)]
+    folder = PACKAGES.get(package, ROOT / package)
+    return [path for path in tracked() if path.suffix == ".py" and path.is_relative_to(folder)]
 
 
 def imports(path: Path, at_start_only: bool = False) -> Iterator[str]:
@@ -80,8 +93,14 @@ def _at_start(body: list[ast.stmt]) -> Iterator[ast.AST]:
 def _absolute(path: Path, node: ast.ImportFrom) -> str:
     if not node.level:
         return node.module or ""
-    package = path.relative_to(ROOT).parts[: -node.level]
+    package = module_name(path).split(".")[: -node.level]
     return ".".join([*package, *([node.module] if node.module else [])])
+
+
+def module_name(path: Path) -> str:
+    """The dotted name of a file's module; a package's is that of its folder."""
+    root = next((folder.parent for folder in PACKAGES.values() if path.is_relative_to(folder)), ROOT)
+    return ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
 
 
 def top_levels(path: Path) -> set[str]:
@@ -97,29 +116,95 @@ def test_packages_import_only_what_the_design_lets_them(package: str) -> None:
     assert not breaches
 
 
-def test_training_takes_nothing_of_shared_but_the_codec_what_it_raises_and_how_yaml_is_read() -> None:
-    allowed = ("shared.codec", "shared.errors", "shared.torchvision_ops", "shared.yaml_text")
+def test_training_takes_nothing_of_icm_but_codec_media_what_it_raises_and_how_yaml_is_read() -> None:
+    allowed = ("icm.codec", "icm.media", "icm.errors", "icm.torchvision_ops", "icm.config.yaml_text")
     breaches = [
         f"{path.relative_to(ROOT)}: {name}"
-        for path in sources("training")
+        for path in sources("icm_train")
         for name in imports(path)
-        if name.startswith("shared.") and not name.startswith(allowed)
+        if name.startswith("icm.") and not name.startswith(allowed)
     ]
     assert not breaches
 
 
 def test_every_package_folder_is_named_in_the_rules() -> None:
-    folders = {path.relative_to(ROOT).parts[0] for path in tracked() if path.name == "__init__.py"}
-    assert folders - {"proto", "tests"} <= set(MAY_IMPORT)
+    inits = [path for path in tracked() if path.name == "__init__.py" and not path.is_relative_to(ROOT / "tests")]
+    assert all(any(path.is_relative_to(folder) for folder in PACKAGES.values()) for path in inits)
+    assert set(PACKAGES) == set(MAY_IMPORT)
+
+
+def room(path: Path) -> str:
+    """The room of a file: the folder below its package's, one deeper in the codec; at the top each file is its own."""
+    name = module_name(path)
+    parts = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    depth = 3 if parts[:2] == ["icm", "codec"] else 2
+    return ".".join(parts[:depth]) if len(parts) >= depth else name
+
+
+def needed_rooms(package: str) -> dict[str, set[str]]:
+    """Which rooms of its own package each room imports, imports for types alone left out."""
+    rooms = {module_name(path): room(path) for path in sources(package)}
+    needed: dict[str, set[str]] = {}
+    for path in sources(package):
+        others = {rooms[name] for name in imports(path, at_start_only=True) if name in rooms}
+        needed.setdefault(room(path), set()).update(others - {room(path)})
+    return needed
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_no_two_rooms_need_each_other_not_even_around_corners(package: str) -> None:
+    try:
+        TopologicalSorter(needed_rooms(package)).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_rooms_know_only_what_lies_before_them_on_a_records_way() -> None:
+    def breaches(room_name: str, forbidden: tuple[str, ...]) -> set[str]:
+        return {name for name in needed_rooms(room_name.partition(".")[0])[room_name] if name.startswith(forbidden)}
+
+    assert not breaches("edge_service.rate", ("edge_service",))
+    assert not breaches("edge_service.spool", ("edge_service",))
+    assert not breaches("edge_service.uplink", ("edge_service.camera", "edge_service.sources"))
+    assert not breaches("cloud_service.store", ("cloud_service.ingest", "cloud_service.processing"))
+    assert not breaches("cloud_service.ingest", ("cloud_service.processing", "cloud_service.archive"))
+    assert not breaches("cloud_service.processing", ("cloud_service.ingest", "cloud_service.api"))
+
+
+def test_services_and_codec_never_load_what_is_for_tests() -> None:
+    loaders = [
+        path
+        for package in ("icm", "edge_service", "cloud_service")
+        for path in sources(package)
+        if not module_name(path).startswith("icm.testing")
+    ]
+    assert not [path for path in loaders if any(name.startswith("icm.testing") for name in imports(path))]
+
+
+def test_the_codec_needs_no_service() -> None:
+    allowed = ("icm.codec", "icm.errors", "icm.camera_name")
+    breaches = {
+        f"{module_name(path)}: {name}"
+        for path in sources("icm")
+        if module_name(path).startswith("icm.codec")
+        for name in imports(path)
+        if name.startswith("icm.") and not name.startswith(allowed)
+    }
+    assert not breaches
+
+
+def test_no_room_has_more_modules_than_a_reader_takes_in() -> None:
+    counted = Counter(
+        path.parent
+        for path in tracked()
+        if path.suffix == ".py" and path.name not in {"__init__.py", "conftest.py"} and path.parent != GENERATED
+    )
+    assert {str(folder.relative_to(ROOT)): count for folder, count in counted.items() if count > MAX_MODULES} == {}
 
 
 def edge_closure() -> set[Path]:
     """Every file of the project that icm-edge loads by starting, followed from its command."""
-    modules = {
-        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
-        for package in MAY_IMPORT
-        for path in sources(package)
-    }
+    modules = {module_name(path): path for package in MAY_IMPORT for path in sources(package)}
     found: set[Path] = set()
     todo = ["edge_service.cli", *(name for name in modules if name.startswith("edge_service"))]
     while todo:
@@ -148,8 +233,8 @@ def test_nothing_that_the_edge_loads_imports_what_its_install_does_not_hold() ->
 def test_the_edge_and_its_codec_run_where_torch_cannot_be_imported() -> None:
     script = (
         "import sys\n"
-        "for name in ('torch', 'torchvision', 'ultralytics', 'cloud_service', 'training'): sys.modules[name] = None\n"
-        "import edge_service.cli, shared.codec.bundle, shared.codec.codec\n"
+        "for name in ('torch', 'torchvision', 'ultralytics', 'cloud_service', 'icm_train'): sys.modules[name] = None\n"
+        "import edge_service.cli, icm.codec.bundle.loading, icm.codec.coding\n"
     )
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
 
@@ -157,9 +242,9 @@ def test_the_edge_and_its_codec_run_where_torch_cannot_be_imported() -> None:
 @pytest.mark.parametrize(
     ("packages", "extra"),
     [
-        (("edge_service", "shared"), "edge"),
+        (("edge_service", "icm"), "edge"),
         (("cloud_service",), "cloud"),
-        (("training", "benchmarks", "deploy", "tests"), "train dev cloud"),
+        (("icm_train", "icm_bench", "deploy", "tests"), "train dev cloud"),
     ],
 )
 def test_every_package_that_is_imported_is_declared(packages: tuple[str, ...], extra: str) -> None:
@@ -177,7 +262,7 @@ def test_every_package_that_is_imported_is_declared(packages: tuple[str, ...], e
 
 
 def is_ours(name: str) -> bool:
-    return name in MAY_IMPORT or name in {"icm", "tests", "conftest"} or name in sys.stdlib_module_names
+    return name in MAY_IMPORT or name in {"tests", "conftest"} or name in sys.stdlib_module_names
 
 
 @cache
@@ -212,7 +297,7 @@ def test_no_file_is_longer_than_a_reader_likes() -> None:
     long = [
         f"{path.relative_to(ROOT)}: {lines} lines"
         for path in tracked()
-        if path.suffix == ".py" and not path.is_relative_to(ROOT / "proto/gen")
+        if path.suffix == ".py" and not path.is_relative_to(GENERATED)
         if (lines := len(path.read_text().splitlines())) > MAX_LINES
     ]
     assert not long
@@ -246,7 +331,7 @@ def test_errors_are_raised_from_the_tree_and_defined_nowhere_else() -> None:
         f"{path.relative_to(ROOT)}: {node.name}"
         for package in MAY_IMPORT
         for path in sources(package)
-        if path != ROOT / "shared/errors.py"
+        if path != ROOT / "shared/icm/errors.py"
         for node in ast.walk(parsed(path))
         if isinstance(node, ast.ClassDef)
         and any(ast.unparse(base).endswith(("Error", "Exception")) for base in node.bases)
@@ -291,9 +376,3 @@ def test_every_declared_package_is_explained_and_no_other() -> None:
     extras = pyproject["project"]["optional-dependencies"]
     building = {normal(name) for name in pyproject["build-system"]["requires"]}
     assert told | {"reader"} == set().union(building, *(distributions_of(extra) for extra in extras)) | set(extras)
-
-
-def test_the_wheel_holds_the_bundle_where_the_installed_package_looks_for_it() -> None:
-    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
-    place = str(DEFAULT_BUNDLE.relative_to(ROOT))
-    assert wheel["force-include"] == {place: place}

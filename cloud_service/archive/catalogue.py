@@ -8,8 +8,8 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from cloud_service.archive.writer import VideoSegment
-from cloud_service.database import VideoSegmentRow
-from cloud_service.progress import set_archived
+from cloud_service.database.tables import VideoSegmentRow
+from cloud_service.store.cursors import set_archived
 
 
 class VideoCatalogue:

@@ -7,8 +7,8 @@ from pathlib import Path
 import fsspec  # type: ignore[import-untyped]
 from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
 
-from cloud_service.durable import storage_error, write_file
-from shared.errors import ConfigError, StorageError
+from icm.durable_files import storage_error, write_file
+from icm.errors import ConfigError, StorageError
 
 
 class ArchiveStorage:

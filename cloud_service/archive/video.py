@@ -11,7 +11,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
-from shared.errors import StorageError
+from icm.errors import StorageError
 
 _TICKS = 90_000
 """Time units of the video, per second."""

@@ -15,8 +15,8 @@ from PIL import Image
 
 from cloud_service.archive.storage import ArchiveStorage
 from cloud_service.archive.video import VideoEncoder
-from cloud_service.record_store import Segment
-from cloud_service.record_store.segment import segment_stem
+from cloud_service.store import Segment
+from cloud_service.store.segment import segment_stem
 
 _THUMBNAIL_QUALITY = 80
 

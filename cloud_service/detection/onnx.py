@@ -13,7 +13,7 @@ from PIL import Image
 from cloud_service.detection.base import Detection
 from cloud_service.detection.coco import CLASSES
 from cloud_service.detection.weights import check_weights
-from shared.errors import DetectorError
+from icm.errors import DetectorError
 
 _STRIDES = (8, 16, 32)
 _PADDING = 114

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from shared.errors import DetectorError
+from icm.errors import DetectorError
 
 
 def check_weights(path: Path, how_to_get: str) -> None:

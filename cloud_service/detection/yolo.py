@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from cloud_service.detection.base import Detection
 from cloud_service.detection.weights import check_weights
-from shared import torchvision_ops
-from shared.errors import DetectorError
+from icm import torchvision_ops
+from icm.errors import DetectorError
 
 # A service must not phone home, write into a user's home or install packages; Ultralytics reads these once, on import.
 _ENVIRONMENT = {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "YOLO_VERBOSE": "false"}
@@ -47,7 +47,7 @@ class YoloDetector:
         """
         check_weights(
             weights,
-            "run `python -m deploy.demo.assets --weights` in a checkout of the project, or take a .pt file from"
+            "run `python -m icm.testing.assets --weights` in a checkout of the project, or take a .pt file from"
             " github.com/ultralytics/assets/releases",
         )
         try:

@@ -13,12 +13,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from deploy.demo import assets, comparison
+from deploy.demo import comparison
 from deploy.demo.clip import Clip, cut, measure
 from deploy.demo.play import Outcome, Stage, play
 from deploy.demo.summary import Summary
-from shared.codec.bundle import DEFAULT_BUNDLE
-from shared.errors import IcmError
+from icm.codec.bundle.shipped import DEFAULT_BUNDLE
+from icm.errors import IcmError
+from icm.testing import assets
 
 FPS_PER_CORE = 1.0
 """Frames of 768x576 that a CPU core codes, decodes, looks at and renders with room to spare: each takes about 0.4 s."""

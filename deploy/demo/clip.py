@@ -11,7 +11,7 @@ import av
 from av.video.frame import VideoFrame
 from tqdm import tqdm
 
-from shared.errors import SourceError
+from icm.errors import SourceError
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from icm.v1 import archive_pb2, archive_pb2_grpc, frame_pb2
 
 from deploy.demo.clip import Clip
-from deploy.demo.metrics import Metrics
-from deploy.demo.processes import Ports, Service
 from deploy.demo.progress import CAMERA, Progress, Table
 from deploy.demo.sheet import Tile, draw
 from deploy.demo.watching import Watcher
-from shared.errors import IcmError
-from shared.rpc.channels import open_channel
+from icm.errors import IcmError
+from icm.rpc.channels import open_channel
+from icm.testing.processes import Ports, Service
+from icm.testing.scraping import Metrics
+from icm.v1 import archive_pb2, archive_pb2_grpc, frame_pb2
 
 STALL_SECONDS = 120.0
 """After this long without a step forward, something is broken."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from deploy.demo.clip import Clip
-from deploy.demo.metrics import Metrics
+from icm.testing.scraping import Metrics
 
 CAMERA = "demo"
 _WINDOW_SECONDS = 5.0

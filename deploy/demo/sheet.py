@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from icm.v1 import frame_pb2
 from PIL import Image, ImageDraw, ImageFont
+
+from icm.v1 import frame_pb2
 
 _COLUMNS = 3
 _TILE_WIDTH = 480

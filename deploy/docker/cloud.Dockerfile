@@ -16,7 +16,7 @@ RUN python -m venv .venv
 ENV PATH=/app/.venv/bin:$PATH
 COPY deploy/wheels /wheels
 COPY pyproject.toml hatch_build.py constraints.txt README.md LICENSE /src/
-COPY shared/codec/native /src/shared/codec/native
+COPY shared/icm/codec/native /src/shared/codec/native
 # Without its dependencies: they follow with all the others, and a CPU build asks for no CUDA packages.
 RUN torch=$(grep '^torch==' /src/constraints.txt); \
     case "$TORCH" in \
@@ -36,7 +36,7 @@ RUN cd /src && mkdir -p shared edge_service cloud_service training benchmarks pr
 COPY . /src
 # The bundles lie in the image once, at /app/models.
 RUN pip install --no-deps --force-reinstall /src \
- && installed=$(python -c "from shared.codec.bundle import DEFAULT_BUNDLE; print(DEFAULT_BUNDLE.parent)") \
+ && installed=$(python -c "from icm.codec.bundle.shipped import DEFAULT_BUNDLE; print(DEFAULT_BUNDLE.parent)") \
  && rm -r "$installed" && ln -s /app/models "$installed"
 
 FROM ${BASE} AS cloud

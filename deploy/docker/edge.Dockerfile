@@ -13,13 +13,13 @@ RUN python -m venv .venv
 ENV PATH=/app/.venv/bin:$PATH
 # What the project needs changes seldom, the project often: two layers.
 COPY pyproject.toml hatch_build.py constraints.txt README.md LICENSE /src/
-COPY shared/codec/native /src/shared/codec/native
+COPY shared/icm/codec/native /src/shared/codec/native
 RUN cd /src && mkdir -p shared edge_service cloud_service training benchmarks proto/gen/icm models/icm-1 \
  && pip install -c constraints.txt ".[${EXTRA}]"
 COPY . /src
 # The bundles lie in the image once, at /app/models.
 RUN pip install --no-deps --force-reinstall /src \
- && installed=$(python -c "from shared.codec.bundle import DEFAULT_BUNDLE; print(DEFAULT_BUNDLE.parent)") \
+ && installed=$(python -c "from icm.codec.bundle.shipped import DEFAULT_BUNDLE; print(DEFAULT_BUNDLE.parent)") \
  && rm -r "$installed" && ln -s /app/models "$installed"
 
 FROM ${BASE} AS runtime
@@ -43,7 +43,7 @@ COPY deploy/__init__.py deploy/
 COPY deploy/demo deploy/demo
 VOLUME /assets
 HEALTHCHECK NONE
-ENTRYPOINT ["python", "-m", "deploy.demo.assets"]
+ENTRYPOINT ["python", "-m", "icm.testing.assets"]
 CMD ["--weights", "--clip", "--cache", "/assets"]
 
 FROM runtime AS edge

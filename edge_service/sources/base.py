@@ -34,7 +34,7 @@ class Frame:
     """A picture on its way to the encoder.
 
     Attributes:
-        image: uint8[H, W, 3], RGB, of a size that ``shared.codec.record.check_size`` allows.
+        image: uint8[H, W, 3], RGB, of a size that ``icm.codec.bitstream.record.check_size`` allows.
         capture_us: when it was taken, microseconds since 1970, UTC.
         quality: quality level; None for the camera's own.
         result: who waits to hear what became of it; None for nobody.

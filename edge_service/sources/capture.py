@@ -27,10 +27,10 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from edge_service.live.coded_frames import Arrival, CodedFrames
-from edge_service.live.connection import Connections
-from shared.codec.timeline import LiveTimeline
-from shared.codec.upright import ShownFrames
+from edge_service.sources.live.coded_frames import Arrival, CodedFrames
+from edge_service.sources.live.connection import Connections
+from icm.media.orientation import ShownFrames
+from icm.media.timeline import LiveTimeline
 
 if TYPE_CHECKING:
     # With the moment of their arrival in microseconds since 1970; last of all comes the error that ended them, if any.

@@ -19,10 +19,10 @@ import numpy as np
 
 from edge_service.sources import capture
 from edge_service.sources.base import Frame
-from shared.clock import Clock
-from shared.codec.record import check_size
-from shared.errors import RecordError, SourceError
-from shared.quiet import STOPS
+from icm.codec.bitstream.record import check_size
+from icm.errors import RecordError, SourceError
+from icm.service.clock import Clock
+from icm.service.interrupts import STOPS
 
 _log = logging.getLogger(__name__)
 

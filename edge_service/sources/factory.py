@@ -18,7 +18,7 @@ from edge_service.sources.folder import FolderSource
 from edge_service.sources.rtsp import rtsp_source
 from edge_service.sources.submitted import SubmittedSource
 from edge_service.sources.usb import usb_source
-from shared.clock import Clock
+from icm.service.clock import Clock
 
 
 def make_source(settings: SourceSettings, clock: Clock) -> Source:

@@ -14,12 +14,12 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from edge_service.sources.base import Frame
-from shared.clock import Clock
-from shared.codec.media import open_container
-from shared.codec.record import check_size
-from shared.codec.upright import ShownFrames
-from shared.codec.video_reading import VideoReader
-from shared.errors import ConfigError, ImageError, RecordError, SourceError
+from icm.codec.bitstream.record import check_size
+from icm.errors import ConfigError, ImageError, RecordError, SourceError
+from icm.media.orientation import ShownFrames
+from icm.media.video_files import open_container
+from icm.media.video_reading import VideoReader
+from icm.service.clock import Clock
 
 _log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edge_service.sources.base import Frame
-from shared.clock import Clock
-from shared.codec.pictures import open_pictures
-from shared.errors import ConfigError, ImageError, SourceError
+from icm.errors import ConfigError, ImageError, SourceError
+from icm.media.pictures import open_pictures
+from icm.service.clock import Clock
 
 _log = logging.getLogger(__name__)
 

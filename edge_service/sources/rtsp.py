@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edge_service.rtsp_address import parse_rtsp
 from edge_service.sources.device import DeviceSource
-from shared.clock import Clock
+from icm.service.clock import Clock
 
 _OPTIONS = {
     # Over UDP a congested network tears pictures apart.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_service.sources.base import Frame
-from shared.errors import BusyError
+from icm.errors import BusyError
 
 AT_ONCE = 2
 """Pictures of one camera that are decoded or wait for its encoder."""

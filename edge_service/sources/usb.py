@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge_service.sources.device import DeviceSource
-from shared.clock import Clock
+from icm.service.clock import Clock
 
 _TIMEOUT_SECONDS = 8.0
 """Longest wait for a picture; some cameras take seconds to warm up."""

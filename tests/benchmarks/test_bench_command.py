@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cli import main
+from icm_bench.cli import main
 
 
 @pytest.mark.parametrize(

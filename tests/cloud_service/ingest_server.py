@@ -6,19 +6,18 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from icm.v1.ingest_pb2_grpc import add_IngestServiceServicer_to_server
-
 from cloud_service.bundles import Bundles
-from cloud_service.ingest import IngestService
-from cloud_service.ingest_credit import Pending
-from cloud_service.ingest_session import Desk
+from cloud_service.ingest.credit import Pending
+from cloud_service.ingest.service import IngestService
+from cloud_service.ingest.session import Desk
 from cloud_service.metrics import Metrics
-from cloud_service.record_store import GroupCommit, RecordStore
-from shared.clock import ManualClock
-from shared.codec.bundle import Bundle
-from shared.health import Problems
-from shared.rpc.channels import open_channel
-from shared.rpc.servers import Server
+from cloud_service.store import GroupCommit, RecordStore
+from icm.codec.bundle.loading import Bundle
+from icm.rpc.channels import open_channel
+from icm.rpc.servers import Server
+from icm.service.clock import ManualClock
+from icm.service.health import Problems
+from icm.v1.ingest_pb2_grpc import add_IngestServiceServicer_to_server
 from tests.cloud_service.uplink import Uplink
 
 CREDIT = 8

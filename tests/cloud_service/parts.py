@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from sqlalchemy import Engine
 
 from cloud_service.detection import Detection
-from cloud_service.record_store import RawRecord, RecordStore
-from cloud_service.record_store.index import SegmentIndex
-from shared.clock import Clock, ManualClock
-from shared.codec.bundle import Bundle
-from shared.codec.codec import CodedFrame
-from shared.codec.record import Kind, Record, StreamHeader
-from shared.errors import DetectorError
+from cloud_service.store import RawRecord, RecordStore
+from cloud_service.store.index import SegmentIndex
+from icm.codec.bitstream.record import Kind, Record, StreamHeader
+from icm.codec.bundle.loading import Bundle
+from icm.codec.coding import CodedFrame
+from icm.errors import DetectorError
+from icm.service.clock import Clock, ManualClock
 
 START_US = 1_790_000_000_000_000
 """2026-09-21T14:13:20Z."""

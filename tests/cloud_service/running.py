@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from icm.v1.archive_pb2_grpc import ArchiveServiceStub
 
 from cloud_service.app import App
 from cloud_service.bundles import Bundles
 from cloud_service.detection import Detector
 from cloud_service.settings import CloudSettings
-from shared.codec.bundle import Bundle
-from shared.codec.record import Record, StreamHeader
-from shared.rpc.channels import open_channel
-from shared.rpc.tls import MutualTlsSettings
-from shared.settings import load_settings
+from icm.codec.bitstream.record import Record, StreamHeader
+from icm.codec.bundle.loading import Bundle
+from icm.config.settings import load_settings
+from icm.rpc.channels import open_channel
+from icm.rpc.tls import MutualTlsSettings
+from icm.v1.archive_pb2_grpc import ArchiveServiceStub
 from tests.cloud_service.uplink import Uplink
 
 

@@ -8,11 +8,11 @@ from urllib.request import urlopen
 
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from icm.v1 import archive_pb2
 
-from shared.codec.bundle import Bundle
-from shared.codec.codec import CodedFrame
-from shared.errors import ListenError
+from icm.codec.bundle.loading import Bundle
+from icm.codec.coding import CodedFrame
+from icm.errors import ListenError
+from icm.v1 import archive_pb2
 from tests.cloud_service.parts import BrightnessDetector, coded_header, coded_records
 from tests.cloud_service.running import RunningCloud, app_in, running_cloud
 from tests.cloud_service.uplink import Uplink

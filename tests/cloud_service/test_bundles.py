@@ -8,19 +8,19 @@ from pathlib import Path
 
 import grpc
 import pytest
-from icm.v1 import archive_pb2 as pb
-from icm.v1.frame_pb2 import FrameRef
 
 from cloud_service.bundles import Bundles
-from shared.codec.bundle import Bundle
-from shared.codec.codec import CodedFrame
-from shared.codec.record import StreamHeader
-from shared.errors import CodecMismatchError
-from shared.rpc.status import reason_of
+from icm.codec.bitstream.record import StreamHeader
+from icm.codec.bundle.loading import Bundle
+from icm.codec.coding import CodedFrame
+from icm.errors import CodecMismatchError
+from icm.rpc.status import reason_of
+from icm.v1 import archive_pb2 as pb
+from icm.v1.frame_pb2 import FrameRef
+from tests.cloud_service.database.test_damage import fetch_health, seen
 from tests.cloud_service.parts import EPOCH, BrightnessDetector, coded_header, coded_records
 from tests.cloud_service.running import RunningCloud, running_cloud
-from tests.cloud_service.test_database_damage import fetch_health, seen
-from tests.cloud_service.test_record_store import files
+from tests.cloud_service.store.test_store import files
 
 
 async def got(cloud: RunningCloud, sequence: int) -> bytes:

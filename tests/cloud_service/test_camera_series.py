@@ -9,7 +9,6 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
-from icm.v1.ingest_pb2 import Hello, StreamRecordsRequest
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 from sqlalchemy import Engine
 
@@ -17,8 +16,9 @@ from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.camera_series import MOST_CAMERAS, OTHERS, CameraNames
 from cloud_service.gauges import StorageGauges
 from cloud_service.metrics import Metrics
-from shared.codec.bundle import Bundle
-from shared.codec.record import StreamHeader
+from icm.codec.bitstream.record import StreamHeader
+from icm.codec.bundle.loading import Bundle
+from icm.v1.ingest_pb2 import Hello, StreamRecordsRequest
 from tests.cloud_service.ingest_server import Cloud
 from tests.cloud_service.parts import coded_header, header, open_store, raw, record
 

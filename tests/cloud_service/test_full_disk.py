@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine
 
 from cloud_service.archive.storage import ArchiveStorage
-from shared.errors import StorageFullError
+from icm.errors import StorageFullError
 from tests.cloud_service.parts import EPOCH, header, open_store, raw, record
 
 

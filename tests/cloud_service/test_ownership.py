@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from cloud_service.database import open_database
-from cloud_service.store_identity import check_identity
-from shared.codec.bundle import Bundle
-from shared.codec.codec import CodedFrame
-from shared.errors import StorageError
+from cloud_service.database.tables import open_database
+from cloud_service.store.identity import check_identity
+from icm.codec.bundle.loading import Bundle
+from icm.codec.coding import CodedFrame
+from icm.errors import StorageError
 from tests.cloud_service.parts import coded_header, coded_records, open_store
 from tests.cloud_service.running import app_in, running_cloud
-from tests.cloud_service.test_record_store import append, files, read_all
+from tests.cloud_service.store.test_store import append, files, read_all
 
 
 def content(folder: Path) -> dict[Path, bytes]:

@@ -8,10 +8,11 @@ import pytest
 import yaml
 from onnxruntime import get_available_providers
 
-from cloud_service.cli import CONFIG_STATUS, main
+from cloud_service.cli import main
+from cloud_service.commands import CONFIG_STATUS
 from cloud_service.settings import CloudSettings, OnnxSettings, YoloSettings
-from shared.errors import ConfigError
-from shared.settings import load_settings
+from icm.config.settings import load_settings
+from icm.errors import ConfigError
 
 
 def load(**flags: object) -> CloudSettings:
@@ -100,7 +101,7 @@ def test_a_flag_that_sets_nothing_is_refused(tmp_path: Path, capsys: pytest.Capt
 
 @pytest.mark.parametrize("url", ["nonsense", "nosuch://host/db"])
 def test_a_database_that_cannot_be_is_refused(tmp_path: Path, url: str) -> None:
-    from cloud_service.database import open_database
+    from cloud_service.database.tables import open_database
 
     with pytest.raises(ConfigError, match="database"):
         open_database(url)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import grpc
+
+from icm.codec.bitstream.record import Record, StreamHeader
 from icm.v1.ingest_pb2 import (
     ACK_STATE_PERSISTED,
     ACK_STATE_REJECTED,
@@ -17,8 +19,6 @@ from icm.v1.ingest_pb2 import (
     Welcome,
 )
 from icm.v1.ingest_pb2_grpc import IngestServiceStub
-
-from shared.codec.record import Record, StreamHeader
 
 
 class Uplink:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from deploy.demo import comparison
 from deploy.demo.clip import Clip, cut, measure
-from shared.errors import SourceError
+from icm.errors import SourceError
 
 FRAMES = 20
 

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import grpc
 import pytest
-from icm.v1 import archive_pb2_grpc, frame_pb2
 from PIL import Image
 
 from deploy.demo.clip import Clip
 from deploy.demo.comparison import Sizes
-from deploy.demo.metrics import Metrics
 from deploy.demo.progress import Progress, Table
 from deploy.demo.sheet import Tile, draw
 from deploy.demo.summary import Summary
 from deploy.demo.watching import Watcher, quantile
+from icm.testing.scraping import Metrics
+from icm.v1 import archive_pb2_grpc, frame_pb2
 
 EDGE = """
 icm_edge_frames_total{camera="demo",outcome="spooled"} 19

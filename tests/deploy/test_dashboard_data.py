@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.demo.processes import Ports, Service
+from icm.testing.processes import Ports, Service
 from tests.deploy.dashboard import DASHBOARD, queries
 from tests.deploy.tools import PROMETHEUS, tool
 from tests.system.machine import PATIENCE_SECONDS, Machine, file_camera

@@ -16,8 +16,8 @@ from pydantic import BaseModel
 
 from cloud_service.settings import CloudSettings
 from edge_service.settings import EdgeSettings
-from shared.errors import ConfigError
-from shared.settings import ServiceSettings, load_settings
+from icm.config.settings import ServiceSettings, load_settings
+from icm.errors import ConfigError
 from tests.deploy.tools import ROOT
 
 EXAMPLES = [

@@ -13,7 +13,7 @@ import yaml
 
 from cloud_service.settings import CloudSettings
 from edge_service.settings import EdgeSettings
-from shared.settings import load_settings
+from icm.config.settings import load_settings
 from tests.deploy.tools import ROOT
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from edge_service.metrics import EdgeMetrics
-from edge_service.spool import Spool
-from shared.clock import ManualClock
+from edge_service.spool.store import Spool
+from icm.service.clock import ManualClock
 from tests.edge_service.parts import WatchedProblems, write_clip
 
 

@@ -11,12 +11,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import grpc
-from icm.v1 import archive_pb2, archive_pb2_grpc, frame_pb2, ingest_pb2, ingest_pb2_grpc
 
-from shared.codec.record import VERSION, Kind, Record, StreamHeader
-from shared.errors import BusyError, CameraTakenError, CodecMismatchError
-from shared.rpc.servers import MAX_MESSAGE_BYTES, Server
-from shared.rpc.status import abort
+from icm.codec.bitstream.record import VERSION, Kind, Record, StreamHeader
+from icm.errors import BusyError, CameraTakenError, CodecMismatchError
+from icm.rpc.servers import MAX_MESSAGE_BYTES, Server
+from icm.rpc.status import abort
+from icm.v1 import archive_pb2, archive_pb2_grpc, frame_pb2, ingest_pb2, ingest_pb2_grpc
 
 Response = ingest_pb2.StreamRecordsResponse
 MISSING = ingest_pb2.REJECT_REASON_REFERENCE_MISSING

@@ -12,15 +12,15 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_service.encoding import Codec, FrameEncoder
-from edge_service.rate_control import Aim, RateControl
-from edge_service.spool_camera import CameraSpool
-from shared.clock import ManualClock
-from shared.codec.codec import CodedFrame
-from shared.codec.latents import Latents
-from shared.codec.record import Kind, Record, StreamHeader
-from shared.errors import ImageError
-from shared.health import Problems
+from edge_service.camera.encoding import Codec, FrameEncoder
+from edge_service.rate.control import Aim, RateControl
+from edge_service.spool.camera_spool import CameraSpool
+from icm.codec.bitstream.record import Kind, Record, StreamHeader
+from icm.codec.coding import CodedFrame
+from icm.codec.latents.latents import Latents
+from icm.errors import ImageError
+from icm.service.clock import ManualClock
+from icm.service.health import Problems
 
 CODEC_ID = bytes(range(32))
 OTHER_CODEC_ID = bytes(32)

@@ -6,8 +6,8 @@ import random
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
-from edge_service.rate_control import Aim, Choice, RateControl
-from shared.clock import ManualClock
+from edge_service.rate.control import Aim, Choice, RateControl
+from icm.service.clock import ManualClock
 
 HIGHEST = 7.0
 QUIET_BITS = 3100.0

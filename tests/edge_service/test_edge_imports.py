@@ -15,8 +15,8 @@ FORBIDDEN = (
     "sqlalchemy",
     "compressai",
     "cloud_service",
-    "training",
-    "benchmarks",
+    "icm_train",
+    "icm_bench",
 )
 
 

@@ -7,7 +7,7 @@ import math
 from prometheus_client import generate_latest
 
 from edge_service.metrics import EdgeMetrics
-from shared.errors import SpoolError
+from icm.errors import SpoolError
 
 
 def test_a_spool_that_cannot_be_read_takes_only_its_own_gauges_away(metrics: EdgeMetrics, sample) -> None:

@@ -18,10 +18,10 @@ import grpc
 import pytest
 import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from icm.v1 import camera_pb2, camera_pb2_grpc, frame_pb2
 
-from edge_service.spool import Spool
-from shared.clock import SystemClock
+from edge_service.spool.store import Spool
+from icm.service.clock import SystemClock
+from icm.v1 import camera_pb2, camera_pb2_grpc, frame_pb2
 from tests.edge_service.ingest_server import Ingest, serving
 from tests.edge_service.sources.rtsp_server import RtspServer
 

@@ -8,9 +8,9 @@ import yaml
 
 from edge_service.settings import EdgeSettings, FileSourceSettings, RtspSourceSettings
 from edge_service.sources import make_source
-from shared.clock import ManualClock
-from shared.errors import ConfigError
-from shared.settings import explain_settings, load_settings
+from icm.config.settings import explain_settings, load_settings
+from icm.errors import ConfigError
+from icm.service.clock import ManualClock
 
 CAMERA = {"name": "gate", "source": {"kind": "submitted"}}
 

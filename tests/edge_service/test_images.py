@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from edge_service.images import read_image
-from shared.errors import ImageError
+from icm.errors import ImageError
 
 
 def saved(format: str, mode: str = "RGB") -> bytes:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from edge_service.cli import main
 from edge_service.rtsp_address import parse_rtsp
-from shared.errors import ConfigError
+from icm.errors import ConfigError
 from tests.edge_service.test_edge_process import BUNDLE
 
 SECRET = "pa55w"

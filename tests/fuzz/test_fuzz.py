@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.fuzz import Target, attempt, mutate, picture, seeds, stream, targets, with_checksums
-from shared.codec.bundle import Bundle
-from shared.codec.record import parse_stream
-from shared.errors import RecordError
+from icm.codec.bitstream.record import parse_stream
+from icm.codec.bundle.loading import Bundle
+from icm.errors import RecordError
+from icm_bench.fuzz.fuzz import Target, attempt, mutate, picture, seeds, stream, targets, with_checksums
 
 CORPUS = Path(__file__).parent / "corpus"
 NAMES = ("stream", "picture", "latents")

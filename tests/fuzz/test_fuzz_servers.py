@@ -13,16 +13,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.fuzz import attempt, mutate_for, seeds
-from benchmarks.fuzz_script import pack, record_stream, unpack
-from benchmarks.fuzz_servers import Running, ServerTargets, running
+from icm_bench.fuzz.fuzz import attempt, mutate_for, seeds
+from icm_bench.fuzz.script import pack, record_stream, unpack
+from icm_bench.fuzz.servers import Running, ServerTargets, running
 
 CORPUS = Path(__file__).parent / "corpus"
 NAMES = ("ingest", "calls", "watch", "http")
 TRIES = 40
 GROWTH_MB = 250
 """Of either service over all tests of this file; most of it is its first work. A record may ask for more, see
-``shared.codec.record.MAX_PIXELS``, and these do not."""
+``icm.codec.bitstream.record.MAX_PIXELS``, and these do not."""
 
 
 @pytest.fixture(scope="module")

@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.codec.bundle import DEFAULT_BUNDLE, Bundle
-from shared.codec.codec import CodedFrame, Encoder, recode_alone
-from shared.codec.latents import Latents
-from shared.codec.record import StreamHeader
+from icm.codec.bitstream.record import StreamHeader
+from icm.codec.bundle.loading import Bundle
+from icm.codec.bundle.shipped import DEFAULT_BUNDLE
+from icm.codec.coding import CodedFrame, Encoder, recode_alone
+from icm.codec.latents.latents import Latents
 
 GOLDEN = Path(__file__).parent
 EXPECTED = "latents.json"

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from shared.codec.bundle import DEFAULT_BUNDLE, Bundle
-from shared.codec.codec import Decoder, recode_alone
-from shared.codec.latents import Latents
-from shared.codec.record import VERSION, Kind, Record, StreamHeader, parse_stream
-from shared.errors import RecordError
+from icm.codec.bitstream.record import VERSION, Kind, Record, StreamHeader, parse_stream
+from icm.codec.bundle.loading import Bundle
+from icm.codec.bundle.shipped import DEFAULT_BUNDLE
+from icm.codec.coding import Decoder, recode_alone
+from icm.codec.latents.latents import Latents
+from icm.errors import RecordError
 from tests.golden.streams import EXPECTED, GOLDEN, fingerprint
 
 FOLDERS = sorted(path.parent for path in GOLDEN.glob(f"*/{EXPECTED}"))

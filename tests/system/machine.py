@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from deploy.demo.metrics import Metrics
-from deploy.demo.processes import Ports, Service
-from shared.codec.record import parse_stream
+from icm.codec.bitstream.record import parse_stream
+from icm.testing.processes import Ports, Service
+from icm.testing.scraping import Metrics
 
 ANY_PORT = "127.0.0.1:0"
 PATIENCE_SECONDS = 90.0

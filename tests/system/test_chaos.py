@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from benchmarks.chaos import CLOUD, CUTS, EDGE, Chaos, DatabaseFault
+from icm_bench.delivery.chaos import CLOUD, CUTS, EDGE, Chaos, DatabaseFault
 
 
 async def test_what_was_acknowledged_survives_kills_and_a_network_that_fails_in_every_phase(

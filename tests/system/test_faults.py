@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.demo.processes import Ports
+from icm.testing.processes import Ports
 from tests.clips import CLIP_FRAMES
 from tests.system.machine import Machine, file_camera, scrape, stored, submitted_camera, until
 

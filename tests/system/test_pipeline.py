@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from icm.v1 import archive_pb2, archive_pb2_grpc, camera_pb2, camera_pb2_grpc, frame_pb2
 from PIL import Image
 
-from deploy.demo.metrics import Metrics
-from deploy.demo.processes import Ports
 from deploy.demo.watching import Watcher
-from shared.rpc.channels import open_channel
+from icm.rpc.channels import open_channel
+from icm.testing.processes import Ports
+from icm.testing.scraping import Metrics
+from icm.v1 import archive_pb2, archive_pb2_grpc, camera_pb2, camera_pb2_grpc, frame_pb2
 from tests.clips import CLIP_FRAMES
 from tests.system.machine import Machine, file_camera, scrape, stored, submitted_camera, until
 

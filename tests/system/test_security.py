@@ -11,11 +11,11 @@ from urllib.request import urlopen
 import grpc
 import pytest
 from cryptography import x509
-from icm.v1 import camera_pb2, camera_pb2_grpc, frame_pb2
 
-from deploy.demo.processes import Ports
-from edge_service.tokens import add_token
-from shared.rpc.tls import MutualTlsSettings
+from edge_service.frame_api.tokens import add_token
+from icm.rpc.tls import MutualTlsSettings
+from icm.testing.processes import Ports
+from icm.v1 import camera_pb2, camera_pb2_grpc, frame_pb2
 from tests.certificates import Certificates
 from tests.system.machine import Machine, file_camera, stored, submitted_camera, until
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import av
 import grpc
 from google.protobuf.duration_pb2 import Duration
-from icm.v1 import camera_pb2, camera_pb2_grpc, frame_pb2
 from PIL import Image
 
-from shared.rpc.channels import open_channel
+from icm.rpc.channels import open_channel
+from icm.v1 import camera_pb2, camera_pb2_grpc, frame_pb2
 from tests.system.machine import Machine, file_camera, scrape, stored, submitted_camera, until
 
 

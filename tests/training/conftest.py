@@ -13,11 +13,11 @@ import torch
 import yaml
 from PIL import Image
 
+from icm_train.cli import main
+from icm_train.data.photo_shard import pack
 from tests.training.feature_weights import write_random_weights
-from training.cli import main
-from training.data import pack
 
-SMOKE = Path(__file__).parents[2] / "training/configs/smoke.yaml"
+SMOKE = Path(__file__).parents[2] / "training/icm_train/configs/smoke.yaml"
 HEIGHT, WIDTH = 280, 300
 
 

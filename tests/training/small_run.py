@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from training.learning.recipe import Recipe
-from training.long_run.config import LongRunConfig
-from training.networks import NetworkConfig
+from icm_train.learning.recipe import Recipe
+from icm_train.long_run.config import LongRunConfig
+from icm_train.models.networks import NetworkConfig
 
 SMALL = NetworkConfig(
     blocks="gated", luma=24, chroma=4, encoder_wide=16, encoder_deep=16, decoder_deep=16, decoder_wide=16,

@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import ConfigError
-from training.cli import main
-from training.config import load_config
-from training.learning.duel import load_duels
-from training.long_run.config import load_long_config
+from icm.errors import ConfigError
+from icm_train.cli import main
+from icm_train.config import load_config
+from icm_train.learning.duel import load_duels
+from icm_train.long_run.config import load_long_config
 
-CONFIGS = [path for path in (Path(__file__).parents[2] / "training/configs").glob("*.yaml") if path.stem != "ablation"]
+CONFIGS = [
+    path
+    for path in (Path(__file__).parents[2] / "training/icm_train/configs").glob("*.yaml")
+    if path.stem != "ablation"
+]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from training.log import TrainingLog
+from icm_train.log import TrainingLog
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

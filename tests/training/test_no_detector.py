@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
+from icm_train.config import load_config
+from icm_train.stages import object_region
 from tests.training.conftest import borrow, smoke_config
-from training.config import load_config
-from training.stages import object_region
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,7 +51,7 @@ def test_the_stage_runs_where_no_detector_can_be_imported(trained: Path, tmp_pat
     script = (
         "import sys\n"
         "for name in ('ultralytics', 'cloud_service', 'faster_coco_eval'): sys.modules[name] = None\n"
-        "from training.cli import main\n"
+        "from icm_train.cli import main\n"
         f"sys.exit(main(['object', '--folder', {str(tmp_path)!r}, '--config', {str(config)!r}]))\n"
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", script], cwd=ROOT, check=True)

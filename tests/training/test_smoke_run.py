@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from shared.codec.bundle import DECODING, ENCODING, Bundle
-from shared.codec.codec import Decoder, Encoder
-from shared.codec.record import Kind
+from icm.codec.bitstream.record import Kind
+from icm.codec.bundle.loading import DECODING, ENCODING, Bundle
+from icm.codec.coding import Decoder, Encoder
+from icm_train.cli import main
+from icm_train.data.masks import mask_file, write_masks
+from icm_train.data.photo_shard import pack
+from icm_train.weights.checkpoint import load_codec
 from tests.training.conftest import SMOKE, borrow, smoke_config
-from training.checkpoint import load_codec
-from training.cli import main
-from training.data import pack
-from training.masks import mask_file, write_masks
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 

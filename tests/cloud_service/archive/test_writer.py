@@ -14,9 +14,9 @@ from sqlalchemy import Engine
 from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.archive.storage import ArchiveStorage
 from cloud_service.archive.writer import ArchiveWriter, VideoSegment
-from cloud_service.progress import load_progress
-from cloud_service.record_store import Segment
-from shared.errors import ConfigError, StorageError
+from cloud_service.store import Segment
+from cloud_service.store.cursors import load_progress
+from icm.errors import ConfigError, StorageError
 
 START_US = 1_790_000_000_250_000
 

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from cloud_service.detection.coco import CLASSES
 from cloud_service.detection.onnx import OnnxDetector, letterbox, suppress
-from shared.errors import DetectorError
+from icm.errors import DetectorError
 
 SIDE, CELLS = 64, 64 + 16 + 4
 BLUE = 2

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cloud_service.detection.weights import check_weights
-from shared.errors import DetectorError
+from icm.errors import DetectorError
 
 LOOK = """
 import json, sys

@@ -17,8 +17,8 @@ from edge_service.sources import capture
 from edge_service.sources.device import DeviceSource
 from edge_service.sources.rtsp import rtsp_source
 from edge_service.sources.usb import usb_source
-from shared.clock import SystemClock
-from shared.errors import SourceError
+from icm.errors import SourceError
+from icm.service.clock import SystemClock
 from tests.edge_service.parts import write_turned_clip
 
 CLOCK = SystemClock()

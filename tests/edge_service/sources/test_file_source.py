@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_service.frame_queue import FrameQueue
-from edge_service.reading import Reader, Thinning
+from edge_service.camera.queue import FrameQueue
+from edge_service.camera.reader import Reader, Thinning
 from edge_service.sources.file import FileSource
-from shared.clock import ManualClock, SystemClock
-from shared.errors import ConfigError, SourceError
+from icm.errors import ConfigError, SourceError
+from icm.service.clock import ManualClock, SystemClock
 from tests.edge_service.parts import write_turned_clip
-from tests.shared.codec.videos import joined, moved, write
+from tests.icm.media.videos import joined, moved, write
 
 
 def test_gives_every_frame_in_order_as_fast_as_asked(clip: Path, clock: ManualClock) -> None:

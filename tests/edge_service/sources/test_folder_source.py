@@ -7,8 +7,8 @@ import pytest
 from PIL import ExifTags, Image
 
 from edge_service.sources.folder import FolderSource
-from shared.clock import ManualClock
-from shared.errors import ConfigError, SourceError
+from icm.errors import ConfigError, SourceError
+from icm.service.clock import ManualClock
 
 
 def pictures(folder: Path, names: list[str]) -> None:

@@ -6,12 +6,12 @@ import threading
 
 import pytest
 
-from edge_service import reading
-from edge_service.frame_queue import FrameQueue
-from edge_service.reading import Reader, Thinning
+from edge_service.camera import reader
+from edge_service.camera.queue import FrameQueue
+from edge_service.camera.reader import Reader, Thinning
 from edge_service.sources.rtsp import rtsp_source
-from shared.clock import SystemClock
-from shared.errors import SourceError
+from icm.errors import SourceError
+from icm.service.clock import SystemClock
 from tests.edge_service.sources.rtsp_server import RtspServer
 
 CLOCK = SystemClock()
@@ -52,12 +52,12 @@ def test_user_and_password_arrive_as_they_are_meant(host: str, written: str, mea
 
 
 async def test_a_camera_that_comes_back_is_read_again(metrics, problems, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "FIRST_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(reader, "FIRST_RETRY_SECONDS", 0.05)
     queue, stop = FrameQueue(2, True, lambda frame: None), threading.Event()
     with RtspServer() as camera:
         source = rtsp_source(camera.url, 20.0, CLOCK)
-        reader = Reader("gate", source, queue, Thinning(None), metrics, problems, stop)
-        thread = threading.Thread(target=reader.run)
+        reading = Reader("gate", source, queue, Thinning(None), metrics, problems, stop)
+        thread = threading.Thread(target=reading.run)
         thread.start()
         assert queue.get() is not None
     text = await problems.first()

@@ -13,8 +13,8 @@ import pytest
 
 from edge_service.sources import Frame, device
 from edge_service.sources.rtsp import rtsp_source
-from shared.clock import SystemClock
-from shared.errors import SourceError
+from icm.errors import SourceError
+from icm.service.clock import SystemClock
 from tests.debian_tools import environment
 from tests.edge_service.sources.rtsp_server import LEVELS, RtspServer
 

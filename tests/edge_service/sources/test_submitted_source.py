@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from edge_service.sources.submitted import AT_ONCE, MOST_WAITING, SubmittedSource
-from shared.errors import BusyError
+from icm.errors import BusyError
 
 
 class Decoding:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.evaluation.average_precision import MatchedDetections
-from training.evaluation.detection import Detections, LabelledPhoto
+from icm_train.evaluation.average_precision import MatchedDetections
+from icm_train.evaluation.detection import Detections, LabelledPhoto
 
 
 def photo(name: str, *boxes: tuple[int, int, int, int, int]) -> LabelledPhoto:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from training.evaluation.checkerboard import (
+from icm_train.evaluation.checkerboard import (
     GONE_BELOW,
     STRIDES,
     checkerboard_excess,

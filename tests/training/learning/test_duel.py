@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from shared.errors import ConfigError
+from icm.errors import ConfigError
+from icm_train.cli import main
+from icm_train.learning.duel import Outcome, load_duels, read_outcomes, table
 from tests.training.small_run import CONFIG_YAML
-from training.cli import main
-from training.learning.duel import Outcome, load_duels, read_outcomes, table
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -91,7 +91,7 @@ def test_a_variant_that_is_not_there_is_named(shard: Path, tmp_path: Path, capsy
 
 
 def test_the_duels_that_ship_can_be_read() -> None:
-    duels = load_duels(Path("training/configs/duels.yaml"))
+    duels = load_duels(Path("training/icm_train/configs/duels.yaml"))
     names = [variant.name for variant in duels.variants]
     assert len(names) == len(set(names))
     assert all(variant.against in (None, *names) for variant in duels.variants)

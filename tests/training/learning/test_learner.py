@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from icm_train.learning.learner import Learner
+from icm_train.learning.photos import TrainingCrops
+from icm_train.learning.recipe import Recipe
+from icm_train.models.codec import TrainableCodec
 from tests.training.small_run import CONFIG
-from training.learning.learner import Learner
-from training.learning.photos import TrainingCrops
-from training.learning.recipe import Recipe
-from training.model import TrainableCodec
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
+from icm_train.data.photo_shard import coding_step, pack
+from icm_train.learning.measurement import Curve, HeldOut, bits_against
+from icm_train.learning.photos import COARSE, TrainingCrops, held_out
 from tests.training.small_run import CONFIG
-from training.data import coding_step, pack
-from training.learning.measurement import Curve, HeldOut, bits_against
-from training.learning.photos import COARSE, TrainingCrops, held_out
 
 
 def index(shard: Path) -> list[dict[str, object]]:

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from shared.codec.bundle import DEFAULT_BUNDLE
-from shared.errors import ConfigError
+from icm.codec.bundle.shipped import DEFAULT_BUNDLE
+from icm.errors import ConfigError
+from icm_train.learning.start import with_what_fits
+from icm_train.models.codec import TrainableCodec
+from icm_train.models.networks import NetworkConfig
+from icm_train.weights.checkpoint import load_codec
+from icm_train.weights.saved_run import SavedFacts, save_weights
 from tests.training.small_run import SMALL
-from training.checkpoint import load_codec
-from training.learning.start import with_what_fits
-from training.long_run.saved import SavedFacts, save_weights
-from training.model import TrainableCodec
-from training.networks import NetworkConfig
 
 
 def codec(seed: int, config: NetworkConfig = SMALL) -> TrainableCodec:

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from shared.codec.integer_network import MEAN_STEPS, SCALE_COUNT
+from icm.codec.entropy.integer_network import MEAN_STEPS, SCALE_COUNT
+from icm_train.integer.grid import SCALE_LOG_STEP, SCALE_MIN
+from icm_train.learning.tables import CountedTables
+from icm_train.models.codec import TrainableCodec
+from icm_train.models.entropy_model import LatentBits, MixtureBits
+from icm_train.stages.quantise import TABLE_REACH
 from tests.training.small_run import SMALL
-from training.entropy_model import SCALE_LOG_STEP, SCALE_MIN, LatentBits, MixtureBits
-from training.learning.tables import CountedTables
-from training.model import TrainableCodec
-from training.stages.quantise import TABLE_REACH
 
 SIZE = (1, 4, 32, 32)
 

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from shared.errors import ConfigError
+from icm.errors import ConfigError
+from icm_train.cli import main
+from icm_train.long_run.checkpoints import Checkpoints
+from icm_train.long_run.history import read_rows
+from icm_train.long_run.run import LongRun, only_one, owner, paused
+from icm_train.long_run.schedule import Finish, share_of_peak
 from tests.training.small_run import CONFIG, CONFIG_YAML
-from training.cli import main
-from training.long_run.checkpoints import Checkpoints
-from training.long_run.history import read_rows
-from training.long_run.run import LongRun, only_one, owner, paused
-from training.long_run.schedule import Finish, share_of_peak
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -69,7 +69,7 @@ def test_a_checkpoint_is_cut_into_files_that_are_small_enough_to_travel(
     shard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     LongRun(CONFIG, shard, tmp_path / "whole").run(steps=5)
-    monkeypatch.setattr("training.long_run.checkpoints.PART_BYTES", 50_000)
+    monkeypatch.setattr("icm_train.long_run.checkpoints.PART_BYTES", 50_000)
     LongRun(CONFIG, shard, tmp_path / "cut").run(steps=5)
     files = list((tmp_path / "cut/checkpoints").rglob("part-*.pt"))
     assert len(files) > 3

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.cli import main
-from training.data import pack
-from training.learning.photos import held_out
+from icm_train.cli import main
+from icm_train.data.photo_shard import pack
+from icm_train.learning.photos import held_out
 
 SIDE = 400
 
@@ -41,7 +41,7 @@ def small(folder: Path, archive: Path, megabytes: float) -> int:
 def test_the_file_keeps_within_its_bytes_and_takes_the_clean_photos_first(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.long_run.travel.HELD_OUT", 3)
+    monkeypatch.setattr("icm_train.long_run.travel.HELD_OUT", 3)
     assert small(folder, tmp_path / "large.zip", 5) == 0
     assert "9 of 9 photos" in capsys.readouterr().out
     room = (tmp_path / "large.zip").stat().st_size * 0.75

@@ -1,0 +1,1 @@
+"""Bits against what detectors find, on photos."""

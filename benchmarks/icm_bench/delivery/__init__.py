@@ -1,0 +1,1 @@
+"""What becomes of records when networks, disks, clocks and processes fail."""

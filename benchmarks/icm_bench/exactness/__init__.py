@@ -1,0 +1,1 @@
+"""Whether bits decode to the same latents everywhere."""

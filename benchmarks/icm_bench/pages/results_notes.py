@@ -1,0 +1,143 @@
+"""What the results page says beside the figures: what was counted, where the parts come from, how to read a
+column."""
+
+from __future__ import annotations
+
+TITLES = {
+    "rate_accuracy": "Bits against detection",
+    "regions": "Where the bits go",
+    "visual": "What a person sees",
+    "training_log": "How training went",
+    "video": "A still camera against video codecs",
+    "motion_modes": "What each mode of P records is worth",
+    "framing": "What a record costs on the wire",
+    "rate_control": "Rate control",
+    "exactness": "The same latents everywhere",
+    "speed": "What a frame costs",
+    "layers": "What the transforms' blocks cost",
+    "cost": "What the services cost",
+    "load": "Many cameras on one cloud",
+    "chaos": "Kills and cuts",
+    "soak": "Memory over time",
+    "fuzz": "Hostile bytes",
+}
+"""By JSON file, in the order of the page."""
+
+NOTES = {
+    "rate_accuracy": """\
+Detectors are frozen and were seen by no training: yolo26n and yolov8n, which `python -m icm.testing.assets
+--weights --older` fetches, and YOLOX-nano from github.com/Megvii-BaseDetection/YOLOX. mAP over the photos' boxes by
+faster-coco-eval, which computes what pycocotools does.
+
+What is counted: JPEG (optimised, progressive), WebP (method 6) and AVIF (speed 4) as the files that Pillow writes,
+with AVIF's container (275 bytes, 0.007 bpp); HEVC (x265, preset slow, fixed quantiser) and VVC (VVenC, preset
+medium) as one intra picture's elementary stream with its parameter sets, without a container; ours as the file of
+one picture, stream header and record. All but ours have chroma at half resolution. No package registry has a VVC
+encoder; VVenC is built from its public source, github.com/fraunhoferhhi/vvenc, and given as `--vvenc`.
+
+Intervals are 95 % bootstrap intervals over the photos, 200 samples, the same for every codec. `map low` and `map
+high` say what another choice of photos could give; since codecs share their photos, what tells them apart are the
+paired intervals of the BD-rates. A BD-rate is the mean difference in bits at equal detection, in per cent; below
+zero ours takes fewer. It is averaged over the detection from `from` to `to`, which both curves reach, by the
+package `bjontegaard` (pchip) on those points of a curve that find more than all cheaper ones. `change` is what
+finetuning the decoder, with the grain that comes with it, did to mAP at the same bits, in per cent, the mean over
+the levels.
+
+`plain MSE` and `Object-MSE` are what object-region learning is measured by: the same networks, from the same start, for
+5,000 steps of the one and 3,000 of the other, neither finetuned
+(`training/icm_train/configs/object-or-plain.yaml`).""",
+    "regions": """\
+`objects` are the positions (16x16 pixels) that a labelled object reaches into, `beside` their neighbours, `elsewhere`
+all others. Shares are of the latents' bits; errors are those of finetuned decoders without grain.
+
+With `coarser_by` 1 or 2 only objects have the level, and everything else is coded that many levels coarser, told by the
+labels' masks, which no encoder has. So it is a bound, not a codec: what an encoder that told objects from their
+surroundings could save at the same mAP, with the bits for the map left out.""",
+    "layers": """\
+Milliseconds of one block of ONNX Runtime in float32, on one thread (`_1`) and on two (`_2`), and the same for each
+thousand multiplications a pixel (`ms_per_kmac`), which is what blocks of different sizes are compared by. Dense blocks
+are icm-1's; gated ones are what the next codec is made of, with the gate that costs least.""",
+    "visual": """\
+`psnr` is the mean over pictures; of objects (COCO's polygons) and of what is around them PSNR is taken over all
+their pixels. `perceptual` is the LPIPS distance in a shift-tolerant AlexNet, 0 for equal pictures. Finetuning has a
+fidelity term in the features of the same network and one for the pattern itself, and the strength of the grain was
+chosen by the distance on training photos, so neither this distance nor the checkerboard score is an independent
+witness of it; the picture sheet is (`icm-bench sheet`: the crops in which ours is farthest from the original). The
+decoder before finetuning is shown without grain.
+
+`C2` to `C16` are the 95 % bootstrap upper bounds of C_s(decoded) - C_s(original) in dB: how far harmonics of a
+pattern that repeats every s pixels stand out of their surroundings in the power spectrum of the luma. With all
+below 1 dB the checkerboard counts as gone. The control is the same test on the originals with a pattern of half a
+grey level at one stride, which it must find there.""",
+    "video": """\
+Clips of cameras that stand still, and a frozen yolo26n on some of their frames (`benchmarks/icm_bench/video/scenes.py`
+says which): `vtest` is PETS 2009 S2.L1, as OpenCV's `vtest.avi`, small persons on a nearly empty place; `tud_campus`
+three seconds of a pavement full of people near by; `crossing` eight seconds of a junction full of small vehicles and
+persons.
+`:noise8` has noise of sigma 8 on every colour, `:shake` a mount in the wind, up to two pixels; these are compared with
+three codecs only. `ap50` is the average precision of persons at IoU 0.5 against the
+clip's ground truth, `agreement` the same against what the detector finds on the uncompressed frames, boxes of vehicles
+included where the scene has them. With 36 to 100 frames looked at, differences of less than 0.01 say little. What a
+bit is worth in the choice of modes is what `shared/icm/codec/predict/skip.py` says of a uniform quantiser; a quarter to
+three times as much was tried on a clip that was trained on and on frames 450 to 590 of `vtest`.
+`0@0.75` is level 0 with pictures whose sides were made three quarters as long first, as rate control does where the
+lowest level costs too much; they are shown at the clip's size.
+
+What is counted, for all as it goes over a link: of the video codecs each packet of at most 1,400 bytes with 40 for RTP,
+UDP and IPv4; of ours every record with its 23 bytes, the stream header, and what gRPC, HTTP/2, TCP and IPv4 add where
+records wait half a second for each other, as by default (`benchmarks/icm_bench/video/wire.py`). `bare` is without all
+that: packets, and records. Ours sends one I record, the first (`first_bytes`), as an edge does: somebody who joins gets
+a key that the cloud made of what it has, at no cost to the uplink. Of the others, those with one key would have to be
+asked for another. The rate of frames is taken on the machine as it was, so it is rough; `icm-bench speed` times single
+frames. A BD-rate is the mean difference in bits at equal precision, in per cent; below zero ours takes fewer.""",
+    "motion_modes": """\
+Bits of a P record's parts in the mean, `record` being its 23 bytes of header, and of a hundred moved positions how many
+have each mode. Below, what it costs to be without some modes: bits at equal squared error in the blocks in which
+something moves, against the encoder that has all. The tables stay those of all modes, so a codec made without them
+would lose a little less. Last, what a camera's troubles cost at level 1, made on purpose from the first clip
+(`benchmarks/icm_bench/video/scenes.py`), in the mean from the ninth frame on.""",
+    "speed": """\
+`entropy_share_of_encode` is what entropy coding takes of coding a frame, `entropy_share_of_frame` of all that the edge
+does for it, reading it from a video stream included. I are frames coded alone, P those after the last one.""",
+    "exactness": """\
+Records of a camera's clip, I and P, at qualities that change within a chain, are decoded from their bytes alone, in
+each runtime with a chain of its own. A mismatch is a record that does not decode, decodes to latents, moved positions
+or hyper-latents of which one is not as it was coded, or whose latents are coded to other bytes; every fourth is coded
+again. `latents` are all of an I record's, and those of a P record's moved positions. `qualities` counts the different
+ones in sixteenths of a level, of 113. `requantised` are P records of another quality than the frame they lean on,
+`again_alone` P records that followed once more as an I record, as a key or a stand-in does; the chain goes on after it.
+
+The runtimes compute the integer networks, which decide what the bits mean. The first three are the services' own, with
+all optimisations; torch and NumPy read the same weights. There is no row for a GPU: the integer networks always run on
+the CPU, whatever the transforms run on. The entropy coder is the same in all rows;
+`tests/icm/codec/entropy/test_tables.py` holds it to a plain integer decoder. All ran on the machine named above; `icm
+doctor` asks the same of another one.
+
+The linear path, by which blocks of the reference are moved, is multiplied in float64 by BLAS and scaled by compiled
+code as the services do it; in the last row NumPy's 64-bit integers do it, the moving of blocks excepted. What compiled
+code says of modes and vectors is held to a slow reading of the definitions by
+`tests/icm/codec/motion/test_known.py`. The controls have one filter of one network, or one latent's weights of the
+linear path, off by the least there is, and decode the first 25 records of each chain. Of I records motion has no say,
+of P records the hyper-synthesis and the context have none.""",
+    "load": """\
+Only the ingest and the record store run, as in `icm-cloud`, without decoder and detector. The cameras send ten
+coded frames over and over, the first as an I record, each in a message of its own (`cloud.batch_seconds` 0, the
+dearest way); `cameras cpu` is what they take of the same machine, `cpu` what the cloud takes. Latency counts from
+the moment a record was due. `grpc ms a record` is what a server costs that only takes the same messages and answers
+them: with few cameras every message wakes a process that sleeps, and that costs more than twice what it does where
+the next message is there already. So what a camera costs is not flat but falls with their number. Without cameras the
+cloud takes less than a thousandth of a core.""",
+    "rate_control": """\
+Halfway the link halves. `settled seconds` asks that no 5 s from then on take more than 1.1 of what the link carries,
+so one late peak counts as not settled until then; `late peak` says how high it was. `granted seconds` asks the same of
+the rate that is granted, which may rise above the link for a while to find out whether it carries more by now. Three
+runs settled after 0.9, 0.2 and 0.0 s, with late peaks of 1.05, 1.06 and 1.08 and 0.93, 0.88 and 0.92 of the link in use
+at the end; the first is shown.""",
+    "fuzz": """\
+`stream`, `picture` and `latents` are parsers; `ingest`, `calls`, `watch` and `http` are hostile clients of running
+services, which must answer with a typed status, log no traceback and stay healthy. Memory is that of the services
+after a fifth of the time and at the end.""",
+    "training_log": """\
+The last figures of each stage, means over the last twentieth of its log; the plots show the whole of it.""",
+}
+"""By JSON file; sections without a note have none."""

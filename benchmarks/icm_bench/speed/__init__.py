@@ -1,0 +1,1 @@
+"""What coding, storing and sending cost."""

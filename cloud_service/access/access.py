@@ -1,0 +1,147 @@
+"""Who calls the cloud, and what they may do there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import lru_cache
+from typing import Any, Protocol
+
+from cryptography import x509
+
+from cloud_service.access.certificates.authorities import Authorities
+from cloud_service.access.certificates.grants import Grants, common_name, grants_of
+from cloud_service.access.certificates.revocation import RevocationLists
+from cloud_service.settings import IngestTlsSettings
+from icm.errors import UnauthenticatedError
+from icm.rpc.call_guard import CallGuard
+from icm.rpc.open_calls import OpenCalls
+from icm.service.clock import Clock
+
+log = logging.getLogger(__name__)
+
+
+class Caller(Protocol):
+    """What one may do."""
+
+    def check_delivers_any(self) -> None:
+        """Raises: PermissionDeniedError, no camera's records."""
+
+    def check_delivers(self, camera: str) -> None:
+        """Raises: PermissionDeniedError, not this camera's records."""
+
+    def check_reads(self, camera: str) -> None:
+        """Raises: PermissionDeniedError, not this camera, or with the empty name, not all of them."""
+
+    def reads(self, camera: str) -> bool:
+        """Whether the caller may read the camera."""
+
+
+class Access(Protocol):
+    """Tells a call's caller."""
+
+    def caller(self, context: Any) -> Caller:
+        """Args: context, of the call."""
+
+
+class Anybody:
+    """On a listener without TLS nobody is known, and everything is allowed to all who reach it."""
+
+    def caller(self, context: Any) -> Caller:
+        return self
+
+    def check_delivers_any(self) -> None:
+        pass
+
+    def check_delivers(self, camera: str) -> None:
+        pass
+
+    def check_reads(self, camera: str) -> None:
+        pass
+
+    def reads(self, camera: str) -> bool:
+        return True
+
+
+ANYBODY = Anybody()
+
+
+class CertificateAccess(CallGuard):
+    """Callers by their client certificates, which TLS has verified at the handshake.
+
+    As a guard of the server it ends calls whose certificate was revoked or ran out since, or whose authority counts no
+    more: at their next message, and those over which nothing is said within seconds.
+    """
+
+    def __init__(
+        self, revocations: RevocationLists | None, clock: Clock, authorities: Authorities | None = None
+    ) -> None:
+        """Args: authorities, None if those of the handshake count on."""
+        self._revocations, self._clock, self._authorities = revocations, clock, authorities
+        self._open = OpenCalls(clock)
+
+    def caller(self, context: Any) -> Grants:
+        """See ``Access``."""
+        return grants_of(_certificate(context))
+
+    @asynccontextmanager
+    async def watch(self, context: Any) -> AsyncIterator[_Watch]:
+        """See ``CallGuard``. Raises: UnauthenticatedError, the certificate does not count any more."""
+        certificate = _certificate(context)
+        async with self._open.kept(lambda: self.check(certificate)):
+            yield _Watch(self, certificate)
+
+    def check(self, certificate: x509.Certificate) -> None:
+        """Raises: UnauthenticatedError, the certificate does not count any more."""
+        if self._revocations and self._revocations.revoked(certificate):
+            raise _refusal(certificate, "was revoked")
+        if self._authorities and self._authorities.withdrawn(certificate):
+            raise _refusal(certificate, "is of an authority that counts no more")
+        if certificate.not_valid_after_utc.timestamp() < self._clock.now_us() / 1e6:
+            raise _refusal(certificate, "has run out")
+
+
+def certificate_access(tls: IngestTlsSettings | None, clock: Clock) -> CertificateAccess | None:
+    """As the settings say; None without TLS.
+
+    Raises:
+        ConfigError: the authorities or the lists of revoked certificates cannot be used.
+    """
+    if tls is None:
+        return None
+    revocations = RevocationLists(tls.revoked, tls.authority) if tls.revoked else None
+    return CertificateAccess(revocations, clock, Authorities(tls.authority))
+
+
+class _Watch:
+    """Of one call."""
+
+    def __init__(self, access: CertificateAccess, certificate: x509.Certificate) -> None:
+        self._access, self._certificate = access, certificate
+
+    async def ready(self) -> None:
+        """A certificate makes nobody wait."""
+
+    async def received(self, size: int) -> None:
+        self._access.check(self._certificate)
+
+    async def sending(self) -> None:
+        self._access.check(self._certificate)
+
+
+def _refusal(certificate: x509.Certificate, why: str) -> UnauthenticatedError:
+    text = f"the certificate {certificate.serial_number:x} of {common_name(certificate)} {why}"
+    log.warning("ending a call: %s", text)
+    return UnauthenticatedError(f"{text}; ask whoever runs the cloud for a new one")
+
+
+def _certificate(context: Any) -> x509.Certificate:
+    for pem in context.auth_context().get("x509_pem_cert", ()):
+        return _parsed(bytes(pem))
+    raise UnauthenticatedError("this server asks for a client certificate; `icm-cloud certs issue` makes one")
+
+
+@lru_cache(maxsize=1024)
+def _parsed(pem: bytes) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(pem)

@@ -1,0 +1,1 @@
+"""ArchiveService: what is stored and what was seen, for other programs."""

@@ -1,0 +1,244 @@
+"""ArchiveService: what is stored and what was seen, for other programs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from io import BytesIO
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+from PIL import Image
+from sqlalchemy.exc import SQLAlchemyError
+
+from cloud_service.access.access import ANYBODY, Access
+from cloud_service.archive.catalogue import VideoCatalogue
+from cloud_service.archive.writer import VideoSegment
+from cloud_service.bundles import Bundles
+from cloud_service.events.feed import EventFeed
+from cloud_service.events.frame_key import FrameKey
+from cloud_service.events.store import EventStore, FrameEvent, FrameSkipped
+from cloud_service.processing.engine.decoding import make_key
+from cloud_service.store import RecordStore
+from icm.codec.coding import Decoder
+from icm.errors import (
+    ConfigError,
+    FrameSkippedError,
+    IcmError,
+    NotFoundError,
+    RecordError,
+    StorageError,
+    StoredDamageError,
+)
+from icm.rpc.status import abort
+from icm.v1 import archive_pb2 as pb
+from icm.v1.archive_pb2_grpc import ArchiveServiceServicer
+from icm.v1.frame_pb2 import Detection, FrameDetections
+
+log = logging.getLogger(__name__)
+_JPEG_QUALITIES = (90, 80, 65, 50, 35, 20, 10)
+"""The first with which a picture fits into an answer is taken."""
+MOST_ANSWER_BYTES = (4 << 20) - 1024
+"""Of a picture as JPEG, below the 4 MiB that a client takes unless told otherwise. A PNG is as large as it is."""
+_DECODES_AT_ONCE = 2
+MOST_SEGMENTS = 10_000
+"""In one answer of ListSegments: about 1.5 MB, below the 4 MiB that a client takes unless told otherwise."""
+_WAIT_SECONDS = 60.0
+"""How long GetDetections waits for a caller that set no deadline."""
+
+
+class ArchiveService(ArchiveServiceServicer):
+    """See archive.proto."""
+
+    def __init__(
+        self,
+        bundles: Bundles,
+        store: RecordStore,
+        catalogue: VideoCatalogue,
+        events: EventStore,
+        feed: EventFeed,
+        detects: bool,
+        access: Access = ANYBODY,
+    ) -> None:
+        """Args:
+        detects: whether there is a detector.
+        access: who may read which camera.
+        """
+        self._detects = detects
+        self._bundles = bundles
+        self._store = store
+        self._catalogue = catalogue
+        self._events = events
+        self._feed = feed
+        self._access = access
+        self._decoding = ThreadPoolExecutor(_DECODES_AT_ONCE, "get-frame")
+
+    async def ListCameras(self, request: pb.ListCamerasRequest, context: Any) -> pb.ListCamerasResponse:
+        """See archive.proto. A caller that may not read a camera does not see it here."""
+        caller = self._access.caller(context)
+        return pb.ListCamerasResponse(
+            cameras=[
+                pb.Camera(
+                    name=camera.camera,
+                    records=camera.records,
+                    bytes=camera.bytes,
+                    first_capture=_timestamp(camera.first_capture_us),
+                    last_capture=_timestamp(camera.last_capture_us),
+                )
+                for camera in self._store.cameras()
+                if caller.reads(camera.camera)
+            ]
+        )
+
+    async def ListSegments(self, request: pb.ListSegmentsRequest, context: Any) -> pb.ListSegmentsResponse:
+        """See archive.proto."""
+        async with _errors_answered(context):
+            self._access.caller(context).check_reads(request.camera)
+            from_us, to_us = _microseconds(request, "from"), _microseconds(request, "to")
+            if request.camera not in self._store.names():
+                raise NotFoundError(f"there is no camera {request.camera[:80]!r}; ListCameras names them")
+            videos = await asyncio.to_thread(self._catalogue.list, request.camera, from_us, to_us, MOST_SEGMENTS + 1)
+        segments = [_segment(video) for video in videos[:MOST_SEGMENTS]]
+        return pb.ListSegmentsResponse(segments=segments, more=len(videos) > MOST_SEGMENTS)
+
+    async def GetFrame(self, request: pb.GetFrameRequest, context: Any) -> pb.GetFrameResponse:
+        """See archive.proto."""
+        async with _errors_answered(context):
+            self._access.caller(context).check_reads(request.frame.camera)
+            key = FrameKey.from_message(request.frame)
+            # Threads of its own: a caller that goes away leaves its picture's decoding behind, and that must neither
+            # make room for one more nor take a thread from anything else.
+            return await asyncio.get_running_loop().run_in_executor(self._decoding, self._frame, key, request.format)
+
+    async def GetDetections(self, request: pb.GetDetectionsRequest, context: Any) -> pb.GetDetectionsResponse:
+        """See archive.proto."""
+        # A caller's own deadline ends the call by itself.
+        patience = _WAIT_SECONDS if context.time_remaining() is None else None
+        async with _errors_answered(context):
+            self._access.caller(context).check_reads(request.frame.camera)
+            key = FrameKey.from_message(request.frame)
+            with self._feed.subscribe(lambda event: event.key == key) as subscription:
+                # Subscribed first, so that an event made between the two is not missed.
+                event = await asyncio.to_thread(self._events.get, key)
+                if event is None and not self._detects:
+                    raise NotFoundError("this cloud looks for nothing in its frames: its setting detector.kind is none")
+                if event is None:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(patience):
+                            event = await subscription.next()
+            if event is None:
+                raise NotFoundError(f"no detector has looked at frame {key.sequence} of {key.camera!r} yet")
+            if isinstance(event, FrameSkipped):
+                raise FrameSkippedError(f"frame {key.sequence} of {key.camera!r} was skipped: {event.why}")
+        return pb.GetDetectionsResponse(detections=detections_message(event))
+
+    async def WatchDetections(
+        self, request: pb.WatchDetectionsRequest, context: Any
+    ) -> AsyncIterator[pb.WatchDetectionsResponse]:
+        """See archive.proto. A watcher that lags too far behind is ended with RESOURCE_EXHAUSTED, never sent gaps."""
+        async with _errors_answered(context):
+            self._access.caller(context).check_reads(request.camera)
+            with self._feed.subscribe(
+                lambda item: isinstance(item, FrameEvent) and request.camera in ("", item.key.camera)
+            ) as subscription:
+                # Headers tell the caller that the subscription stands.
+                await context.send_initial_metadata(())
+                while isinstance(event := await subscription.next(), FrameEvent):
+                    yield pb.WatchDetectionsResponse(detections=detections_message(event))
+
+    def _frame(self, key: FrameKey, image_format: int) -> pb.GetFrameResponse:
+        header, records, lacking = self._store.find(key.camera, key.epoch, key.sequence)
+        bundle = self._bundles.of(header.codec_id, f"frame {key.sequence} of camera {key.camera!r}")
+        decoder = Decoder(bundle)
+        # Of a long chain only the last is kept: the latents of a frame can take megabytes.
+        for record in records:
+            try:
+                latents = decoder.latents(record, header.width, header.height)
+            except RecordError as error:
+                # Its checksum is right, so nobody damaged it; and it is none of the caller's doing.
+                raise StoredDamageError(f"frame {key.sequence} of {key.camera!r} cannot be decoded: {error}") from None
+            if record.sequence in lacking:
+                make_key(self._store.keys, bundle, *lacking[record.sequence], record, latents)
+        picture = Image.fromarray(decoder.picture(latents))
+        image = _png(picture) if image_format == pb.IMAGE_FORMAT_PNG else _jpeg(picture)
+        return pb.GetFrameResponse(image=image, capture_time=_timestamp(records[-1].capture_us))
+
+
+def _png(picture: Image.Image) -> bytes:
+    buffer = BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _jpeg(picture: Image.Image) -> bytes:
+    """Of the best quality that fits into an answer."""
+    for quality in _JPEG_QUALITIES:
+        buffer = BytesIO()
+        picture.save(buffer, "JPEG", quality=quality)
+        if buffer.tell() <= MOST_ANSWER_BYTES:
+            break
+    return buffer.getvalue()
+
+
+@asynccontextmanager
+async def _errors_answered(context: Any) -> AsyncIterator[None]:
+    """Ends the call with the status of what the block raises."""
+    try:
+        yield
+    except IcmError as error:
+        await abort(context, error)
+    except SQLAlchemyError as error:
+        log.error("the database does not answer: %s", error)
+        await abort(context, StorageError("the cloud's database does not answer; its log says why"))
+
+
+def detections_message(event: FrameEvent) -> FrameDetections:
+    """An event as the contracts put it."""
+    return FrameDetections(
+        frame=event.key.to_message(),
+        capture_time=_timestamp(event.capture_us),
+        model=event.model,
+        detections=[
+            Detection(
+                class_name=found.class_name,
+                score=found.score,
+                left=found.left,
+                top=found.top,
+                right=found.right,
+                bottom=found.bottom,
+            )
+            for found in event.detections
+        ],
+    )
+
+
+def _segment(video: VideoSegment) -> pb.Segment:
+    duration = Duration()
+    duration.FromMicroseconds(video.duration_us)
+    return pb.Segment(
+        start=_timestamp(video.start_us),
+        duration=duration,
+        frames=video.frames,
+        bytes=video.bytes,
+        path=video.path,
+        thumbnail_path=video.thumbnail_path,
+    )
+
+
+def _timestamp(microseconds: int) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromMicroseconds(microseconds)
+    return stamp
+
+
+def _microseconds(request: pb.ListSegmentsRequest, field: str) -> int | None:
+    if not request.HasField(field):  # type: ignore[arg-type]
+        return None
+    try:
+        return int(getattr(request, field).ToMicroseconds())
+    except ValueError as error:
+        raise ConfigError(f"ListSegments: {field!r} is no time: {error}") from None

@@ -1,0 +1,1 @@
+"""What detectors found: kept, and handed to whoever watches."""

@@ -1,0 +1,1 @@
+"""What processing tells the ingest, for edges to know."""

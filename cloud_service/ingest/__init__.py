@@ -1,0 +1,1 @@
+"""The ingest: takes records from edges and says what became of them."""

@@ -1,0 +1,96 @@
+"""The ingest: takes records from edges and says what became of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import aclosing, suppress
+from typing import Any
+
+from cloud_service.access.access import ANYBODY, Access
+from cloud_service.ingest.session import Desk, Session
+from icm.errors import BusyError, CameraTakenError, IcmError, ProtocolError
+from icm.rpc.status import abort
+from icm.v1.ingest_pb2 import Hello, StreamRecordsRequest, StreamRecordsResponse
+from icm.v1.ingest_pb2_grpc import IngestServiceServicer
+
+log = logging.getLogger(__name__)
+DRAIN_SECONDS = 3.0
+HELLO_SECONDS = 10.0
+"""Longest wait for a stream's Hello: who opens streams and says nothing must not hold them for ever. No setting, as the
+edge's wait for the Welcome is none: it suits every link over which records could be sent."""
+
+
+class IngestService(IngestServiceServicer):
+    """One stream per camera at a time. An edge that comes back takes over from its own old stream, which may be a dead
+    connection's remains; another edge is refused while the camera's stream lives.
+    """
+
+    def __init__(self, desk: Desk, access: Access = ANYBODY) -> None:
+        """Args: access, who may send which camera."""
+        self._desk, self._access = desk, access
+        self._sessions: dict[str, Session] = {}
+        self._draining = False
+
+    async def StreamRecords(
+        self, request_iterator: AsyncIterator[StreamRecordsRequest], context: Any
+    ) -> AsyncIterator[StreamRecordsResponse]:
+        """See ingest.proto."""
+        try:
+            caller = self._access.caller(context)
+            caller.check_delivers_any()
+            hello = await _hello(request_iterator)
+            caller.check_delivers(hello.camera)
+            session = Session(self._desk, hello, context.peer())
+            self._enter(session)
+            try:
+                async with aclosing(session.run(request_iterator)) as responses:
+                    async for response in responses:
+                        yield response
+            finally:
+                self._leave(session)
+        except IcmError as error:
+            log.warning("ending the stream of %s: %s", context.peer(), error)
+            await abort(context, error)
+
+    async def drain(self) -> None:
+        """Takes no more records; returns when the streams have acknowledged what came and ended.
+
+        A client that reads no answers holds this up for ``DRAIN_SECONDS`` only.
+        """
+        self._draining = True
+        sessions = list(self._sessions.values())
+        for session in sessions:
+            session.end_input()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await asyncio.gather(*(session.ended.wait() for session in sessions))
+
+    def _enter(self, session: Session) -> None:
+        if self._draining:
+            raise BusyError("this cloud is stopping; connect again later")
+        older = self._sessions.get(session.camera)
+        if older is not None and older.epoch != session.epoch:
+            raise CameraTakenError(
+                f"camera {session.camera!r} is being sent from {older.peer} (epoch {older.epoch}), so {session.peer}"
+                f" (epoch {session.epoch}) cannot send it too: give one of the two edges' cameras another name"
+            )
+        if older is not None:
+            older.fail(BusyError(f"a newer stream of camera {session.camera!r} took over, from {session.peer}"))
+        self._sessions[session.camera] = session
+
+    def _leave(self, session: Session) -> None:
+        if self._sessions.get(session.camera) is session:
+            del self._sessions[session.camera]
+
+
+async def _hello(requests: AsyncIterator[StreamRecordsRequest]) -> Hello:
+    try:
+        async with asyncio.timeout(HELLO_SECONDS):
+            first = await anext(aiter(requests), None)
+    except TimeoutError:
+        raise ProtocolError(f"no Hello came within {HELLO_SECONDS:g} s") from None
+    if first is None or first.WhichOneof("message") != "hello":
+        raise ProtocolError("the first message of a stream must be a Hello")
+    return first.hello

@@ -1,0 +1,22 @@
+"""The canonical archive: the records themselves, in append-only segment files."""
+
+from cloud_service.store.group_commit import GroupCommit
+from cloud_service.store.keyframes import SegmentKeys
+from cloud_service.store.position import Position
+from cloud_service.store.reading import Chunk
+from cloud_service.store.segment import Segment
+from cloud_service.store.sequences import SequenceSet
+from cloud_service.store.store import CameraSummary, Found, RawRecord, RecordStore
+
+__all__ = [
+    "CameraSummary",
+    "Chunk",
+    "Found",
+    "GroupCommit",
+    "Position",
+    "RawRecord",
+    "RecordStore",
+    "Segment",
+    "SegmentKeys",
+    "SequenceSet",
+]

@@ -1,0 +1,68 @@
+"""Keys: what makes a segment readable by itself.
+
+A camera sends an I record at its stream's start and P records from then on, so most segments begin with a P record. A
+key is that first frame as an I record: the same sequence, capture time and latents. It lies beside the segment, which
+stays what the camera sent, as ``<segment>.key``, a stream of one record. Keys are made from records, so one that is
+lost or damaged costs reading from an earlier segment on, and is made again by whoever does so.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock
+
+from cloud_service.store.segment import Segment
+from icm.codec.bitstream.record import Kind, Record, StreamHeader, parse_stream
+from icm.durable_files import storage_error, write_file
+from icm.errors import RecordError
+
+log = logging.getLogger(__name__)
+
+
+class SegmentKeys:
+    """The keys of all segments below a store's folder. Thread-safe: a key is written whole or not at all."""
+
+    def __init__(self, root: Path, check_owned: Callable[[], None] = lambda: None) -> None:
+        """Args: check_owned, as of ``RecordStore``."""
+        self._root, self._check_owned = root, check_owned
+        self._writing = Lock()
+
+    def read(self, segment: Segment, first: Record) -> Record | None:
+        """The key of a segment that begins with the record ``first``; None if there is none that can be used."""
+        path = self._path(segment)
+        try:
+            _, records = parse_stream(path.read_bytes())
+            (key,) = records
+        except FileNotFoundError:
+            return None
+        except (OSError, RecordError, ValueError) as error:
+            log.warning("the key %s cannot be used: %s", path, error)
+            return None
+        same = (key.sequence, key.capture_us, key.digest) == (first.sequence, first.capture_us, first.digest)
+        if not same or key.kind is not Kind.I:
+            log.warning("the key %s is another frame's than the segment's first", path)
+            return None
+        return key
+
+    def write(self, segment: Segment, header: StreamHeader, key: Record) -> None:
+        """Puts a key beside its segment, on the disk when this returns.
+
+        Args:
+            header: the segment's.
+
+        Raises:
+            StorageError: the disk refused, or the store is this process's no more.
+        """
+        self._check_owned()
+        path = self._path(segment)
+        try:
+            # Who asks for a frame makes keys too, and two who write one at once would get in each other's way.
+            with self._writing:
+                write_file(path, header.pack() + key.pack(header))
+        except OSError as error:
+            raise storage_error(error, path) from None
+
+    def _path(self, segment: Segment) -> Path:
+        return (self._root / segment.path).with_suffix(".key")

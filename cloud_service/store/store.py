@@ -1,0 +1,373 @@
+"""The record store: every camera's records, each exactly once, on the disk before anybody is told so."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from cloud_service.database.damage import trouble
+from cloud_service.store import reading
+from cloud_service.store.index import IndexWriter, SegmentIndex
+from cloud_service.store.keyframes import SegmentKeys
+from cloud_service.store.position import Position
+from cloud_service.store.reading import Chunk
+from cloud_service.store.recovery import recover
+from cloud_service.store.segment import OpenSegment, Segment
+from cloud_service.store.sequences import SequenceSet
+from icm.codec.bitstream.record import Kind, Record, StreamHeader
+from icm.durable_files import make_folder, storage_error
+from icm.errors import BusyError, NotFoundError, RecordError, ReferenceMissingError, StorageError
+from icm.service.clock import Clock
+
+log = logging.getLogger(__name__)
+
+
+MOST_RECORDS_DECODED = 6000
+"""For one frame that is asked for."""
+_KEYS_SECONDS = 30.0
+"""After which to ask again for one that needs more."""
+
+
+class RawRecord(NamedTuple):
+    """A record and the very bytes it was parsed from."""
+
+    record: Record
+    packed: bytes
+
+
+class Found(NamedTuple):
+    """A frame's record and those that it needs before it, in their order.
+
+    Attributes:
+        header: of the frame's segment.
+        lacking: by the sequence of their first record, the segments on the way that have no key to begin with, each
+            with its header.
+    """
+
+    header: StreamHeader
+    records: list[Record]
+    lacking: dict[int, tuple[Segment, StreamHeader]]
+
+
+@dataclass(frozen=True)
+class CameraSummary:
+    """What is stored of a camera: its name, records, bytes, and capture times in microseconds since 1970."""
+
+    camera: str
+    records: int
+    bytes: int
+    first_capture_us: int
+    last_capture_us: int
+
+
+@dataclass
+class _Log:
+    """A camera's segments in order; the open one, if any, comes last."""
+
+    segments: list[Segment] = field(default_factory=list)
+    held: dict[int, SequenceSet] = field(default_factory=dict)
+    open: OpenSegment | None = None
+    opened_at: float = 0.0
+    next_number: int = 1
+
+    def add(self, segment: Segment) -> None:
+        self.segments.append(segment)
+        held = self.held.setdefault(segment.epoch, SequenceSet())
+        for first, last in segment.sequences:
+            held.add_range(first, last)
+        self.next_number = max(self.next_number, segment.number + 1)
+
+
+class RecordStore:
+    """Append-only segment files below one folder. Thread-safe: one thread at a time appends to a camera, any reads.
+
+    Nothing may be appended while segments are sealed.
+
+    Attributes:
+        keys: of the segments that begin with a P record.
+        unreadable: by camera, what is wrong with each file that could not be read at the start, or not to its end.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        index: SegmentIndex,
+        segment_seconds: float,
+        clock: Clock,
+        check_owned: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Opens the store, which this process owns, and repairs what a crash left behind.
+
+        Args:
+            check_owned: asked before anything is written; raises a StorageError if the store is this process's no more.
+
+        Raises:
+            StorageError: the folder or the index cannot be used.
+        """
+        self._root, self._check_owned = root, check_owned
+        self._indexing = IndexWriter(index)
+        self._seconds = segment_seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._logs: dict[str, _Log] = {}
+        self.keys = SegmentKeys(root, check_owned)
+        try:
+            make_folder(root)
+            recovered = recover(root, index)
+        except OSError as error:
+            raise storage_error(error, error.filename or root) from None
+        except SQLAlchemyError as error:
+            raise StorageError(f"cannot read the index of {root} in the database: {trouble(error)}") from None
+        self.unreadable = {camera: found.unreadable for camera, found in recovered.items() if found.unreadable}
+        for camera, found in recovered.items():
+            self._logs[camera] = _Log(next_number=found.next_number)
+            for segment in found.segments:
+                self._logs[camera].add(segment)
+
+    def append(self, header: StreamHeader, records: Sequence[RawRecord]) -> list[bool]:
+        """Puts records on the disk; returns, for each, whether it is new (False: it was there already).
+
+        Raises:
+            StorageFullError: the disk is full; the records that did not get there can be appended again.
+            StorageError: the disk refused otherwise, or the store is this process's no more; the same holds.
+        """
+        self._check_owned()
+        camera_log = self._log(header.camera)
+        try:
+            return self._append(camera_log, header, records)
+        except OSError as error:
+            self._abandon(camera_log)
+            raise storage_error(error, self._root / header.camera) from None
+
+    def holds(self, camera: str, epoch: int, sequence: int) -> bool:
+        """Whether the record is persisted."""
+        with self._lock:
+            held = self._held(camera, epoch)
+            return held is not None and sequence in held
+
+    def newest(self, camera: str, epoch: int) -> int:
+        """The sequence of the camera's newest record, if that is of this epoch; else 0."""
+        with self._lock:
+            segments = self._logs[camera].segments if camera in self._logs else []
+            return segments[-1].sequences.last if segments and segments[-1].epoch == epoch else 0
+
+    def resume_after(self, camera: str, epoch: int, acknowledged: int) -> int:
+        """The last sequence of the unbroken run of persisted records that follows ``acknowledged``."""
+        with self._lock:
+            held = self._held(camera, epoch)
+            return held.end_of_run(acknowledged) if held is not None else acknowledged
+
+    def highest(self, camera: str, epoch: int) -> int:
+        """The highest sequence of the epoch that is persisted; 0 if there is none."""
+        with self._lock:
+            held = self._held(camera, epoch)
+            return held.last if held is not None else 0
+
+    def seal_aged(self) -> bool:
+        """Seals segments that are open for as long as a segment lasts; returns whether there were any.
+
+        So a camera that fell silent has a finished segment too.
+        """
+        now = self._clock.monotonic()
+        aged = [log for log in self._logs.values() if log.open is not None and now - log.opened_at >= self._seconds]
+        for camera_log in aged:
+            self._seal(camera_log)
+        return bool(aged)
+
+    def close(self) -> None:
+        """Seals every open segment; the index knows them all when this returns."""
+        for camera_log in self._logs.values():
+            if camera_log.open is not None:
+                self._seal(camera_log)
+        self._indexing.close()
+
+    def names(self) -> list[str]:
+        """The cameras that have records."""
+        with self._lock:
+            return sorted(name for name, camera_log in self._logs.items() if camera_log.segments)
+
+    def cameras(self) -> list[CameraSummary]:
+        """All cameras that have records, by name."""
+        with self._lock:
+            return [
+                CameraSummary(
+                    name,
+                    sum(segment.records for segment in camera_log.segments),
+                    sum(segment.size for segment in camera_log.segments),
+                    min(segment.first_capture_us for segment in camera_log.segments),
+                    max(segment.last_capture_us for segment in camera_log.segments),
+                )
+                for name, camera_log in sorted(self._logs.items())
+                if camera_log.segments
+            ]
+
+    def bytes_after(self, camera: str, position: Position) -> int:
+        """Bytes of records that follow a position."""
+        with self._lock:
+            segments = self._logs[camera].segments if camera in self._logs else []
+            later = segments[bisect_left(segments, position.segment, key=lambda segment: segment.number) :]
+            skipped = position.offset if later and later[0].number == position.segment else 0
+            return sum(segment.size for segment in later) - skipped
+
+    def read(self, camera: str, position: Position, limit: int, until: Position | None = None) -> Chunk | None:
+        """The next records of one segment, at most ``limit``, or None if there is nothing to report yet.
+
+        Args:
+            until: stop here.
+
+        Raises:
+            NotFoundError: the segment's file is gone.
+            RecordError: its header is damaged.
+            StorageError: it cannot be read just now.
+        """
+        with self._lock:
+            segments = self._logs[camera].segments if camera in self._logs else []
+            at = bisect_left(segments, position.segment, key=lambda segment: segment.number)
+            if at == len(segments):
+                return None
+            segment = segments[at]
+            size, sealed = segment.size, segment.sealed
+            if not sealed:
+                # It grows while it is read.
+                segment = segment.now()
+        offset = position.offset if segment.number == position.segment else 0
+        end = min(size, until.offset) if until is not None and until.segment == segment.number else size
+        if until is not None and Position(segment.number, offset) >= until:
+            return None
+        return reading.read(self._root, segment, offset, end, sealed and end == size, limit)
+
+    def find(self, camera: str, epoch: int, sequence: int) -> Found:
+        """The record and, before it, those that it needs to be decoded: from the last I record or key on.
+
+        Raises:
+            NotFoundError: it is not here.
+            StorageError: its file cannot be read.
+            StoredDamageError: its file holds something else.
+            ReferenceMissingError: one that it needs is not here.
+            BusyError: it needs more of them than one call decodes; keys are made as the detector comes by.
+        """
+        segment = self._segment_of(camera, epoch, sequence)
+        if segment is None:
+            raise NotFoundError(f"there is no frame {sequence} of camera {camera!r}, epoch {epoch}")
+        found = reading.find(self._root, segment, sequence)
+        header, chain = found.header, found.records
+        lacking: dict[int, tuple[Segment, StreamHeader]] = {}
+        # Every round goes to a lower sequence, whatever the files hold, so there is a last one.
+        while chain[0].kind is not Kind.I:
+            first = chain[0]
+            if found.starts:
+                if (key := self.keys.read(segment, first)) is not None:
+                    return Found(header, [key, *chain[1:]], lacking)
+                lacking[first.sequence] = segment, found.header
+            before = first.sequence - first.reference
+            segment = self._segment_of(camera, epoch, before)
+            if segment is None:
+                raise ReferenceMissingError(
+                    f"frame {sequence} of camera {camera!r} needs record {before}, which is not here"
+                )
+            found = reading.find(self._root, segment, before)
+            chain = found.records + chain
+            if len(chain) > MOST_RECORDS_DECODED:
+                raise BusyError(
+                    f"frame {sequence} of camera {camera!r} leans on more than {MOST_RECORDS_DECODED} records before"
+                    " it: ask again once the detector has come by",
+                    _KEYS_SECONDS,
+                )
+        return Found(header, chain, lacking)
+
+    def standing(self, camera: str, number: int) -> int:
+        """The nearest segment, at or before this one, that can be read by itself; where there is none, this one."""
+        with self._lock:
+            segments = self._logs[camera].segments if camera in self._logs else []
+            before = segments[: bisect_left(segments, number + 1, key=lambda segment: segment.number)]
+            before = [segment if segment.sealed else segment.now() for segment in before]
+        for segment in reversed(before):
+            try:
+                first = reading.first(self._root, segment)
+            except (NotFoundError, StorageError, RecordError):
+                break
+            if first.kind is Kind.I or self.keys.read(segment, first) is not None:
+                return segment.number
+        return number
+
+    def segment(self, camera: str, number: int) -> Segment | None:
+        """The camera's first segment from this number on."""
+        with self._lock:
+            segments = self._logs[camera].segments if camera in self._logs else []
+            at = bisect_left(segments, number, key=lambda segment: segment.number)
+            return segments[at] if at < len(segments) else None
+
+    def _segment_of(self, camera: str, epoch: int, sequence: int) -> Segment | None:
+        with self._lock:
+            segments = self._logs[camera].segments if camera in self._logs else []
+            return next((s for s in reversed(segments) if s.epoch == epoch and sequence in s.sequences), None)
+
+    def _log(self, camera: str) -> _Log:
+        with self._lock:
+            return self._logs.setdefault(camera, _Log())
+
+    def _held(self, camera: str, epoch: int) -> SequenceSet | None:
+        return self._logs[camera].held.get(epoch) if camera in self._logs else None
+
+    def _append(self, camera_log: _Log, header: StreamHeader, records: Sequence[RawRecord]) -> list[bool]:
+        outcomes: list[bool] = []
+        batch: list[RawRecord] = []
+        pending: set[int] = set()
+        held = camera_log.held.get(header.epoch, SequenceSet())
+        for raw in records:
+            sequence, capture_us = raw.record.sequence, raw.record.capture_us
+            outcomes.append(sequence not in held and sequence not in pending)
+            if not outcomes[-1]:
+                continue
+            segment = camera_log.open
+            if segment is None or not segment.fits(header, capture_us, self._seconds):
+                # What is written so far must be on the disk before the next file is: only the newest may be torn.
+                self._flush(camera_log, batch)
+                batch = []
+                self._roll(camera_log, header, capture_us)
+            batch.append(raw)
+            pending.add(sequence)
+        self._flush(camera_log, batch)
+        return outcomes
+
+    def _flush(self, camera_log: _Log, batch: Sequence[RawRecord]) -> None:
+        segment = camera_log.open
+        if segment is None or not batch:
+            return
+        data = b"".join(raw.packed for raw in batch)
+        segment.append(data)
+        with self._lock:
+            if segment.info.records == 0:
+                camera_log.add(segment.info)
+            segment.info.grow([raw.record for raw in batch], len(data))
+            for raw in batch:
+                camera_log.held[segment.info.epoch].add(raw.record.sequence)
+
+    def _roll(self, camera_log: _Log, header: StreamHeader, capture_us: int) -> None:
+        if camera_log.open is not None:
+            self._seal(camera_log)
+        camera_log.open = OpenSegment(self._root, header, camera_log.next_number, capture_us)
+        camera_log.opened_at = self._clock.monotonic()
+
+    def _seal(self, camera_log: _Log) -> None:
+        segment = camera_log.open
+        assert segment is not None
+        with self._lock:
+            segment.seal()
+            camera_log.open = None
+        self._indexing.remember(segment.info)
+
+    def _abandon(self, camera_log: _Log) -> None:
+        segment, camera_log.open = camera_log.open, None
+        if segment is not None:
+            with self._lock:
+                kept = segment.abandon()
+            if kept:
+                self._indexing.remember(segment.info)

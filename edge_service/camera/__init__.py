@@ -1,0 +1,1 @@
+"""One camera's stages: from its source to its spool."""

@@ -1,0 +1,1 @@
+"""Rate control, and what is known of the link."""

@@ -1,0 +1,1 @@
+"""The spool: records on disk until the cloud has persisted them."""

@@ -1,0 +1,102 @@
+"""The spool's statements on records, each inside a transaction of its caller.
+
+A P record can be decoded only after the one before it. So where records go that the cloud does not have, the next one
+that stays is made to stand alone: an I record, or a P record whose *stand-in* the spool keeps, which is the very same
+frame coded as an I record. What cannot be made to stand alone goes too.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import NamedTuple
+
+from icm.codec.bitstream.record import RECORD_OVERHEAD, stands_alone
+
+SPARE_PAGES = 1024
+"""Pages of 4 KiB that the file keeps for what comes next; what deletions free beyond them goes back to the disk."""
+_PAGES_AT_ONCE = 1024
+
+
+class Gone(NamedTuple):
+    """Records that went, the bytes that this freed, stand-ins included, and the last sequence of them."""
+
+    records: int
+    bytes: int
+    last: int
+
+
+def delete(connection: sqlite3.Connection, camera: int, first: int, last: int) -> Gone:
+    """Lets the records ``first`` to ``last`` go."""
+    where = "WHERE camera = ? AND sequence BETWEEN ? AND ?"
+    records, size = 0, 0
+    for table in ("record", "stand_in"):
+        count, held = connection.execute(
+            f"SELECT count(*), coalesce(sum(length(content)), 0) FROM {table} {where}", (camera, first, last)
+        ).fetchone()
+        if count:
+            connection.execute(f"DELETE FROM {table} {where}", (camera, first, last))
+        records, size = records or count, size + held
+    connection.execute("UPDATE camera SET bytes = bytes - ? WHERE id = ?", (size, camera))
+    # Headers that no record is left under; the newest stays, because more records may follow under it.
+    connection.execute(
+        "DELETE FROM header WHERE camera = :camera AND first_sequence < (SELECT max(first_sequence) FROM header"
+        " WHERE camera = :camera AND first_sequence <= coalesce((SELECT min(sequence) FROM record"
+        " WHERE camera = :camera), 1 << 62))",
+        {"camera": camera},
+    )
+    return Gone(records, size, last)
+
+
+def mend(connection: sqlite3.Connection, camera: int, after: int) -> Gone:
+    """Makes the first record after a sequence stand alone; those that cannot go.
+
+    Returns:
+        What went; its ``last`` is the highest sequence that the next record must not lean on, ``after`` at least.
+    """
+    last = after
+    rows = connection.execute(
+        "SELECT record.sequence, substr(record.content, 1, ?), stand_in.content FROM record LEFT JOIN stand_in"
+        " USING (camera, sequence) WHERE camera = ? AND record.sequence > ? ORDER BY record.sequence",
+        (RECORD_OVERHEAD, camera, after),
+    )
+    stand_in = None
+    for sequence, start, content in rows:
+        if stands_alone(start):
+            break
+        if content is not None:
+            stand_in = sequence, content
+            break
+        last = sequence
+    rows.close()
+    gone = delete(connection, camera, after + 1, last) if last > after else Gone(0, 0, after)
+    return gone._replace(bytes=gone.bytes + (_replace(connection, camera, *stand_in) if stand_in else 0))
+
+
+def first_waiting(connection: sqlite3.Connection, camera: int, after: int = 0) -> int | None:
+    """The lowest sequence above ``after`` that waits."""
+    (sequence,) = connection.execute(
+        "SELECT min(sequence) FROM record WHERE camera = ? AND sequence > ?", (camera, after)
+    ).fetchone()
+    return None if sequence is None else int(sequence)
+
+
+def shrink(connection: sqlite3.Connection) -> None:
+    """Gives some of the pages that hold nothing back to the disk; a spool that drained is small again soon. Not inside
+    a transaction.
+    """
+    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    if free > SPARE_PAGES:
+        # `execute` would take the first step of it only, which is a single page.
+        connection.executescript(f"PRAGMA incremental_vacuum({min(free - SPARE_PAGES, _PAGES_AT_ONCE)})")
+
+
+def _replace(connection: sqlite3.Connection, camera: int, sequence: int, content: bytes) -> int:
+    """Puts a stand-in in its record's place; returns how many bytes that frees."""
+    where = (camera, sequence)
+    (size,) = connection.execute(
+        "SELECT length(content) FROM record WHERE camera = ? AND sequence = ?", where
+    ).fetchone()
+    connection.execute("UPDATE record SET content = ? WHERE camera = ? AND sequence = ?", (content, *where))
+    connection.execute("DELETE FROM stand_in WHERE camera = ? AND sequence = ?", where)
+    connection.execute("UPDATE camera SET bytes = bytes - ? WHERE id = ?", (size, camera))
+    return int(size)

@@ -1,0 +1,1 @@
+"""The record stream to the cloud."""

@@ -1,0 +1,1 @@
+"""The record format, written, read and salvaged."""

@@ -1,0 +1,1 @@
+"""Codec bundles: the folders that hold a codec's networks and tables."""

@@ -1,0 +1,1 @@
+"""Entropy coding in integers: the coder, its tables, and the networks that choose them."""

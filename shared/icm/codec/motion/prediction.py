@@ -1,0 +1,98 @@
+"""What motion says about latents: blocks of the reference's linear picture, moved, as latents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icm.codec.latents.field import Field
+from icm.codec.latents.latents import STRIDE
+from icm.codec.motion.linear_path import EIGHTHS, PIXELS, LinearPath
+from icm.codec.motion.reference import Reference
+from icm.codec.native import library
+
+
+class LinearPicture:
+    """The linear picture of a reference; only where latents changed since the last one it is computed anew."""
+
+    def __init__(self, path: LinearPath) -> None:
+        self._path = path
+        self._latents = np.empty((0, 0, 0), np.int16)
+        self._quality = -1
+        self._blocks = np.empty((0, 0, STRIDE, STRIDE, 3), np.int16)
+
+    def of(self, latents: NDArray[np.int16], quality: int) -> NDArray[np.int16]:
+        """Latents int16[M, h, w] -> int16[16h, 16w, 3] in sixteenths of a grey level; not to be written to."""
+        rows, columns = latents.shape[1:]
+        if latents.shape != self._latents.shape or quality != self._quality:
+            changed = np.ones((rows, columns), bool)
+            self._blocks = np.empty((rows, STRIDE, columns, STRIDE, 3), np.int16)
+        else:
+            changed = (latents != self._latents).any(0)
+        if changed.any():
+            row, column = np.nonzero(changed)
+            self._blocks[row, :, column] = self._path.blocks(latents[:, changed].T, quality)
+        self._latents, self._quality = latents, quality
+        return self._blocks.reshape(rows * STRIDE, columns * STRIDE, 3)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a field says about a frame's latents.
+
+    Attributes:
+        values: int16[M, h, w]; eighths: int32[M, A], what was rounded off at the positions that have a difference, in
+            eighths of a step.
+    """
+
+    values: NDArray[np.int16]
+    eighths: NDArray[np.int32]
+
+    @staticmethod
+    def of(field: Field, reference: Reference, eighths: NDArray[np.int32]) -> Prediction:
+        """Args: eighths, int32[K, M], of the positions that have vectors, what these say: see ``predicted``."""
+        values = np.where(field.uncovered, reference.memory.values, reference.latents)
+        travelled, coded = field.travelled, field.coded
+        whole = whole_steps(eighths)
+        values[:, travelled] = whole.T
+        left = np.zeros((np.count_nonzero(coded), len(values)), np.int32)
+        left[travelled[coded]] = (eighths - EIGHTHS * whole.astype(np.int32))[coded[travelled]]
+        return Prediction(values, left.T)
+
+
+def predict(path: LinearPath, field: Field, reference: Reference) -> Prediction:
+    """What a field says about a frame's latents."""
+    travelled = np.flatnonzero(field.travelled)
+    vectors = field.vectors_of(travelled)
+    return Prediction.of(field, reference, predicted(path, reference.picture, travelled, vectors, reference.quality))
+
+
+def predicted(
+    path: LinearPath,
+    picture: NDArray[np.int16],
+    positions: NDArray[np.int64],
+    vectors: NDArray[np.int8],
+    quality: int,
+) -> NDArray[np.int32]:
+    """Latents of K positions by their vectors.
+
+    Args:
+        picture: the reference's linear picture, whose border goes on for ever outside it; positions: int64[K].
+        vectors: int8[2, K, 4], of each position's four blocks.
+
+    Returns:
+        int32[K, M], in eighths of a quantisation step.
+    """
+    height, width, _ = picture.shape
+    blocks = np.empty((len(positions), PIXELS))
+    there = np.ascontiguousarray(vectors)
+    library.moved_blocks(np.ascontiguousarray(picture), height, width, positions, len(positions), there, blocks)
+    return path.latents(blocks, quality)
+
+
+def whole_steps(eighths: NDArray[np.int32]) -> NDArray[np.int16]:
+    """Eighths of a step rounded to whole ones, half up."""
+    whole: NDArray[np.int16] = ((eighths + EIGHTHS // 2) >> 3).astype(np.int16)
+    return whole

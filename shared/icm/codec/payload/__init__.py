@@ -1,0 +1,1 @@
+"""The payloads of I records and of P records without motion."""

@@ -1,0 +1,66 @@
+"""The payload of a P record without motion: the latents that moved since the reference, in integer arithmetic only.
+
+First comes the map of moved positions, then at those the differences from the reference.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icm.codec.entropy.coder import check_spent, coder_of, new_coder, payload_of
+from icm.codec.entropy.residuals import DifferenceModel, Surroundings
+from icm.codec.entropy.skip_map import CONTEXTS, Map, pop_map, push_map
+from icm.codec.entropy.tables import Tables
+from icm.codec.latents.latents import Latents
+from icm.errors import BundleError
+
+
+class TemporalModel:
+    """What both ends must agree on to code a frame after another."""
+
+    def __init__(self, differences: DifferenceModel, movement_tables: Tables) -> None:
+        """Args:
+        movement_tables: one per context of ``movement``.
+
+        Raises:
+            BundleError: they are not as many as they should be.
+        """
+        self.differences, self.movement_tables = differences, movement_tables
+        if len(movement_tables) != CONTEXTS:
+            raise BundleError(f"{len(movement_tables)} frequency tables of movement do not fit {CONTEXTS} contexts")
+
+    def encode(self, target: Latents, reference: NDArray[np.int16], last: Map, level: int) -> bytes:
+        """Codes a frame given its reference.
+
+        Args:
+            target: what to code; equal to the reference wherever its ``moved`` is false.
+            reference: int16[M, h, w]; last: bool[h, w], what moved in the reference's own frame.
+            level: the quality level whose biases hold.
+
+        Returns:
+            The payload.
+        """
+        surroundings = self._surroundings(reference, target.moved)
+        coder = new_coder()
+        self.differences.push(coder, surroundings, target.values, reference, level)
+        push_map(coder, target.moved, last, self.movement_tables)
+        return payload_of(coder)
+
+    def decode(self, payload: bytes, like: Latents, reference: NDArray[np.int16], last: Map, level: int) -> Latents:
+        """The latents of a P record's payload; arguments as in ``encode``, ``like`` gives quality and size.
+
+        Raises:
+            RecordError: the payload does not decode to latents of such a frame.
+        """
+        coder = coder_of(payload)
+        moved = pop_map(coder, last, self.movement_tables)
+        there = self.differences.pop(coder, self._surroundings(reference, moved), reference, level)
+        check_spent(coder)
+        decoded = reference.copy()
+        decoded[:, moved] = there
+        hyper = np.zeros((like.hyper.shape[0], 0, 0), np.int8)
+        return Latents(decoded, hyper, moved, like.quality, like.width, like.height)
+
+    def _surroundings(self, reference: NDArray[np.int16], moved: Map) -> Surroundings:
+        return Surroundings(self.differences.channels, reference, moved, [moved])

@@ -1,0 +1,1 @@
+"""The float transforms, computed where pixels changed."""

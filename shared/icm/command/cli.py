@@ -1,0 +1,50 @@
+"""The ``icm`` command: what must be there before anything that takes time is loaded."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+try:
+    import signal
+
+    from icm.service.interrupts import TYPE_CHECKING, run_quietly
+except KeyboardInterrupt:
+    sys.exit(130)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status, see ``icm.command.commands.run``.
+
+    Args:
+        arguments: None for those of this process, whose signals are then handled as well.
+    """
+
+    def run() -> int:
+        from icm.errors import IcmError
+
+        try:
+            from icm.command.commands import run
+        except IcmError as error:
+            # The compiled part of the codec is missing, or not this version's.
+            print(f"icm: {error}", file=sys.stderr)
+            return 2
+        return run(arguments)
+
+    return run() if arguments is not None else run_quietly("icm", run, _tidy)
+
+
+def _tidy(number: signal.Signals) -> None:
+    # Nothing is imported in the middle of whatever was interrupted; what is not loaded has left nothing.
+    outputs = sys.modules.get("icm.command.outputs")
+    if outputs is not None and hasattr(outputs, "delete_unfinished"):
+        outputs.delete_unfinished()
+    word = "interrupted" if number == signal.SIGINT else "told to stop"
+    os.write(2, f"icm: {word}; files already finished are kept\n".encode())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""Where ``icm`` writes: whole files or nothing, and never over what is no file or is the one being read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from icm.errors import ConfigError
+from icm.service.interrupts import STANDARD_OUTPUT
+
+STANDARD = Path("-")
+"""Standard input or output."""
+_STANDARD_OUTPUT = (STANDARD, Path("/dev/stdout"))
+
+_unfinished: set[Path] = set()
+
+
+@contextmanager
+def open_output(target: Path, source: Path) -> Iterator[BinaryIO]:
+    """The file to write. It gets its name once the block is done, and is gone if the block fails.
+
+    A link is followed. ``-`` is standard output. What is no regular file, such as a pipe, is written to as it stands.
+
+    Args:
+        source: what is read meanwhile, and so cannot be written.
+
+    Raises:
+        ConfigError: it cannot be written.
+        OSError: standard output cannot be written.
+    """
+    try:
+        if target in _STANDARD_OUTPUT:
+            with _standard_output() as file:
+                yield file
+            return
+        _check(target, source)
+        if target.exists() and not target.is_file():
+            with target.open("wb") as file:
+                yield file
+            return
+        place = target.resolve()
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with scratch_file(place.parent) as temporary:
+            with temporary.open("wb") as file:
+                yield file
+            if place.exists():
+                shutil.copymode(place, temporary)
+            else:
+                _set_usual_mode(temporary)
+            temporary.replace(place)
+    except OSError as error:
+        if target in _STANDARD_OUTPUT:
+            error.filename = STANDARD_OUTPUT
+            raise
+        raise ConfigError(f"cannot write {target}: {error.strerror or error}") from None
+
+
+@contextmanager
+def scratch_file(folder: Path | None = None) -> Iterator[Path]:
+    """A file of its own, in the folder or where such files go, that is deleted at the end if it is still there."""
+    handle, name = tempfile.mkstemp(".part", ".icm-", folder)
+    os.close(handle)
+    path = Path(name)
+    _unfinished.add(path)
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+        _unfinished.discard(path)
+
+
+def delete_unfinished() -> None:
+    """Deletes what is being written, before an end without notice."""
+    for path in tuple(_unfinished):
+        with suppress(OSError):
+            path.unlink()
+
+
+def _check(target: Path, source: Path) -> None:
+    try:
+        target.resolve()
+    except RuntimeError:
+        raise ConfigError(f"cannot write {target}: its link leads back to itself") from None
+    if target.is_dir():
+        raise ConfigError(f"{target} is a folder: name the file to write, such as {target / 'out.icm'}")
+    if target.exists() and source.exists() and target.samefile(source):
+        raise ConfigError(f"{target} is the file to read: name another one to write")
+
+
+@contextmanager
+def _standard_output() -> Iterator[BinaryIO]:
+    if sys.stdout is None:
+        raise ConfigError("there is no standard output to write to")
+    yield sys.stdout.buffer
+    sys.stdout.buffer.flush()
+
+
+def _set_usual_mode(path: Path) -> None:
+    """As if any program had made the file: one for scratch is its owner's alone."""
+    umask = os.umask(0)
+    os.umask(umask)
+    path.chmod(0o666 & ~umask)

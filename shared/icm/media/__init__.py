@@ -1,0 +1,1 @@
+"""Pictures and videos as people bring them, read as people see them."""

@@ -1,0 +1,198 @@
+"""The frames of a video file, as many as can be had, and what is missing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import Any
+
+import av
+import av.error
+from av.codec.context import Flags
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from icm.errors import ImageError
+from icm.media.timeline import Timeline
+
+_FALLBACK_FPS = Fraction(25)
+"""For files that tell no frame rate."""
+_MOST_FPS = 240
+"""A rate above this is the resolution of a file's time stamps."""
+_CLOCK_MAY_RESTART = 0x200
+"""FFmpeg's flag of formats whose time stamps may be discontinuous."""
+_HEADER_SAYS_DURATION = {"matroska", "webm", "mov", "mp4", "asf", "flv"}
+"""Formats that are told how long they are; of others FFmpeg looks where they end, which promises nothing."""
+_A_PICTURE_A_PACKET = {"h264", "hevc", "mjpeg", "mpeg2video"}
+"""Codecs all of whose packets give a picture each, but for those of interlaced video, which may give half of one."""
+_MOST_READ_ERRORS = 100
+"""After so many in a row the rest of a file is given up."""
+
+
+class VideoReader:
+    """Reads the first video stream of an opened container, once from start to end.
+
+    Attributes:
+        count: frames that the container says it holds, 0 where it does not.
+        interval: usual seconds from frame to frame.
+        damaged: packets that could not be decoded and were left out so far; with those of which a decoder made nothing
+            without a word, once all frames have come.
+    """
+
+    def __init__(self, container: InputContainer, say: Callable[[str], None], longest_gap: float = math.inf) -> None:
+        """Args:
+        say: told in plain words where the line of time was mended and which packet was the first bad one.
+        longest_gap: seconds that frames may lie apart, where that is to be less than their format allows.
+
+        Raises:
+            ImageError: FFmpeg cannot decode what the stream holds.
+        """
+        self._container, self._say = container, say
+        self._stream: VideoStream = container.streams.video[0]
+        # In spite of its type, it is missing where there is no decoder.
+        if not self._stream.codec_context:
+            raise ImageError("its video is of a kind that cannot be decoded here")
+        self._formats = set(container.format.name.split(","))
+        self._avi = "avi" in self._formats
+        self.count = 0 if self._avi else self._stream.frames
+        self.interval = 1 / _rate(self._stream)
+        self._clock_may_restart = bool(container.format.flags & _CLOCK_MAY_RESTART)
+        self._longest_gap = longest_gap
+        self.damaged = 0
+        self._promised_seconds = self._promised()
+        self._frames = self._packets = self._unreadable = self._blemished = self._joining = 0
+        # Frames that lean on a damaged one are worth more than none; some decoders keep them back otherwise.
+        self._stream.codec_context.flags |= Flags.output_corrupt
+        self._interlaced = False
+        self._first_shown: int | None = None
+        self._to_be_shown: list[int | None] = []
+        # Some containers count from their first packet, some from zero.
+        self._first_seconds = self._last_seconds = 0.0
+
+    def frames(self) -> Iterator[tuple[int, VideoFrame]]:
+        """Each frame's time in microseconds from the first, which rises, and the frame."""
+        stream = self._stream
+        assert stream.time_base is not None
+        line = Timeline(stream.time_base, self.interval, self._clock_may_restart, self._longest_gap, self._jumped)
+        for packet in self._packets_to_decode():
+            if packet is not None:
+                self._packets += 1
+                packet.pts, packet.dts = line.packet(self._time_of_showing(packet), packet.dts, packet.duration)
+            for frame in self._decode(packet):
+                if frame.is_corrupt and not (frame.key_frame or self._frames):
+                    # The file begins in the middle of a transmission.
+                    self._joining += frame.pts is None
+                    continue
+                if not self._frames:
+                    self._first_shown = frame.pts
+                self._interlaced |= frame.interlaced_frame
+                self._frames += 1
+                self._blemished += frame.is_corrupt
+                yield line.frame(frame.pts, frame.dts), frame
+        self.damaged += max(0, self._without_picture())
+
+    def shortfall(self) -> str | None:
+        """After the last frame: what the file promised and did not give; None if nothing is known to be missing."""
+        missing = []
+        if self.damaged:
+            missing.append(f"{self.damaged} damaged packet{'s' * (self.damaged > 1)} left out")
+        if self._blemished:
+            missing.append(f"{self._blemished} of them damaged in part")
+        if self._unreadable:
+            missing.append("parts that could not be read")
+        if self._packets < self.count:
+            missing.append(f"it should hold {self.count}: it may be cut off")
+        elif (ends := self._ends_early()) is not None:
+            missing.append(ends)
+        if not missing:
+            return None
+        return f"{self._frames} frame{'s' * (self._frames != 1)} came; {', '.join(missing)}"
+
+    def _packets_to_decode(self) -> Iterator[Packet[Any] | None]:
+        """The video's packets, and None at the end. Those of other streams only show how far the file goes."""
+        errors = 0
+        while True:
+            try:
+                for packet in self._container.demux():
+                    errors = 0
+                    self._note_times(packet)
+                    # An empty one would tell the decoder that the file has ended.
+                    if packet.stream is self._stream and packet.size:
+                        yield packet
+            except (av.error.FFmpegError, OSError) as error:
+                self._unreadable += 1
+                errors += 1
+                if self._unreadable == 1:
+                    self._say(f"a part after {self._frames} frames cannot be read: {_text(error)}; going on")
+                if errors < _MOST_READ_ERRORS:
+                    continue
+            yield None
+            return
+
+    def _decode(self, packet: Packet[Any] | None) -> list[VideoFrame]:
+        try:
+            frames = self._stream.codec_context.decode(packet)
+        except av.error.FFmpegError as error:
+            self.damaged += 1
+            if self.damaged == 1:
+                self._say(f"packet {self._packets}, after {self._frames} frames, is damaged: {_text(error)}; going on")
+            return []
+        if packet is not None and not packet.is_discard:
+            self._to_be_shown.append(packet.pts)
+        return frames
+
+    def _time_of_showing(self, packet: Packet[Any]) -> int | None:
+        # AVI keeps none. FFmpeg's guess fits only streams whose frames come in the order in which they are shown.
+        return None if self._avi else packet.pts
+
+    def _jumped(self, seconds: float, at: float) -> None:
+        way = "ahead" if seconds > 0 else "back"
+        self._say(f"its time stamps jump {way} by {abs(seconds):.1f} s after {at:.1f} s; going on without the jump")
+
+    def _note_times(self, packet: Packet[Any]) -> None:
+        stamps = [stamp for stamp in (packet.pts, packet.dts) if stamp is not None]
+        if not stamps or packet.time_base is None:
+            return
+        first, end = min(stamps) * packet.time_base, (max(stamps) + (packet.duration or 0)) * packet.time_base
+        self._first_seconds = min(float(first), self._first_seconds)
+        self._last_seconds = max(float(end), self._last_seconds)
+
+    def _without_picture(self) -> int:
+        """How many packets a decoder took without a word and made nothing of."""
+        if self._interlaced or self._stream.codec_context.name not in _A_PICTURE_A_PACKET:
+            return 0
+        first = self._first_shown
+        # What would come before the first picture leans on frames before the file's start.
+        expected = sum(first is None or pts is None or pts >= first for pts in self._to_be_shown)
+        return expected - self._joining - self._frames
+
+    def _promised(self) -> float:
+        """Seconds that the container says it lasts; 0 where it does not."""
+        if self._avi and self._stream.time_base is not None:
+            # Counted in these units, which need not be frames.
+            return float(self._stream.frames * self._stream.time_base)
+        if self._formats & _HEADER_SAYS_DURATION and self._container.duration is not None:
+            return self._container.duration / av.time_base
+        return 0.0
+
+    def _ends_early(self) -> str | None:
+        promised = self._promised_seconds
+        came = self._last_seconds - self._first_seconds
+        # The last packet's length may be unknown.
+        if promised - came <= max(2 * float(self.interval), 0.3):
+            return None
+        return f"it should last {promised:.1f} s and ends after {came:.1f} s: it may be cut off"
+
+
+def _rate(stream: VideoStream) -> Fraction:
+    for rate in (stream.guessed_rate, stream.average_rate):
+        if rate and rate <= _MOST_FPS:
+            return rate
+    return _FALLBACK_FPS
+
+
+def _text(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

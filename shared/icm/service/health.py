@@ -1,0 +1,33 @@
+"""What is wrong right now, for ``/healthz``."""
+
+from __future__ import annotations
+
+import threading
+
+from icm.redaction import redacted
+
+
+class Problems:
+    """A line of text per ailing part. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._texts: dict[str, str] = {}
+
+    def report(self, part: str, text: str) -> bool:
+        """The part is ailing, and why. Returns whether that is news, and so worth a line in the log."""
+        text = redacted(text)
+        with self._lock:
+            known = self._texts.get(part) == text
+            self._texts[part] = text
+            return not known
+
+    def clear(self, part: str) -> bool:
+        """The part is well. Returns whether that is news."""
+        with self._lock:
+            return self._texts.pop(part, None) is not None
+
+    def lines(self) -> list[str]:
+        """One line per problem, by part; empty when all is well."""
+        with self._lock:
+            return [f"{part}: {text}" for part, text in sorted(self._texts.items())]

@@ -1,0 +1,26 @@
+"""How a service learns that it is to stop, once."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from icm.service.interrupts import STOPS
+
+
+@contextmanager
+def stopping(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> Iterator[None]:
+    """Within the block a signal to stop calls ``stop``; one that comes later changes nothing any more."""
+    for number in STOPS:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        # In between, the loop puts Python's own handler in place, which raises KeyboardInterrupt.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+        for number in STOPS:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)

@@ -1,0 +1,26 @@
+"""A codec of the shipped bundle, and pictures to code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from icm.codec.bundle.loading import Bundle
+
+
+@pytest.fixture(scope="session")
+def codec(bundle: Path) -> Bundle:
+    """The shipped bundle, loaded."""
+    return Bundle.load(bundle, threads=1)
+
+
+@pytest.fixture(scope="session")
+def scene() -> NDArray[np.uint8]:
+    """uint8[100, 150, 3]: slopes, an edge and a texture; no side is a multiple of 16."""
+    row, column = np.mgrid[0:100, 0:150]
+    noise = np.random.default_rng(5).integers(0, 30, (100, 150))
+    planes = np.stack([row + column, np.where(column > 70, 200, 60), 90 + noise], -1)
+    return planes.clip(0, 255).astype(np.uint8)

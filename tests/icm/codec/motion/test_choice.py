@@ -1,0 +1,82 @@
+"""What an encoder chooses: vectors for what moves, the background for what is uncovered, nothing for what rests."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icm.codec.bundle.loading import Bundle
+from icm.codec.coding import CodedFrame, Encoder
+from icm.codec.latents.field import Mode, has_vectors
+from icm.codec.latents.memory import REST
+
+LEVEL = 3
+
+
+def texture(rows: int, columns: int, seed: int) -> NDArray[np.uint8]:
+    """A smooth random pattern, uint8[rows, columns, 3]."""
+    random = np.random.default_rng(seed)
+    rough = random.integers(0, 256, (rows // 8 + 2, columns // 8 + 2, 3)).astype(float)
+    fine = rough.repeat(8, 0).repeat(8, 1)
+    for _ in range(6):
+        fine = (fine + np.roll(fine, 2, 0) + np.roll(fine, 2, 1) + np.roll(fine, -2, 1)) / 4
+    return fine[:rows, :columns].astype(np.uint8)
+
+
+def walking(frames: int, speed: int, start: int = 16) -> list[NDArray[np.uint8]]:
+    """Somebody of 48x64 pixels walks to the right over a background."""
+    background, walker = texture(160, 320, 1) // 2, texture(64, 48, 2) // 2 + 127
+    pictures = []
+    for frame in range(frames):
+        picture, left = background.copy(), start + speed * frame
+        picture[48:112, left : left + 48] = walker[:, : max(0, 320 - left)]
+        pictures.append(picture)
+    return pictures
+
+
+def coded(codec: Bundle, pictures: list[NDArray[np.uint8]]) -> list[CodedFrame]:
+    encoder = Encoder(codec)
+    return [encoder.encode(picture, LEVEL) for picture in pictures]
+
+
+def test_somebody_who_walks_is_found_where_he_was(codec: Bundle) -> None:
+    *_, last = coded(codec, walking(6, speed=5))
+    field = last.latents.field
+    followed = field.travelled[3:7, 3:5]  # well within where he is in the sixth picture
+    assert followed.mean() > 0.7
+    vectors = field.vectors[:, 6:14, 6:10]
+    assert np.median(vectors[1]) == -5
+    assert np.median(vectors[0]) == 0
+
+
+def test_motion_costs_less_than_half_of_coding_anew(codec: Bundle) -> None:
+    pictures = walking(8, speed=4)
+    encoder = Encoder(codec)
+    with_motion = sum(len(encoder.encode(picture, LEVEL).payload) for picture in pictures[1:])
+    alone = sum(len(encoder.encode(picture, LEVEL, alone=True).payload) for picture in pictures[1:])
+    assert with_motion < alone / 2
+
+
+def test_what_he_uncovers_is_remembered(codec: Bundle) -> None:
+    away = walking(1, speed=0, start=270)[0]
+    pictures = [away] * (2 * REST + 1) + walking(14, speed=8)
+    frames = coded(codec, pictures)
+    modes = [frame.latents.field.modes for frame in frames[-8:]]
+    behind = np.concatenate([part[3:7].ravel() for part in modes])
+    assert (behind >= Mode.BACKGROUND).sum() > 8
+
+
+def test_what_rests_has_no_mode(codec: Bundle) -> None:
+    for frame in coded(codec, walking(6, speed=5)):
+        assert (frame.latents.field.modes[8:, :] == Mode.HELD).all()
+
+
+def test_a_camera_that_turns_takes_one_vector_nearly_everywhere(codec: Bundle) -> None:
+    wide = texture(160, 400, 7)
+    pictures = [wide[:, 6 * step : 6 * step + 320] for step in range(6)]
+    frames = coded(codec, [np.ascontiguousarray(picture) for picture in pictures])
+    fields = [frame.latents.field for frame in frames[2:] if frame.motion]
+    assert fields
+    for field in fields:
+        assert field.drift == (0, 6)
+        assert has_vectors(field.modes)[:, :-1].mean() > 0.5

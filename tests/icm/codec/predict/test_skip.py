@@ -1,0 +1,63 @@
+"""What an encoder holds: noise changes nothing, what moves is coded, nothing drifts."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from icm.codec.predict.skip import BIT_WORTH, POSITION_BITS, hold
+
+SHAPE = (32, 54)
+
+
+def after(reference: np.ndarray, noise: float, seed: int = 0) -> np.ndarray:
+    shift = np.random.default_rng(seed).uniform(-noise, noise, reference.shape)
+    return (reference + shift).astype(np.float32)
+
+
+@given(st.integers(0, 1000))
+def test_changes_within_rounding_move_nothing(seed: int) -> None:
+    reference = np.random.default_rng(seed).integers(-9, 10, SHAPE).astype(np.int16)
+    values, moved = hold(after(reference, 0.49, seed), reference)
+    assert not moved.any()
+    assert (values == reference).all()
+
+
+def test_a_position_that_changed_much_is_coded_anew_and_others_stay() -> None:
+    reference = np.zeros(SHAPE, np.int16)
+    scaled = after(reference, 0.4)
+    scaled[:8, 21] += 6
+    values, moved = hold(scaled, reference)
+    assert np.argwhere(moved).tolist() == [[21]]
+    assert (values[:8, 21] == np.rint(scaled[:8, 21])).all()
+
+
+@given(st.integers(0, 1000), st.floats(0.1, 3))
+def test_what_is_held_never_strays_further_than_the_threshold_allows(seed: int, noise: float) -> None:
+    """Frame after frame, however long: the error of what the decoder holds is bounded, so nothing drifts."""
+    held = np.zeros(SHAPE, np.int16)
+    for step in range(5):
+        scaled = after(np.zeros(SHAPE, np.int16), noise, seed + step)
+        values, moved = hold(scaled, held)
+        held = values.astype(np.int16)
+        excess = np.square(scaled - held) - np.square(scaled - np.rint(scaled))
+        assert np.abs(excess[:, moved]).max(initial=0) == 0
+        assert (excess.sum(0)[~moved] <= POSITION_BITS * BIT_WORTH + 1e-3).all()
+
+
+def test_an_error_that_is_not_worth_its_bits_is_left() -> None:
+    reference = np.zeros(SHAPE, np.int16)
+    scaled = np.zeros(SHAPE, np.float32)
+    enough = int(POSITION_BITS * BIT_WORTH) + 1
+    scaled[:enough, 0] = scaled[: enough - 1, 40] = 1.0
+    values, moved = hold(scaled, reference)
+    assert np.argwhere(moved).tolist() == [[0]]
+    assert (values[:enough, 0] == 1).all()
+
+
+@given(st.integers(0, 1000))
+def test_moved_says_exactly_where_latents_differ(seed: int) -> None:
+    reference = np.random.default_rng(seed).integers(-2, 3, SHAPE).astype(np.int16)
+    values, moved = hold(after(reference, 2.0, seed), reference)
+    assert ((values != reference).any(0) == moved).all()

@@ -1,0 +1,110 @@
+"""Adversarial finetuning moves the layers it is told to and nothing that decides a bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from icm.errors import ConfigError
+from icm_train.models.networks import NetworkConfig, SynthesisTransform
+from icm_train.stages.finetune import FinetuneConfig, Finetuner, finetuned_synthesis, moving_parameters, train
+from icm_train.weights.checkpoint import load_codec
+from tests.training.conftest import borrow
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+FIRST_TWO = ("entry.", "blocks_deep.0.")
+
+
+def settings(**changes: Any) -> FinetuneConfig:
+    values: dict[str, Any] = {"steps": 3, "warmup": 1, "crop": 64, "patches": 1, "rate": 1e-3, "save_every": 2}
+    return FinetuneConfig(**values | changes)
+
+
+def finetuned(config: FinetuneConfig, trained: Path, folder: Path) -> tuple[Finetuner, set[str]]:
+    """A finished run, and the names of the codec's tensors that it changed."""
+    run = Finetuner(config, trained / "photos.u8", folder, trained / "base.pt")
+    run.run()
+    before = load_codec(trained / "base.pt")[0].state_dict()
+    after = run.codec.state_dict()
+    return run, {name for name, tensor in before.items() if not torch.equal(tensor, after[name])}
+
+
+@pytest.mark.parametrize("adversary", ["bce", "lsgan", "hinge", None])
+def test_only_the_first_two_layers_of_the_synthesis_move(trained: Path, tmp_path: Path, adversary: Any) -> None:
+    config = settings(discriminator_loss=adversary) if adversary else settings(lambda_adv=0.0)
+    _, changed = finetuned(config, trained, tmp_path)
+    inside = {f"synthesis.{layer}" for layer in FIRST_TWO}
+    assert changed
+    assert all(name.startswith(tuple(inside)) for name in changed)
+    assert {name.split(".")[1] for name in changed} == {"entry", "blocks_deep"}
+
+
+def test_of_residual_blocks_the_first_two_layers_are_the_entry_and_the_deep_block() -> None:
+    moving = moving_parameters(SynthesisTransform(NetworkConfig(12, 4, 16, 16, 16, 16, 8, 8, 8)), "first_two")
+    assert {name.partition(".")[0] for name in moving} == {"entry", "block_deep"}
+
+
+def test_with_all_layers_the_whole_synthesis_moves_and_still_nothing_else(trained: Path, tmp_path: Path) -> None:
+    _, changed = finetuned(settings(layers="all"), trained, tmp_path)
+    assert {name.partition(".")[0] for name in changed} == {"synthesis"}
+    assert "synthesis.linear.weight" in changed
+
+
+def test_what_ships_moves_in_the_same_layers_only(trained: Path, tmp_path: Path) -> None:
+    train(settings(), trained / "photos.u8", tmp_path, trained / "base.pt")
+    before = load_codec(trained / "base.pt")[0].synthesis.state_dict()
+    after = finetuned_synthesis(tmp_path / "finetune.pt", trained / "base.pt")
+    assert set(before) == set(after)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert all(name.startswith(FIRST_TWO) for name in changed)
+
+
+def test_the_decoder_stands_still_while_the_discriminator_warms_up(trained: Path, tmp_path: Path) -> None:
+    run, changed = finetuned(settings(warmup=3), trained, tmp_path)
+    assert not changed
+    assert any(state["step"] > 0 for state in run.opponent.state.values())
+
+
+def test_without_an_adversarial_term_the_discriminator_never_learns(trained: Path, tmp_path: Path) -> None:
+    run, _ = finetuned(settings(lambda_adv=0.0), trained, tmp_path)
+    assert not run.opponent.state
+
+
+def test_the_patterns_term_needs_pictures_that_hold_its_longest_period(trained: Path, tmp_path: Path) -> None:
+    _, changed = finetuned(settings(pattern_weight=5.0, crop=128), trained, tmp_path / "large")
+    assert changed
+    with pytest.raises(ConfigError, match=r"finetune\.crop 64 is too small"):
+        Finetuner(settings(pattern_weight=5.0), trained / "photos.u8", tmp_path / "small", trained / "base.pt")
+
+
+def test_a_run_that_was_stopped_goes_on_from_its_checkpoint(trained: Path, tmp_path: Path) -> None:
+    train(settings(steps=2), trained / "photos.u8", tmp_path, trained / "base.pt")
+    run = Finetuner(settings(steps=4), trained / "photos.u8", tmp_path, trained / "base.pt")
+    assert run.step == 2
+    run.run()
+    assert torch.load(tmp_path / "finetune.pt", weights_only=True)["step"] == 4
+
+
+def test_the_same_seed_finetunes_to_the_same_weights(trained: Path, tmp_path: Path) -> None:
+    weights = []
+    for name in ("first", "second"):
+        train(settings(), trained / "photos.u8", tmp_path / name, trained / "base.pt")
+        weights.append(finetuned_synthesis(tmp_path / name / "finetune.pt", trained / "base.pt"))
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_decoder_finetuned_from_another_checkpoint_is_refused(trained: Path, tmp_path: Path) -> None:
+    borrow(trained, tmp_path, "photos.u8", "photos.json")
+    train(settings(steps=1), tmp_path / "photos.u8", tmp_path, trained / "base.pt")
+    state = torch.load(trained / "base.pt", weights_only=True)
+    other = tmp_path / "other.pt"
+    torch.save(state | {"step": state["step"] + 1}, other)
+    with pytest.raises(ConfigError, match="finetuned from another checkpoint"):
+        finetuned_synthesis(tmp_path / "finetune.pt", other)
+    with pytest.raises(ConfigError, match="finetuned from another checkpoint"):
+        train(settings(steps=2), tmp_path / "photos.u8", tmp_path, other)

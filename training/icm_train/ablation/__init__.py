@@ -1,0 +1,1 @@
+"""What each choice of the papers' stages is worth."""

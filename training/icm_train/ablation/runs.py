@@ -1,0 +1,160 @@
+"""What each choice of the two papers' stages is worth: short runs from one start that differ in one setting each."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from icm_train.config import read_yaml, section
+from icm_train.data.photo_shard import Batch
+from icm_train.evaluation.codec_figures import DetectorTest, Figures, evaluation_crops, measure
+from icm_train.losses.rate_distortion import VISIBLE_SCALE
+from icm_train.models.codec import TrainableCodec
+from icm_train.models.features import FrozenFeatures
+from icm_train.stages import finetune, object_region
+from icm_train.stages.finetune import FinetuneConfig
+from icm_train.stages.object_region import ObjectRegionConfig
+from icm_train.weights.checkpoint import digest, load_codec
+
+log = logging.getLogger(__name__)
+
+_ROW = "row.json"
+
+
+@dataclass(frozen=True)
+class AblationConfig:
+    """Settings of an ablation.
+
+    Attributes:
+        finetune, object: what all runs of a stage share, their number of steps above all.
+        proxy_weight, pattern_weight: the weights of those terms in the runs that have them.
+        levels: quality levels to measure at.
+        crops, crop: how many pictures of the training photos, and of which side in pixels, to measure on.
+        detector_photos: how many labelled photos a detector is shown.
+    """
+
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+    object: ObjectRegionConfig = field(default_factory=ObjectRegionConfig)
+    proxy_weight: float = 300.0
+    pattern_weight: float = 5.0
+    levels: tuple[int, ...] = (1, 4)
+    crops: int = 16
+    crop: int = 256
+    detector_photos: int = 32
+
+
+def load_ablation_config(path: Path) -> AblationConfig:
+    """Reads an ablation's YAML file; raises ConfigError as ``icm_train.config.section`` does."""
+    config: AblationConfig = section(AblationConfig, read_yaml(path), str(path))
+    return config
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One run.
+
+    Attributes:
+        name: what is special about it; settings: of its stage, None for the start as it is.
+    """
+
+    name: str
+    settings: FinetuneConfig | ObjectRegionConfig | None
+
+
+def finetune_variants(config: AblationConfig) -> list[Variant]:
+    """Around adversarial finetuning without a proxy: one setting changed in each, and the controls."""
+    middle = replace(config.finetune, feature_weight=0.0, pattern_weight=0.0)
+    changes: dict[str, dict[str, Any]] = {
+        "L2 only": {"lambda_adv": 0.0},
+        "adversarial": {},
+        "all layers": {"layers": "all"},
+        "patches of 32 px": {"patch_size": 32},
+        "1 patch": {"patches": 1},
+        "5 patches": {"patches": 5},
+        "a quarter of lambda": {"lambda_adv": middle.lambda_adv / 4},
+        "4 lambda": {"lambda_adv": middle.lambda_adv * 4},
+        "BCE": {"discriminator_loss": "bce"},
+        "LSGAN": {"discriminator_loss": "lsgan"},
+        "feature proxy only": {"lambda_adv": 0.0, "feature_weight": config.proxy_weight},
+        "adversarial and feature proxy": {"feature_weight": config.proxy_weight},
+        "adversarial, feature proxy and pattern": {
+            "feature_weight": config.proxy_weight,
+            "pattern_weight": config.pattern_weight,
+        },
+    }
+    runs = [Variant(name, replace(middle, **changed)) for name, changed in changes.items()]
+    return [Variant("no finetuning", None), *runs]
+
+
+def object_variants(config: AblationConfig) -> list[Variant]:
+    """Background weights and area modes. At background 1 both modes are plain MSE, the control that goes on as long."""
+    runs = [Variant("plain MSE (background 1)", replace(config.object, background=1.0, distortion_scale=1.0))]
+    for background in (0.0, 0.05):
+        pixel = replace(config.object, background=background, area="pixel")
+        runs.append(Variant(f"background {background:g}, mean over pixels", pixel))
+        # The mean over the weights does not shrink with the objects' area, so it needs no factor.
+        mask = replace(config.object, background=background, area="mask", distortion_scale=1.0)
+        runs.append(Variant(f"background {background:g}, mean over masks", mask))
+    seen = replace(config.object, background=0.05, area="mask", measure="visible", distortion_scale=VISIBLE_SCALE)
+    runs.append(Variant("background 0.05, mean over masks, visible error", seen))
+    return [Variant("the start", None), *runs]
+
+
+class Ablation:
+    """Runs and measures variants; each leaves a row in the folder and is not run again while its settings stay."""
+
+    def __init__(self, config: AblationConfig, shard: Path, folder: Path, detector: DetectorTest | None) -> None:
+        """Args: shard, photos with masks; folder, where runs and rows are kept."""
+        self.config, self.shard, self.folder, self.detector = config, shard, folder, detector
+        self.features = FrozenFeatures(Path(config.finetune.features))
+        self.crops: list[Batch] = evaluation_crops(shard, config.crops, config.crop)
+
+    def rows(self, stage: str, variants: Sequence[Variant], start: Path) -> list[dict[str, Any]]:
+        """One row for each variant and quality level.
+
+        Args:
+            stage: "finetune" or "object"; start: the checkpoint that all its runs begin with.
+        """
+        rows = []
+        for number, variant in enumerate(variants):
+            place = self.folder / stage / f"{number:02d}"
+            settings = self._settings(variant, start)
+            file = place / _ROW
+            stored = json.loads(file.read_text()) if file.exists() else {}
+            if stored.get("settings") != settings:
+                log.info("%s: %s", stage, variant.name)
+                measured = self._measured(stage, variant, start, place)
+                place.mkdir(parents=True, exist_ok=True)
+                stored = {"settings": settings, "levels": measured}
+                file.write_text(json.dumps(stored, indent=1))
+                (place / f"{stage}.pt").unlink(missing_ok=True)  # the row is what counts
+            for level, figures in stored["levels"].items():
+                rows.append({"stage": stage, "variant": variant.name, "level": int(level)} | figures)
+        return rows
+
+    def _settings(self, variant: Variant, start: Path) -> dict[str, Any]:
+        shared = asdict(replace(self.config, finetune=FinetuneConfig(), object=ObjectRegionConfig()))
+        own = asdict(variant.settings) if variant.settings else None
+        photos = len(self.detector.photos) if self.detector else 0
+        told = {"start": digest(start), "run": own, "shared": shared, "detector_photos": photos}
+        return json.loads(json.dumps(told))  # type: ignore[no-any-return]
+
+    def _measured(self, stage: str, variant: Variant, start: Path, place: Path) -> dict[str, Figures]:
+        codec = self._codec(stage, variant, start, place)
+        return {
+            str(level): measure(codec, level, self.crops, self.features, self.detector) for level in self.config.levels
+        }
+
+    def _codec(self, stage: str, variant: Variant, start: Path, place: Path) -> TrainableCodec:
+        codec, _ = load_codec(start)
+        if isinstance(variant.settings, FinetuneConfig):
+            finetune.train(variant.settings, self.shard, place, start)
+            codec.synthesis.load_state_dict(finetune.finetuned_synthesis(place / f"{stage}.pt", start))
+        elif isinstance(variant.settings, ObjectRegionConfig):
+            object_region.train(codec.config, variant.settings, self.shard, place, start)
+            codec, _ = load_codec(place / f"{stage}.pt")
+        return codec

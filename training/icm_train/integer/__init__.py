@@ -1,0 +1,1 @@
+"""Trained networks as the integer ones that ship."""

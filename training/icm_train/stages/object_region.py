@@ -1,0 +1,74 @@
+"""Stage 2: object-region learning. The distortion counts inside object masks, so the codec learns which regions matter.
+
+Nothing but masks says what an object is, and they are gone once training is: no region map goes into the codec, and no
+detector is part of the loss (Shindo et al. 2023).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from icm.errors import ConfigError
+from icm_train.data.masks import mask_file
+from icm_train.data.photo_shard import Batch
+from icm_train.losses.rate_distortion import AreaMode, ErrorMeasure, object_mse
+from icm_train.models.codec import CodecOutput
+from icm_train.models.networks import NetworkConfig
+from icm_train.stages.trainer import CodecTrainer, TrainerConfig
+
+NAME = "object"
+
+
+@dataclass(frozen=True)
+class ObjectRegionConfig(TrainerConfig):
+    """Settings of the stage, beside those of every stage.
+
+    Attributes:
+        background: weight of the distortion outside all masks, 0..1.
+        area: whether the mean is taken over all pixels or over the weights; see ``object_mse``.
+        measure: what the distortion of a pixel is; see ``object_mse``.
+        margin: pixels that a mask grows by on all sides, since a detector finds an object by its outline against what
+            is behind it.
+        distortion_scale: factor on the distortion, which is smaller than the base stage's where objects are few; it
+            keeps the levels' rates where they were.
+    """
+
+    background: float = 0.05
+    area: AreaMode = "pixel"
+    margin: int = 6
+    measure: ErrorMeasure = "squared"
+    distortion_scale: float = 1.5
+
+
+def train(network: NetworkConfig, config: ObjectRegionConfig, shard: Path, folder: Path, start: Path) -> None:
+    """Goes on from the base stage's checkpoint ``start``, or from this stage's own.
+
+    Raises:
+        ConfigError: the shard has no masks.
+    """
+    trainer(network, config, shard, folder).run(start)
+
+
+def trainer(network: NetworkConfig, config: ObjectRegionConfig, shard: Path, folder: Path) -> CodecTrainer:
+    """The stage's trainer, untrained; raises ConfigError as ``train`` does."""
+    if not mask_file(shard).exists():
+        raise ConfigError(f"{shard} has no masks beside it: make them with icm-train masks")
+
+    def distortion(output: CodecOutput, batch: Batch) -> Tensor:
+        assert batch.mask is not None
+        mask = grown(batch.mask, config.margin)
+        error = object_mse(output.image, batch.image, mask, config.background, config.area, config.measure)
+        return config.distortion_scale * error
+
+    return CodecTrainer(NAME, network, config, shard, folder, distortion)
+
+
+def grown(mask: Tensor, margin: int) -> Tensor:
+    """Masks float32[B, H, W] with every object ``margin`` pixels larger on all sides (a square neighbourhood)."""
+    side = 2 * margin + 1
+    rows = F.max_pool2d(mask[:, None], (side, 1), 1, (margin, 0))
+    return F.max_pool2d(rows, (1, side), 1, (0, margin))[:, 0]
