@@ -25,9 +25,11 @@ OPTIONS = ["-shared", "-fPIC", "-mcpu=baseline", "-O3", "-std=c11", "-Wall", "-W
 
 
 class KernelsHook(BuildHookInterface[Any]):
-    """Adds the compiled library to an editable install or a wheel."""
+    """Adds the compiled library to an editable install or a wheel; of an sdist there is nothing to compile."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        if self.target_name == "sdist":
+            return  # sources only: whoever builds from them compiles for their machine
         system, machine = platform.system(), platform.machine().lower()
         if system not in SUFFIXES:
             raise RuntimeError(f"there is no build of the compiled kernels for {system}")

@@ -13,8 +13,9 @@ from cloud_service.settings import CloudSettings
 from icm.config.assignments import parse_assignments
 from icm.config.settings import explain_settings, load_settings
 from icm.errors import IcmError
-from icm.service.interrupts import say
+from icm.service.command_line import say
 from icm.service.telemetry import configure_logging
+from icm.version import add_version
 
 CONFIG_STATUS = 2
 """Exit status when settings, or what they name, cannot work."""
@@ -33,6 +34,7 @@ def run(arguments: Sequence[str] | None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="icm-cloud", description="Takes coded records in, keeps and looks at them.")
+    add_version(parser)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, command, text in (
         ("run", _run, "serve until SIGTERM"),

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from icm.codec.bundle.shipped import DEFAULT_BUNDLE
 from icm.codec.threads import MOST_THREADS
 from icm.config.settings import Address, Section, ServiceSettings
 from icm.rpc.tls import MutualTlsSettings
@@ -138,7 +139,7 @@ class CloudSettings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="ICM_CLOUD_")
 
-    bundle: Path = Field(description="Folder of the codec bundle that edges have.")
+    bundle: Path = Field(default=DEFAULT_BUNDLE, description="Folder of the codec bundle that edges have.")
     bundles: list[Path] = Field(
         default=[],
         description="Folders of further bundles that are read: what edges had before, or are to have next.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 try:
-    from icm.service.interrupts import TYPE_CHECKING, run_quietly
+    from icm.service.command_line import TYPE_CHECKING, start
 except KeyboardInterrupt:
     sys.exit(130)
 
@@ -19,19 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: None for those of this process, whose signals are then handled as well.
     """
-
-    def run() -> int:
-        from icm.errors import IcmError
-
-        try:
-            from edge_service.commands import run
-        except IcmError as error:
-            # The compiled part of the codec is missing, or not this version's.
-            print(f"icm-edge: {error}", file=sys.stderr)
-            return 2
-        return run(arguments)
-
-    return run() if arguments is not None else run_quietly("icm-edge", run)
+    return start("icm-edge", "edge_service.commands", "edge", arguments)
 
 
 if __name__ == "__main__":

@@ -16,9 +16,10 @@ from icm.codec.bundle.loading import Bundle
 from icm.config.assignments import parse_assignments
 from icm.config.settings import explain_settings, load_settings
 from icm.errors import IcmError
-from icm.service.interrupts import say
+from icm.service.command_line import say
 from icm.service.stopping import stopping
 from icm.service.telemetry import configure_logging
+from icm.version import add_version
 
 EXIT_FAILED = 1
 EXIT_CONFIG = 2
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="icm-edge", description="Codes cameras' pictures and delivers them to the cloud."
     )
+    add_version(parser)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (
         ("run", "run until the sources end or a signal comes"),

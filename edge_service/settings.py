@@ -12,6 +12,7 @@ from pydantic_settings import SettingsConfigDict
 from edge_service.rtsp_address import parse_rtsp
 from icm.camera_name import CameraName
 from icm.codec.bitstream.record import MAX_PIXELS
+from icm.codec.bundle.shipped import DEFAULT_BUNDLE
 from icm.codec.threads import MOST_THREADS
 from icm.config.settings import Address, PeerAddress, Section, ServiceSettings
 from icm.errors import ConfigError
@@ -240,7 +241,10 @@ class EdgeSettings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="ICM_EDGE_")
 
-    bundle: Path = Field(description="Folder of the codec bundle; the cloud needs one with the same codec id.")
+    bundle: Path = Field(
+        default=DEFAULT_BUNDLE,
+        description="Folder of the codec bundle; the cloud needs one with the same codec id.",
+    )
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="What the codec's networks run on.")
     threads: int = Field(
         default=0, ge=0, le=MOST_THREADS, description="CPU threads a network may use; 0 for one per core."

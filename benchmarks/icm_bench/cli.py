@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from icm.errors import IcmError
+from icm.service.command_line import start
+from icm.version import VERSION
 
 
 class Benchmark(NamedTuple):
-    """A benchmark by its module, which has a ``main(arguments) -> exit status``, and what it measures."""
+    """A benchmark by its module, which has a ``run(arguments) -> exit status``, and what it measures."""
 
     module: str
     meaning: str
@@ -50,17 +51,18 @@ BENCHMARKS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the benchmark named first with the arguments that follow it; 1 with one line on stderr where it cannot."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given == ["--version"]:
+        print(f"icm-bench {VERSION}")
+        return 0
     if not given or given[0] not in BENCHMARKS:
         listing = "\n".join(f"  {name:15} {benchmark.meaning}" for name, benchmark in BENCHMARKS.items())
         print(f"usage: icm-bench BENCHMARK [options]\n{listing}", file=sys.stderr)
         return 0 if given and given[0] in ("-h", "--help") else 2
-    module = importlib.import_module(f"icm_bench.{BENCHMARKS[given[0]].module}")
     try:
-        result: int = module.main(given[1:])
+        return start(f"icm-bench {given[0]}", f"icm_bench.{BENCHMARKS[given[0]].module}", "train", given[1:])
     except (IcmError, FileNotFoundError) as error:
         print(f"icm-bench {given[0]}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"icm-bench {given[0]}: interrupted", file=sys.stderr)
         return 130
-    return result

@@ -16,7 +16,7 @@ RUN python -m venv .venv
 ENV PATH=/app/.venv/bin:$PATH
 COPY deploy/wheels /wheels
 COPY pyproject.toml hatch_build.py constraints.txt README.md LICENSE /src/
-COPY shared/icm/codec/native /src/shared/codec/native
+COPY shared/icm/codec/native /src/shared/icm/codec/native
 # Without its dependencies: they follow with all the others, and a CPU build asks for no CUDA packages.
 RUN torch=$(grep '^torch==' /src/constraints.txt); \
     case "$TORCH" in \
@@ -29,20 +29,16 @@ RUN torch=$(grep '^torch==' /src/constraints.txt); \
     esac
 # What the project needs changes seldom, the project often: two layers. OpenCV comes as the build without windows, which
 # needs no X11 libraries of the system.
-RUN cd /src && mkdir -p shared edge_service cloud_service training benchmarks proto/gen/icm models/icm-1 \
+RUN cd /src && mkdir -p edge_service cloud_service training/icm_train benchmarks/icm_bench models/icm-1 \
  && pip install -c constraints.txt ".[${EXTRA}]" \
  && opencv=$(pip freeze | sed -n 's/^opencv-python==/opencv-python-headless==/p') \
  && pip uninstall --yes opencv-python && pip install --no-deps "$opencv"
 COPY . /src
-# The bundles lie in the image once, at /app/models.
-RUN pip install --no-deps --force-reinstall /src \
- && installed=$(python -c "from icm.codec.bundle.shipped import DEFAULT_BUNDLE; print(DEFAULT_BUNDLE.parent)") \
- && rm -r "$installed" && ln -s /app/models "$installed"
+RUN pip install --no-deps --force-reinstall /src
 
 FROM ${BASE} AS cloud
 RUN useradd --uid 10001 --create-home icm && install -d -o icm -g icm /data /assets
 COPY --from=build /app /app
-COPY models /app/models
 WORKDIR /app
 # ONNX Runtime would send usage data to its maker; Matplotlib wants a folder to write to that nobody needs to keep.
 ENV PATH=/app/.venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 ICM_CLOUD_STORE__FOLDER=/data \

@@ -13,19 +13,15 @@ RUN python -m venv .venv
 ENV PATH=/app/.venv/bin:$PATH
 # What the project needs changes seldom, the project often: two layers.
 COPY pyproject.toml hatch_build.py constraints.txt README.md LICENSE /src/
-COPY shared/icm/codec/native /src/shared/codec/native
-RUN cd /src && mkdir -p shared edge_service cloud_service training benchmarks proto/gen/icm models/icm-1 \
+COPY shared/icm/codec/native /src/shared/icm/codec/native
+RUN cd /src && mkdir -p edge_service cloud_service training/icm_train benchmarks/icm_bench models/icm-1 \
  && pip install -c constraints.txt ".[${EXTRA}]"
 COPY . /src
-# The bundles lie in the image once, at /app/models.
-RUN pip install --no-deps --force-reinstall /src \
- && installed=$(python -c "from icm.codec.bundle.shipped import DEFAULT_BUNDLE; print(DEFAULT_BUNDLE.parent)") \
- && rm -r "$installed" && ln -s /app/models "$installed"
+RUN pip install --no-deps --force-reinstall /src
 
 FROM ${BASE} AS runtime
 RUN useradd --uid 10001 --create-home icm && install -d -o icm -g icm /data /assets
 COPY --from=build /app /app
-COPY models /app/models
 WORKDIR /app
 # ONNX Runtime would send usage data to its maker.
 ENV PATH=/app/.venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 ICM_EDGE_SPOOL__FOLDER=/data ORT_DISABLE_TELEMETRY=1
@@ -39,8 +35,6 @@ CMD ["run", "--config", "/etc/icm/edge.yaml"]
 
 # Fetches a clip and detector weights, for the demo in docker-compose.yml.
 FROM runtime AS assets
-COPY deploy/__init__.py deploy/
-COPY deploy/demo deploy/demo
 VOLUME /assets
 HEALTHCHECK NONE
 ENTRYPOINT ["python", "-m", "icm.testing.assets"]

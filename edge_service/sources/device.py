@@ -22,7 +22,7 @@ from edge_service.sources.base import Frame
 from icm.codec.bitstream.record import check_size
 from icm.errors import RecordError, SourceError
 from icm.service.clock import Clock
-from icm.service.interrupts import STOPS
+from icm.service.command_line import STOPS
 
 _log = logging.getLogger(__name__)
 

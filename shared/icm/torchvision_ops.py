@@ -24,6 +24,8 @@ def declare() -> None:
         return
     import importlib.util
 
+    if importlib.util.find_spec("torch") is None:
+        return
     import torch
 
     spec = importlib.util.find_spec("torchvision")

@@ -11,16 +11,18 @@ from onnxruntime import get_available_providers
 from cloud_service.cli import main
 from cloud_service.commands import CONFIG_STATUS
 from cloud_service.settings import CloudSettings, OnnxSettings, YoloSettings
+from icm.codec.bundle.shipped import DEFAULT_BUNDLE
 from icm.config.settings import load_settings
 from icm.errors import ConfigError
 
 
 def load(**flags: object) -> CloudSettings:
-    return load_settings(CloudSettings, None, {"bundle": "b"} | {k.replace("__", "."): v for k, v in flags.items()})
+    return load_settings(CloudSettings, None, {k.replace("__", "."): v for k, v in flags.items()})
 
 
-def test_a_bundle_is_all_that_must_be_set() -> None:
+def test_nothing_must_be_set() -> None:
     settings = load()
+    assert settings.bundle == DEFAULT_BUNDLE
     assert settings.ingest.credit == 64
     assert isinstance(settings.detector, YoloSettings)
     assert settings.records_folder == Path("data/cloud/records")

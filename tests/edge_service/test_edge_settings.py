@@ -8,6 +8,7 @@ import yaml
 
 from edge_service.settings import EdgeSettings, FileSourceSettings, RtspSourceSettings
 from edge_service.sources import make_source
+from icm.codec.bundle.shipped import DEFAULT_BUNDLE
 from icm.config.settings import explain_settings, load_settings
 from icm.errors import ConfigError
 from icm.service.clock import ManualClock
@@ -17,12 +18,13 @@ CAMERA = {"name": "gate", "source": {"kind": "submitted"}}
 
 def load(tmp_path: Path, flags: dict[str, Any] | None = None, **values: Any) -> EdgeSettings:
     path = tmp_path / "edge.yaml"
-    path.write_text(yaml.safe_dump({"bundle": "models/x", "cameras": [CAMERA], **values}))
+    path.write_text(yaml.safe_dump({"cameras": [CAMERA], **values}))
     return load_settings(EdgeSettings, path, flags or {})
 
 
-def test_a_bundle_and_a_camera_are_all_that_must_be_told(tmp_path: Path) -> None:
+def test_a_camera_is_all_that_must_be_told(tmp_path: Path) -> None:
     settings = load(tmp_path)
+    assert settings.bundle == DEFAULT_BUNDLE
     assert settings.cloud.address == "127.0.0.1:7443"
     assert settings.frame_api.address == "127.0.0.1:7444"
     assert settings.metrics.address == "127.0.0.1:9464"

@@ -31,7 +31,7 @@ ANCHORS = (*QUALITIES, "HEVC", "VVC")
 DETECTORS = (Path(".cache/weights/yolo26n.pt"),)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str]) -> int:
     options = _options(arguments)
     photos = load_photos(options.photos)[: options.first]
     keys = {f"{path.stem}-{_digest(path)}": path for path in options.detector or DETECTORS}

@@ -47,7 +47,7 @@ class Coded:
     picture: NDArray[np.uint8]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="icm-bench regions", description=__doc__)
     parser.add_argument("--photos", type=Path, required=True, help="folder with images/, labels_boxes/ and labels_seg/")
     parser.add_argument("--first", type=int, help="only so many of the photos")

@@ -367,7 +367,7 @@ async def _run(minutes: float, seed: int, folder: Path, bundle: Path) -> tuple[l
     return verdicts, faults
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="icm-bench chaos", description=__doc__)
     parser.add_argument("--minutes", type=float, default=5.0, help="how long (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the random faults (default: %(default)s)")

@@ -181,7 +181,7 @@ def _edge(bundle: Path, folder: Path, port: int, clip: Path, target: float) -> d
     }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="icm-bench rate-control", description=__doc__)
     parser.add_argument("--kbit-per-second", type=float, default=60.0, help="the target (default: %(default)s)")
     parser.add_argument(

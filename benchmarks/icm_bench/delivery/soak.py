@@ -220,7 +220,7 @@ def plot(samples: dict[str, list[Sample]], path: Path) -> None:
     pyplot.close(figure)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="icm-bench soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=120.0, help="how long (default: %(default)s)")
     parser.add_argument("--cameras", type=int, default=2, help="how many (default: %(default)s)")

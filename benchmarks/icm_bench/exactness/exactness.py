@@ -210,7 +210,7 @@ def _examine_apart(folder: Path, clip: Path, chain: Chain, count: int) -> Findin
     return examine(Bundle.load(folder, 1), clip, chain, count)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="icm-bench exactness", description=__doc__)
     parser.add_argument("--clip", type=Path, help="any video of a camera; default: the demo's, fetched")
     parser.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE)

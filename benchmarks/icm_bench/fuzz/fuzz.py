@@ -172,7 +172,7 @@ def attempt(target: Target, data: bytes) -> str | None:
     return None
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="icm-bench fuzz", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0, help="how long, over all targets (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the random changes (default: %(default)s)")

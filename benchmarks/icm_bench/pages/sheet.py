@@ -35,7 +35,7 @@ class Shown:
     picture: Picture
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="icm-bench sheet", description=__doc__)
     parser.add_argument("pictures", nargs="+", metavar="FILE[@FRAME]", help="pictures, and frames of videos from 0")
     parser.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE)

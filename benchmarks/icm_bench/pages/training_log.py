@@ -22,7 +22,7 @@ POINTS = 80
 _UNTOLD = ("step", "seconds")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="icm-bench training-log", description=__doc__)
     parser.add_argument("logs", type=Path, nargs="+", help="CSV logs of stages, in the order they ran")
     parser.add_argument("--results", type=Path, default=RESULTS)

@@ -57,7 +57,7 @@ class Seen:
         return np.array([one.whole.psnr for one in self.found])
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="icm-bench visual", description=__doc__)
     parser.add_argument(
         "pictures", type=Path, nargs="+", help="folders of pictures; objects are told from labels_seg/ where one has it"

@@ -223,7 +223,7 @@ async def _measure(options: argparse.Namespace, folder: Path) -> list[Figure]:
     return figures
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="icm-bench cost", description=__doc__)
     parser.add_argument("--frames", type=int, default=120, help="frames of each run (default: %(default)s)")
     parser.add_argument("--clip", type=Path, help="a video file of your own (default: the demo's)")

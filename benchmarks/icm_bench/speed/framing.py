@@ -131,7 +131,7 @@ def _edge(bundle: Path, folder: Path, port: int, clip: Path, batch_seconds: floa
     }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="icm-bench framing", description=__doc__)
     parser.add_argument("--batch-seconds", default=BATCH_SECONDS, help="one run each (default: %(default)s)")
     parser.add_argument("--frames", type=int, default=300, help="of each run, 10 a second (default: %(default)s)")

@@ -112,7 +112,7 @@ BLOCKS = (
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="icm-bench layers", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--results", type=Path, default=RESULTS)

@@ -182,7 +182,7 @@ def _resident_bytes(process: int) -> int:
     return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="icm-bench load", description=__doc__)
     parser.add_argument("--cameras", default=CAMERAS, help="how many, one run each (default: %(default)s)")
     parser.add_argument("--rate", type=float, default=5.0, help="records a second and camera (default: %(default)s)")

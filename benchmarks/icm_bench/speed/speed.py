@@ -42,7 +42,7 @@ _NETWORK_SECONDS, _NETWORK_RATE = 4.0, 20.0
 """How long records are sent to a cloud on this machine, and how many a second."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="icm-bench speed", description=__doc__)
     parser.add_argument("--clip", type=Path, help="any video of a camera; default: the demo's, fetched")
     parser.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE)

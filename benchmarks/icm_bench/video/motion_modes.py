@@ -75,7 +75,7 @@ class _SomeModesEncoder(Encoder):
         self._costs = _SomeModes(bundle.motion.tables, forbidden)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="icm-bench motion-modes", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the clips, as for icm-bench video")
     parser.add_argument("--scenes", nargs="+", default=list(SCENES))

@@ -31,7 +31,7 @@ SEEN = 0.25
 """Score from which on a box on the source counts as seen, for agreement."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str]) -> int:
     options = _options(arguments)
     detect = detectors.load(options.detector)
     for name in options.scenes:

@@ -10,7 +10,7 @@ from cryptography import x509
 from cloud_service.access.certificates.authority import CERTIFICATE_DAYS, Authority, Issued
 from cloud_service.access.certificates.grants import alternative_names, granting, grants_of
 from icm.service.clock import SystemClock
-from icm.service.interrupts import say
+from icm.service.command_line import say
 
 FOLDER = Path("certs")
 

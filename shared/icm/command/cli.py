@@ -8,7 +8,7 @@ import sys
 try:
     import signal
 
-    from icm.service.interrupts import TYPE_CHECKING, run_quietly
+    from icm.service.command_line import TYPE_CHECKING, start
 except KeyboardInterrupt:
     sys.exit(130)
 
@@ -23,18 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: None for those of this process, whose signals are then handled as well.
     """
 
-    def run() -> int:
-        from icm.errors import IcmError
-
-        try:
-            from icm.command.commands import run
-        except IcmError as error:
-            # The compiled part of the codec is missing, or not this version's.
-            print(f"icm: {error}", file=sys.stderr)
-            return 2
-        return run(arguments)
-
-    return run() if arguments is not None else run_quietly("icm", run, _tidy)
+    return start("icm", "icm.command.commands", "edge", arguments, _tidy)
 
 
 def _tidy(number: signal.Signals) -> None:

@@ -27,7 +27,8 @@ from icm.command.outputs import STANDARD, open_output
 from icm.errors import CodecMismatchError, ConfigError, IcmError, ImageError, RecordError
 from icm.media.pictures import READABLE, picture_bytes
 from icm.media.video_files import LosslessVideo
-from icm.service.interrupts import say
+from icm.service.command_line import say
+from icm.version import add_version
 
 SUFFIX = ".icm"
 _CAMERA = "file"
@@ -70,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="icm", description="Compresses pictures and videos for machines, and back.", epilog=_STATUSES
     )
+    add_version(parser)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     encode = commands.add_parser(
         "encode",

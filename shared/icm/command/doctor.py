@@ -16,7 +16,7 @@ from icm.codec.bitstream.record import parse_stream
 from icm.codec.bundle.loading import GOLDEN, Bundle
 from icm.codec.coding import CodedFrame, Decoder, Encoder
 from icm.errors import BundleError
-from icm.service.interrupts import say
+from icm.service.command_line import say
 
 LIBRARIES = ("onnxruntime", "onnxruntime-gpu", "numpy", "constriction", "google-crc32c", "av")
 _THREADS = (1, 2, 4)

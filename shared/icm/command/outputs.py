@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from icm.errors import ConfigError
-from icm.service.interrupts import STANDARD_OUTPUT
+from icm.service.command_line import STANDARD_OUTPUT
 
 STANDARD = Path("-")
 """Standard input or output."""

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from icm.service.interrupts import STOPS
+from icm.service.command_line import STOPS
 
 
 @contextmanager

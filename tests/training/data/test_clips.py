@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw
 
 from icm.errors import ConfigError
 from icm_train.data.clips import Clips
-from icm_train.data.photo_shard import pack
 from icm_train.data.masks import write_masks
+from icm_train.data.photo_shard import pack
 
 
 @pytest.fixture(scope="module")

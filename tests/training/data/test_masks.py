@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from icm.errors import ConfigError
-from icm_train.data.photo_shard import Crops, pack
 from icm_train.data.masks import (
     MaskSources,
     coco_labels,
@@ -21,6 +20,7 @@ from icm_train.data.masks import (
     write_masks,
     yolo_labels,
 )
+from icm_train.data.photo_shard import Crops, pack
 
 SQUARE = [0.25, 0.25, 0.75, 0.25, 0.75, 0.75, 0.25, 0.75]
 

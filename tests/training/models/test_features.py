@@ -47,6 +47,6 @@ def test_weights_that_are_missing_or_something_else_are_named_with_how_to_get_th
     path = tmp_path / "weights.pth"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ConfigError, match=r"deploy\.demo\.assets --features") as refused:
+    with pytest.raises(ConfigError, match=r"icm\.testing\.assets --features") as refused:
         FrozenFeatures(path)
     assert str(path) in str(refused.value)

@@ -10,21 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icm.codec.entropy.residuals import ChannelGroups, Surroundings
-from icm.codec.predict.skip import hold
-from icm.codec.latents.latents import QUALITY_STEPS, STRIDE
-from icm.codec.motion.choice import Choice, Chooser, Costs
-from icm.codec.motion.coding import OTHER, FieldTables, symbols
-from icm.codec.latents.field import Field, Mode
-from icm.codec.motion.known import MODE_CONTEXTS, SPREADS, VECTOR_CONTEXTS
-from icm.codec.motion.linear_path import EIGHTHS, LinearPath, linear_weights
-from icm.codec.latents.memory import Memory
-from icm.codec.motion.prediction import LinearPicture
-from icm.codec.motion.reference import Reference
 from icm.codec.entropy.skip_map import CONTEXTS, contexts
 from icm.codec.entropy.tables import Tables, normalised
-from icm_train.models.codec import TrainableCodec
+from icm.codec.latents.field import Field, Mode
+from icm.codec.latents.latents import QUALITY_STEPS, STRIDE
+from icm.codec.latents.memory import Memory
+from icm.codec.motion.choice import Choice, Chooser, Costs
+from icm.codec.motion.coding import OTHER, FieldTables, symbols
+from icm.codec.motion.known import MODE_CONTEXTS, SPREADS, VECTOR_CONTEXTS
+from icm.codec.motion.linear_path import EIGHTHS, LinearPath, linear_weights
+from icm.codec.motion.prediction import LinearPicture
+from icm.codec.motion.reference import Reference
+from icm.codec.predict.skip import hold
 from icm_train.integer.tables import movement_tables
-from icm_train.models.codec import gain_arrays
+from icm_train.models.codec import TrainableCodec, gain_arrays
 
 OFFSET_REACH = 24
 """Pixels that a vector's offset from its guess may have without being spelled out as a plain number."""

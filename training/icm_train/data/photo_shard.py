@@ -34,8 +34,8 @@ def pack(folders: list[Path], shard: Path, smallest: int = SMALLEST_SIDE, larges
     """Decodes all photos below the folders into ``shard`` (uint8, HWC, end to end) and an index beside it.
 
     The index says of each photo how coarsely it was coded before (``coding_step``). Photos are as people see them
-    (``icm.media.orientation``); of a file that holds several pictures the first is taken, since the others are much like
-    it. Files that are no photo, or a damaged one, are logged and left out.
+    (``icm.media.orientation``); of a file that holds several pictures the first is taken, since the others are much
+    like it. Files that are no photo, or a damaged one, are logged and left out.
 
     Args:
         smallest: photos with a shorter side are left out.

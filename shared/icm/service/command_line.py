@@ -1,4 +1,4 @@
-"""How a command ends when it is interrupted, or when nobody reads what it prints: at once, and without a traceback.
+"""How commands start, and how they end when they are interrupted or nobody reads what they print: without a traceback.
 
 A command's module imports this and nothing else, and this next to nothing: until it runs, an interruption is Python's.
 """
@@ -11,7 +11,7 @@ import sys
 
 TYPE_CHECKING = False  # typing's own takes longer to import than all else here
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import FrameType
 
 STOPS = (signal.SIGINT, signal.SIGTERM)
@@ -21,6 +21,48 @@ EXIT_UNREAD = 128 + signal.SIGPIPE
 STANDARD_OUTPUT = "standard output"
 """As the file that an error names."""
 _EXIT_UNWRITTEN = 2
+_EXIT_INCOMPLETE = 2
+_OURS = ("icm", "icm_train", "icm_bench", "edge_service", "cloud_service")
+
+
+def start(
+    name: str,
+    module: str,
+    extra: str,
+    arguments: Sequence[str] | None,
+    tidy: Callable[[signal.Signals], None] | None = None,
+) -> int:
+    """Loads a command's module and runs it; returns its exit status.
+
+    Args:
+        name: of the command.
+        module: dotted name of the module that does the work; it has ``run(arguments) -> int``.
+        extra: the extra of the project that installs what the command needs.
+        arguments: None for those of this process, whose signals are then handled as well.
+        tidy: as for ``run_quietly``.
+    """
+
+    def run() -> int:
+        import importlib
+
+        from icm.errors import IcmError
+
+        try:
+            work = importlib.import_module(module)
+        except IcmError as error:
+            # The compiled part of the codec is missing, or not this version's.
+            print(f"{name}: {error}", file=sys.stderr)
+            return _EXIT_INCOMPLETE
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.partition(".")[0] in _OURS:
+                raise
+            wanted = f"pip install 'icm-bridge[{extra}]'"
+            print(f"{name}: the package {error.name} is not installed: {wanted}", file=sys.stderr)
+            return _EXIT_INCOMPLETE
+        status: int = work.run(arguments)
+        return status
+
+    return run() if arguments is not None else run_quietly(name, run, tidy)
 
 
 def run_quietly(name: str, run: Callable[[], int], tidy: Callable[[signal.Signals], None] | None = None) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from icm.service.interrupts import EXIT_UNREAD
+from icm.service.command_line import EXIT_UNREAD
 from tests.clips import write_clip
 
 MODULES = {"icm": "icm.command.cli", "icm-edge": "edge_service.cli", "icm-cloud": "cloud_service.cli"}

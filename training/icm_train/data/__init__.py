@@ -1,0 +1,1 @@
+"""What training sees: photos, masks and made clips."""
