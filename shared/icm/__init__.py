@@ -1,0 +1,106 @@
+"""ICM Bridge from Python: the codec on pictures, and clients of an edge and a cloud.
+
+    data = icm.encode(image, quality=3)                      # uint8[H, W, 3] RGB -> the bytes of an .icm file
+    image = icm.decode(data)
+
+    with icm.EdgeClient("127.0.0.1:7444") as edge:           # hand a picture over, learn what was found in it
+        print(edge.submit("door", image, wait=True).detections)
+    with icm.CloudClient("127.0.0.1:7443") as cloud:         # read the archive
+        print(cloud.cameras())
+
+Everything raises errors of ``icm.errors``, whose base is ``IcmError``. Names are loaded when they are first used: a
+client of the services never loads the codec. docs/api.md has more.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from icm import errors
+    from icm.client.cloud import AsyncCloudClient, CloudClient
+    from icm.client.connection import Tls
+    from icm.client.edge import AsyncEdgeClient, EdgeClient
+    from icm.client.messages import Box, Camera, Detections, Frame, FrameId, Segment, Submitted
+    from icm.codec.bitstream.record import Kind, Record, StreamHeader, parse_stream
+    from icm.codec.bundle.loading import Bundle
+    from icm.codec.bundle.shipped import DEFAULT_BUNDLE
+    from icm.codec.coding import CodedFrame, Decoder, Encoder
+    from icm.codec.stills import decode, encode
+    from icm.errors import IcmError
+    from icm.version import VERSION as __version__
+
+_HOMES = {
+    "AsyncCloudClient": "icm.client.cloud",
+    "AsyncEdgeClient": "icm.client.edge",
+    "Box": "icm.client.messages",
+    "Bundle": "icm.codec.bundle.loading",
+    "Camera": "icm.client.messages",
+    "CloudClient": "icm.client.cloud",
+    "CodedFrame": "icm.codec.coding",
+    "DEFAULT_BUNDLE": "icm.codec.bundle.shipped",
+    "Decoder": "icm.codec.coding",
+    "Detections": "icm.client.messages",
+    "EdgeClient": "icm.client.edge",
+    "Encoder": "icm.codec.coding",
+    "Frame": "icm.client.messages",
+    "FrameId": "icm.client.messages",
+    "IcmError": "icm.errors",
+    "Kind": "icm.codec.bitstream.record",
+    "Record": "icm.codec.bitstream.record",
+    "Segment": "icm.client.messages",
+    "StreamHeader": "icm.codec.bitstream.record",
+    "Submitted": "icm.client.messages",
+    "Tls": "icm.client.connection",
+    "decode": "icm.codec.stills",
+    "encode": "icm.codec.stills",
+    "parse_stream": "icm.codec.bitstream.record",
+}
+"""The public names, and the modules that have them."""
+
+__all__ = [
+    "DEFAULT_BUNDLE",
+    "AsyncCloudClient",
+    "AsyncEdgeClient",
+    "Box",
+    "Bundle",
+    "Camera",
+    "CloudClient",
+    "CodedFrame",
+    "Decoder",
+    "Detections",
+    "EdgeClient",
+    "Encoder",
+    "Frame",
+    "FrameId",
+    "IcmError",
+    "Kind",
+    "Record",
+    "Segment",
+    "StreamHeader",
+    "Submitted",
+    "Tls",
+    "__version__",
+    "decode",
+    "encode",
+    "errors",
+    "parse_stream",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+    elif name == "errors":
+        value = importlib.import_module("icm.errors")
+    elif name == "__version__":
+        value = importlib.import_module("icm.version").VERSION
+    else:
+        raise AttributeError(f"module 'icm' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

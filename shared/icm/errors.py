@@ -13,6 +13,7 @@
     ├── SpoolError               the edge's spool cannot keep a record
     │   └── SpoolFullError       it is full, and its policy is to refuse
     ├── UplinkError              the cloud cannot be reached, or refuses
+    ├── UnreachableError         a service cannot be reached, or does not answer in time
     ├── StorageError             the cloud's disk cannot take or give data
     │   ├── StorageFullError     it is full
     │   └── StoredDamageError    what it gives is not what was stored
@@ -92,6 +93,10 @@ class SpoolFullError(SpoolError):
 
 class UplinkError(IcmError):
     reason = "UPLINK_FAILED"
+
+
+class UnreachableError(IcmError):
+    reason = "UNREACHABLE"
 
 
 class StorageError(IcmError):

@@ -55,9 +55,14 @@ def app_in(folder: Path, bundle: Bundle | Sequence[Bundle], detector: Detector |
 
 @asynccontextmanager
 async def running_cloud(
-    folder: Path, bundle: Bundle | Sequence[Bundle], detector: Detector | None, **flags: Any
+    folder: Path,
+    bundle: Bundle | Sequence[Bundle],
+    detector: Detector | None,
+    tls: MutualTlsSettings | None = None,
+    **flags: Any,
 ) -> AsyncIterator[RunningCloud]:
-    cloud = RunningCloud(app_in(folder, bundle, detector, **flags))
+    """Args: tls, of the channel to a cloud with mutual TLS."""
+    cloud = RunningCloud(app_in(folder, bundle, detector, **flags), tls)
     await cloud.app.start()
     try:
         yield cloud

@@ -9,7 +9,7 @@ from icm.rpc.reloading_channel import ReloadingChannel
 from icm.rpc.servers import MAX_MESSAGE_BYTES, WINDOW_OPTIONS, check_plaintext
 from icm.rpc.tls import MutualTlsSettings, watched_channel_credentials
 
-_OPTIONS = [
+OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -18,6 +18,7 @@ _OPTIONS = [
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 5_000),
 ]
+"""Of every channel to one of our services."""
 
 
 def open_channel(address: str, allow_plaintext: bool, tls: MutualTlsSettings | None = None) -> grpc.aio.Channel:
@@ -29,7 +30,7 @@ def open_channel(address: str, allow_plaintext: bool, tls: MutualTlsSettings | N
         ConfigError: the address is not loopback and plaintext was not allowed, the TLS files cannot be used, or the
             environment names a proxy that cannot be.
     """
-    options = _OPTIONS if proxy_of(address) else [*_OPTIONS, ("grpc.enable_http_proxy", 0)]
+    options = OPTIONS if proxy_of(address) else [*OPTIONS, ("grpc.enable_http_proxy", 0)]
     if tls is not None:
         return ReloadingChannel(address, watched_channel_credentials(tls), options)
     check_plaintext(address, allow_plaintext)

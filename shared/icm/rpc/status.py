@@ -29,6 +29,7 @@ STATUS: dict[type[errors.IcmError], grpc.StatusCode] = {
     errors.SpoolError: grpc.StatusCode.UNAVAILABLE,
     errors.SpoolFullError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.UplinkError: grpc.StatusCode.UNAVAILABLE,
+    errors.UnreachableError: grpc.StatusCode.UNAVAILABLE,
     errors.StorageError: grpc.StatusCode.UNAVAILABLE,
     errors.StorageFullError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.StoredDamageError: grpc.StatusCode.DATA_LOSS,
@@ -74,6 +75,38 @@ def _text(error: errors.IcmError) -> str:
     text = str(error)
     packed = text.encode(errors="replace")
     return text if len(packed) <= _MOST_TEXT_BYTES else f"{packed[:_MOST_TEXT_BYTES].decode(errors='ignore')}..."
+
+
+_BY_REASON = {cls.reason: cls for cls in STATUS}
+_BY_CODE: dict[grpc.StatusCode, type[errors.IcmError]] = {
+    grpc.StatusCode.UNAUTHENTICATED: errors.UnauthenticatedError,
+    grpc.StatusCode.PERMISSION_DENIED: errors.PermissionDeniedError,
+    grpc.StatusCode.NOT_FOUND: errors.NotFoundError,
+}
+"""What gRPC's own failures are, which carry no reason of ours; all others are breaches of the contract."""
+
+
+def error_of(error: Any, address: str) -> errors.IcmError:
+    """The error that a server of ours failed a call with, or what gRPC itself says, as one of ``icm.errors``.
+
+    Args:
+        error: a ``grpc.RpcError`` of a call, of either API of gRPC.
+        address: who was called.
+    """
+    text = error.details() or "no reason was given"
+    kind = _BY_REASON.get(reason_of(error) or "")
+    if kind is errors.BusyError:
+        return errors.BusyError(text, retry_seconds_of(error))
+    if kind is not None:
+        return kind(text)
+    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return errors.UnreachableError(
+            f"{address} did not answer in time ({text}): is the service running there, and do both sides speak TLS, or"
+            " neither?"
+        )
+    if error.code() is grpc.StatusCode.UNAVAILABLE:
+        return errors.UnreachableError(f"{address} cannot be reached: {text}")
+    return _BY_CODE.get(error.code(), errors.ProtocolError)(f"{address} refused the call: {text}")
 
 
 def reason_of(error: grpc.aio.AioRpcError) -> str | None:

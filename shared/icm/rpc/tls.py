@@ -58,6 +58,26 @@ def watched_channel_credentials(settings: MutualTlsSettings) -> WatchedFiles[grp
     return WatchedFiles(_paths(settings), read)
 
 
+def client_credentials(authority: Path, certificate: Path | None, key: Path | None) -> grpc.ChannelCredentials:
+    """Of a client whose files are read once.
+
+    Args:
+        authority: PEM file of the authority that the server's certificate must come from.
+        certificate: PEM file of the client's own certificate, with intermediate ones if any; None if it has none.
+        key: PEM file of that certificate's private key, unencrypted.
+
+    Raises:
+        ConfigError: as of ``server_credentials``; or there is a certificate without a key or the other way round.
+    """
+    if certificate is None or key is None:
+        if (certificate, key) != (None, None):
+            raise ConfigError(f"{certificate or key} is a certificate or a key alone: give both, or none")
+        return grpc.ssl_channel_credentials(_read_authority(authority, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)))
+    own = MutualTlsSettings(certificate=certificate, key=key, authority=authority)
+    certificates, private, authorities = _read(own)
+    return grpc.ssl_channel_credentials(authorities, private, certificates)
+
+
 def check_tls(settings: TlsSettings) -> None:
     """Raises: ConfigError, as of ``server_credentials``."""
     _read(settings)
@@ -82,9 +102,14 @@ def _read(settings: TlsSettings) -> tuple[bytes, bytes, bytes | None]:
         ) from None
     authority = None
     if isinstance(settings, MutualTlsSettings):
-        authority = read_file(settings.authority)
-        try:
-            context.load_verify_locations(cadata=authority.decode("ascii"))
-        except (ssl.SSLError, ValueError):
-            raise ConfigError(f"{settings.authority} holds no PEM certificate of an authority") from None
+        authority = _read_authority(settings.authority, context)
     return certificate, key, authority
+
+
+def _read_authority(path: Path, context: ssl.SSLContext) -> bytes:
+    authority = read_file(path)
+    try:
+        context.load_verify_locations(cadata=authority.decode("ascii"))
+    except (ssl.SSLError, ValueError):
+        raise ConfigError(f"{path} holds no PEM certificate of an authority") from None
+    return authority

@@ -1,0 +1,225 @@
+"""The clients against real services: what they give, what they refuse, how long they try."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import icm
+from icm import errors
+from tests.cloud_service.parts import BrightnessDetector
+from tests.services import CAMERA, Services, cloud_thread
+
+BRIGHT = np.full((48, 64, 3), 200, np.uint8)
+DARK = np.full((48, 64, 3), 20, np.uint8)
+
+
+@pytest.fixture
+def edge(services: Services) -> Iterator[icm.EdgeClient]:
+    with icm.EdgeClient(services.edge) as client:
+        yield client
+
+
+@pytest.fixture
+def cloud(services: Services) -> Iterator[icm.CloudClient]:
+    with icm.CloudClient(services.cloud) as client:
+        yield client
+
+
+def jpeg(image: np.ndarray) -> bytes:
+    buffer = BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def nobody() -> str:
+    """An address where nobody listens."""
+    with closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(("image", "found"), [(BRIGHT, "bright"), (DARK, "dark"), (jpeg(BRIGHT), "bright")])
+def test_a_picture_is_submitted_and_what_was_found_in_it_comes_back(
+    edge: icm.EdgeClient, image: np.ndarray | bytes, found: str
+) -> None:
+    answer = edge.submit(CAMERA, image, wait=True)
+    assert answer.frame.camera == CAMERA
+    assert answer.frame.sequence >= 1
+    assert answer.bytes > 0
+    assert answer.detections is not None
+    (box,) = answer.detections.boxes
+    assert (box.class_name, box.left, box.top, box.right, box.bottom) == (found, 0, 0, 64, 48)
+    assert (answer.detections.model, answer.detections.frame) == (BrightnessDetector.model, answer.frame)
+
+
+def test_nobody_waits_unless_told_to(edge: icm.EdgeClient) -> None:
+    assert edge.submit(CAMERA, BRIGHT).detections is None
+
+
+def test_quality_and_time_of_a_picture_are_its_own(edge: icm.EdgeClient, cloud: icm.CloudClient) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
+    at = datetime.now(UTC).replace(microsecond=123_000)
+    poor = edge.submit(CAMERA, noise, quality=0, captured=at + timedelta(hours=1))
+    good = edge.submit(CAMERA, noise, quality=7, captured=at + timedelta(hours=1, seconds=1), wait=True)
+    assert good.bytes > poor.bytes
+    assert cloud.frame(good.frame).captured == at + timedelta(hours=1, seconds=1)
+
+
+def test_the_cloud_gives_cameras_segments_and_frames(edge: icm.EdgeClient, cloud: icm.CloudClient) -> None:
+    answer = edge.submit(CAMERA, DARK, wait=True)
+    (camera,) = cloud.cameras()
+    assert (camera.name, camera.first <= camera.last) == (CAMERA, True)
+    assert camera.records >= answer.frame.sequence
+    frame = cloud.frame(answer.frame)
+    assert (frame.image.shape, frame.image.dtype) == (DARK.shape, np.uint8)
+    assert abs(frame.image.mean() - DARK.mean()) < 8
+    assert answer.detections is not None
+    assert frame.captured == answer.detections.captured
+    segments = list(cloud.segments(CAMERA))
+    assert [segment.start for segment in segments] == sorted(segment.start for segment in segments)
+    assert list(cloud.segments(CAMERA, end=datetime(2020, 1, 1, tzinfo=UTC))) == []
+
+
+def test_watchers_are_told_what_is_found_from_then_on(edge: icm.EdgeClient, cloud: icm.CloudClient) -> None:
+    stop = threading.Event()
+
+    def submit_again_and_again() -> None:
+        while not stop.wait(0.05):
+            edge.submit(CAMERA, BRIGHT)
+
+    submitting = threading.Thread(target=submit_again_and_again)
+    submitting.start()
+    try:
+        watched = cloud.watch(CAMERA)
+        first, second = next(watched), next(watched)
+        watched.close()
+    finally:
+        stop.set()
+        submitting.join()
+    assert first.frame < second.frame
+    assert [box.class_name for box in second.boxes] == ["bright"]
+
+
+async def test_clients_of_asyncio_do_the_same(services: Services) -> None:
+    async with icm.AsyncEdgeClient(services.edge) as edge, icm.AsyncCloudClient(services.cloud) as cloud:
+        watched = cloud.watch()
+        begun = asyncio.ensure_future(anext(watched))
+        answers = await asyncio.gather(*(edge.submit(CAMERA, image, wait=True) for image in (BRIGHT, DARK)))
+        found = [answer.detections.boxes[0].class_name for answer in answers if answer.detections is not None]
+        assert found == ["bright", "dark"]
+        assert [camera.name for camera in await cloud.cameras()] == [CAMERA]
+        assert (await cloud.frame(answers[0].frame)).image.shape == BRIGHT.shape
+        assert [segment async for segment in cloud.segments(CAMERA)] != None
+        begun.cancel()
+        await asyncio.wait([begun])
+
+
+def test_behind_tls_a_token_and_a_certificate_let_clients_in(secured: Services) -> None:
+    with (
+        icm.EdgeClient(secured.edge, tls=secured.edge_tls, token=secured.token) as edge,
+        icm.CloudClient(secured.cloud, tls=secured.cloud_tls) as cloud,
+    ):
+        answer = edge.submit(CAMERA, BRIGHT, wait=True)
+        assert answer.detections is not None
+        assert cloud.frame(answer.frame).image.shape == BRIGHT.shape
+
+
+@pytest.mark.parametrize("token", [None, "wrong"])
+def test_without_a_known_token_nobody_is_let_in(secured: Services, token: str | None) -> None:
+    with (
+        icm.EdgeClient(secured.edge, tls=secured.edge_tls, token=token) as edge,
+        pytest.raises(errors.UnauthenticatedError),
+    ):
+        edge.submit(CAMERA, BRIGHT)
+
+
+def test_without_tls_a_service_that_speaks_it_is_not_reached_and_that_is_said(secured: Services) -> None:
+    with (
+        icm.EdgeClient(secured.edge, token=secured.token, timeout=1.0) as edge,
+        pytest.raises(errors.UnreachableError, match=f"{secured.edge} did not answer in time.*TLS"),
+    ):
+        edge.submit(CAMERA, BRIGHT)
+
+
+@pytest.mark.parametrize(
+    ("camera", "image", "error", "said"),
+    [
+        ("gate", BRIGHT, errors.NotFoundError, "no camera 'gate'.*door"),
+        (CAMERA, b"no picture", errors.ImageError, "picture"),
+        (CAMERA, BRIGHT.astype(np.float32), errors.ImageError, "not float32"),
+        (CAMERA, BRIGHT[0], errors.ImageError, r"uint8\[64, 3\]"),
+        (CAMERA, "photo.jpg", errors.ImageError, "not str"),
+        (CAMERA, None, errors.ImageError, "not NoneType"),
+    ],
+)
+def test_what_cannot_be_submitted_is_one_typed_error(
+    edge: icm.EdgeClient, camera: str, image: object, error: type[icm.IcmError], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        edge.submit(camera, image)  # type: ignore[arg-type]
+
+
+def test_times_without_a_zone_are_refused(edge: icm.EdgeClient, cloud: icm.CloudClient) -> None:
+    naive = datetime(2026, 1, 1)
+    with pytest.raises(errors.ConfigError, match="no time zone"):
+        edge.submit(CAMERA, BRIGHT, captured=naive)
+    with pytest.raises(errors.ConfigError, match="no time zone"):
+        next(cloud.segments(CAMERA, start=naive))
+
+
+def test_a_frame_that_there_is_not_is_said(cloud: icm.CloudClient) -> None:
+    with pytest.raises(errors.NotFoundError):
+        cloud.frame(icm.FrameId(CAMERA, 1, 4_000_000))
+
+
+def test_nobody_there_is_said_once_the_time_is_over() -> None:
+    address = nobody()
+    with icm.EdgeClient(address, timeout=0.5) as edge, pytest.raises(errors.UnreachableError, match=address):
+        edge.submit(CAMERA, BRIGHT)
+    with icm.CloudClient(address, timeout=0.5) as cloud:
+        with pytest.raises(errors.UnreachableError, match=address):
+            cloud.cameras()
+        with pytest.raises(errors.UnreachableError, match=address):
+            next(cloud.watch())
+
+
+def test_a_client_waits_for_a_service_that_comes_up_meanwhile(tmp_path: Path, bundle: Path) -> None:
+    address = nobody()
+    with icm.CloudClient(address, timeout=60) as cloud:
+        answers: list[list[icm.Camera]] = []
+        asking = threading.Thread(target=lambda: answers.append(cloud.cameras()))
+        asking.start()
+        with cloud_thread(tmp_path, bundle, None, {"ingest.address": address}):
+            asking.join()
+    assert answers == [[]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"address": "edge"}, "host:port"),
+        ({"address": "http://127.0.0.1:1"}, "://"),
+        ({"address": "192.0.2.1:7444"}, "refusing to speak plaintext"),
+        ({"timeout": 0}, "timeout is 0"),
+        ({"timeout": float("nan")}, "timeout is nan"),
+        ({"token": "two words"}, "icm-edge token"),
+        ({"token": ""}, "icm-edge token"),
+        ({"tls": icm.Tls("/nowhere/ca.pem")}, "/nowhere/ca.pem"),
+        ({"tls": icm.Tls("/nowhere/ca.pem", certificate="mine.pem")}, "alone: give both, or none"),
+    ],
+)
+@pytest.mark.parametrize("client", [icm.EdgeClient, icm.CloudClient, icm.AsyncEdgeClient, icm.AsyncCloudClient])
+def test_what_cannot_be_is_said_before_anything_is_sent(client, arguments: dict[str, object], said: str) -> None:
+    with pytest.raises(errors.ConfigError, match=said):
+        client(**arguments)
