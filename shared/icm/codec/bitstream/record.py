@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import google_crc32c
@@ -188,8 +188,13 @@ class Record:
         return body + _CRC.pack(google_crc32c.value(body))
 
     @staticmethod
-    def parse(data: bytes | memoryview, header: StreamHeader) -> tuple[Record, int]:
+    def parse(
+        data: bytes | memoryview, header: StreamHeader, checksum: Callable[[int], int] | None = None
+    ) -> tuple[Record, int]:
         """Reads the record at the start of ``data``; returns it and its length in bytes.
+
+        Args:
+            checksum: the CRC32C of the first so many bytes of ``data``, for who can tell without going over them.
 
         Raises:
             RecordError: there is no whole, undamaged record.
@@ -202,7 +207,7 @@ class Record:
         if len(data) < length:
             raise RecordError(f"record {sequence} is cut off after {len(data)} of {length} bytes")
         (crc,) = _CRC.unpack_from(data, body_length)
-        if crc != google_crc32c.value(bytes(data[:body_length])):
+        if crc != (checksum(body_length) if checksum else google_crc32c.value(bytes(data[:body_length]))):
             raise RecordError(f"record {sequence} is damaged: its checksum does not fit")
         reference, coded_as = kinds >> 2, kinds & 3
         if coded_as not in (Kind.I, Kind.P, _MOTION) or (reference > 0) != (coded_as != Kind.I) or sequence == 0:

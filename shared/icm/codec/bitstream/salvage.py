@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from icm.codec.bitstream.range_checksums import RangeChecksums
 from icm.codec.bitstream.record import Record, StreamHeader
 from icm.errors import RecordError
 
 _MOST_LOST = 1 << 16
 """Records that may be missing between two; a bound on what is looked at."""
-_AT_ONCE = 1 << 20
+_AT_FIRST, _AT_ONCE = 1 << 8, 1 << 20
+"""Bytes that are looked through for the next record at first, as it is near as a rule, and at most in a step."""
 
 
 def whole_records(data: bytes) -> tuple[StreamHeader, list[Record], str | None]:
@@ -19,39 +21,57 @@ def whole_records(data: bytes) -> tuple[StreamHeader, list[Record], str | None]:
         RecordError: there is no header, or not one whole record.
     """
     header, position = StreamHeader.parse(data)
-    view = memoryview(data)
+    search = _Search(data, header)
     records: list[Record] = []
-    problems: list[str] = []
+    problem, places = "", 0
     while position < len(data):
+        last = records[-1].sequence if records else 0
         try:
-            record, length = Record.parse(view[position:], header)
-            if records and record.sequence <= records[-1].sequence:
-                raise RecordError(f"record {record.sequence} comes after {records[-1].sequence}")
+            record, length = search.record(position)
+            if record.sequence <= last:
+                raise RecordError(f"record {record.sequence} comes after {last}")
         except RecordError as error:
-            problems.append(str(error))
-            last = records[-1].sequence if records else 0
-            position = _next_record(data, position + 1, header, last)
+            problem, places = problem or str(error), places + 1
+            position = search.next_place(position + 1, last)
         else:
             records.append(record)
             position += length
     if not records:
-        raise RecordError(problems[0] if problems else "it holds a header but no record")
-    if not problems:
+        raise RecordError(problem or "it holds a header but no record")
+    if not problem:
         return header, records, None
-    more = f", and {len(problems) - 1} more such places" if len(problems) > 1 else ""
-    return header, records, f"{problems[0]}{more}; {len(records)} whole records are left"
+    more = f", and {places - 1} more such places" if places > 1 else ""
+    return header, records, f"{problem}{more}; {len(records)} whole records are left"
 
 
-def _next_record(data: bytes, position: int, header: StreamHeader, last: int) -> int:
-    """Where a whole record with a later sequence than ``last`` starts; the end if there is none."""
-    view = memoryview(data)
-    for start in range(position, len(data) - 3, _AT_ONCE):
-        chunk = np.frombuffer(view[start : start + _AT_ONCE + 3], np.uint8).astype(np.int64)
-        sequences = sum(chunk[shift : len(chunk) - 3 + shift] << 8 * shift for shift in range(4))
-        for offset in np.flatnonzero((sequences > last) & (sequences <= last + _MOST_LOST)):
-            try:
-                Record.parse(view[start + int(offset) :], header)
-            except RecordError:
-                continue
-            return start + int(offset)
-    return len(data)
+class _Search:
+    """Looks for records among other bytes, in a time that grows with these and not with their square: what only looks
+    like a record may say that it is as long as 16 MB, and so may the next few bytes.
+    """
+
+    def __init__(self, data: bytes, header: StreamHeader) -> None:
+        self._data, self._view, self._header = data, memoryview(data), header
+        self._checksums = RangeChecksums(data)
+
+    def record(self, start: int) -> tuple[Record, int]:
+        """The record that starts here, and its length.
+
+        Raises:
+            RecordError: there is none.
+        """
+        return Record.parse(self._view[start:], self._header, lambda size: self._checksums.of(start, start + size))
+
+    def next_place(self, start: int, last: int) -> int:
+        """Where a whole record with a later sequence than ``last`` starts; the end if there is none."""
+        step = _AT_FIRST
+        while start < len(self._data) - 3:
+            chunk = np.frombuffer(self._view[start : start + step + 3], np.uint8).astype(np.int64)
+            sequences = sum(chunk[shift : len(chunk) - 3 + shift] << 8 * shift for shift in range(4))
+            for offset in np.flatnonzero((sequences > last) & (sequences <= last + _MOST_LOST)):
+                try:
+                    self.record(start + int(offset))
+                except RecordError:
+                    continue
+                return start + int(offset)
+            start, step = start + step, min(2 * step, _AT_ONCE)
+        return len(self._data)
