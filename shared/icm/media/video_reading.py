@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
@@ -30,6 +31,8 @@ _A_PICTURE_A_PACKET = {"h264", "hevc", "mjpeg", "mpeg2video"}
 """Codecs all of whose packets give a picture each, but for those of interlaced video, which may give half of one."""
 _MOST_READ_ERRORS = 100
 """After so many in a row the rest of a file is given up."""
+_MOST_BEFORE_FIRST = 1024
+"""Packets whose times are remembered before the first picture came: far more than any decoder holds back."""
 
 
 class VideoReader:
@@ -68,7 +71,9 @@ class VideoReader:
         self._stream.codec_context.flags |= Flags.output_corrupt
         self._interlaced = False
         self._first_shown: int | None = None
-        self._to_be_shown: list[int | None] = []
+        self._to_be_shown = 0
+        self._before_first: deque[int | None] = deque()
+        self._forgotten = 0
         # Some containers count from their first packet, some from zero.
         self._first_seconds = self._last_seconds = 0.0
 
@@ -88,6 +93,8 @@ class VideoReader:
                     continue
                 if not self._frames:
                     self._first_shown = frame.pts
+                    self._to_be_shown += sum(map(self._counts, self._before_first))
+                    self._before_first.clear()
                 self._interlaced |= frame.interlaced_frame
                 self._frames += 1
                 self._blemished += frame.is_corrupt
@@ -141,8 +148,25 @@ class VideoReader:
                 self._say(f"packet {self._packets}, after {self._frames} frames, is damaged: {_text(error)}; going on")
             return []
         if packet is not None and not packet.is_discard:
-            self._to_be_shown.append(packet.pts)
+            self._note_to_be_shown(packet.pts)
         return frames
+
+    def _note_to_be_shown(self, pts: int | None) -> None:
+        if self._frames:
+            self._to_be_shown += self._counts(pts)
+            return
+        self._before_first.append(pts)
+        if len(self._before_first) > _MOST_BEFORE_FIRST:
+            if self._before_first.popleft() is None:
+                self._to_be_shown += 1
+            else:
+                self._forgotten += 1
+
+    def _counts(self, pts: int | None) -> bool:
+        """Whether a packet is to give a picture: what would come before the first one leans on frames before the file's
+        start.
+        """
+        return self._first_shown is None or pts is None or pts >= self._first_shown
 
     def _time_of_showing(self, packet: Packet[Any]) -> int | None:
         # AVI keeps none. FFmpeg's guess fits only streams whose frames come in the order in which they are shown.
@@ -164,9 +188,9 @@ class VideoReader:
         """How many packets a decoder took without a word and made nothing of."""
         if self._interlaced or self._stream.codec_context.name not in _A_PICTURE_A_PACKET:
             return 0
-        first = self._first_shown
-        # What would come before the first picture leans on frames before the file's start.
-        expected = sum(first is None or pts is None or pts >= first for pts in self._to_be_shown)
+        expected = self._to_be_shown + len(self._before_first)
+        if self._first_shown is None:
+            expected += self._forgotten
         return expected - self._joining - self._frames
 
     def _promised(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections import deque
 from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
@@ -11,6 +12,7 @@ from pathlib import Path
 import av
 import pytest
 
+from icm.media import video_reading
 from icm.media.video_reading import VideoReader
 from tests.debian_tools import environment, path_of
 from tests.icm.media.videos import FPS, FRAMES, cut, in_decoding_order, joined, moved, spoilt, write
@@ -161,3 +163,48 @@ def test_times_are_those_of_ffmpeg(tmp_path: Path, make: Make) -> None:
     (unit,) = [Fraction(line.split()[-1]) for line in listed.splitlines() if line.startswith("#tb")]
     stamps = [int(line.split(",")[2]) * unit for line in listed.splitlines() if not line.startswith("#")]
     assert read(path)[0] == pytest.approx([float(stamp - stamps[0]) for stamp in stamps], abs=0.002)
+
+
+def begun_in_the_middle(at: Path, *bad: int) -> Path:
+    """Without its first three packets, so that there are seven more before one that a decoder can begin with."""
+    whole = write(at / "whole.mkv", "mpeg2video", bad=bad)
+    with av.open(str(whole)) as source, av.open(str(at / "v.mkv"), "w") as container:
+        stream = container.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(packet for packet in source.demux(video=0) if packet.size):
+            if number >= 3:
+                packet.stream = stream
+                container.mux(packet)
+    return at / "v.mkv"
+
+
+@pytest.mark.parametrize(
+    ("make", "damaged"),
+    [
+        (lambda at: begun_in_the_middle(at), 0),
+        (lambda at: begun_in_the_middle(at, 13, 14), 2),
+        (lambda at: write(at / "v.mkv", "mpeg2video", bad=(5, 14)), 2),
+        (lambda at: write(at / "v.mkv", "mpeg2video", bad=range(FRAMES)), FRAMES),
+    ],
+    ids=["middle", "middle, damaged", "damaged", "nothing whole"],
+)
+@pytest.mark.parametrize("most", [4, 1024])
+def test_what_gave_no_picture_is_counted_however_long_the_first_picture_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Make, damaged: int, most: int
+) -> None:
+    monkeypatch.setattr(video_reading, "_MOST_BEFORE_FIRST", most)
+    with av.open(str(make(tmp_path))) as container:
+        reader = VideoReader(container, print)
+        list(reader.frames())
+    assert reader.damaged == damaged
+
+
+def test_what_a_reader_keeps_does_not_grow_with_the_video(tmp_path: Path) -> None:
+    path = write(tmp_path / "v.mp4", b_frames=True)
+    with av.open(str(path)) as container:
+        reader = VideoReader(container, print)
+        kept = [
+            sum(len(value) for value in vars(reader).values() if isinstance(value, list | dict | set | deque))
+            for _ in reader.frames()
+        ]
+    assert len(kept) == FRAMES
+    assert kept[-1] == kept[0]
