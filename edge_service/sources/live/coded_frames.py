@@ -11,6 +11,8 @@ from av.video.codeccontext import VideoCodecContext
 
 QUIET_SECONDS = 2.0
 """A slow camera's frame is whole once nothing came for so long."""
+MOST_BYTES = 32 << 20
+"""Pieces in which no frame ends are let go beyond so much; the largest coded frame of a camera is far smaller."""
 _IN_PIECES = {"h261", "h263", "h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "vvc"}
 """Codecs whose frames FFmpeg's RTP gives in pieces, and shows to be whole only by the next one's first piece."""
 
@@ -34,7 +36,9 @@ class CodedFrames:
     def __init__(self, codec: VideoCodecContext) -> None:
         self._codec = codec
         self._in_pieces = codec.name in _IN_PIECES
+        # The first piece of the frame that is under way, and the newest, which may be the next one's first.
         self._begun: list[Arrival] = []
+        self._bytes = 0
         self._last_us: int | None = None
         self._interval_us = float("inf")
 
@@ -45,8 +49,13 @@ class CodedFrames:
             yield piece, arrival
             return
         if not self._begun or piece.pts is None or piece.pts != self._begun[-1].pts:
-            self._begun.append(arrival)
+            self._begun[1:] = [arrival]
+        self._bytes += piece.size
+        if self._bytes > MOST_BYTES:
+            # What the camera sends never makes a frame, and FFmpeg's parser would keep all of it.
+            self._drop()
         for frame in self._codec.parse(bytes(piece)):
+            self._bytes = piece.size
             yield frame, self._taken(self._begun[0] if self._begun else arrival)
             # What the parser made one frame of counts as one; as a rule the newest piece belongs to the next.
             self._begun = self._begun[-1:] if len(self._begun) > 1 else []
@@ -56,7 +65,7 @@ class CodedFrames:
         if self._begun:
             for frame in self._codec.parse(None):
                 yield frame, self._taken(self._begun[0])
-            self._begun = []
+            self._begun, self._bytes = [], 0
 
     @property
     def patience(self) -> float | None:
@@ -66,6 +75,12 @@ class CodedFrames:
         """
         slow = self._interval_us >= QUIET_SECONDS * 1e6
         return QUIET_SECONDS if self._begun and slow else None
+
+    def _drop(self) -> None:
+        """Lets go of what the parser has gathered."""
+        for _ in self._codec.parse(None):
+            pass
+        self._begun, self._bytes = self._begun[-1:], 0
 
     def _taken(self, arrival: Arrival) -> Arrival:
         if self._last_us is not None:
