@@ -59,7 +59,12 @@ class BoundedServer(WSGIServer):
                 return
         with self._lock:
             self._open[request] = None
-        threading.Thread(target=self._answer, args=(request, client_address), name="http", daemon=True).start()
+        try:
+            threading.Thread(target=self._answer, args=(request, client_address), name="http", daemon=True).start()
+        except RuntimeError:
+            # The system has no thread left. The base hangs up, and the next request finds its place free.
+            self._leave(request)
+            raise
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away, took too long or was cut off is no news."""
@@ -71,10 +76,13 @@ class BoundedServer(WSGIServer):
         except Exception:
             self.handle_error(request, client_address)
         finally:
-            with self._lock:
-                self._open.pop(request, None)
             self.shutdown_request(request)
-            self._places.release()
+            self._leave(request)
+
+    def _leave(self, request: socket.socket) -> None:
+        with self._lock:
+            self._open.pop(request, None)
+        self._places.release()
 
     def _cut_oldest(self) -> None:
         with self._lock:

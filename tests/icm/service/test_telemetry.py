@@ -137,6 +137,18 @@ def test_clients_that_read_nothing_take_few_threads_and_keep_nobody_out() -> Non
     server.stop()
 
 
+def test_requests_that_got_no_thread_keep_nobody_out_later(server: TelemetryServer) -> None:
+    usual = threading.stack_size(1 << 46)  # more than there is, so that no thread starts
+    try:
+        for _ in range(2 * MOST_REQUESTS):
+            with pytest.raises(OSError, match=r"closed|reset"):
+                get(server.port, "/healthz")
+    finally:
+        threading.stack_size(usual)
+    assert get(server.port, "/healthz") == (200, "ok\n")
+    assert telemetry_threads() <= 1
+
+
 def test_a_stage_that_fails_is_timed_too() -> None:
     registry = CollectorRegistry()
     histogram = Histogram("icm_test_seconds", "Spans.", registry=registry)
