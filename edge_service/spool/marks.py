@@ -6,9 +6,11 @@ week, but the sequences that come next were given to other frames already.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import struct
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
@@ -16,6 +18,7 @@ from typing import NamedTuple
 import google_crc32c
 
 from edge_service.spool.folder import FILE_NAME
+from icm.errors import SpoolError
 
 MARKS_NAME = "spool.marks"
 
@@ -42,18 +45,30 @@ class Marks:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Raises: OSError, the folder cannot be read or written."""
+        """Raises: SpoolError, the file cannot be read or written."""
         self._spool = folder / FILE_NAME
-        self._descriptor = os.open(folder / MARKS_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._lock = Lock()
         self._marks: dict[str, Mark] = {}
         self._slots: dict[str, int] = {}
-        size = os.fstat(self._descriptor).st_size
-        self._free = -(-size // _SLOT_BYTES)
-        for slot in range(size // _SLOT_BYTES):
-            self._load(slot)
-        known = self._marks.get(_THE_FILE)
-        self.copied = known is not None and self._spool.exists() and self._spool.stat().st_ino != known.epoch
+        path = folder / MARKS_NAME
+        with ExitStack() as opened:
+            try:
+                self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                opened.callback(os.close, self._descriptor)
+                if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+                    raise OSError(errno.EINVAL, "it is no regular file")
+                size = os.fstat(self._descriptor).st_size
+                self._free = -(-size // _SLOT_BYTES)
+                for slot in range(size // _SLOT_BYTES):
+                    self._load(slot)
+                known = self._marks.get(_THE_FILE)
+                self.copied = known is not None and self._spool.exists() and self._spool.stat().st_ino != known.epoch
+            except OSError as error:
+                raise SpoolError(
+                    f"cannot use the spool's marks {path}: {error.strerror}; give icm-edge its own file back, or take"
+                    " this one away for a new one, which cannot tell whether the spool went back in time"
+                ) from None
+            opened.pop_all()
 
     def went_back(self, camera: str, epoch: int, next_sequence: int) -> bool:
         """Whether a camera's numbering, as the spool has it, was further once."""

@@ -11,7 +11,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from edge_service.spool.camera_spool import CameraSpool
@@ -53,36 +53,36 @@ class Spool:
         self.room = Room(self.path, max_bytes, max_age_seconds, policy, recent_seconds, clock)
         self._clock, self._on_drop = clock, on_drop
         self._lock = threading.Lock()
-        self._owner = lock_folder(folder)
         self._bytes: int
         self._cameras: dict[str, CameraSpool] = {}
+        with ExitStack() as opened:
+            self._open(folder, opened)
+            self._opened = opened.pop_all()
+
+    def _open(self, folder: Path, opened: ExitStack) -> None:
+        self._owner = lock_folder(folder)
+        opened.callback(self._owner.release)
+        self._marks = Marks(folder)
+        opened.callback(self._marks.close)
         try:
             with self._reporting():
-                self._marks = Marks(folder)
                 for (camera, reason), count in repair(self.path).items():
-                    on_drop(camera, reason, count)
+                    self._on_drop(camera, reason, count)
                 with closing(sqlite3.connect(self.path)) as new:
                     # Before the journal's mode is set, after which SQLite takes no other kind of vacuum.
                     new.executescript(SCHEMA)
                 # Appends must survive a power cut before they are sent. Deletions need not: a record that comes back
                 # is sent again, and the cloud knows it already.
-                self._durable = self._connect("FULL")
-                self._relaxed = self._connect("NORMAL")
+                self._durable = self._connect("FULL", opened)
+                self._relaxed = self._connect("NORMAL", opened)
                 (self._bytes,) = self._durable.execute("SELECT coalesce(sum(bytes), 0) FROM camera").fetchone()
             self._leave_what_went_back()
         except OSError as error:
-            self._owner.release()
             raise SpoolError(f"cannot repair the spool file {self.path}: {error.strerror}") from None
-        except SpoolError:
-            self._owner.release()
-            raise
 
     def close(self) -> None:
         with self._lock:
-            self._durable.close()
-            self._relaxed.close()
-            self._marks.close()
-            self._owner.release()
+            self._opened.close()
 
     def camera(self, name: str) -> CameraSpool:
         """The part of one camera; made, with a new epoch, at the first call ever.
@@ -152,8 +152,9 @@ class Spool:
             if count:
                 self._on_drop(name, reason, count)
 
-    def _connect(self, synchronous: str) -> sqlite3.Connection:
+    def _connect(self, synchronous: str, opened: ExitStack) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        opened.callback(connection.close)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         return connection

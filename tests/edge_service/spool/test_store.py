@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_service.spool.folder import FILE_NAME
+from edge_service.spool.marks import MARKS_NAME
 from edge_service.spool.store import Spool
 from icm.codec.bitstream.record import StreamHeader
 from icm.errors import SpoolError, SpoolFullError
@@ -280,3 +283,29 @@ def test_a_spool_that_drained_gives_its_room_on_the_disk_back(tmp_path: Path, cl
         for sequence in range(1, 17):
             gate.persisted(sequence, sequence)
     assert spool.path.stat().st_size < 6 << 20
+
+
+def a_pipe(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+def a_folder(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.mkdir()
+
+
+@pytest.mark.parametrize("harm", [a_pipe, a_folder])
+@pytest.mark.parametrize("name", [MARKS_NAME, FILE_NAME])
+def test_a_file_of_the_spool_that_is_none_is_named_and_nothing_stays_open(
+    tmp_path: Path, clock: ManualClock, name: str, harm: Callable[[Path], None]
+) -> None:
+    Spool(tmp_path, 1 << 20, 3600.0, clock).close()
+    harm(tmp_path / name)
+    before = os.listdir("/proc/self/fd")
+    for _ in range(3):
+        with pytest.raises(SpoolError, match=str(tmp_path / name)):
+            Spool(tmp_path, 1 << 20, 3600.0, clock)
+    assert os.listdir("/proc/self/fd") == before
+    (tmp_path / name).rmdir() if harm is a_folder else (tmp_path / name).unlink()
+    Spool(tmp_path, 1 << 20, 3600.0, clock).close()
