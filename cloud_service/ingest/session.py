@@ -28,7 +28,6 @@ from icm.errors import (
     ReferenceMissingError,
     StorageError,
 )
-from icm.rpc.servers import MAX_MESSAGE_BYTES
 from icm.service.clock import Clock
 from icm.service.health import Problems
 from icm.service.log_limit import LogLimit
@@ -77,7 +76,7 @@ class Desk:
     metrics: Metrics
     clock: Clock
     retry_seconds: float
-    message_bytes: int = MAX_MESSAGE_BYTES
+    message_bytes: int
     chains: BrokenChains = field(default_factory=BrokenChains)
     detections: NewestDetections = field(default_factory=NewestDetections)
 

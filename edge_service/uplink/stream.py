@@ -31,8 +31,6 @@ WELCOME_SECONDS = 10.0
 """Longest wait for the cloud's Welcome."""
 BATCH_BYTES = 1 << 20
 """Records that share a message, in bytes; a single larger one travels alone."""
-MESSAGE_BYTES = 20 << 20
-"""Of the largest message to a cloud that does not say what it takes."""
 MOST_RESENDS = 4
 """How often a record is sent again that the cloud calls damaged and that is whole here."""
 CLOCK_SECONDS = 60.0
@@ -108,7 +106,7 @@ class RecordStream:
         self._more = False
         self._credit = 0
         self._credit_bytes = 0
-        self._message_bytes = MESSAGE_BYTES
+        self._message_bytes = 0
         self._last_sent = self._last_rejected = 0
         self._in_flight: dict[int, _InFlight] = {}
         self._clock_told = -math.inf
@@ -148,6 +146,8 @@ class RecordStream:
                 f"the cloud reads records up to format version {welcome.record_version or 2}, this edge makes version"
                 f" {VERSION}: bring the cloud up to date; records wait here until then"
             )
+        if not welcome.message_bytes:
+            raise UplinkError("the cloud's Welcome does not say how large a message may be: bring the cloud up to date")
         highest = max(welcome.highest, welcome.resume_after)
         # What waits of an earlier epoch was called so before the spool went back: the cloud has the very same frames.
         if epoch == spool.epoch and highest > spool.sent:
@@ -166,7 +166,7 @@ class RecordStream:
             return False
         resume_after = min(welcome.resume_after, await asyncio.to_thread(spool.end_of_epoch, epoch))
         self._credit, self._credit_bytes, self._last_sent = welcome.credit, welcome.credit_bytes, resume_after
-        self._message_bytes = welcome.message_bytes or MESSAGE_BYTES
+        self._message_bytes = welcome.message_bytes
         await self._settle(1, resume_after, None)
         return True
 
@@ -216,7 +216,7 @@ class RecordStream:
                 done = done or sorted(s for s in self._in_flight if s > ack.last_sequence)[:1]
             if not done:
                 continue
-            if ack.reason == ingest_pb2.REJECT_REASON_DAMAGED and await asyncio.to_thread(self._again, done):
+            if ack.reason == ingest_pb2.REJECT_REASON_DAMAGED and await self._again(done):
                 # With a new header too: it may be what was damaged. What was acknowledged is not sent again.
                 return
             self._tell(done)
@@ -234,10 +234,13 @@ class RecordStream:
                 del self._in_flight[sequence]
             self._work.set()
 
-    def _again(self, rejected: list[int]) -> bool:
+    async def _again(self, rejected: list[int]) -> bool:
         """Whether records that came damaged are to be sent again: they are whole here, and were not sent too often."""
+        # Counted here and not on the spool's thread, which may outlive this stream: the next one counts too.
         self._resent.update(rejected)
-        if not all(self._resent[s] <= MOST_RESENDS and self._spool.whole(s) for s in rejected):
+        if any(self._resent[sequence] > MOST_RESENDS for sequence in rejected):
+            return False
+        if not await asyncio.to_thread(lambda: all(map(self._spool.whole, rejected))):
             return False
         self._rejections.say(
             "resent",

@@ -32,6 +32,13 @@ _REFUSALS = (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.PERMISSION_DEN
 """UNAUTHENTICATED is none: a renewed certificate may lie there any moment, and the next attempt shows it."""
 
 
+def _what_it_does(code: grpc.StatusCode) -> str:
+    if code in _REFUSALS:
+        return "refuses"
+    # It is there, and says when to come back.
+    return "ends the stream for now" if code is grpc.StatusCode.RESOURCE_EXHAUSTED else "is away"
+
+
 class Uplink:
     """Sends one camera's records for as long as ``run`` runs, over as many connections as that takes."""
 
@@ -112,7 +119,7 @@ class Uplink:
             return REFUSED_RETRY_SECONDS
         except grpc.aio.AioRpcError as error:
             refused = error.code() in _REFUSALS
-            text = f"the cloud {'refuses' if refused else 'is away'}: {error.code().name}: {error.details()}"
+            text = f"the cloud {_what_it_does(error.code())}: {error.code().name}: {error.details()}"
             if reason_of(error) == CodecMismatchError.reason:
                 text += await asyncio.to_thread(self._held_back)
             self._report(text if refused else f"{text}{self._through}")

@@ -14,7 +14,7 @@ from cloud_service.metrics import Metrics
 from cloud_service.store import GroupCommit, RecordStore
 from icm.codec.bundle.loading import Bundle
 from icm.rpc.channels import open_channel
-from icm.rpc.servers import Server
+from icm.rpc.servers import MAX_MESSAGE_BYTES, Server
 from icm.service.clock import ManualClock
 from icm.service.health import Problems
 from icm.v1.ingest_pb2_grpc import add_IngestServiceServicer_to_server
@@ -55,6 +55,7 @@ class Cloud:
             self.metrics,
             self.clock,
             0.01,
+            MAX_MESSAGE_BYTES,
         )
         self.chains, self.detections = desk.chains, desk.detections
         self.service = IngestService(desk)

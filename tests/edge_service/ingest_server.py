@@ -28,10 +28,10 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
 
     Attributes:
         credit, credit_bytes: what Welcome promises.
-        message_bytes: of the largest message that it takes, which it says unless that is 0.
+        message_bytes: of the largest message that it takes, which it says.
         refuses: a codec id that is answered with FAILED_PRECONDITION.
-        rejects, reason: sequences that are rejected, and why.
-        damages: sequences that come damaged, each so many times, which ends the stream.
+        rejects, reason: sequences that are rejected, and why; as damaged ends the stream, as the cloud does it.
+        damages: sequences that come damaged, each so many times.
         misnames: rejected sequences that the rejection calls by another number.
         breaks_after: ends a stream with UNAVAILABLE after so many records, without acknowledging the last batch.
         busy_seconds: the first streams are turned away as from a busy cloud, each for so long.
@@ -52,7 +52,7 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
 
     credit: int = 8
     credit_bytes: int = 1 << 20
-    message_bytes: int = 0
+    message_bytes: int = 20 << 20
     refuses: bytes = b""
     rejects: frozenset[int] = frozenset()
     reason: int = ingest_pb2.REJECT_REASON_DAMAGED
@@ -153,7 +153,7 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
             bytes_in_flight += sum(map(len, batch.records))
             self.most_bytes_in_flight = max(self.most_bytes_in_flight, bytes_in_flight)
             orphans = set()
-            damaged = next((place for place, record in enumerate(new, 1) if self.damages[record.sequence]), 0)
+            damaged = next((place for place, record in enumerate(new, 1) if self._comes_damaged(record.sequence)), 0)
             if damaged:
                 self.damages[new[damaged - 1].sequence] -= 1
             for record in new[: damaged - 1] if damaged else new:
@@ -169,7 +169,8 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
             yield _ack(ingest_pb2.ACK_STATE_RECEIVED, new[0].sequence, new[-1].sequence)
             await self.acknowledges.wait()
             for place, (record, packed) in enumerate(zip(new, batch.records, strict=True), 1):
-                if record.sequence in self.withholds:
+                # Once one came damaged there is no time to tell of those before it: the next Welcome does.
+                if record.sequence in self.withholds or (damaged and place != damaged):
                     continue
                 rejected = place == damaged or record.sequence in self.rejects | orphans
                 state = ingest_pb2.ACK_STATE_REJECTED if rejected else ingest_pb2.ACK_STATE_PERSISTED
@@ -187,6 +188,10 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer, archive_pb2_grpc.ArchiveServ
         person = frame_pb2.Detection(class_name="person", score=0.9, left=1, top=2, right=3, bottom=4)
         found = frame_pb2.FrameDetections(frame=request.frame, model="made-up", detections=[person])
         return archive_pb2.GetDetectionsResponse(detections=found)
+
+    def _comes_damaged(self, sequence: int) -> bool:
+        rejected = sequence in self.rejects and self.reason == ingest_pb2.REJECT_REASON_DAMAGED
+        return rejected or self.damages[sequence] > 0
 
     async def _notify(self) -> None:
         async with self.changed:
@@ -210,6 +215,7 @@ def _ack(state: ingest_pb2.AckState, first: int, last: int, rejection: int | Non
 @asynccontextmanager
 async def serving(ingest: Ingest, port: int = 0) -> AsyncIterator[int]:
     """Serves on loopback; gives the port."""
+    # A cloud from before it said so took as much as any other.
     most = ingest.message_bytes or MAX_MESSAGE_BYTES
     server = Server(f"127.0.0.1:{port}", allow_plaintext=False, message_bytes=most)
     ingest_pb2_grpc.add_IngestServiceServicer_to_server(ingest, server.grpc)

@@ -30,7 +30,10 @@ class Answering(IngestServiceServicer):
         await anext(aiter(request_iterator))
         yield StreamRecordsResponse(
             welcome=Welcome(
-                credit=self._settings.credit, credit_bytes=self._settings.credit_bytes, record_version=VERSION
+                credit=self._settings.credit,
+                credit_bytes=self._settings.credit_bytes,
+                message_bytes=self._settings.limits.message_bytes,
+                record_version=VERSION,
             )
         )
         receiving = asyncio.create_task(self._receive(request_iterator, acks))

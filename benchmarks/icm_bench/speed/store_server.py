@@ -42,6 +42,7 @@ async def serve(bundle: Bundle, folder: Path) -> None:
         metrics=metrics,
         clock=clock,
         retry_seconds=1.0,
+        message_bytes=settings.limits.message_bytes,
     )
     limits = ClientLimits(settings.limits.streams, settings.limits.bytes_per_second, clock)
     calls = settings.limits.streams + REFUSALS

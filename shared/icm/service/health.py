@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import threading
 
 from icm.redaction import redacted
+
+_NUMBER = re.compile(r"\d+")
 
 
 class Problems:
@@ -15,12 +18,14 @@ class Problems:
         self._texts: dict[str, str] = {}
 
     def report(self, part: str, text: str) -> bool:
-        """The part is ailing, and why. Returns whether that is news, and so worth a line in the log."""
+        """The part is ailing, and why. Returns whether that is news, and so worth a line in the log: counts and sizes
+        that grow while a problem lasts make no other of it.
+        """
         text = redacted(text)
         with self._lock:
-            known = self._texts.get(part) == text
+            known = self._texts.get(part)
             self._texts[part] = text
-            return not known
+            return known is None or _NUMBER.sub("#", known) != _NUMBER.sub("#", text)
 
     def clear(self, part: str) -> bool:
         """The part is well. Returns whether that is news."""

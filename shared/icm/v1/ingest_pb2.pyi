@@ -232,7 +232,7 @@ class Welcome(_message.Message):
     """How many bytes of records may be unacknowledged at any time. A larger record may go while no other is."""
     message_bytes: _builtins.int
     """Bytes of the largest message that the cloud takes. A record that fits into none is held back until this is raised.
-    0, of a cloud that does not say: 20 MiB.
+    Every cloud that reads version 3 of the record format says it; an edge goes on from no Welcome with 0.
     """
     highest: _builtins.int
     """The highest sequence of this epoch that the cloud holds; 0 for none. If the edge never sent one so high, its spool

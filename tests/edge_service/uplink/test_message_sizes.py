@@ -6,9 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
+
 from edge_service.metrics import EdgeMetrics
 from edge_service.spool.store import CameraSpool
 from edge_service.uplink.uplink import Uplink
+from icm.codec.bitstream.record import VERSION
 from icm.rpc.channels import open_channel
 from icm.service.backoff import Backoff
 from icm.service.health import Problems
@@ -54,3 +57,22 @@ async def test_a_record_that_fits_into_no_message_is_kept_until_the_cloud_takes_
     async with sent_to(ingest, gate, metrics, problems) as uplink:
         await uplink.drained()
     assert [record.sequence for record in ingest.of("gate")][-1] == 2
+
+
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [(2, "the cloud reads records up to format version 2"), (VERSION, "does not say how large a message may be")],
+    ids=["from before it was asked for", "that speaks no contract"],
+)
+async def test_a_cloud_that_does_not_say_what_it_takes_gets_nothing_and_is_named(
+    spool, metrics, problems, version: int, told: str
+) -> None:
+    gate = spool.camera("gate")
+    spool_records(gate, 3)
+    ingest = Ingest(message_bytes=0, record_version=version)
+    async with sent_to(ingest, gate, metrics, problems):
+        text = await problems.first()
+    assert told in text
+    assert "bring the cloud up to date" in text
+    assert ingest.of("gate") == []
+    assert gate.holds(1)

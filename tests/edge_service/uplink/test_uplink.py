@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ from edge_service.metrics import EdgeMetrics
 from edge_service.spool.camera_spool import CameraSpool
 from edge_service.spool.store import Spool
 from edge_service.uplink.stream import MOST_RESENDS
-from edge_service.uplink.uplink import Uplink
+from edge_service.uplink.uplink import REFUSED_RETRY_SECONDS, Uplink
 from icm.codec.bitstream.record import Kind
 from icm.errors import ReferenceMissingError, UplinkError
 from icm.rpc.channels import open_channel
@@ -206,6 +207,25 @@ async def test_what_was_damaged_on_its_way_is_sent_again_from_the_spools_whole_c
     assert sample("icm_edge_dropped_total", camera="gate", reason="rejected_damaged") == 0
 
 
+async def test_how_often_a_record_was_sent_again_is_counted_where_every_stream_of_the_camera_looks(
+    gate, sending, sample
+) -> None:
+    """A thread that looks into the spool may outlive its stream, and would change the count under the next one."""
+
+    class OfOneThread(Counter[int]):
+        def __setitem__(self, sequence: int, count: int) -> None:
+            threads.add(threading.get_ident())
+            super().__setitem__(sequence, count)
+
+    threads = set[int]()
+    spool_records(gate, 5)
+    async with serving(Ingest(damages=Counter({2: 1, 4: 2}))) as port, sending(gate, port) as uplink:
+        uplink._resent = OfOneThread()
+        await uplink.drained()
+    assert threads == {threading.get_ident()}
+    assert sample("icm_edge_dropped_total", camera="gate", reason="rejected_damaged") == 0
+
+
 async def test_a_record_that_is_rejected_each_time_is_counted_with_its_reason_and_let_go(gate, sending, sample) -> None:
     spool_records(gate, 5)
     ingest = Ingest(rejects=frozenset({3}))
@@ -213,7 +233,8 @@ async def test_a_record_that_is_rejected_each_time_is_counted_with_its_reason_an
         await uplink.drained()
     assert [record.sequence for record in ingest.of("gate")] == [1, 2, 4, 5]
     assert sample("icm_edge_dropped_total", camera="gate", reason="rejected_damaged") == 1
-    assert len(ingest.hellos) == 1 + MOST_RESENDS
+    # The cloud ends the stream after the last rejection too, and what follows goes over one more.
+    assert len(ingest.hellos) == 1 + MOST_RESENDS + 1
 
 
 @pytest.mark.parametrize("twice", [False, True])
@@ -343,6 +364,22 @@ async def test_who_waits_for_a_record_hears_that_it_is_persisted_or_why_it_was_r
         with pytest.raises(UplinkError, match="its checksum does not fit"):
             await waiting[1]
         await uplink.persisted(1)
+
+
+async def test_a_refusal_that_lasts_is_logged_once_however_much_it_holds_back_by_then(
+    gate, sending, problems, caplog, clock
+) -> None:
+    ingest = Ingest(refuses=CODEC_ID)
+    async with serving(ingest) as port, sending(gate, port, clock=clock):
+        for attempt in range(1, 5):
+            spool_records(gate, 1)
+            await ingest.until_hellos(attempt)
+            await clock.until_slept_by()
+            (line,) = problems.lines()
+            clock.advance(REFUSED_RETRY_SECONDS)
+            await asyncio.sleep(0)
+    assert f"; {attempt} records of that codec wait" in line
+    assert len([message for message in caplog.messages if "the cloud refuses" in message]) == 1
 
 
 @pytest.mark.parametrize(("first", "behind"), [(0, 0), (3, 0), (2, 4)])
