@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 MOST_RECORDS_DECODED = 6000
 """For one frame that is asked for."""
+MOST_BYTES_DECODED = 128 << 20
+"""Of these records, which are held together; at least what a segment holds, so that keys always help."""
 _KEYS_SECONDS = 30.0
 """After which to ask again for one that needs more."""
 
@@ -258,6 +260,7 @@ class RecordStore:
             raise NotFoundError(f"there is no frame {sequence} of camera {camera!r}, epoch {epoch}")
         found = reading.find(self._root, segment, sequence)
         header, chain = found.header, found.records
+        size = _bytes(chain)
         lacking: dict[int, tuple[Segment, StreamHeader]] = {}
         # Every round goes to a lower sequence, whatever the files hold, so there is a last one.
         while chain[0].kind is not Kind.I:
@@ -273,11 +276,12 @@ class RecordStore:
                     f"frame {sequence} of camera {camera!r} needs record {before}, which is not here"
                 )
             found = reading.find(self._root, segment, before)
-            chain = found.records + chain
-            if len(chain) > MOST_RECORDS_DECODED:
+            chain, size = found.records + chain, size + _bytes(found.records)
+            if len(chain) > MOST_RECORDS_DECODED or size > MOST_BYTES_DECODED:
                 raise BusyError(
-                    f"frame {sequence} of camera {camera!r} leans on more than {MOST_RECORDS_DECODED} records before"
-                    " it: ask again once the detector has come by",
+                    f"frame {sequence} of camera {camera!r} leans on {len(chain)} records of {size} bytes before it, or"
+                    f" more; one call decodes {MOST_RECORDS_DECODED} of {MOST_BYTES_DECODED}: ask again once the"
+                    " detector has come by",
                     _KEYS_SECONDS,
                 )
         return Found(header, chain, lacking)
@@ -371,3 +375,7 @@ class RecordStore:
                 kept = segment.abandon()
             if kept:
                 self._indexing.remember(segment.info)
+
+
+def _bytes(records: Sequence[Record]) -> int:
+    return sum(len(record.payload) for record in records)

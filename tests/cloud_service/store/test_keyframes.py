@@ -18,7 +18,8 @@ from cloud_service.feedback.broken_references import BrokenChains
 from cloud_service.processing.engine.decoding import BatchDecoder, LaneId
 from cloud_service.store import Position, RecordStore
 from cloud_service.store import store as store_module
-from icm.codec.bitstream.record import Kind, Record, StreamHeader, parse_stream
+from cloud_service.store.segment import MAX_BYTES, MAX_RECORDS
+from icm.codec.bitstream.record import MAX_PAYLOAD, Kind, Record, StreamHeader, parse_stream
 from icm.codec.bundle.loading import Bundle
 from icm.codec.coding import CodedFrame, Decoder, Encoder
 from icm.errors import BusyError, NotFoundError, ReferenceMissingError
@@ -190,18 +191,25 @@ async def test_who_asks_for_a_frame_makes_the_keys_that_lack_on_the_way(
     assert {path: path.read_bytes() for path in keys(tmp_path)} == whole
 
 
-def test_a_frame_with_too_many_records_before_it_is_refused_for_now(
-    store: RecordStore, loaded: Bundle, records: list[Record], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("bound", ["MOST_RECORDS_DECODED", "MOST_BYTES_DECODED"])
+def test_a_frame_with_too_much_before_it_is_refused_for_now(
+    store: RecordStore, loaded: Bundle, records: list[Record], monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
-    monkeypatch.setattr(store_module, "MOST_RECORDS_DECODED", 15)
+    most = {"MOST_RECORDS_DECODED": 15, "MOST_BYTES_DECODED": sum(len(record.payload) for record in records[:15])}
+    monkeypatch.setattr(store_module, bound, most[bound])
     of = coded_header(loaded)
     store.append(of, raw(records, of))
     store.close()
     assert len(store.find("gate", of.epoch, 12).records) == 12
-    with pytest.raises(BusyError, match="once the detector has come by"):
+    with pytest.raises(BusyError, match=rf"{most[bound]}\b.*once the detector has come by"):
         store.find("gate", of.epoch, 25)
     decode(store, loaded)
     assert store.find("gate", of.epoch, 25).records
+
+
+def test_what_one_segment_holds_is_never_too_much() -> None:
+    assert store_module.MOST_RECORDS_DECODED >= MAX_RECORDS
+    assert store_module.MOST_BYTES_DECODED >= MAX_BYTES + MAX_PAYLOAD
 
 
 def test_a_frame_that_leans_on_one_that_is_gone_is_a_typed_error(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Callable
-from itertools import count, pairwise
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from cloud_service.database.tables import open_database
 from cloud_service.store import Position, RecordStore, Segment
 from cloud_service.store.index import SegmentIndex
 from icm.codec.bitstream.record import Kind, Record, StreamHeader
-from icm.errors import IcmError, RecordError, StoredDamageError
+from icm.errors import RecordError, ReferenceMissingError, StoredDamageError
 from tests.cloud_service.parts import EPOCH, START_US, header, open_store, raw, record
 from tests.cloud_service.store.test_store import append, files, read_all
 
@@ -254,7 +254,9 @@ def test_a_number_that_only_the_database_still_knows_does_not_come_back(tmp_path
 def test_asking_for_a_frame_ends_whatever_order_its_file_has_and_gives_a_chain_or_an_error(
     tmp_path: Path, database: Engine
 ) -> None:
-    """Records that lean on the one before, on others or on none, in any order; each time a camera of its own."""
+    """Records that lean on the one before, on others or on none, in any order; each time a camera of its own. One whose
+    references lead to an I record is given with all of these; another leans on what is not there.
+    """
     store, cameras = open_store(tmp_path, database), count(1)
 
     @given(st.permutations(range(6)), st.lists(st.sampled_from([0, 1, 1, 1, 2, 3]), min_size=6, max_size=6))
@@ -268,14 +270,16 @@ def test_asking_for_a_frame_ends_whatever_order_its_file_has_and_gives_a_chain_o
         store.append(of, raw(records, of))
         (path,) = (tmp_path / of.camera).rglob("*.icm")
         path.write_bytes(of.pack() + b"".join(records[place].pack(of) for place in order))
+        by_sequence = {record.sequence: record for record in records}
         for wanted in records:
-            try:
-                chain = store.find(of.camera, EPOCH, wanted.sequence).records
-            except IcmError:
-                continue
-            assert chain[-1] == wanted
-            assert chain[0].kind is Kind.I
-            assert all(b.sequence - b.reference == a.sequence for a, b in pairwise(chain))
+            needed = [wanted]
+            while needed[0].kind is Kind.P and (before := needed[0].sequence - needed[0].reference) in by_sequence:
+                needed.insert(0, by_sequence[before])
+            if needed[0].kind is Kind.I:
+                assert store.find(of.camera, EPOCH, wanted.sequence).records == needed
+            else:
+                with pytest.raises(ReferenceMissingError):
+                    store.find(of.camera, EPOCH, wanted.sequence)
 
     ends()
 
