@@ -4,50 +4,21 @@ import asyncio
 import socket
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 
 import pytest
 
 from edge_service.metrics import EdgeMetrics
-from edge_service.spool.camera_spool import CameraSpool
 from edge_service.spool.store import Spool
 from edge_service.uplink.stream import MOST_RESENDS
-from edge_service.uplink.uplink import REFUSED_RETRY_SECONDS, Uplink
+from edge_service.uplink.uplink import Uplink
 from icm.codec.bitstream.record import Kind
 from icm.errors import ReferenceMissingError, UplinkError
 from icm.rpc.channels import open_channel
-from icm.service.backoff import Backoff
-from icm.service.clock import Clock, ManualClock
+from icm.service.clock import ManualClock
 from icm.service.health import Problems
 from icm.v1 import ingest_pb2
 from tests.edge_service.ingest_server import Ingest, serving
 from tests.edge_service.parts import CODEC_ID, OTHER_CODEC_ID, spool_p_records, spool_records
-
-
-@pytest.fixture
-def gate(spool: Spool) -> CameraSpool:
-    return spool.camera("gate")
-
-
-@pytest.fixture
-def sending(metrics: EdgeMetrics, problems: Problems) -> Callable[..., object]:
-    @asynccontextmanager
-    async def run(
-        spool: CameraSpool, port: int, batch_seconds: float = 0.0, clock: Clock | None = None
-    ) -> AsyncIterator[Uplink]:
-        channel = open_channel(f"127.0.0.1:{port}", allow_plaintext=False)
-        uplink = Uplink(spool, CODEC_ID, channel, metrics, problems, Backoff(0.01, 0.05), batch_seconds, clock=clock)
-        task = asyncio.create_task(uplink.run())
-        try:
-            async with asyncio.timeout(20):
-                yield uplink
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            await channel.close()
-
-    return run
 
 
 def free_port() -> int:
@@ -364,37 +335,6 @@ async def test_who_waits_for_a_record_hears_that_it_is_persisted_or_why_it_was_r
         with pytest.raises(UplinkError, match="its checksum does not fit"):
             await waiting[1]
         await uplink.persisted(1)
-
-
-async def test_a_refusal_that_lasts_is_logged_once_however_much_it_holds_back_by_then(
-    gate, sending, problems, caplog, clock
-) -> None:
-    ingest = Ingest(refuses=CODEC_ID)
-    async with serving(ingest) as port, sending(gate, port, clock=clock):
-        for attempt in range(1, 5):
-            spool_records(gate, 1)
-            await ingest.until_hellos(attempt)
-            await clock.until_slept_by()
-            (line,) = problems.lines()
-            clock.advance(REFUSED_RETRY_SECONDS)
-            await asyncio.sleep(0)
-    assert f"; {attempt} records of that codec wait" in line
-    assert len([message for message in caplog.messages if "the cloud refuses" in message]) == 1
-
-
-@pytest.mark.parametrize(("first", "behind"), [(0, 0), (3, 0), (2, 4)])
-async def test_a_refusal_is_told_in_the_clouds_words_and_with_what_it_holds_back(
-    gate, sending, problems, first: int, behind: int
-) -> None:
-    spool_records(gate, first)
-    spool_records(gate, behind, codec_id=OTHER_CODEC_ID)
-    async with serving(Ingest(refuses=CODEC_ID)) as port, sending(gate, port):
-        text = await problems.first()
-        assert text == (
-            "uplink of gate: the cloud refuses: FAILED_PRECONDITION:"
-            " this cloud has codec aa, the edge has codec bb: install bb;"
-            f" {first} records of that codec wait, and {behind} of later ones behind them"
-        )
 
 
 async def test_records_of_an_earlier_bundle_go_first_on_a_stream_of_their_own(gate, sending) -> None:
