@@ -12,6 +12,7 @@ from types import TracebackType
 from cloud_service.access.access import ANYBODY, Access, certificate_access
 from cloud_service.api.archive_service import ArchiveService
 from cloud_service.archive.catalogue import VideoCatalogue
+from cloud_service.archive.owner import ArchiveOwner
 from cloud_service.archive.storage import ArchiveStorage
 from cloud_service.archive.writer import ArchiveWriter
 from cloud_service.bundles import Bundles
@@ -76,8 +77,10 @@ class App:
             owned.callback(database_lock.release)
         database = open_database(settings.database_url)
         owned.callback(database.dispose)
-        check_identity(settings.records_folder, database)
+        store_name = check_identity(settings.records_folder, database)
         storage = ArchiveStorage(settings.archive_url)
+        archive_owner = ArchiveOwner(storage, store_name)
+        owned.callback(archive_owner.release)
         store = RecordStore(
             settings.records_folder,
             SegmentIndex(database),
@@ -92,7 +95,7 @@ class App:
         engine = InProcessEngine(
             BatchDecoder(bundles, store.keys),
             detector,
-            ArchiveWriter(storage, settings.archive.thumbnail_width),
+            ArchiveWriter(storage, settings.archive.thumbnail_width, archive_owner.check),
             metrics.stage_seconds,
         )
         chains, detections = BrokenChains(), NewestDetections()

@@ -122,7 +122,8 @@ class ArchiveSettings(Section):
 
     url: str | None = Field(
         default=None,
-        description="A folder or fsspec URL for MP4 files and thumbnails. Unset: <store.folder>/archive.",
+        description="A folder or fsspec URL for MP4 files and thumbnails, this cloud's alone. Unset:"
+        " <store.folder>/archive.",
     )
     segment_seconds: float = Field(
         default=10.0,

@@ -6,6 +6,7 @@ which are still there: the archive's progress moves only with whole segments.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -56,8 +57,11 @@ class _Rendering:
 class ArchiveWriter:
     """One video under way per camera. Not thread-safe."""
 
-    def __init__(self, storage: ArchiveStorage, thumbnail_width: int) -> None:
-        self._storage = storage
+    def __init__(
+        self, storage: ArchiveStorage, thumbnail_width: int, check_owned: Callable[[], None] = lambda: None
+    ) -> None:
+        """Args: check_owned, asked before a video is put; raises a StorageError if the archive is another's."""
+        self._storage, self._check_owned = storage, check_owned
         self._thumbnail_width = thumbnail_width
         self._open: dict[str, _Rendering] = {}
 
@@ -99,6 +103,7 @@ class ArchiveWriter:
             f"{stem}.jpg",
             len(rendering.thumbnail),
         )
+        self._check_owned()
         self._storage.put(segment.thumbnail_path, rendering.thumbnail)
         self._storage.put(segment.path, data)
         return segment

@@ -33,9 +33,12 @@ def own_store(records: Path) -> OwnerLock:
     return OwnerLock(records / LOCK_NAME, f"the record store {records}", "icm-cloud", StorageError)
 
 
-def check_identity(records: Path, database: Engine) -> None:
+def check_identity(records: Path, database: Engine) -> str:
     """Finds out whether the database is about the records in a folder, which this process owns. What is new to one
     another, or from before stores had names, is so from now on.
+
+    Returns:
+        The record store's name.
 
     Raises:
         StorageError: it is about others, or cannot be asked.
@@ -61,6 +64,7 @@ def check_identity(records: Path, database: Engine) -> None:
             f" {'record store ' + name if name else 'another, or empty'}: mount the disk that belongs to it, or name"
             " another database (a new one is made from the records)"
         )
+    return name
 
 
 def _claim(database: Engine, name: str) -> str:

@@ -93,7 +93,8 @@ class ArchiveServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetFrame(self, request, context):
-        """One frame as a picture, decoded from its record. NOT_FOUND if there is none.
+        """One frame as a picture, decoded from its record. NOT_FOUND if there is none; RESOURCE_EXHAUSTED with a
+        google.rpc.RetryInfo while it leans on more records than one call decodes, until the cloud has decoded them once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -45,7 +45,9 @@ class ArchiveServiceStub:
     ListSegments: _grpc.UnaryUnaryMultiCallable[_archive_pb2.ListSegmentsRequest, _archive_pb2.ListSegmentsResponse]
     """A camera's playable segments, oldest first."""
     GetFrame: _grpc.UnaryUnaryMultiCallable[_archive_pb2.GetFrameRequest, _archive_pb2.GetFrameResponse]
-    """One frame as a picture, decoded from its record. NOT_FOUND if there is none."""
+    """One frame as a picture, decoded from its record. NOT_FOUND if there is none; RESOURCE_EXHAUSTED with a
+    google.rpc.RetryInfo while it leans on more records than one call decodes, until the cloud has decoded them once.
+    """
     GetDetections: _grpc.UnaryUnaryMultiCallable[_archive_pb2.GetDetectionsRequest, _archive_pb2.GetDetectionsResponse]
     """What was found in one frame; waits for the detector as long as the deadline allows. NOT_FOUND at once if the frame was
     skipped (FRAME_SKIPPED), as it could not be decoded or the detector failed, or if there is no detector.
@@ -70,7 +72,9 @@ class ArchiveServiceAsyncStub(ArchiveServiceStub):
     ListSegments: _aio.UnaryUnaryMultiCallable[_archive_pb2.ListSegmentsRequest, _archive_pb2.ListSegmentsResponse]  # type: ignore[assignment]
     """A camera's playable segments, oldest first."""
     GetFrame: _aio.UnaryUnaryMultiCallable[_archive_pb2.GetFrameRequest, _archive_pb2.GetFrameResponse]  # type: ignore[assignment]
-    """One frame as a picture, decoded from its record. NOT_FOUND if there is none."""
+    """One frame as a picture, decoded from its record. NOT_FOUND if there is none; RESOURCE_EXHAUSTED with a
+    google.rpc.RetryInfo while it leans on more records than one call decodes, until the cloud has decoded them once.
+    """
     GetDetections: _aio.UnaryUnaryMultiCallable[_archive_pb2.GetDetectionsRequest, _archive_pb2.GetDetectionsResponse]  # type: ignore[assignment]
     """What was found in one frame; waits for the detector as long as the deadline allows. NOT_FOUND at once if the frame was
     skipped (FRAME_SKIPPED), as it could not be decoded or the detector failed, or if there is no detector.
@@ -110,7 +114,9 @@ class ArchiveServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _archive_pb2.GetFrameRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_archive_pb2.GetFrameResponse, _abc.Awaitable[_archive_pb2.GetFrameResponse]]:
-        """One frame as a picture, decoded from its record. NOT_FOUND if there is none."""
+        """One frame as a picture, decoded from its record. NOT_FOUND if there is none; RESOURCE_EXHAUSTED with a
+        google.rpc.RetryInfo while it leans on more records than one call decodes, until the cloud has decoded them once.
+        """
 
     @_abc_1.abstractmethod
     def GetDetections(

@@ -1,0 +1,75 @@
+"""Whom an archive belongs to: one record store. Another's videos of a camera of the same name would replace its own.
+
+A folder is locked besides. Elsewhere nothing can be, so two clouds that meet for the very first time at once may both
+take it for theirs; the next start of one of them tells.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from cloud_service.archive.storage import ArchiveStorage
+from icm.errors import StorageError, StorageFullError
+from icm.service.owner_lock import OwnerLock
+
+log = logging.getLogger(__name__)
+LOCK_NAME = "archive.lock"
+ID_NAME = "archive.id"
+
+
+class ArchiveOwner:
+    """Holds an archive for a record store. Not thread-safe."""
+
+    def __init__(self, storage: ArchiveStorage, store: str) -> None:
+        """Takes the archive. One that cannot be reached now keeps no cloud from starting: ``check`` asks again.
+
+        Args:
+            store: the record store's name.
+
+        Raises:
+            StorageError: it is another's.
+        """
+        self._storage, self._store = storage, store
+        self._lock: OwnerLock | None = None
+        self._taken = False
+        try:
+            storage.prepare()
+            storage.get(ID_NAME)
+        except StorageError as error:
+            log.warning("%s; records are taken, and their videos wait until then", error)
+            return
+        try:
+            self._take()
+        except StorageFullError as error:
+            log.warning("%s; records are taken, and their videos wait until then", error)
+        except StorageError:
+            self.release()
+            raise
+
+    def check(self) -> None:
+        """Raises StorageError: the archive is another's by now, or cannot be reached.
+
+        Who tidies a folder up by age may delete its name with the rest; it is given again.
+        """
+        if not self._taken or self._storage.folder is not None:
+            self._take()
+
+    def release(self) -> None:
+        """Lets others take what can be locked."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def _take(self) -> None:
+        folder, url = self._storage.folder, self._storage.url
+        if folder is not None and self._lock is None:
+            self._lock = OwnerLock(folder / LOCK_NAME, f"the archive {url}", "icm-cloud", StorageError)
+        if self._storage.get(ID_NAME) is None:
+            self._storage.put(ID_NAME, f"{self._store}\n".encode())
+        found = (self._storage.get(ID_NAME) or b"").decode(errors="replace").strip()
+        if found != self._store:
+            raise StorageError(
+                f"the archive {url} belongs to record store {found!r}, and this cloud's is {self._store}: name another"
+                f" one as archive.url, or delete {ID_NAME} there if that store is gone for good"
+            )
+        self._taken = True
