@@ -71,6 +71,13 @@ class UsbSourceSettings(Section):
 
     kind: Literal["usb"]
     device: str = Field(default="/dev/video0", description="The Video4Linux device.")
+    timeout_seconds: float = Field(
+        default=8.0,
+        gt=0,
+        le=7200,
+        description="Seconds without a picture after which the device is given up and opened anew: more than the camera"
+        " takes for its first one, and from any to the next.",
+    )
 
 
 class SubmittedSourceSettings(Section):

@@ -150,7 +150,8 @@ class DeviceSource:
             left = deadline - self._clock.monotonic()
             if left <= 0:
                 raise SourceError(
-                    f"no picture from {self._shown} within {self._timeout:g} s: is the camera on and reachable?"
+                    f"no picture from {self._shown} within {self._timeout:g} s: is the camera on and reachable, and"
+                    " faster than its timeout_seconds?"
                 )
             if not selector.select(min(left, _POLL_SECONDS)):
                 continue

@@ -31,7 +31,7 @@ def make_source(settings: SourceSettings, clock: Clock) -> Source:
         case RtspSourceSettings():
             return rtsp_source(settings.url, settings.timeout_seconds, clock)
         case UsbSourceSettings():
-            return usb_source(settings.device, clock)
+            return usb_source(settings.device, settings.timeout_seconds, clock)
         case SubmittedSourceSettings():
             return SubmittedSource()
         case _:

@@ -72,7 +72,7 @@ def test_every_kind_of_source_can_be_told_and_made(tmp_path: Path, clock: Manual
         {"kind": "file", "path": "clip.mp4", "pace": "fast", "loop": True},
         {"kind": "folder", "path": "pictures", "fps": 2},
         {"kind": "rtsp", "url": "rtsp://camera/live", "timeout_seconds": 5},
-        {"kind": "usb", "device": "/dev/video0"},
+        {"kind": "usb", "device": "/dev/video0", "timeout_seconds": 60},
         {"kind": "submitted"},
     ]
     settings = load(tmp_path, cameras=[{"name": f"c{i}", "source": source} for i, source in enumerate(sources)])

@@ -9,12 +9,16 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from edge_service.sources import capture
+from edge_service.settings import UsbSourceSettings
+from edge_service.sources import capture, usb
 from edge_service.sources.device import DeviceSource
+from edge_service.sources.factory import make_source
 from edge_service.sources.rtsp import rtsp_source
 from edge_service.sources.usb import usb_source
 from icm.errors import SourceError
@@ -72,7 +76,34 @@ def test_a_stop_is_obeyed_while_a_camera_hangs(blackhole: str) -> None:
 
 def test_an_absent_usb_camera_is_named() -> None:
     with pytest.raises(SourceError, match="no picture from /dev/video99: No such file"):
-        next(usb_source("/dev/video99", CLOCK).frames(threading.Event()))
+        next(usb_source("/dev/video99", 8.0, CLOCK).frames(threading.Event()))
+
+
+@pytest.mark.parametrize("timeout_seconds", [0.4, 30.0])
+def test_a_camera_on_this_machine_is_waited_for_as_long_as_its_setting_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, timeout_seconds: float
+) -> None:
+    """A pipe stands for the device; its first picture takes a second."""
+    monkeypatch.setattr(usb, "_FORMAT", "mjpeg")
+    device, picture = tmp_path / "video0", BytesIO()
+    os.mkfifo(device)
+    Image.new("RGB", (64, 48), (90, 90, 90)).save(picture, "JPEG")
+    settings = UsbSourceSettings(kind="usb", device=str(device), timeout_seconds=timeout_seconds)
+    frames = make_source(settings, CLOCK).frames(threading.Event())
+    program = "import sys, time; f = open(sys.argv[1], 'wb'); time.sleep(1); f.write(sys.stdin.buffer.read())"
+    with subprocess.Popen([sys.executable, "-S", "-c", program, device], stdin=subprocess.PIPE) as camera:
+        assert camera.stdin is not None
+        camera.stdin.write(picture.getvalue())
+        camera.stdin.close()
+        try:
+            if timeout_seconds < 1:
+                with pytest.raises(SourceError, match=r"within 0.4 s: is the camera on and .* its timeout_seconds"):
+                    next(frames)
+            else:
+                assert next(frames).image.shape == (48, 64, 3)
+        finally:
+            frames.close()
+            camera.kill()
 
 
 def test_the_child_dies_with_its_parent_even_while_a_camera_hangs(blackhole: str) -> None:
