@@ -17,8 +17,7 @@ from numpy.ctypeslib import ndpointer
 
 from icm.errors import ConfigError
 
-_SUFFIXES = {"Darwin": ".dylib", "Windows": ".dll"}
-_PATH = Path(__file__).with_name(f"kernels{_SUFFIXES.get(platform.system(), '.so')}")
+_PATH = Path(__file__).with_name("kernels.dylib" if platform.system() == "Darwin" else "kernels.so")
 
 
 class Known(ctypes.Structure):
