@@ -7,7 +7,7 @@ and of all before its beginning.
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import google_crc32c
 
@@ -15,7 +15,9 @@ _POLYNOMIAL = 0x82F6_3B78
 """Of CRC32C, lowest power in the highest bit, as are all numbers here."""
 _ONE, _X_TO_8 = 1 << 31, 1 << 23
 _APART = 1 << 14
-"""Bytes from one place up to which the checksum is kept to the next; shorter parts are gone over."""
+"""Bytes from one place up to which the checksum is kept to the next."""
+_SHORT = 1 << 18
+"""Parts of so many bytes are gone over, which takes no longer."""
 
 
 class RangeChecksums:
@@ -26,9 +28,11 @@ class RangeChecksums:
 
     def of(self, begin: int, end: int) -> int:
         """The checksum of ``data[begin:end]``, in a time that hardly depends on its length."""
-        if end - begin <= _APART:
+        size, rest = end - begin, (end - begin) % _APART
+        if size <= _SHORT:
             return int(google_crc32c.value(bytes(self._data[begin:end])))
-        return self._up_to(end) ^ _product(self._up_to(begin), _power_of_bytes(end - begin))
+        before = _product(self._up_to(begin), _power_of_bytes(size - rest))
+        return self._up_to(end) ^ _product(before, _power_of_bytes(rest))
 
     @cached_property
     def _kept(self) -> list[int]:
@@ -53,6 +57,7 @@ def _product(left: int, right: int) -> int:
     return product
 
 
+@lru_cache(2 * _APART)
 def _power_of_bytes(count: int) -> int:
     """x to the power of eight times the count."""
     power, square = _ONE, _X_TO_8

@@ -119,12 +119,12 @@ def test_what_only_claims_to_be_records_is_not_gone_over_again_for_each(
     looked_at: list[int], whole_between: bool
 ) -> None:
     """Each claims nearly all that follows it, so that all together are hundreds of times the file."""
-    parts, left, wholes = [], 600_000, 1
+    parts, left, wholes = [], 4_000_000, 1
     while left > 0:
         if whole_between:
             wholes += 1
             parts.append(Record(wholes, 1, Kind.I, 0, 48, 1, b"").pack(HEADER))
-        parts.append(claims(wholes + 1, max(0, left - 100)) + bytes(981))
+        parts.append(claims(wholes + 1, max(0, left - 100)) + bytes(3981))
         left -= sum(map(len, parts[-2:])) if whole_between else len(parts[-1])
     data = HEADER.pack() + PACKED[0] + b"".join(parts)
     _, records, _ = whole_records(data)
