@@ -23,7 +23,10 @@ def read_image(data: bytes, most_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     file = PictureFile(BytesIO(data), f"the file of {len(data)} bytes", ("JPEG", "PNG"), most_pixels)
     if file.count > 1:
         raise ImageError(f"the file holds {file.count} pictures, and a frame is one: hand them over one by one")
-    return next(iter(file))[1]
+    ((_, picture),) = file
+    if (shortfall := file.shortfall()) is not None:
+        raise ImageError(f"the file of {len(data)} bytes is damaged: {shortfall}")
+    return picture
 
 
 def raw_image(width: int, height: int, rgb: bytes, most_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:

@@ -18,7 +18,7 @@ from icm.codec.bitstream.record import check_size
 from icm.errors import ConfigError, ImageError, RecordError, SourceError
 from icm.media.orientation import ShownFrames
 from icm.media.video_files import open_container
-from icm.media.video_reading import VideoReader
+from icm.media.video_reading import VideoReader, film
 from icm.service.clock import Clock
 
 _log = logging.getLogger(__name__)
@@ -70,21 +70,32 @@ class FileSource:
     def _read(self) -> Iterator[tuple[float, float, NDArray[np.uint8]]]:
         """Each frame's time since the first in seconds, the usual interval, and the picture."""
         with self._open() as container:
-            shown = ShownFrames(container.streams.video[0])
-            mean = container.streams.video[0].average_rate
+            mean = film(container).average_rate
             longest_wait = max(LONGEST_WAIT_SECONDS, float(2 / mean) if mean else 0.0)
             try:
-                reader = VideoReader(container, self._say, longest_wait)
+                reader = VideoReader(container, self._path, self._say, longest_wait)
             except ImageError as error:
                 raise SourceError(f"the video file {self._path}: {error}") from None
-            frame = None
+            shown = ShownFrames(reader.stream)
+            came = too_large = 0
             damaged_before = self.damaged
             for time_us, frame in reader.frames():
-                self.damaged = damaged_before + reader.damaged
-                yield time_us / 1e6, float(reader.interval), self._picture(frame, shown)
-            self.damaged = damaged_before + reader.damaged
+                try:
+                    picture = self._picture(frame, shown)
+                except SourceError as error:
+                    if not came:
+                        raise
+                    # A damaged frame may say that it is of any size.
+                    too_large += 1
+                    self._say(str(error))
+                    continue
+                finally:
+                    self.damaged = damaged_before + reader.damaged + too_large
+                came += 1
+                yield time_us / 1e6, float(reader.interval), picture
+            self.damaged = damaged_before + reader.damaged + too_large
             shortfall = reader.shortfall()
-        if frame is None:
+        if not came:
             raise SourceError(f"the video file {self._path} holds no frames: it may be cut off")
         if shortfall is not None:
             self._say(shortfall)
@@ -100,7 +111,10 @@ class FileSource:
             check_size(frame.width, frame.height)
         except RecordError as error:
             raise SourceError(f"the video file {self._path} cannot be used: {error}") from None
-        return shown(frame)
+        try:
+            return shown(frame)
+        except av.error.FFmpegError as error:
+            raise SourceError(f"a frame of {self._path} cannot be shown: {error.strerror}") from None
 
     def _open(self) -> InputContainer:
         try:

@@ -46,3 +46,11 @@ def test_a_damaged_file_is_a_picture_or_an_image_error(format: str, data: st.Dat
 )
 def test_every_usual_pixel_format_becomes_rgb(format: str, mode: str) -> None:
     assert read_image(saved(format, mode)).shape == (24, 24, 3)
+
+
+def test_a_png_with_a_bit_that_flipped_is_refused_whether_or_not_pillow_sees_it() -> None:
+    data = saved("PNG", "RGB")
+    start = data.index(b"IDAT") + 4
+    for place in range(start, len(data) - 16):
+        with pytest.raises(ImageError):
+            read_image(data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])

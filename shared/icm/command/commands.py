@@ -50,7 +50,7 @@ class _Report:
         self.note(text)
 
     def note(self, text: str) -> None:
-        tqdm.write(f"icm: {text}", sys.stderr)
+        tqdm.write(f"icm: {_one_line(text)}", sys.stderr)
 
 
 def run(arguments: Sequence[str] | None) -> int:
@@ -60,11 +60,16 @@ def run(arguments: Sequence[str] | None) -> int:
     try:
         healthy = options.run(options, report)
     except IcmError as error:
-        print(f"icm: {error}", file=sys.stderr)
+        print(f"icm: {_one_line(str(error))}", file=sys.stderr)
         return _FAILED
     if healthy is False:
         return _FAULT_FOUND
     return _IN_PART if report.short else 0
+
+
+def _one_line(text: str) -> str:
+    # Names of files may hold anything, line ends and what terminals take for orders among it.
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -142,18 +147,7 @@ def _encode_file(bundle: Bundle, argument: Path, target: Path, quality: float, r
             if header is None:
                 header = _header(bundle, image)
                 file.write(header.pack())
-            _check_same_size(source, header, image, number)
             file.write(encoder.encode(image, quality).record(number, time_us).pack(header))
-
-
-def _check_same_size(source: Input, header: StreamHeader, image: NDArray[np.uint8], number: int) -> None:
-    # Frames of one coded size may still be turned, or have pixels of another shape, from one to the next.
-    height, width = image.shape[:2]
-    if (width, height) != (header.width, header.height):
-        raise ImageError(
-            f"{source.name} changes from {header.width}x{header.height} to {width}x{height} after {number - 1} frames:"
-            " cut it in two there"
-        )
 
 
 def _header(bundle: Bundle, image: NDArray[np.uint8]) -> StreamHeader:
@@ -231,7 +225,7 @@ def _stem(path: Path) -> str:
 def _decode_file(bundle: Bundle, argument: Path, target: Path, in_folder: bool, report: _Report) -> None:
     """Args: in_folder, whether the target's name still lacks its ending, .png for one picture and .mkv for more."""
     with readable(argument) as source:
-        header, records = _read(source, report)
+        header, records, problem = _read(source)
         if header.codec_id not in bundle.decodes:
             raise CodecMismatchError(
                 f"{source.name} was made with codec {header.codec_id.hex()[:16]}, but bundle {bundle.name} is codec"
@@ -244,6 +238,8 @@ def _decode_file(bundle: Bundle, argument: Path, target: Path, in_folder: bool, 
             target = target.with_name(target.name + suffix)
         if suffix != ".mkv" and len(records) > 1:
             raise ConfigError(f"{source.name} holds {len(records)} frames: name the output .mkv to get them as a video")
+        if problem:
+            report.missing(problem)
         pictures = _decoded(bundle, source, header, records, report)
         with open_output(target, source.path) as file:
             if suffix == ".mkv":
@@ -280,7 +276,9 @@ def _decoded(
 
 def _info(options: argparse.Namespace, report: _Report) -> None:
     with readable(options.input) as source:
-        header, records = _read(source, report)
+        header, records, problem = _read(source)
+        if problem:
+            report.missing(problem)
         size = source.path.stat().st_size
     pixels = header.width * header.height
     payload = sum(len(record.payload) for record in records)
@@ -310,17 +308,15 @@ def _info(options: argparse.Namespace, report: _Report) -> None:
             say(f"{name.replace('_', ' '):>18}  {value}")
 
 
-def _read(source: Input, report: _Report) -> tuple[StreamHeader, list[Record]]:
-    """The file's whole records, of which there is one at least."""
+def _read(source: Input) -> tuple[StreamHeader, list[Record], str | None]:
+    """The file's whole records, of which there is one at least, and what is missing of it."""
     try:
         header, records, problem = whole_records(source.path.read_bytes())
     except OSError as error:
         raise RecordError(f"cannot read {source.name}: {error.strerror}") from None
     except RecordError as error:
         raise RecordError(f"{source.name}: {error}") from None
-    if problem:
-        report.missing(f"{source.name}: {problem}")
-    return header, records
+    return header, records, f"{source.name}: {problem}" if problem else None
 
 
 def _progress(items: Any, what: str, unit: str, total: int) -> Any:

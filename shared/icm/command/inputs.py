@@ -71,8 +71,7 @@ def open_frames(
     """
     if not _is_photo(source):
         with open_video(source.path, note, missing, source.name) as opened:
-            count, frames = opened
-            yield count, _some(frames, source.name)
+            yield opened
         return
     with open_pictures(source.path, source.name) as file:
         if file.left_out:
@@ -84,16 +83,6 @@ def open_frames(
                 missing(f"{source.name}: {shortfall}")
 
         yield file.count, pictures()
-
-
-def _some(frames: Iterator[Timed], name: str) -> Iterator[Timed]:
-    """The frames; raises ImageError if there is none."""
-    empty = True
-    for frame in frames:
-        empty = False
-        yield frame
-    if empty:
-        raise ImageError(f"{name} holds no frames: it may be cut off at its start")
 
 
 def _is_regular(path: Path) -> bool:

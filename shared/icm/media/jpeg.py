@@ -9,7 +9,7 @@ from mmap import mmap
 from typing import NamedTuple
 
 START = b"\xff\xd8"
-_END = b"\xff\xd9"
+END = b"\xff\xd9"
 _SCAN, _APP2 = 0xDA, 0xE2
 _STANDALONE = (0x01, 0xD8)
 """Markers without a length: a private one, and the start of a picture."""
@@ -57,7 +57,7 @@ class Markers:
                 self.too_much = f"more than {MOST_SEGMENTS} segments"
             if self.too_much:
                 return
-            if segment.marker == _END[1]:
+            if segment.marker == END[1]:
                 self.end = segment.end
 
     def followed_by_frames(self) -> bool:
@@ -97,19 +97,17 @@ def with_end(data: bytes) -> list[bytes]:
     not complete would take for its own and be changed by.
     """
     most = data.rstrip(b"\xff")
-    return [most + filling + _END for filling in (b"", 256 * b"\xaa", 256 * b"\x55")]
+    return [most + filling + END for filling in (b"", 256 * b"\xaa", 256 * b"\x55")]
 
 
 def _segments(data: bytes | mmap, position: int = 0) -> Iterator[_Segment]:
     """The segments of the picture that starts here, to its end or as far as they go."""
     while found := _MARKER.search(data, position):
         marker, start = found[1][0], found.end()
-        if marker == _END[1] or marker in _STANDALONE:
-            position = start
-        else:
-            position = start + int.from_bytes(data[start : start + 2])
+        alone = marker == END[1] or marker in _STANDALONE
+        position = start if alone else start + int.from_bytes(data[start : start + 2])
         yield _Segment(marker, start, position)
-        if marker == _END[1]:
+        if marker == END[1]:
             return
 
 

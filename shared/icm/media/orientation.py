@@ -21,7 +21,7 @@ import numpy as np
 from av.filter import Graph
 from av.sidedata.sidedata import SideData, Type
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
@@ -41,6 +41,9 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """By EXIF's number for the orientation."""
+_LAYERED = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
+"""How transparent frames are converted. FFmpeg's quicker way leaves the alpha of the last columns unset where the width
+is no multiple of 8."""
 _SIDE_DATA_KINDS = 40
 """More than FFmpeg has."""
 
@@ -113,7 +116,7 @@ class ShownFrames:
         width, height = self._square(frame, quarter)
         palette = frame.format.name == "pal8"
         if palette or any(component.is_alpha for component in frame.format.components):
-            layered = self._to_rgb.reformat(frame, width, height, "rgba").to_ndarray()
+            layered = self._to_rgb.reformat(frame, width, height, "rgba", interpolation=_LAYERED).to_ndarray()
             alpha = layered[:, :, 3:].astype(np.uint16)
             over = layered[:, :, :3] * alpha + np.array(BACKGROUND, np.uint16) * (255 - alpha)
             picture = ((over + 127) // 255).astype(np.uint8)

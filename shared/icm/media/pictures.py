@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import BytesIO
@@ -15,7 +16,7 @@ from PIL import Image
 
 from icm.codec.bitstream.record import MAX_PIXELS, check_size
 from icm.errors import ImageError, RecordError
-from icm.media import gif, jpeg
+from icm.media import gif, jpeg, tiff
 from icm.media.orientation import shown_picture
 
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
@@ -30,6 +31,7 @@ READABLE = {
 _PNG = b"\x89PNG\r\n\x1a\n"
 _MOST_CHUNKS = 1 << 16
 """Chunks that a PNG may have; each is looked at before a pixel is decoded."""
+_PIXEL_CHUNKS = {b"PLTE", b"tRNS", b"IDAT", b"acTL", b"fcTL", b"fdAT"}
 _LAYERED = {"PSD"}
 """Formats whose further pictures are parts of the first, which is the one that viewers show."""
 _ANIMATED = {"AVIF", "FLI", "GIF", "PNG", "WEBP"}
@@ -43,6 +45,7 @@ _PAGE_US, _FRAME_US, _SHORTEST_GIF_MS = 1_000_000, 100_000, 20
 """How long a page without a time is shown; a frame that is said to be shown for no time; what GIF players take for
 that."""
 
+tiff.silence()
 # Our own bound on pixels takes the place of Pillow's, which is looser and partly a mere warning.
 Image.MAX_IMAGE_PIXELS = None
 # Damaged metadata, mostly. What matters is an error.
@@ -69,6 +72,7 @@ class PictureFile:
             ImageError: it is no such file, takes too much work, or its first picture is too large.
         """
         self._name, self._most_pixels = name, most_pixels
+        self._damage: str | None = None
         self._endless = self._checked(file)
         file.seek(0)
         try:
@@ -82,7 +86,7 @@ class PictureFile:
         self._cut_off = self._format == "GIF" and not gif.has_end(file)
         self._places = self._shown_places()
         self.count = len(self._places)
-        self.left_out = _count(self._image) - self.count if self._format == "MPO" else 0
+        self.left_out = self._count() - self.count if self._format == "MPO" else 0
         self._came = 0
         self._first_damage: str | None = None
 
@@ -123,7 +127,7 @@ class PictureFile:
         """After the last picture: what is missing of those that the file says it holds; None if nothing is."""
         if self._first_damage is not None:
             return f"{self.count - self._came} of its {self.count} pictures cannot be read; {self._first_damage}"
-        return f"its end is missing after {self.count} pictures" if self._cut_off else None
+        return f"its end is missing after {self.count} pictures" if self._cut_off else self._damage
 
     def _checked(self, file: BinaryIO) -> bytes | None:
         """The file if it is a JPEG whose end may be all that is missing; raises ImageError if it is too much work."""
@@ -142,12 +146,19 @@ class PictureFile:
         return content if markers.end is None and markers.has_all_scans() else None
 
     def _check_chunks(self, file: BinaryIO) -> None:
-        file.seek(len(_PNG))
+        at = len(_PNG)
         for _ in range(_MOST_CHUNKS):
+            file.seek(at)
             head = file.read(8)
             if len(head) < 8:
                 return
-            file.seek(int.from_bytes(head[:4]) + 4, 1)
+            length, kind = int.from_bytes(head[:4]), head[4:8]
+            # Of what else there is viewers take no notice; and Pillow does not look at these checksums.
+            if kind in _PIXEL_CHUNKS and self._damage is None:
+                content = file.read(length + 4)
+                if zlib.crc32(content[:-4], zlib.crc32(kind)) != int.from_bytes(content[-4:]):
+                    self._damage = f"its part {kind.decode()} at byte {at} is damaged"
+            at += 8 + length + 4
         raise ImageError(f"{self._name} has more than {_MOST_CHUNKS} chunks: save it anew")
 
     def _check_size(self) -> None:
@@ -156,9 +167,24 @@ class PictureFile:
         except ImageError as error:
             raise ImageError(f"{self._name}: {error}") from None
 
+    def _count(self) -> int:
+        """How many pictures the file has, or how many there are up to the damage."""
+        image = self._image
+        try:
+            return int(getattr(image, "n_frames", 1))
+        except Exception as error:
+            count = 1
+            with suppress(Exception):
+                while True:
+                    image.seek(count)
+                    count += 1
+            image.seek(0)
+            self._damage = f"those after the first {count} cannot be found: {error}"
+            return count
+
     def _shown_places(self) -> Sequence[int]:
         """Where in the file the pictures are that viewers show."""
-        image, every = self._image, range(_count(self._image))
+        image, every = self._image, range(self._count())
         if self._format in _LAYERED:
             return [0]
         if self._format not in ("MPO", "TIFF"):
@@ -258,20 +284,6 @@ def picture_bytes(image: NDArray[np.uint8], suffix: str) -> bytes:
     except (OSError, ValueError) as error:
         raise ImageError(f"no picture of {_sides(image.shape)} can be written as {suffix}: {error}") from None
     return file.getvalue()
-
-
-def _count(image: Image.Image) -> int:
-    """How many pictures the file has, or how many there are up to the damage."""
-    try:
-        return int(getattr(image, "n_frames", 1))
-    except Exception:
-        count = 1
-        with suppress(Exception):
-            while True:
-                image.seek(count)
-                count += 1
-        image.seek(0)
-        return count
 
 
 def _sides(shape: tuple[int, ...]) -> str:

@@ -20,7 +20,8 @@ _MOST_BACK = 1.0
 _MOST_BACK_OF_STREAMS = 0.1
 """The same for packets of formats whose clocks start anew."""
 _MOST_DELAY = 10.0
-"""Seconds from a packet's decoding to its showing; where there are more, one of the two stamps is damaged."""
+"""Seconds from a packet's decoding to its showing in such formats; where there are more, one of the two stamps is
+damaged. In others a pause may lie between."""
 _MOST_REORDERED = 4
 """Frames by which the orders of decoding and showing differ, as a rule."""
 
@@ -61,7 +62,9 @@ class Timeline:
         # Decoding order lets stamps go back and lie apart by some frames, however slow these are.
         reordered = _MOST_REORDERED * self._interval
         self._most_frames_back = max(Fraction(_MOST_BACK) / time_base, reordered)
-        self._most_delay = max(Fraction(_MOST_DELAY) / time_base, reordered)
+        # A frame may be coded before a pause that it is shown after.
+        longest_delay = _MOST_DELAY if clock_may_restart else min(longest_gap, usual_gap)
+        self._most_delay = max(Fraction(longest_delay) / time_base, reordered)
         self._jumped = jumped
         self._offset = 0
         self._start: int | None = None
@@ -72,6 +75,7 @@ class Timeline:
         self._first: Fraction | None = None
         self._last = Fraction(0)
         self._last_us = 0
+        self._fell_back: Fraction | None = None
 
     def packet(self, pts: int | None, dts: int | None, duration: int | None) -> tuple[int | None, int | None]:
         """The packet's stamps without the jumps before it."""
@@ -99,9 +103,13 @@ class Timeline:
             self._first = Fraction(stamp if stamp is not None else 0)
             return 0
         time = self._last + self._interval if stamp is None else stamp - self._first
+        fell_back, self._fell_back = self._fell_back, None
+        if fell_back is not None and time + self._most_frames_back < self._last:
+            # A jump that the packets did not show: this frame lies behind it as well.
+            self._first -= fell_back
+            time += fell_back
         if time + self._most_frames_back < self._last:
-            # A jump that the packets did not show.
-            self._first -= self._last + self._interval - time
+            self._fell_back = self._last + self._interval - time
             time = self._last + self._interval
         elif time <= self._last:
             # By half, so that the line comes back to stamps that go on as they should.

@@ -13,12 +13,15 @@ import numpy as np
 from av.container import InputContainer
 from numpy.typing import NDArray
 
-from icm.errors import ImageError
+from icm.codec.bitstream.record import check_size
+from icm.errors import ImageError, RecordError
 from icm.media.orientation import ShownFrames
 from icm.media.video_reading import VideoReader
 
 VIDEOS = {".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".ts", ".y4m"}
 _MICROSECOND = Fraction(1, 1_000_000)
+_MOST_OF_ANOTHER_SIZE = 10
+"""Frames in a row: fewer, after which the former size comes back, were damaged."""
 
 
 @contextmanager
@@ -43,28 +46,52 @@ def open_video(
             if not container.streams.video:
                 raise ImageError(f"{name} holds no video")
             try:
-                reader = VideoReader(container, lambda text: note(f"{name}: {text}"))
+                reader = VideoReader(container, path, lambda text: note(f"{name}: {text}"))
             except ImageError as error:
                 raise ImageError(f"{name}: {error}") from None
 
-            shown = ShownFrames(container.streams.video[0])
+            shown = ShownFrames(reader.stream)
 
             def frames() -> Iterator[tuple[int, NDArray[np.uint8]]]:
-                size = None
+                coded = size = None
+                others = left_out = 0
                 for number, (time_us, frame) in enumerate(reader.frames()):
-                    size = size or (frame.width, frame.height)
-                    if size != (frame.width, frame.height):
-                        raise ImageError(
-                            f"{name} changes from {size[0]}x{size[1]} to {frame.width}x{frame.height} after"
-                            f" {number} frames: cut it in two there"
-                        )
-                    yield time_us, shown(frame)
-                if (shortfall := reader.shortfall()) is not None:
+                    if coded is None:
+                        _check_size(frame.width, frame.height, name)
+                    coded = coded or (frame.width, frame.height)
+                    # A damaged frame may say that it is of any size; it is not converted then.
+                    same = coded == (frame.width, frame.height)
+                    picture = shown(frame) if same else None
+                    this = (frame.width, frame.height) if picture is None else (picture.shape[1], picture.shape[0])
+                    size = size or this
+                    if picture is None or this != size:
+                        others += 1
+                        change = f"{size[0]}x{size[1]} to {this[0]}x{this[1]} after {number + 1 - others} frames"
+                        if others == _MOST_OF_ANOTHER_SIZE:
+                            break
+                        continue
+                    left_out, others = left_out + others, 0
+                    yield time_us, picture
+                if others:
+                    raise ImageError(f"{name} changes from {change}: cut it in two there")
+                if left_out:
+                    missing(f"{name}: {left_out} damaged frame{'s' * (left_out > 1)} of another size left out")
+                shortfall = reader.shortfall()
+                if size is None:
+                    raise ImageError(f"{name} holds no frames: {shortfall or 'it may be cut off at its start'}")
+                if shortfall is not None:
                     missing(f"{name}: {shortfall}")
 
             yield reader.count, frames()
     except (av.FFmpegError, FileNotFoundError) as error:
         raise ImageError(f"{name} cannot be read as a picture or a video: {error.strerror}") from None
+
+
+def _check_size(width: int, height: int, name: str) -> None:
+    try:
+        check_size(width, height)
+    except RecordError as error:
+        raise ImageError(f"{name}: {error}") from None
 
 
 def open_container(path: Path) -> InputContainer:

@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import av
@@ -13,10 +14,13 @@ import av.error
 from av.codec.context import Flags
 from av.container import InputContainer
 from av.packet import Packet
+from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from icm.errors import ImageError
+from icm.media import jpeg
+from icm.media.structure import broken
 from icm.media.timeline import Timeline
 
 _FALLBACK_FPS = Fraction(25)
@@ -29,35 +33,59 @@ _HEADER_SAYS_DURATION = {"matroska", "webm", "mov", "mp4", "asf", "flv"}
 """Formats that are told how long they are; of others FFmpeg looks where they end, which promises nothing."""
 _A_PICTURE_A_PACKET = {"h264", "hevc", "mjpeg", "mpeg2video"}
 """Codecs all of whose packets give a picture each, but for those of interlaced video, which may give half of one."""
+_GAP_FOLLOWS_WITHIN = 3
+"""Packets after one of a transmission that lacks a part; there a frame may be missing."""
 _MOST_READ_ERRORS = 100
 """After so many in a row the rest of a file is given up."""
 _MOST_BEFORE_FIRST = 1024
 """Packets whose times are remembered before the first picture came: far more than any decoder holds back."""
+_DEFAULT_IS_WORTH = 5_000_000
+"""Pixels by which FFmpeg prefers the stream that the file calls its default."""
+
+
+def film(container: InputContainer) -> VideoStream:
+    """The video that ffmpeg shows of those in the file, one at least: the default one, or else the largest, and a cover
+    only where there is nothing else.
+    """
+
+    def worth(stream: VideoStream) -> int:
+        # In spite of its type, the context is missing where there is no decoder.
+        if stream.disposition & Disposition.attached_pic or not stream.codec_context:
+            return -1
+        return stream.width * stream.height + _DEFAULT_IS_WORTH * bool(stream.disposition & Disposition.default)
+
+    return max(container.streams.video, key=worth)
 
 
 class VideoReader:
-    """Reads the first video stream of an opened container, once from start to end.
+    """Reads the film of an opened container, once from start to end.
 
     Attributes:
+        stream: that it reads.
         count: frames that the container says it holds, 0 where it does not.
         interval: usual seconds from frame to frame.
         damaged: packets that could not be decoded and were left out so far; with those of which a decoder made nothing
             without a word, once all frames have come.
     """
 
-    def __init__(self, container: InputContainer, say: Callable[[str], None], longest_gap: float = math.inf) -> None:
+    def __init__(
+        self, container: InputContainer, path: Path, say: Callable[[str], None], longest_gap: float = math.inf
+    ) -> None:
         """Args:
+        path: of the file that was opened.
         say: told in plain words where the line of time was mended and which packet was the first bad one.
         longest_gap: seconds that frames may lie apart, where that is to be less than their format allows.
 
         Raises:
             ImageError: FFmpeg cannot decode what the stream holds.
         """
-        self._container, self._say = container, say
-        self._stream: VideoStream = container.streams.video[0]
-        # In spite of its type, it is missing where there is no decoder.
+        self._container, self._path, self._say = container, path, say
+        self.stream = self._stream = film(container)
         if not self._stream.codec_context:
             raise ImageError("its video is of a kind that cannot be decoded here")
+        if (count := sum(not one.disposition & Disposition.attached_pic for one in container.streams.video)) > 1:
+            size = f"{self._stream.width}x{self._stream.height}"
+            say(f"it holds {count} videos, of which the one that players show is taken, {size}")
         self._formats = set(container.format.name.split(","))
         self._avi = "avi" in self._formats
         self.count = 0 if self._avi else self._stream.frames
@@ -69,7 +97,11 @@ class VideoReader:
         self._frames = self._packets = self._unreadable = self._blemished = self._joining = 0
         # Frames that lean on a damaged one are worth more than none; some decoders keep them back otherwise.
         self._stream.codec_context.flags |= Flags.output_corrupt
+        self._first_damage: str | None = None
         self._interlaced = False
+        self._endless = self._lost = 0
+        self._faulty = -_GAP_FOLLOWS_WITHIN
+        self._last_stamped: tuple[int, int] | None = None
         self._first_shown: int | None = None
         self._to_be_shown = 0
         self._before_first: deque[int | None] = deque()
@@ -86,7 +118,10 @@ class VideoReader:
             if packet is not None:
                 self._packets += 1
                 packet.pts, packet.dts = line.packet(self._time_of_showing(packet), packet.dts, packet.duration)
-            for frame in self._decode(packet):
+                self._note_gap(packet)
+            frames = self._decode(packet)
+            self._endless += bool(frames) and packet is not None and self._lacks_end(packet)
+            for frame in frames:
                 if frame.is_corrupt and not (frame.key_frame or self._frames):
                     # The file begins in the middle of a transmission.
                     self._joining += frame.pts is None
@@ -95,11 +130,17 @@ class VideoReader:
                     self._first_shown = frame.pts
                     self._to_be_shown += sum(map(self._counts, self._before_first))
                     self._before_first.clear()
+                if self._first_damage is not None:
+                    # While nothing has come, whoever reads may still give up and say why.
+                    self._say(self._first_damage)
+                    self._first_damage = None
                 self._interlaced |= frame.interlaced_frame
                 self._frames += 1
                 self._blemished += frame.is_corrupt
                 yield line.frame(frame.pts, frame.dts), frame
         self.damaged += max(0, self._without_picture())
+        # Some cameras leave out the end of every picture; where others have one, those without lack more than that.
+        self._blemished += self._endless if self._endless < self._packets else 0
 
     def shortfall(self) -> str | None:
         """After the last frame: what the file promised and did not give; None if nothing is known to be missing."""
@@ -108,11 +149,13 @@ class VideoReader:
             missing.append(f"{self.damaged} damaged packet{'s' * (self.damaged > 1)} left out")
         if self._blemished:
             missing.append(f"{self._blemished} of them damaged in part")
+        if self._lost:
+            missing.append(f"{self._lost} lost with parts that are missing")
         if self._unreadable:
             missing.append("parts that could not be read")
         if self._packets < self.count:
             missing.append(f"it should hold {self.count}: it may be cut off")
-        elif (ends := self._ends_early()) is not None:
+        elif (ends := self._ends_early() or self._broken()) is not None:
             missing.append(ends)
         if not missing:
             return None
@@ -133,7 +176,7 @@ class VideoReader:
                 self._unreadable += 1
                 errors += 1
                 if self._unreadable == 1:
-                    self._say(f"a part after {self._frames} frames cannot be read: {_text(error)}; going on")
+                    self._first_damage = f"a part after {self._frames} frames cannot be read: {_text(error)}; going on"
                 if errors < _MOST_READ_ERRORS:
                     continue
             yield None
@@ -145,7 +188,8 @@ class VideoReader:
         except av.error.FFmpegError as error:
             self.damaged += 1
             if self.damaged == 1:
-                self._say(f"packet {self._packets}, after {self._frames} frames, is damaged: {_text(error)}; going on")
+                place = f"packet {self._packets}, after {self._frames} frames,"
+                self._first_damage = f"{place} is damaged: {_text(error)}; going on"
             return []
         if packet is not None and not packet.is_discard:
             self._note_to_be_shown(packet.pts)
@@ -184,6 +228,24 @@ class VideoReader:
         self._first_seconds = min(float(first), self._first_seconds)
         self._last_seconds = max(float(end), self._last_seconds)
 
+    def _note_gap(self, packet: Packet[Any]) -> None:
+        """Sees where frames are missing, of which nothing else tells."""
+        if self._stream.codec_context.name == "mjpeg":
+            # What is left of a picture whose start was hit hangs on the one before it.
+            self._lost += max(0, _ends(packet))
+        if packet.is_corrupt:
+            self._faulty = self._packets
+        if packet.dts is None or packet.time_base is None:
+            return
+        if self._last_stamped is not None and self._packets <= self._faulty + _GAP_FOLLOWS_WITHIN:
+            number, dts = self._last_stamped
+            passed = (packet.dts - dts) * packet.time_base / self.interval
+            self._lost += max(0, round(passed) - (self._packets - number))
+        self._last_stamped = self._packets, packet.dts
+
+    def _lacks_end(self, packet: Packet[Any]) -> bool:
+        return self._stream.codec_context.name == "mjpeg" and _ends(packet) < 0
+
     def _without_picture(self) -> int:
         """How many packets a decoder took without a word and made nothing of."""
         if self._interlaced or self._stream.codec_context.name not in _A_PICTURE_A_PACKET:
@@ -202,6 +264,13 @@ class VideoReader:
             return self._container.duration / av.time_base
         return 0.0
 
+    def _broken(self) -> str | None:
+        try:
+            return broken(self._path)
+        except OSError:
+            # It is gone by now, and has told all it could.
+            return None
+
     def _ends_early(self) -> str | None:
         promised = self._promised_seconds
         came = self._last_seconds - self._first_seconds
@@ -209,6 +278,12 @@ class VideoReader:
         if promised - came <= max(2 * float(self.interval), 0.3):
             return None
         return f"it should last {promised:.1f} s and ends after {came:.1f} s: it may be cut off"
+
+
+def _ends(packet: Packet[Any]) -> int:
+    """How many JPEG pictures end in the packet beyond those that start there."""
+    data = bytes(packet)
+    return data.count(jpeg.END) - data.count(jpeg.START)
 
 
 def _rate(stream: VideoStream) -> Fraction:

@@ -3,11 +3,13 @@ from __future__ import annotations
 import itertools
 import threading
 from fractions import Fraction
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from edge_service.camera.queue import FrameQueue
 from edge_service.camera.reader import Reader, Thinning
@@ -112,6 +114,21 @@ def test_a_bad_packet_costs_its_frame_and_is_counted_and_logged(
     assert sample("icm_edge_dropped_total", camera="gate", reason="damaged") == 3
     assert "17 frames came; 3 damaged packets left out" in caplog.text
     assert not reader.failed
+
+
+def test_a_damaged_frame_that_says_it_is_of_any_size_costs_itself_only(
+    tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    frames = []
+    for width in (64, 17_000, 64, 64):
+        with BytesIO() as file:
+            Image.new("L", (width, 8)).save(file, "JPEG")
+            frames.append(file.getvalue())
+    (tmp_path / "v.mjpeg").write_bytes(b"".join(frames))
+    source = FileSource(tmp_path / "v.mjpeg", False, False, clock)
+    assert [frame.image.shape for frame in source.frames(threading.Event())] == 3 * [(8, 64, 3)]
+    assert source.damaged == 1
+    assert "17000x8" in caplog.text
 
 
 @pytest.mark.parametrize("loop", [False, True])

@@ -294,7 +294,7 @@ def test_records_whose_times_go_back_are_shown_one_after_the_other(tmp_path: Pat
     [
         ("17 frames came; 3 damaged packets left out", lambda at: write(at / "v.mkv", "mjpeg", bad=(4, 5, 11))),
         (
-            "10 frames came; it should hold 20: it may be cut off",
+            "10 frames came; 1 of them damaged in part, it should hold 20: it may be cut off",
             lambda at: cut(at / "v.mp4", write(at / "w.mp4", "mjpeg", options={"movflags": "faststart"}), 0.62),
         ),
     ],

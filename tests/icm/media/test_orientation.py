@@ -282,3 +282,13 @@ def test_what_is_transparent_in_a_video_shows_white(
     (_, shown), *_ = decoded(tmp_path / name)
     assert difference(shown, shown_picture(layered)) < 0.5
     assert (shown[alpha == 0] == WHITE).all()
+
+
+@pytest.mark.parametrize("width", [*range(1, 19), 100])
+@pytest.mark.parametrize("pix_fmt", ["yuva420p", "yuva444p", "rgba"])
+def test_transparency_reaches_the_last_column_whatever_the_width(pix_fmt: str, width: int) -> None:
+    layered = np.full((6, width, 4), (40, 90, 160, 128), np.uint8)
+    frame = av.VideoFrame.from_ndarray(layered, format="rgba").reformat(format=pix_fmt)
+    with av.open(BytesIO(), "w", format="matroska") as container:
+        shown = ShownFrames(container.add_stream("ffv1", rate=1))(frame)
+    assert np.abs(shown.astype(int) - (147, 172, 207)).max() <= 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from io import BytesIO
@@ -127,6 +128,35 @@ def test_damage_costs_only_the_pictures_that_it_hit(format: str) -> None:
     assert (file.shortfall() or "").startswith(
         ("its end is missing after", f"{file.count - len(came)} of its {file.count} pictures cannot")
     )
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_a_bit_that_flipped_in_a_png_is_told_even_where_pillow_sees_nothing(frames: int) -> None:
+    data = file_of(FRAMES[:frames], "PNG")
+    start, unseen = data.index(b"IDAT") + 4, 0
+    for place in range(start, len(data) - 40, 7):
+        file = opened(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        try:
+            whole = len(list(file)) == frames
+        except ImageError:
+            continue
+        said = file.shortfall()
+        if whole and said is not None:
+            assert re.fullmatch(r"its part \w{4} at byte \d+ is damaged", said)
+            unseen += 1
+        assert said is not None
+    assert unseen
+
+
+def test_pages_that_the_list_leads_to_and_that_are_gone_are_told_of_and_libtiff_is_quiet(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    data = file_of(FRAMES, "TIFF", compression="tiff_adobe_deflate")
+    file = opened(data[: len(data) * 3 // 4])
+    came = len(list(file))
+    assert 1 <= came < 4
+    assert f"those after the first {came} cannot be found" in (file.shortfall() or "")
+    assert capfd.readouterr().err == ""
 
 
 def test_a_picture_that_is_cut_off_is_refused() -> None:

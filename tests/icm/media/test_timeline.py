@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from itertools import pairwise
 
@@ -32,6 +33,25 @@ def test_one_damaged_stamp_of_showing_does_not_carry_the_others_with_it() -> Non
     stamps = [(number, number, 1) for number in range(10)]
     stamps[4] = (4000, 4, 1)
     assert [line.frame(*line.packet(*stamp)) for stamp in stamps] == [100_000 * number for number in range(10)]
+
+
+def test_one_frame_that_falls_back_does_not_carry_the_others_with_it() -> None:
+    line = Timeline(Fraction(1, 10), Fraction(1, 10), False, 60.0, lambda *_: None)
+    stamps = [0, 1, 2, 52, 53, 3, 54, 55]
+    times = [line.frame(stamp, None) for stamp in stamps]
+    assert times == [100_000 * stamp for stamp in (0, 1, 2, 52, 53)] + [5_400_000, 5_450_000, 5_500_000]
+
+
+def test_a_jump_back_of_which_packets_showed_nothing_is_closed() -> None:
+    line = Timeline(Fraction(1, 10), Fraction(1, 10), False, 60.0, lambda *_: None)
+    times = [line.frame(stamp, None) for stamp in (100, 101, 102, 3, 4, 5, 6)]
+    assert times == [100_000 * number for number in range(7)]
+
+
+def test_a_frame_that_is_coded_before_a_pause_and_shown_after_it_keeps_the_pause() -> None:
+    line = Timeline(Fraction(1, 10), Fraction(1, 10), False, math.inf, lambda *_: None)
+    packets = [(0, 0), (36_000, 1), (1, 2), (2, 3)]
+    assert [line.packet(pts, dts, 1)[0] for pts, dts in packets] == [0, 36_000, 1, 2]
 
 
 @pytest.mark.parametrize("stamp", [None, 0, 7])

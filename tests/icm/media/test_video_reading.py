@@ -11,6 +11,7 @@ from pathlib import Path
 
 import av
 import pytest
+from av.stream import Disposition
 
 from icm.media import video_reading
 from icm.media.video_reading import VideoReader
@@ -24,7 +25,7 @@ def read(path: Path) -> tuple[list[float], list[str], str | None]:
     """A file's times in seconds, what was said on the way, and what is missing."""
     said: list[str] = []
     with av.open(str(path)) as container:
-        reader = VideoReader(container, said.append)
+        reader = VideoReader(container, path, said.append)
         times = [time_us / 1e6 for time_us, _ in reader.frames()]
     return times, said, reader.shortfall()
 
@@ -151,6 +152,63 @@ def test_a_file_that_was_cut_off_says_that_more_was_promised(tmp_path: Path, end
     assert times == pytest.approx(even(len(times)), abs=0.002)
     assert missing is not None
     assert missing.startswith(f"{len(times)} frame")
+
+
+@pytest.mark.parametrize("share", [0.5, 0.93, 0.99])
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "avi", "ts"])
+def test_a_file_that_lacks_its_last_bytes_says_so_however_few_they_are(
+    tmp_path: Path, ending: str, share: float
+) -> None:
+    first_of_all = {"movflags": "faststart"} if ending == "mp4" else {}
+    whole = write(tmp_path / f"whole.{ending}", options=first_of_all)
+    assert "cut off" in (read(cut(tmp_path / f"cut.{ending}", whole, share))[2] or "")
+
+
+def test_jpeg_frames_without_their_end_are_named_where_others_have_one(tmp_path: Path) -> None:
+    data = write(tmp_path / "v.mjpeg", "mjpeg").read_bytes()
+    path = tmp_path / "cut.mjpeg"
+    path.write_bytes(data[:-40])
+    assert read(path)[2] == "20 frames came; 1 of them damaged in part"
+    path.write_bytes(data.replace(b"\xff\xd9", b""))  # as some cameras write them
+    assert read(path)[2] is None
+
+
+def test_frames_that_a_transmission_lost_are_counted(tmp_path: Path) -> None:
+    path = write(tmp_path / "v.ts", "mpeg2video", fps=25)
+    with av.open(str(path)) as container:
+        places = [packet.pos for packet in container.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    # All packets from one frame's first to another's.
+    data[places[7] : places[9]] = bytes(places[9] - places[7])
+    path.write_bytes(data)
+    times, _, missing = read(path)
+    assert len(times) < FRAMES
+    assert "lost with parts that are missing" in (missing or "")
+
+
+def test_the_video_that_players_show_is_taken_and_the_others_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "v.mkv"
+    with av.open(str(path), "w") as container:
+        streams = []
+        for width in (32, 64, 48):
+            stream = container.add_stream("ffv1", rate=FPS)
+            stream.width, stream.height, stream.pix_fmt = width, 48, "yuv420p"
+            stream.disposition = Disposition.default if width == 48 else Disposition(0)
+            streams.append(stream)
+        for stream in streams:
+            frame = av.VideoFrame(stream.width, 48, "yuv420p")
+            frame.pts = 0
+            container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+    for disposition, width in ((True, 48), (False, 64)):
+        said: list[str] = []
+        with av.open(str(path)) as container:
+            if not disposition:
+                for stream in container.streams.video:
+                    stream.disposition = Disposition(0)
+            reader = VideoReader(container, path, said.append)
+            assert [frame.width for _, frame in reader.frames()] == [width]
+        assert said == [f"it holds 3 videos, of which the one that players show is taken, {width}x48"]
 
 
 @pytest.mark.skipif(path_of("ffmpeg") is None, reason="needs Debian's ffmpeg")
