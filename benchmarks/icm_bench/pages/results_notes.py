@@ -20,6 +20,7 @@ TITLES = {
     "chaos": "Kills and cuts",
     "soak": "Memory over time",
     "fuzz": "Hostile bytes",
+    "inputs": "What people bring",
 }
 """By JSON file, in the order of the page."""
 
@@ -137,6 +138,11 @@ at the end; the first is shown.""",
 `stream`, `picture` and `latents` are parsers; `ingest`, `calls`, `watch` and `http` are hostile clients of running
 services, which must answer with a typed status, log no traceback and stay healthy. Memory is that of the services
 after a fifth of the time and at the end.""",
+    "inputs": """\
+Files made at random, read, and compared with what Pillow (pictures) or ffmpeg 5.1 (videos) shows of the same file,
+before anything is coded: number, size, colour and times, by `icm` and by the edge's sources and frame API. Damaged
+files are right if nothing is lost that the judge still shows and what is lost is said, unless their format has nothing
+that would tell. Commands are processes. [inputs.md](inputs.md) says what becomes of what.""",
     "training_log": """\
 The last figures of each stage, means over the last twentieth of its log; the plots show the whole of it.""",
 }
