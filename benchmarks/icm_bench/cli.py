@@ -44,9 +44,7 @@ BENCHMARKS = {
     ),
     "soak": Benchmark("delivery.soak", "memory of both services over hours"),
     "fuzz": Benchmark("fuzz.fuzz", "hostile bytes for every parser and service that strangers reach"),
-    "inputs": Benchmark(
-        "inputs.inputs", "what becomes of random pictures and videos, against Pillow and ffmpeg"
-    ),
+    "inputs": Benchmark("inputs.inputs", "what becomes of random pictures and videos, against Pillow and ffmpeg"),
     "results-page": Benchmark("pages.results_page", "docs/results.md from what the others wrote"),
 }
 

@@ -54,11 +54,13 @@ def scene(dice: random.Random, width: int, height: int, number: int = 0) -> Pict
     away = np.hypot(across - 0.3 - 0.02 * (number % 20), down - 0.25)
     spot = _edge(0.15 - away)[:, :, None]
     planes = (1 - spot) * planes + spot * np.array([20, 40 + 6 * (number % 20), 60])
-    return planes.clip(0, 255).astype(np.uint8)
+    pixels: NDArray[np.uint8] = planes.clip(0, 255).astype(np.uint8)
+    return pixels
 
 
 def _edge(distance: NDArray[np.float64]) -> NDArray[np.float64]:
-    return 1 / (1 + np.exp(-25 * distance))
+    share: NDArray[np.float64] = 1 / (1 + np.exp(-25 * distance))
+    return share
 
 
 def size(dice: random.Random) -> tuple[int, int]:

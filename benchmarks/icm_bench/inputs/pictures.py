@@ -142,7 +142,7 @@ def depths(dice: random.Random, folder: Path, count: int) -> Iterator[Case]:
             ("floats to 1", ramp.astype(np.float32), "PPM"),
         ][index % 9]
         path = folder / f"{index}{'.pfm' if name == 'floats to 1' and format == 'PPM' else _ENDINGS[format]}"
-        Image.fromarray(values).save(path, format)
+        Image.fromarray(np.asarray(values)).save(path, format)
         yield Case("depth of pictures", f"{name} in {format}", path, "pillow", truth=truth)
 
 

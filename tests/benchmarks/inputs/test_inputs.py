@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(path_of("ffmpeg") is None, reason="needs Debian'
 def test_a_few_files_of_each_kind_are_read_as_pillow_and_ffmpeg_show_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert inputs.main(["--share", "0.02", "--seed", "3", "--results", str(tmp_path)]) == 0, capsys.readouterr().out
+    assert inputs.run(["--share", "0.02", "--seed", "3", "--results", str(tmp_path)]) == 0, capsys.readouterr().out
     rows = json.loads((tmp_path / "inputs.json").read_text())["kinds"]
     assert len(rows) == 13
     assert all(row["cases"] >= 1 for row in rows)

@@ -250,8 +250,9 @@ def test_what_gave_no_picture_is_counted_however_long_the_first_picture_is_waite
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Make, damaged: int, most: int
 ) -> None:
     monkeypatch.setattr(video_reading, "_MOST_BEFORE_FIRST", most)
-    with av.open(str(make(tmp_path))) as container:
-        reader = VideoReader(container, print)
+    path = make(tmp_path)
+    with av.open(str(path)) as container:
+        reader = VideoReader(container, path, print)
         list(reader.frames())
     assert reader.damaged == damaged
 
@@ -259,7 +260,7 @@ def test_what_gave_no_picture_is_counted_however_long_the_first_picture_is_waite
 def test_what_a_reader_keeps_does_not_grow_with_the_video(tmp_path: Path) -> None:
     path = write(tmp_path / "v.mp4", b_frames=True)
     with av.open(str(path)) as container:
-        reader = VideoReader(container, print)
+        reader = VideoReader(container, path, print)
         kept = [
             sum(len(value) for value in vars(reader).values() if isinstance(value, list | dict | set | deque))
             for _ in reader.frames()
