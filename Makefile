@@ -59,7 +59,7 @@ generate = $(BIN)/python -m grpc_tools.protoc -Iproto --python_out=$(1) --grpc_p
 
 $(INSTALLED): pyproject.toml constraints.txt hatch_build.py $(wildcard shared/icm/codec/native/*.[ch])
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[edge,cloud,train,dev]'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[edge,cloud,train,dev]'
 	@touch $@
 
 # Weights and clip for the tests that look at real frames. Without them those tests say what they miss.
