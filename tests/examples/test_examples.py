@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import select
 import subprocess
@@ -80,8 +81,10 @@ def watching_has_line(watching: subprocess.Popen[str], edge: icm.EdgeClient, pho
 
 
 def test_curl_talks_to_both_services(services: Services, tmp_path: Path) -> None:
-    command = [str(EXAMPLES / "curl.sh"), services.edge, services.cloud]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    command = [str(EXAMPLES / "curl.sh"), services.edge, services.cloud, CAMERA]
+    # buf lies beside this Python.
+    environment = os.environ | {"PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))}
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert '"bitsPerPixel"' in result.stdout
     assert '"rateControl"' in result.stdout
