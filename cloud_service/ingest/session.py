@@ -340,7 +340,7 @@ class Session:
         if isinstance(error, StorageError):
             self._refused(header, records, error)
             return
-        if self._desk.problems.clear("record store"):
+        if self._desk.problems.part("record store").clear():
             log.info("the record store takes records again")
         self._acknowledge(records, appending.result())
         self._busy = False
@@ -349,7 +349,7 @@ class Session:
     def _refused(self, header: StreamHeader, records: Sequence[RawRecord], error: StorageError) -> None:
         desk = self._desk
         desk.metrics.store_failures.labels(self.camera).inc()
-        if desk.problems.report("record store", str(error)):
+        if desk.problems.part("record store").report(str(error)):
             log.error("not acknowledging, trying again every %g s: %s", desk.retry_seconds, error)
         if self._input_over:
             self._outgoing.put_nowait(error)

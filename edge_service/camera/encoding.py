@@ -72,7 +72,8 @@ class EncodingStage:
         stop: once set, a frame that finds no room in the spool is dropped instead of waiting.
         """
         self._codec, self._encoder, self._rate = codec, codec.encoder, rate
-        self._queue, self._spool, self._metrics, self._problems = queue, spool, metrics, problems
+        self._queue, self._spool, self._metrics = queue, spool, metrics
+        self._spool_part = problems.part("spool", spool.name)
         self._announce, self._stop = announce, stop
         self._header: StreamHeader | None = None
         self._last_error = ""
@@ -107,7 +108,7 @@ class EncodingStage:
                 except ReferenceMissingError:
                     coded = self._encode_alone(frame)
                 except SpoolError as error:
-                    if self._problems.report(f"spool of {self._spool.name}", str(error)):
+                    if self._spool_part.report(str(error)):
                         _log.error("camera %s waits: %s", self._spool.name, error)
                     if self._stop.wait(SPOOL_RETRY_SECONDS):
                         self._encoder.forget()
@@ -159,7 +160,7 @@ class EncodingStage:
         with timed(self._metrics.stage_seconds.labels(spool.name, "spool")):
             spool.append(sequence, None if header is self._header else header.pack(), record, stand_in)
         self._header = header
-        self._problems.clear(f"spool of {spool.name}")
+        self._spool_part.clear()
         self._metrics.frames.labels(spool.name, "spooled").inc()
         self._metrics.encoded_bytes.labels(spool.name, coded.kind.name).inc(len(record))
         self._rate.coded(len(record))

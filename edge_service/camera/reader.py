@@ -60,7 +60,8 @@ class Reader:
         """Args: most_pixels, of a picture; larger ones are dropped."""
         self._most_pixels = most_pixels
         self._camera, self._source, self._queue, self._thinning = camera, source, queue, thinning
-        self._metrics, self._problems, self._stop = metrics, problems, stop
+        self._metrics, self._stop = metrics, stop
+        self._part = problems.part(f"camera {camera}")
         self._backoff = Backoff(FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS)
         self.failed = False
         self._damaged = 0
@@ -102,7 +103,7 @@ class Reader:
                 self._metrics.count_drop(self._camera, "image")
                 self._report(f"frame dropped: {error}")
                 continue
-            if self._problems.clear(f"camera {self._camera}"):
+            if self._part.clear():
                 _log.info("camera %s: pictures come again", self._camera)
             self._backoff.reset()
             if self._thinning.keeps(frame):
@@ -116,5 +117,5 @@ class Reader:
             self._metrics.count_drop(self._camera, "damaged")
 
     def _report(self, text: str) -> None:
-        if self._problems.report(f"camera {self._camera}", text):
+        if self._part.report(text):
             _log.error("camera %s: %s", self._camera, text)
