@@ -25,7 +25,7 @@ from edge_service.spool.folder import check_folder
 from edge_service.spool.store import Spool
 from edge_service.uplink.uplink import Uplink
 from icm.codec.bundle.loading import Bundle
-from icm.codec.coding import Encoder, recode_alone
+from icm.codec.encoder import Encoder, recode_alone
 from icm.errors import ConfigError
 from icm.rpc.certificate_expiry import watch_certificates
 from icm.rpc.channels import open_channel

@@ -235,7 +235,7 @@ def test_the_edge_and_its_codec_run_where_torch_cannot_be_imported() -> None:
     script = (
         "import sys\n"
         "for name in ('torch', 'torchvision', 'ultralytics', 'cloud_service', 'icm_train'): sys.modules[name] = None\n"
-        "import edge_service.cli, icm.codec.bundle.loading, icm.codec.coding\n"
+        "import edge_service.cli, icm.codec.bundle.loading, icm.codec.decoder, icm.codec.encoder\n"
     )
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
 

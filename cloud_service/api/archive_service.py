@@ -24,7 +24,7 @@ from cloud_service.events.frame_key import FrameKey
 from cloud_service.events.store import EventStore, FrameEvent, FrameSkipped
 from cloud_service.processing.engine.decoding import keyframe_of
 from cloud_service.store import RecordStore
-from icm.codec.coding import Decoder
+from icm.codec.decoder import Decoder
 from icm.errors import (
     ConfigError,
     FrameSkippedError,

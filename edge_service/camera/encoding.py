@@ -19,7 +19,7 @@ from edge_service.rate.control import RateControl
 from edge_service.sources import Frame, Spooled
 from edge_service.spool.camera_spool import CameraSpool
 from icm.codec.bitstream.record import Kind, StreamHeader
-from icm.codec.coding import CodedFrame
+from icm.codec.encoder import CodedFrame
 from icm.codec.latents.latents import Latents
 from icm.errors import IcmError, ReferenceMissingError, SpoolError
 from icm.service.health import Problems
@@ -34,7 +34,7 @@ SPOOL_RETRY_SECONDS = 0.5
 
 
 class FrameEncoder(Protocol):
-    """What ``icm.codec.coding.Encoder`` does."""
+    """What ``icm.codec.encoder.Encoder`` does."""
 
     def encode(self, image: NDArray[np.uint8], quality: float) -> CodedFrame: ...
 

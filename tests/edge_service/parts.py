@@ -16,7 +16,7 @@ from edge_service.camera.encoding import Codec, FrameEncoder
 from edge_service.rate.control import Aim, RateControl
 from edge_service.spool.camera_spool import CameraSpool
 from icm.codec.bitstream.record import Kind, Record, StreamHeader
-from icm.codec.coding import CodedFrame
+from icm.codec.encoder import CodedFrame
 from icm.codec.latents.latents import Latents
 from icm.errors import ImageError
 from icm.service.clock import ManualClock

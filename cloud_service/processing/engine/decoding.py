@@ -14,7 +14,8 @@ from cloud_service.bundles import Bundles
 from cloud_service.processing.engine.base import LaneId, Work
 from icm.codec.bitstream.record import Kind, Record
 from icm.codec.bundle.loading import Bundle
-from icm.codec.coding import Decoder, recode_alone
+from icm.codec.decoder import Decoder
+from icm.codec.encoder import recode_alone
 from icm.codec.latents.latents import Latents
 from icm.errors import IcmError, RecordError
 

@@ -24,7 +24,7 @@ from cloud_service.processing.engine.decoding import BatchDecoder
 from cloud_service.processing.engine.in_process import InProcessEngine
 from icm.codec.bitstream.record import Record
 from icm.codec.bundle.loading import Bundle
-from icm.codec.coding import CodedFrame, Encoder
+from icm.codec.encoder import CodedFrame, Encoder
 from tests.cloud_service.parts import (
     FRAME_US,
     HEIGHT,

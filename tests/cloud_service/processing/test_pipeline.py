@@ -28,7 +28,7 @@ from cloud_service.processing.pipeline import Pipeline
 from cloud_service.store import RecordStore
 from icm.codec.bitstream.record import Record
 from icm.codec.bundle.loading import Bundle
-from icm.codec.coding import CodedFrame
+from icm.codec.encoder import CodedFrame
 from icm.service.clock import ManualClock
 from icm.service.health import HealthPart, Problems
 from tests.cloud_service.parts import (

@@ -22,7 +22,8 @@ from cloud_service.store import Position, RecordStore
 from cloud_service.store import store as store_module
 from icm.codec.bitstream.record import Kind, Record, StreamHeader, parse_stream
 from icm.codec.bundle.loading import Bundle
-from icm.codec.coding import CodedFrame, Decoder, Encoder
+from icm.codec.decoder import Decoder
+from icm.codec.encoder import CodedFrame, Encoder
 from icm.errors import BusyError, NotFoundError, ReferenceMissingError
 from icm.v1 import archive_pb2 as pb
 from icm.v1.frame_pb2 import FrameRef
