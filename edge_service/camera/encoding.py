@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edge_service.camera.queue import FrameQueue
 from edge_service.images import scaled
+from edge_service.losses import DropReason
 from edge_service.metrics import EdgeMetrics
 from edge_service.rate.control import RateControl
 from edge_service.sources import Frame, Spooled
@@ -85,7 +86,7 @@ class EncodingStage:
                 continue
             choice = self._rate.next(owed=frame.result is not None)
             if choice is None:
-                self._metrics.frames.labels(self._spool.name, "thinned").inc()
+                self._metrics.losses.thinned(self._spool.name)
                 continue
             chosen = replace(
                 frame,
@@ -112,12 +113,12 @@ class EncodingStage:
                         _log.error("camera %s waits: %s", self._spool.name, error)
                     if self._stop.wait(SPOOL_RETRY_SECONDS):
                         self._encoder.forget()
-                        self._metrics.count_drop(self._spool.name, "shutdown")
+                        self._metrics.losses.frame(self._spool.name, DropReason.SHUTDOWN)
                         return
         except IcmError as error:
             # The encoder must not lean on a frame that may have been coded and did not get into the spool.
             self._encoder.forget()
-            self._metrics.count_drop(self._spool.name, "image")
+            self._metrics.losses.frame(self._spool.name, DropReason.IMAGE)
             if str(error) != self._last_error:
                 self._last_error = str(error)
                 _log.warning("camera %s: frame dropped: %s", self._spool.name, error)
