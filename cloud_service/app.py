@@ -91,10 +91,10 @@ class App:
         events, catalogue = EventStore(database), VideoCatalogue(database)
         self._feed = EventFeed()
         engine = InProcessEngine(
-            BatchDecoder(bundles),
-            detector,
-            SegmentRenderer(settings.archive.thumbnail_width),
-            metrics.stage_seconds,
+            decoder=BatchDecoder(bundles),
+            detector=detector,
+            renderer=SegmentRenderer(settings.archive.thumbnail_width),
+            stage_seconds=metrics.stage_seconds,
         )
         chains, detections = BrokenChains(), NewestDetections()
         self._pipeline = Pipeline(

@@ -71,13 +71,13 @@ class SegmentRenderer:
             return None
         data = rendering.video.finish()
         return RenderedVideo(
-            camera,
-            rendering.number,
-            rendering.start_us,
-            rendering.video.duration_us,
-            rendering.video.frames,
-            data,
-            rendering.thumbnail,
+            camera=camera,
+            number=rendering.number,
+            start_us=rendering.start_us,
+            duration_us=rendering.video.duration_us,
+            frames=rendering.video.frames,
+            mp4=data,
+            thumbnail=rendering.thumbnail,
         )
 
     def discard(self, camera: str) -> None:

@@ -52,15 +52,15 @@ class ArchiveWriter:
         """
         stem = segment_stem(video.camera, video.number, video.start_us)
         written = VideoSegment(
-            video.camera,
-            video.number,
-            video.start_us,
-            video.duration_us,
-            video.frames,
-            f"{stem}.mp4",
-            len(video.mp4),
-            f"{stem}.jpg",
-            len(video.thumbnail),
+            camera=video.camera,
+            number=video.number,
+            start_us=video.start_us,
+            duration_us=video.duration_us,
+            frames=video.frames,
+            path=f"{stem}.mp4",
+            bytes=len(video.mp4),
+            thumbnail_path=f"{stem}.jpg",
+            thumbnail_bytes=len(video.thumbnail),
         )
         self._storage.put(written.thumbnail_path, video.thumbnail)
         self._storage.put(written.path, video.mp4)

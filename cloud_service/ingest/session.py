@@ -70,7 +70,7 @@ class Session:
         self.camera, self.epoch, self.peer = hello.camera, hello.epoch, peer
         self._desk, self._hello = desk, hello
         self._credit = Credit(self.camera, desk.credit, desk.credit_bytes, desk.pending)
-        self._validator = RecordValidator(hello, desk.store, desk.chains, desk.credit)
+        self._validator = RecordValidator(hello, store=desk.store, chains=desk.chains, most_ahead=desk.credit)
         self._acks = Acknowledgements(
             camera=self.camera,
             epoch=self.epoch,

@@ -28,7 +28,7 @@ class RecordValidator:
         header: that holds for the next record; an error where it is of no use, None before the first one.
     """
 
-    def __init__(self, hello: Hello, store: RecordStore, chains: BrokenChains, most_ahead: int) -> None:
+    def __init__(self, hello: Hello, *, store: RecordStore, chains: BrokenChains, most_ahead: int) -> None:
         """Args:
         hello: the stream's, checked.
         chains: cameras that must send an I record.

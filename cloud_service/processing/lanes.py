@@ -66,7 +66,7 @@ class Lanes:
         database_part: the database as a part of the service's health.
     """
 
-    def __init__(self, store: RecordStore, database: Database, problems: Problems, clock: Clock) -> None:
+    def __init__(self, *, store: RecordStore, database: Database, problems: Problems, clock: Clock) -> None:
         self._store, self._database, self._problems, self._clock = store, database, problems, clock
         self.database_part = problems.part("database")
         self._live: dict[str, Lane] = {}

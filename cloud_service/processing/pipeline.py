@@ -63,7 +63,7 @@ class Pipeline:
         self._woken = threading.Event()
         self._draining = threading.Event()
         self._stopping = threading.Event()
-        self._lanes = Lanes(store, database, problems, clock)
+        self._lanes = Lanes(store=store, database=database, problems=problems, clock=clock)
         self._outcomes = Outcomes(
             lanes=self._lanes,
             model=engine.model,

@@ -26,7 +26,12 @@ class InProcessEngine:
     """See ``Engine``."""
 
     def __init__(
-        self, decoder: BatchDecoder, detector: Detector | None, renderer: SegmentRenderer, stage_seconds: Histogram
+        self,
+        *,
+        decoder: BatchDecoder,
+        detector: Detector | None,
+        renderer: SegmentRenderer,
+        stage_seconds: Histogram,
     ) -> None:
         self._decoder = decoder
         self._detector = detector

@@ -41,7 +41,10 @@ PATIENCE_SECONDS = 60.0
 
 def engine_with(bundle: Bundle, detector: BrightnessDetector) -> InProcessEngine:
     return InProcessEngine(
-        BatchDecoder(Bundles([bundle])), detector, SegmentRenderer(32), Metrics("test").stage_seconds
+        decoder=BatchDecoder(Bundles([bundle])),
+        detector=detector,
+        renderer=SegmentRenderer(32),
+        stage_seconds=Metrics("test").stage_seconds,
     )
 
 

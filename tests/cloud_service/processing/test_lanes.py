@@ -29,7 +29,7 @@ def lanes(store: RecordStore, database: Database, clock: ManualClock) -> Lanes:
     for camera in ("gate", "lobby", "yard"):
         of = header(camera)
         store.append(of, raw([record(sequence) for sequence in range(1, 6)], of))
-    return Lanes(store, database, Problems(), clock)
+    return Lanes(store=store, database=database, problems=Problems(), clock=clock)
 
 
 def of_camera(lanes: Lanes, camera: str) -> list[Lane]:

@@ -87,7 +87,10 @@ class Reader:
 
     def engine(self) -> Engine:
         return InProcessEngine(
-            BatchDecoder(Bundles(self.bundles)), self.detector, SegmentRenderer(32), self.metrics.stage_seconds
+            decoder=BatchDecoder(Bundles(self.bundles)),
+            detector=self.detector,
+            renderer=SegmentRenderer(32),
+            stage_seconds=self.metrics.stage_seconds,
         )
 
     def append(self, records: list[Record], camera: str = "gate") -> None:
