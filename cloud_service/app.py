@@ -13,6 +13,7 @@ from cloud_service.access.access import ANYBODY, Access, certificate_access
 from cloud_service.api.archive_service import ArchiveService
 from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.archive.owner import ArchiveOwner
+from cloud_service.archive.rendering import SegmentRenderer
 from cloud_service.archive.storage import ArchiveStorage
 from cloud_service.archive.writer import ArchiveWriter
 from cloud_service.bundles import Bundles
@@ -28,7 +29,7 @@ from cloud_service.ingest.service import IngestService
 from cloud_service.ingest.session import Desk
 from cloud_service.metrics import Metrics
 from cloud_service.processing.engine.decoding import BatchDecoder
-from cloud_service.processing.engine.engine import InProcessEngine
+from cloud_service.processing.engine.in_process import InProcessEngine
 from cloud_service.processing.pipeline import Pipeline
 from cloud_service.settings import CloudSettings
 from cloud_service.store import GroupCommit, RecordStore
@@ -89,17 +90,28 @@ class App:
             store_lock.check,
         )
         for camera, reasons in store.unreadable.items():
-            problems.report(f"record store of {camera}", f"{len(reasons)} segments cannot be read whole: {reasons[0]}")
+            problems.part("record store", camera).report(f"{len(reasons)} segments cannot be read whole: {reasons[0]}")
         events, catalogue = EventStore(database), VideoCatalogue(database)
         self._feed = EventFeed()
         engine = InProcessEngine(
-            BatchDecoder(bundles, store.keys),
-            detector,
-            ArchiveWriter(storage, settings.archive.thumbnail_width, archive_owner.check),
-            metrics.stage_seconds,
+            decoder=BatchDecoder(bundles),
+            detector=detector,
+            renderer=SegmentRenderer(settings.archive.thumbnail_width),
+            stage_seconds=metrics.stage_seconds,
         )
         chains, detections = BrokenChains(), NewestDetections()
-        self._pipeline = Pipeline(store, engine, database, self._feed, problems, metrics, clock, chains, detections)
+        self._pipeline = Pipeline(
+            store=store,
+            engine=engine,
+            database=database,
+            archive=ArchiveWriter(storage, archive_owner.check),
+            feed=self._feed,
+            problems=problems,
+            metrics=metrics,
+            clock=clock,
+            chains=chains,
+            detections=detections,
+        )
         self._commit = GroupCommit(
             store, settings.ingest.group_delay_seconds, metrics.stage_seconds.labels("persist"), self._pipeline.wake
         )

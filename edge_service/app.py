@@ -19,13 +19,13 @@ from edge_service.frame_api.tokens import Tokens
 from edge_service.metrics import EdgeMetrics
 from edge_service.rate.control import Aim, RateControl
 from edge_service.settings import CameraSettings, EdgeSettings
-from edge_service.sources import Source, SubmittedSource, make_source
+from edge_service.sources import Source, make_source
 from edge_service.spool.camera_spool import CameraSpool
 from edge_service.spool.folder import check_folder
 from edge_service.spool.store import Spool
 from edge_service.uplink.uplink import Uplink
 from icm.codec.bundle.loading import Bundle
-from icm.codec.coding import Encoder, recode_alone
+from icm.codec.encoder import Encoder, recode_alone
 from icm.errors import ConfigError
 from icm.rpc.certificate_expiry import watch_certificates
 from icm.rpc.channels import open_channel
@@ -119,7 +119,7 @@ class Edge:
                 kept.max_age_seconds,
                 self._clock,
                 kept.policy,
-                self._metrics.count_lost,
+                self._metrics.losses.records,
                 kept.recent_seconds,
             )
             stack.callback(spool.close)
@@ -219,7 +219,7 @@ class Edge:
         submitted = {
             camera.name: SubmittedCamera(source, uplinks[camera.name], camera.max_pixels)
             for camera in self._settings.cameras
-            if isinstance(source := self._sources[camera.name], SubmittedSource)
+            if (source := self._sources[camera.name].submissions) is not None
         }
         highest = self._bundle.levels - 1
         api = FrameApi(submitted, rates, highest, channel, self._metrics, self._clock, tokens)

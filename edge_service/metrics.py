@@ -9,36 +9,14 @@ from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
+from edge_service.losses import Losses
 from edge_service.rate.control import DECISIONS, Decision, RateState
 from icm.codec.bitstream.record import Kind
 from icm.errors import SpoolError
 from icm.service.telemetry import STAGE_BUCKETS
 
-OUTCOMES = ("spooled", "thinned", "dropped", "refused")
-"""Of a frame; thinned: left out for max_fps or the target bitrate, dropped: see ``DROP_REASONS``, refused: the client
-was told why."""
 STAGES = ("encode", "spool", "uplink")
 """uplink: from sent to settled by the cloud."""
-DROP_REASONS = (
-    "damaged",
-    "queue_full",
-    "image",
-    "shutdown",
-    "spool_full",
-    "spool_thinned",
-    "spool_aged",
-    "spool_damaged",
-    "spool_format",
-    "rejected_damaged",
-    "rejected_reference_missing",
-    "rejected_unspecified",
-)
-"""damaged: a source's packet or picture that could not be decoded; queue_full: the encoder is too slow for a live
-source; image: cannot be coded; shutdown: the spool had no room when the process ended; spool_full, spool_aged: the
-oldest records went so that newer ones find room (policies drop_oldest and thin; one that was already on its way may
-have arrived); spool_thinned: likewise the oldest without recent detections (policy thin); spool_damaged: could not be
-read from a damaged spool, counted at most; spool_format: of a version of the record format that this edge does not
-send, kept beside the spool; rejected_*: by the cloud, after the frame was spooled."""
 
 
 _RATE_GAUGES: tuple[tuple[str, str, Callable[[RateState], float]], ...] = (
@@ -57,10 +35,10 @@ class EdgeMetrics:
     """All metrics of one edge process.
 
     Attributes:
-        frames: by camera and one of ``OUTCOMES``.
+        frames: by camera and what became of them: spooled, or as ``losses`` counts it.
         encoded_bytes: bytes of whole records by camera and kind, ``I`` or ``P``.
         stage_seconds: by camera and one of ``STAGES``.
-        dropped: frames and records lost, by camera and one of ``DROP_REASONS``.
+        losses: frames and records that do not arrive.
     """
 
     def __init__(self, bundle: str) -> None:
@@ -79,9 +57,10 @@ class EdgeMetrics:
             buckets=STAGE_BUCKETS,
             registry=registry,
         )
-        self.dropped = Counter(
+        dropped = Counter(
             "icm_edge_dropped", "Frames and records lost, by reason.", ["camera", "reason"], registry=registry
         )
+        self.losses = Losses(self.frames, dropped)
         self._spool_bytes = Gauge(
             "icm_edge_spool_bytes", "Size of the records that wait in the spool.", registry=registry
         )
@@ -107,14 +86,12 @@ class EdgeMetrics:
     def add_camera(self, camera: str, last_detection_us: Callable[[], int]) -> None:
         """Shows a camera's series from the start, at zero: a counter that appears with its first drop has no rate."""
         self._last_detection.labels(camera).set_function(_unless_spool_fails(lambda: last_detection_us() / 1e6))
-        for outcome in OUTCOMES:
-            self.frames.labels(camera, outcome)
+        self.frames.labels(camera, "spooled")
+        self.losses.show(camera)
         for kind in Kind:
             self.encoded_bytes.labels(camera, kind.name)
         for stage in STAGES:
             self.stage_seconds.labels(camera, stage)
-        for reason in DROP_REASONS:
-            self.dropped.labels(camera, reason)
 
     def watch_rate(self, camera: str, state: Callable[[], RateState]) -> None:
         """Asks a camera's rate control where it stands whenever metrics are read."""
@@ -131,15 +108,6 @@ class EdgeMetrics:
         """Asks for the spool's state whenever metrics are read."""
         self._spool_bytes.set_function(size)
         self._spool_oldest.set_function(_unless_spool_fails(oldest_seconds))
-
-    def count_drop(self, camera: str, reason: str) -> None:
-        """A frame is lost before it was spooled."""
-        self.frames.labels(camera, "dropped").inc()
-        self.dropped.labels(camera, reason).inc()
-
-    def count_lost(self, camera: str, reason: str, count: int) -> None:
-        """Records are lost after they were spooled."""
-        self.dropped.labels(camera, reason).inc(count)
 
 
 def _unless_spool_fails(value: Callable[[], float]) -> Callable[[], float]:

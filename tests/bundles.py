@@ -7,7 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
-from icm.codec.bundle.loading import MANIFEST, BundleFile, codec_id_of
+from icm.codec.bundle.manifest import MANIFEST, BundleFile, codec_id_of
 
 _DOC_STRING = b"\x32\x05other"
 """A field that a serialised ONNX model may end with: a text that no runtime reads."""

@@ -165,11 +165,24 @@ def test_rooms_know_only_what_lies_before_them_on_a_records_way() -> None:
         return {name for name in needed_rooms(room_name.partition(".")[0])[room_name] if name.startswith(forbidden)}
 
     assert not breaches("edge_service.rate", ("edge_service",))
-    assert not breaches("edge_service.spool", ("edge_service",))
+    assert needed_rooms("edge_service")["edge_service.spool"] <= {"edge_service.losses"}
+    assert not breaches("edge_service.losses", ("edge_service",))
     assert not breaches("edge_service.uplink", ("edge_service.camera", "edge_service.sources"))
     assert not breaches("cloud_service.store", ("cloud_service.ingest", "cloud_service.processing"))
     assert not breaches("cloud_service.ingest", ("cloud_service.processing", "cloud_service.archive"))
     assert not breaches("cloud_service.processing", ("cloud_service.ingest", "cloud_service.api"))
+
+
+def test_an_engine_has_no_store_database_or_archive_to_write_to() -> None:
+    forbidden = ("store", "database", "events", "archive.writer", "archive.storage", "archive.catalogue", "ingest")
+    breaches = {
+        f"{module_name(path)}: {name}"
+        for path in sources("cloud_service")
+        if module_name(path).startswith("cloud_service.processing.engine")
+        for name in imports(path)
+        if name.startswith(tuple(f"cloud_service.{room}" for room in forbidden))
+    }
+    assert not breaches
 
 
 def test_services_and_codec_never_load_what_is_for_tests() -> None:
@@ -235,7 +248,7 @@ def test_the_edge_and_its_codec_run_where_torch_cannot_be_imported() -> None:
     script = (
         "import sys\n"
         "for name in ('torch', 'torchvision', 'ultralytics', 'cloud_service', 'icm_train'): sys.modules[name] = None\n"
-        "import edge_service.cli, icm.codec.bundle.loading, icm.codec.coding\n"
+        "import edge_service.cli, icm.codec.bundle.loading, icm.codec.decoder, icm.codec.encoder\n"
     )
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
 

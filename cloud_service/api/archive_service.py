@@ -22,9 +22,9 @@ from cloud_service.bundles import Bundles
 from cloud_service.events.feed import EventFeed
 from cloud_service.events.frame_key import FrameKey
 from cloud_service.events.store import EventStore, FrameEvent, FrameSkipped
-from cloud_service.processing.engine.decoding import make_key
+from cloud_service.processing.engine.decoding import keyframe_of
 from cloud_service.store import RecordStore
-from icm.codec.coding import Decoder
+from icm.codec.decoder import Decoder
 from icm.errors import (
     ConfigError,
     FrameSkippedError,
@@ -162,7 +162,7 @@ class ArchiveService(ArchiveServiceServicer):
                 # Its checksum is right, so nobody damaged it; and it is none of the caller's doing.
                 raise StoredDamageError(f"frame {key.sequence} of {key.camera!r} cannot be decoded: {error}") from None
             if record.sequence in lacking:
-                make_key(self._store.keys, bundle, *lacking[record.sequence], record, latents)
+                self._store.keys.keep(*lacking[record.sequence], keyframe_of(bundle, record, latents))
         picture = Image.fromarray(decoder.picture(latents))
         image = _png(picture) if image_format == pb.IMAGE_FORMAT_PNG else _jpeg(picture)
         return pb.GetFrameResponse(image=image, capture_time=_timestamp(records[-1].capture_us))

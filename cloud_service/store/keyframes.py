@@ -16,7 +16,7 @@ from threading import Lock
 from cloud_service.store.segment import Segment
 from icm.codec.bitstream.record import Kind, Record, StreamHeader, parse_stream
 from icm.durable_files import storage_error, write_file
-from icm.errors import RecordError
+from icm.errors import RecordError, StorageError
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +63,15 @@ class SegmentKeys:
                 write_file(path, header.pack() + key.pack(header))
         except OSError as error:
             raise storage_error(error, path) from None
+
+    def keep(self, segment: Segment, header: StreamHeader, key: Record) -> None:
+        """Puts a key beside its segment as ``write`` does. Where the disk refuses, that is logged: the next reader that
+        comes by from an earlier segment makes it again.
+        """
+        try:
+            self.write(segment, header, key)
+        except StorageError as error:
+            log.warning("segment %s gets no key: %s", segment.path, error)
 
     def _path(self, segment: Segment) -> Path:
         return (self._root / segment.path).with_suffix(".key")

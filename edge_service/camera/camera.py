@@ -10,10 +10,11 @@ from concurrent.futures import Executor
 from edge_service.camera.encoding import Codec, EncodingStage
 from edge_service.camera.queue import FrameQueue
 from edge_service.camera.reader import Reader, Thinning
+from edge_service.losses import DropReason
 from edge_service.metrics import EdgeMetrics
 from edge_service.rate.control import RateControl
 from edge_service.settings import CameraSettings
-from edge_service.sources import Source, SubmittedSource
+from edge_service.sources import Source
 from edge_service.spool.camera_spool import CameraSpool
 from icm.service.health import Problems
 
@@ -40,8 +41,8 @@ class Camera:
         """Args: announce, called after each record that was spooled, from the encoder's thread."""
         self._source = source
         self._stop = threading.Event()
-        name = settings.name
-        queue = self._queue = FrameQueue(QUEUE_FRAMES, source.live, lambda _: metrics.count_drop(name, "queue_full"))
+        name, losses = settings.name, metrics.losses
+        queue = self._queue = FrameQueue(QUEUE_FRAMES, source.live, lambda _: losses.frame(name, DropReason.QUEUE_FULL))
         thinning = Thinning(settings.max_fps)
         self._reader = Reader(name, source, queue, thinning, metrics, problems, self._stop, settings.max_pixels)
         self._encoding = EncodingStage(codec, rate, queue, spool, metrics, problems, announce, self._stop)
@@ -54,12 +55,11 @@ class Camera:
             await asyncio.gather(*stages)
         finally:
             # If one stage broke, the other must not wait for it for ever.
-            self._stop.set()
+            self.stop()
             self._queue.close()
         return not self._reader.failed
 
     def stop(self) -> None:
         """Lets ``run`` end: no new frames, those in the queue are still spooled."""
         self._stop.set()
-        if isinstance(self._source, SubmittedSource):
-            self._source.close()
+        self._source.stop()

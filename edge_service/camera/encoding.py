@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from edge_service.camera.queue import FrameQueue
 from edge_service.images import scaled
+from edge_service.losses import DropReason
 from edge_service.metrics import EdgeMetrics
 from edge_service.rate.control import RateControl
 from edge_service.sources import Frame, Spooled
 from edge_service.spool.camera_spool import CameraSpool
 from icm.codec.bitstream.record import Kind, StreamHeader
-from icm.codec.coding import CodedFrame
+from icm.codec.encoder import CodedFrame
 from icm.codec.latents.latents import Latents
 from icm.errors import IcmError, ReferenceMissingError, SpoolError
 from icm.service.health import Problems
@@ -34,7 +35,7 @@ SPOOL_RETRY_SECONDS = 0.5
 
 
 class FrameEncoder(Protocol):
-    """What ``icm.codec.coding.Encoder`` does."""
+    """What ``icm.codec.encoder.Encoder`` does."""
 
     def encode(self, image: NDArray[np.uint8], quality: float) -> CodedFrame: ...
 
@@ -72,7 +73,8 @@ class EncodingStage:
         stop: once set, a frame that finds no room in the spool is dropped instead of waiting.
         """
         self._codec, self._encoder, self._rate = codec, codec.encoder, rate
-        self._queue, self._spool, self._metrics, self._problems = queue, spool, metrics, problems
+        self._queue, self._spool, self._metrics = queue, spool, metrics
+        self._spool_part = problems.part("spool", spool.name)
         self._announce, self._stop = announce, stop
         self._header: StreamHeader | None = None
         self._last_error = ""
@@ -84,7 +86,7 @@ class EncodingStage:
                 continue
             choice = self._rate.next(owed=frame.result is not None)
             if choice is None:
-                self._metrics.frames.labels(self._spool.name, "thinned").inc()
+                self._metrics.losses.thinned(self._spool.name)
                 continue
             chosen = replace(
                 frame,
@@ -107,16 +109,16 @@ class EncodingStage:
                 except ReferenceMissingError:
                     coded = self._encode_alone(frame)
                 except SpoolError as error:
-                    if self._problems.report(f"spool of {self._spool.name}", str(error)):
+                    if self._spool_part.report(str(error)):
                         _log.error("camera %s waits: %s", self._spool.name, error)
                     if self._stop.wait(SPOOL_RETRY_SECONDS):
                         self._encoder.forget()
-                        self._metrics.count_drop(self._spool.name, "shutdown")
+                        self._metrics.losses.frame(self._spool.name, DropReason.SHUTDOWN)
                         return
         except IcmError as error:
             # The encoder must not lean on a frame that may have been coded and did not get into the spool.
             self._encoder.forget()
-            self._metrics.count_drop(self._spool.name, "image")
+            self._metrics.losses.frame(self._spool.name, DropReason.IMAGE)
             if str(error) != self._last_error:
                 self._last_error = str(error)
                 _log.warning("camera %s: frame dropped: %s", self._spool.name, error)
@@ -159,7 +161,7 @@ class EncodingStage:
         with timed(self._metrics.stage_seconds.labels(spool.name, "spool")):
             spool.append(sequence, None if header is self._header else header.pack(), record, stand_in)
         self._header = header
-        self._problems.clear(f"spool of {spool.name}")
+        self._spool_part.clear()
         self._metrics.frames.labels(spool.name, "spooled").inc()
         self._metrics.encoded_bytes.labels(spool.name, coded.kind.name).inc(len(record))
         self._rate.coded(len(record))

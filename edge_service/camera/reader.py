@@ -6,6 +6,7 @@ import logging
 import threading
 
 from edge_service.camera.queue import FrameQueue
+from edge_service.losses import DropReason
 from edge_service.metrics import EdgeMetrics
 from edge_service.sources import Frame, Source
 from icm.codec.bitstream.record import MAX_PIXELS
@@ -60,7 +61,8 @@ class Reader:
         """Args: most_pixels, of a picture; larger ones are dropped."""
         self._most_pixels = most_pixels
         self._camera, self._source, self._queue, self._thinning = camera, source, queue, thinning
-        self._metrics, self._problems, self._stop = metrics, problems, stop
+        self._losses, self._stop = metrics.losses, stop
+        self._part = problems.part(f"camera {camera}")
         self._backoff = Backoff(FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS)
         self.failed = False
         self._damaged = 0
@@ -99,22 +101,22 @@ class Reader:
             try:
                 check_picture_size(width, height, self._most_pixels)
             except ImageError as error:
-                self._metrics.count_drop(self._camera, "image")
+                self._losses.frame(self._camera, DropReason.IMAGE)
                 self._report(f"frame dropped: {error}")
                 continue
-            if self._problems.clear(f"camera {self._camera}"):
+            if self._part.clear():
                 _log.info("camera %s: pictures come again", self._camera)
             self._backoff.reset()
             if self._thinning.keeps(frame):
                 self._queue.put(frame)
             else:
-                self._metrics.frames.labels(self._camera, "thinned").inc()
+                self._losses.thinned(self._camera)
 
     def _count_damage(self) -> None:
         while self._damaged < self._source.damaged:
             self._damaged += 1
-            self._metrics.count_drop(self._camera, "damaged")
+            self._losses.frame(self._camera, DropReason.DAMAGED)
 
     def _report(self, text: str) -> None:
-        if self._problems.report(f"camera {self._camera}", text):
+        if self._part.report(text):
             _log.error("camera %s: %s", self._camera, text)

@@ -174,7 +174,7 @@ class FrameApi(camera_pb2_grpc.CameraServiceServicer):
         try:
             return await self._spool(request, camera)
         except IcmError:
-            self._metrics.frames.labels(request.camera, "refused").inc()
+            self._metrics.losses.refused(request.camera)
             raise
 
     async def _spool(self, request: camera_pb2.SubmitFrameRequest, camera: SubmittedCamera) -> _Coded:

@@ -6,10 +6,13 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from edge_service.sources.submitted import SubmittedSource
 
 
 @dataclass(frozen=True)
@@ -53,10 +56,12 @@ class Source(Protocol):
         live: the pictures come whether or not anyone takes them: an old one is worth less than a new one, and a source
             that failed or ended is tried again. A source that is not live can wait, and ends for good.
         damaged: packets or pictures that could not be decoded and were left out so far.
+        submissions: where clients hand over its pictures; None for a source that gets them by itself.
     """
 
     live: bool
     damaged: int
+    submissions: SubmittedSource | None = None
 
     def check(self) -> None:
         """Finds what is wrong before anything starts.
@@ -74,3 +79,9 @@ class Source(Protocol):
             SourceError: there are no (more) pictures because something is wrong; the text says what.
         """
         ...
+
+    def stop(self) -> None:
+        """No more pictures will be asked for, whatever ``frames`` waits for; called once its ``stop`` is set, from any
+        thread.
+        """
+        return

@@ -18,7 +18,7 @@ from typing import IO
 import numpy as np
 
 from edge_service.sources import capture
-from edge_service.sources.base import Frame
+from edge_service.sources.base import Frame, Source
 from icm.codec.bitstream.record import check_size
 from icm.errors import RecordError, SourceError
 from icm.service.clock import Clock
@@ -40,7 +40,7 @@ _LATEST = 5
 """Intervals that are remembered."""
 
 
-class DeviceSource:
+class DeviceSource(Source):
     """Newest pictures of something that FFmpeg can open by URL and format.
 
     A camera is given up when it shows no sign of life for ``timeout_seconds``. One that is slow, but connected over

@@ -13,7 +13,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from edge_service.sources.base import Frame
+from edge_service.sources.base import Frame, Source
 from icm.codec.bitstream.record import check_size
 from icm.errors import ConfigError, ImageError, RecordError, SourceError
 from icm.media.orientation import ShownFrames
@@ -27,7 +27,7 @@ LONGEST_WAIT_SECONDS = 60.0
 """Frames of a clip that lie further apart show a jump of its time stamps, unless they do so as a rule."""
 
 
-class FileSource:
+class FileSource(Source):
     """Frames of a video file.
 
     In real time the capture time is the frame's place on the clip's own time line, counted from the start; otherwise

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge_service.sources.base import Frame
+from edge_service.sources.base import Frame, Source
 from icm.errors import ConfigError, ImageError, SourceError
 from icm.media.pictures import open_pictures
 from icm.service.clock import Clock
@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
-class FolderSource:
+class FolderSource(Source):
     """The JPEG and PNG files of a folder in order of their names, so many pictures a second; then it ends."""
 
     live = False

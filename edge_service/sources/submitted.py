@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from edge_service.sources.base import Frame
+from edge_service.sources.base import Frame, Source
 from icm.errors import BusyError
 
 AT_ONCE = 2
@@ -27,7 +27,7 @@ class Turn:
     work: Future[Any] | None = None
 
 
-class SubmittedSource:
+class SubmittedSource(Source):
     """Hands submitted frames to the encoder. The event loop submits, a thread takes."""
 
     live = False
@@ -37,6 +37,7 @@ class SubmittedSource:
         self._frames: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._waiting = 0
+        self.submissions = self
 
     def check(self) -> None:
         """Nothing can be wrong."""
@@ -70,12 +71,12 @@ class SubmittedSource:
         self._frames.put(frame)
 
     def frames(self, stop: threading.Event) -> Iterator[Frame]:
-        """See ``Source.frames``; ends after ``close`` only, since the frame API stops first."""
+        """See ``Source.frames``; ends after ``stop()`` only, since the frame API stops first."""
         while (frame := self._frames.get()) is not None:
             yield frame
 
-    def close(self) -> None:
-        """No more frames will be submitted."""
+    def stop(self) -> None:
+        """See ``Source.stop``: no more frames will be submitted."""
         self._frames.put(None)
 
     def _release_in(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
+from edge_service.losses import DropReason
 from edge_service.spool.epochs import begin_epoch, end_of_epoch
-from edge_service.spool.quota import Dropped
-from edge_service.spool.records import delete, first_waiting, mend, shrink
+from edge_service.spool.file import SpoolFile
+from edge_service.spool.quota import Dropped, Room
+from edge_service.spool.records import delete, first_waiting, mend
 from icm.codec.bitstream.record import Record, StreamHeader, stands_alone
 from icm.errors import RecordError, ReferenceMissingError
-
-if TYPE_CHECKING:
-    from edge_service.spool.store import Spool
+from icm.service.clock import Clock
 
 STAND_IN_RECORDS = 64
 """Waiting records of a camera, none of which stands alone, from which on the next one gets a stand-in: the most of a
@@ -44,8 +44,25 @@ class CameraSpool:
         unusable: the highest sequence that neither the cloud has nor the spool: no record may lean on it.
     """
 
-    def __init__(self, spool: Spool, name: str, row: int, epoch: int, next_sequence: int) -> None:
-        self._spool, self.name, self._row = spool, name, row
+    def __init__(
+        self,
+        *,
+        name: str,
+        row: int,
+        epoch: int,
+        next_sequence: int,
+        file: SpoolFile,
+        room: Room,
+        clock: Clock,
+        settle: Callable[[Dropped], None],
+    ) -> None:
+        """Args:
+        row: the camera's, in the file.
+        room: the spool's bounds.
+        settle: told, after the transaction, of what went so that others stay.
+        """
+        self.name, self._row = name, row
+        self._file, self._room, self._clock, self._settle = file, room, clock, settle
         self.epoch = epoch
         self.next_sequence = next_sequence
         self.sent = next_sequence - 1
@@ -56,12 +73,12 @@ class CameraSpool:
 
     def needs_stand_in(self) -> bool:
         """Whether the next record, if it is a P record, must come with a stand-in: many wait, and none stands alone."""
-        share = STAND_IN_SHARE * self._spool.room.max_bytes
+        share = STAND_IN_SHARE * self._room.max_bytes
         if self._bytes_since_alone >= share and self.waiting_bytes >= share:
             return True
         if self._since_alone < STAND_IN_RECORDS:
             return False
-        with self._spool._reading() as connection:
+        with self._file.reading() as connection:
             first = first_waiting(connection, self._row)
         return first is not None and first <= self.next_sequence - STAND_IN_RECORDS
 
@@ -80,10 +97,9 @@ class CameraSpool:
         """
         if sequence != self.next_sequence:
             raise ValueError(f"record {sequence} does not follow: the next is {self.next_sequence}")
-        spool = self._spool
         alone, size = stands_alone(record), len(record) + len(stand_in or b"")
-        with spool._writing(spool._durable) as connection:
-            dropped = spool.room.make(connection, spool._bytes, size)
+        with self._file.writing(durable=True) as connection:
+            dropped = self._room.make(connection, self._file.bytes, size)
             if not alone and sequence - 1 <= max(self.unusable, dropped.last.get(self.name, 0)):
                 raise ReferenceMissingError(
                     f"record {sequence} of {self.name} leans on record {sequence - 1}, which is dropped"
@@ -97,28 +113,27 @@ class CameraSpool:
                     "INSERT OR REPLACE INTO header VALUES (?, ?, ?)", (self._row, sequence, holds.pack())
                 )
             connection.execute(
-                "INSERT INTO record VALUES (?, ?, ?, ?)", (self._row, sequence, spool._clock.now_us(), record)
+                "INSERT INTO record VALUES (?, ?, ?, ?)", (self._row, sequence, self._clock.now_us(), record)
             )
             if stand_in is not None:
                 connection.execute("INSERT INTO stand_in VALUES (?, ?, ?)", (self._row, sequence, stand_in))
             connection.execute(
                 "UPDATE camera SET next_sequence = ?, bytes = bytes + ? WHERE id = ?", (sequence + 1, size, self._row)
             )
-        spool._marks.note(self.name, self.epoch, sequence + 1)
-        # Only this thread writes these; the sum is shared and so counted under the lock.
+        self._file.marks.note(self.name, self.epoch, sequence + 1)
+        # Only this thread writes these.
         self._header = holds
         self.next_sequence = sequence + 1
         if alone or stand_in is not None:
             self._since_alone = self._bytes_since_alone = 0
         else:
             self._since_alone, self._bytes_since_alone = self._since_alone + 1, self._bytes_since_alone + size
-        with spool._lock:
-            spool._bytes += size
-        spool._settle(dropped)
+        self._file.resize(size)
+        self._settle(dropped)
 
     def read(self, after: int, max_records: int, max_bytes: int) -> Batch | None:
         """The first records after a sequence that share a header, at least one however large; None if there is none."""
-        with self._spool._reading() as connection:
+        with self._file.reading() as connection:
             first = connection.execute(
                 "SELECT sequence FROM record WHERE camera = ? AND sequence > ? ORDER BY sequence LIMIT 1",
                 (self._row, after),
@@ -150,10 +165,10 @@ class CameraSpool:
         """Calls what was not sent yet, and all that follows, by a new epoch: under the present one somebody else, such
         as this spool before it was brought back from a copy, gave these sequences to other frames.
         """
-        spool, before = self._spool, self.epoch
+        before = self.epoch
         try:
-            with spool._writing(spool._durable) as connection:
-                epoch = max(spool._clock.now_us(), before + 1, spool._marks.least_epoch(self.name))
+            with self._file.writing(durable=True) as connection:
+                epoch = max(self._clock.now_us(), before + 1, self._file.marks.least_epoch(self.name))
                 begin_epoch(connection, self._row, epoch, self.sent + 1)
                 # Under the lock, so that no record is kept under the old one meanwhile.
                 self.epoch = epoch
@@ -161,16 +176,16 @@ class CameraSpool:
             # The disk keeps the old one.
             self.epoch = before
             raise
-        spool._marks.note(self.name, epoch, self.next_sequence)
+        self._file.marks.note(self.name, epoch, self.next_sequence)
 
     def end_of_epoch(self, epoch: int) -> int:
         """The last sequence that can be of an epoch that records wait of."""
-        with self._spool._reading() as connection:
+        with self._file.reading() as connection:
             return end_of_epoch(connection, self._row, epoch, self.next_sequence)
 
     def holds(self, sequence: int) -> bool:
         """Whether the record is still here."""
-        with self._spool._reading() as connection:
+        with self._file.reading() as connection:
             query = "SELECT 1 FROM record WHERE camera = ? AND sequence = ?"
             return connection.execute(query, (self._row, sequence)).fetchone() is not None
 
@@ -178,7 +193,7 @@ class CameraSpool:
         """How many records wait that are of the first one's codec, and how many behind them, from the first of another
         codec on.
         """
-        with self._spool._reading() as connection:
+        with self._file.reading() as connection:
             headers = connection.execute(
                 "SELECT first_sequence, content FROM header WHERE camera = ? ORDER BY first_sequence", (self._row,)
             ).fetchall()
@@ -204,7 +219,7 @@ class CameraSpool:
     @property
     def waiting_bytes(self) -> int:
         """Size of the camera's records that wait."""
-        with self._spool._reading() as connection:
+        with self._file.reading() as connection:
             (size,) = connection.execute("SELECT bytes FROM camera WHERE id = ?", (self._row,)).fetchone()
             return int(size)
 
@@ -214,7 +229,7 @@ class CameraSpool:
 
     def last_persisted(self) -> int:
         """Highest persisted sequence that no record waits below; 0 for none."""
-        with self._spool._reading() as connection:
+        with self._file.reading() as connection:
             (sequence,) = connection.execute(
                 "SELECT min(last_persisted, coalesce((SELECT min(sequence) - 1 FROM record WHERE camera = id),"
                 " last_persisted)) FROM camera WHERE id = ?",
@@ -235,20 +250,19 @@ class CameraSpool:
         """The cloud lacks the record ``after``, so the next one that waits must stand alone; those that cannot go, and
         are counted as rejected for it.
         """
-        spool, dropped = self._spool, Dropped()
-        with spool._writing(spool._relaxed) as connection:
+        dropped = Dropped()
+        with self._file.writing(durable=False) as connection:
             gone = mend(connection, self._row, after)
-        dropped.counts[self.name, "rejected_reference_missing"] = gone.records
+        dropped.counts[self.name, DropReason.REJECTED_REFERENCE_MISSING] = gone.records
         dropped.bytes, dropped.last[self.name] = gone.bytes, gone.last
-        spool._settle(dropped)
+        self._settle(dropped)
 
     def detected(self, sequence: int) -> None:
         """The cloud found something in this frame, which it has persisted; only the policy ``thin`` asks."""
-        spool = self._spool
         # The time of the last record of its acknowledgement.
         index = bisect_left(self._persisted, (sequence, 0))
-        if spool.room.policy == "thin" and index < len(self._persisted):
-            with spool._writing(spool._relaxed) as connection:
+        if self._room.policy == "thin" and index < len(self._persisted):
+            with self._file.writing(durable=False) as connection:
                 connection.execute(
                     "INSERT INTO detection VALUES (:camera, :us) ON CONFLICT DO UPDATE SET spooled_us = :us",
                     {"camera": self._row, "us": self._persisted[index][1]},
@@ -258,13 +272,12 @@ class CameraSpool:
         """When the newest frame in which the cloud found something was spooled, in microseconds since 1970; 0 if none
         is known.
         """
-        with self._spool._reading() as connection:
+        with self._file.reading() as connection:
             row = connection.execute("SELECT spooled_us FROM detection WHERE camera = ?", (self._row,)).fetchone()
             return int(row[0]) if row is not None else 0
 
     def _delete(self, first: int, last: int, persisted: int) -> None:
-        spool = self._spool
-        with spool._writing(spool._relaxed) as connection:
+        with self._file.writing(durable=False) as connection:
             newest = connection.execute(
                 "SELECT sequence, spooled_us FROM record WHERE camera = ? AND sequence BETWEEN ? AND ?"
                 " ORDER BY sequence DESC LIMIT 1",
@@ -276,6 +289,5 @@ class CameraSpool:
             )
         if newest is not None and persisted:
             self._persisted.append(newest)
-        with spool._lock, spool._reporting():
-            spool._bytes -= gone.bytes
-            shrink(spool._relaxed)
+        self._file.resize(-gone.bytes)
+        self._file.shrink()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from edge_service.losses import DropReason
 from edge_service.spool.records import delete, mend
 from icm.errors import SpoolFullError
 from icm.service.clock import Clock
@@ -36,7 +37,7 @@ class Dropped:
         last: by camera, the highest sequence that no later record may lean on.
     """
 
-    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    counts: Counter[tuple[str, DropReason]] = field(default_factory=Counter)
     bytes: int = 0
     last: dict[str, int] = field(default_factory=dict)
 
@@ -70,12 +71,12 @@ class Room:
         while True:
             held, first = all_bytes - dropped.bytes, oldest(connection)
             if held + size > self.max_bytes:
-                reason, bound = "spool_full", "spool.max_bytes"
+                reason, bound = DropReason.SPOOL_FULL, "spool.max_bytes"
                 state = f"it holds {held} of {self.max_bytes} bytes"
                 if self.policy == "thin" and (other := self._oldest_other(connection)) is not None:
-                    reason, first = "spool_thinned", other
+                    reason, first = DropReason.SPOOL_THINNED, other
             elif self.age(first) > self.max_age_seconds:
-                reason, bound = "spool_aged", "spool.max_age_seconds"
+                reason, bound = DropReason.SPOOL_AGED, "spool.max_age_seconds"
                 state = f"its oldest record has waited {self.age(first):.0f} of at most {self.max_age_seconds:.0f} s"
             else:
                 return dropped

@@ -12,6 +12,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+from edge_service.losses import DropReason
 from edge_service.spool.records import first_waiting, mend
 from icm.codec.bitstream.record import StreamHeader
 from icm.errors import RecordError, RecordVersionError
@@ -68,7 +69,7 @@ _UNDER_HEADER = (
 """The records that a header holds for."""
 
 
-Lost = dict[tuple[str, str], int]
+Lost = dict[tuple[str, DropReason], int]
 """By camera and reason, how many records at most."""
 
 
@@ -149,8 +150,8 @@ def _rescued_to(repaired: Path, path: Path, aside: Path) -> Lost:
             aside,
         )
     os.replace(rescued, repaired)
-    counts = {(camera, "spool_damaged"): count for camera, count in lost.items() if count}
-    return counts | {(camera, "spool_format"): count for camera, count in foreign.items()}
+    counts = {(camera, DropReason.SPOOL_DAMAGED): count for camera, count in lost.items() if count}
+    return counts | {(camera, DropReason.SPOOL_FORMAT): count for camera, count in foreign.items()}
 
 
 def _sound(path: Path) -> bool:

@@ -8,25 +8,20 @@ Where the file went back in time, by a copy or a lost journal, a new epoch begin
 from __future__ import annotations
 
 import logging
-import sqlite3
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
+from edge_service.losses import DropReason
 from edge_service.spool.camera_spool import CameraSpool
-from edge_service.spool.folder import FILE_NAME, lock_folder
-from edge_service.spool.marks import Marks
+from edge_service.spool.file import SpoolFile
 from edge_service.spool.quota import Dropped, Policy, Room, oldest
-from edge_service.spool.repair import SCHEMA, repair
-from icm.errors import SpoolError, SpoolFullError
+from icm.errors import SpoolError
 from icm.service.clock import Clock
 
 _log = logging.getLogger(__name__)
 
-OnDrop = Callable[[str, str, int], None]
-"""Told camera, reason (``spool_full``, ``spool_thinned``, ``spool_aged``, ``spool_damaged`` or ``spool_format``) and
-number of records that are lost."""
+OnDrop = Callable[[str, DropReason, int], None]
+"""Told camera, reason and number of records that are lost."""
 
 
 class Spool:
@@ -49,40 +44,24 @@ class Spool:
         Raises:
             SpoolError: the folder cannot be used, or another process uses it.
         """
-        self.path = folder / FILE_NAME
-        self.room = Room(self.path, max_bytes, max_age_seconds, policy, recent_seconds, clock)
+        self._file = SpoolFile(folder)
         self._clock, self._on_drop = clock, on_drop
-        self._lock = threading.Lock()
-        self._bytes: int
+        self.path = self._file.path
+        self.room = Room(self.path, max_bytes, max_age_seconds, policy, recent_seconds, clock)
         self._cameras: dict[str, CameraSpool] = {}
-        with ExitStack() as opened:
-            self._open(folder, opened)
-            self._opened = opened.pop_all()
-
-    def _open(self, folder: Path, opened: ExitStack) -> None:
-        self._owner = lock_folder(folder)
-        opened.callback(self._owner.release)
-        self._marks = Marks(folder)
-        opened.callback(self._marks.close)
         try:
-            with self._reporting():
-                for (camera, reason), count in repair(self.path).items():
-                    self._on_drop(camera, reason, count)
-                with closing(sqlite3.connect(self.path)) as new:
-                    # Before the journal's mode is set, after which SQLite takes no other kind of vacuum.
-                    new.executescript(SCHEMA)
-                # Appends must survive a power cut before they are sent. Deletions need not: a record that comes back
-                # is sent again, and the cloud knows it already.
-                self._durable = self._connect("FULL", opened)
-                self._relaxed = self._connect("NORMAL", opened)
-                (self._bytes,) = self._durable.execute("SELECT coalesce(sum(bytes), 0) FROM camera").fetchone()
+            for (camera, reason), count in self._file.lost.items():
+                on_drop(camera, reason, count)
             self._leave_what_went_back()
         except OSError as error:
-            raise SpoolError(f"cannot repair the spool file {self.path}: {error.strerror}") from None
+            self._file.close()
+            raise SpoolError(f"cannot mark the spool file {self.path}: {error.strerror}") from None
+        except SpoolError:
+            self._file.close()
+            raise
 
     def close(self) -> None:
-        with self._lock:
-            self._opened.close()
+        self._file.close()
 
     def camera(self, name: str) -> CameraSpool:
         """The part of one camera; made, with a new epoch, at the first call ever.
@@ -91,44 +70,57 @@ class Spool:
         """
         if name in self._cameras:
             return self._cameras[name]
-        with self._reading() as connection:
+        with self._file.reading() as connection:
             row = connection.execute("SELECT id, epoch, next_sequence FROM camera WHERE name = ?", (name,)).fetchone()
         if row is None:
-            epoch = max(self._clock.now_us(), self._marks.least_epoch(name))
-            with self._writing(self._durable) as connection:
+            epoch = max(self._clock.now_us(), self._file.marks.least_epoch(name))
+            with self._file.writing(durable=True) as connection:
                 cursor = connection.execute("INSERT INTO camera VALUES (NULL, ?, ?, 1, 0, 0)", (name, epoch))
                 row = (cursor.lastrowid, epoch, 1)
-            self._marks.note(name, epoch, 1)
-        return self._cameras.setdefault(name, CameraSpool(self, name, *row))
+            self._file.marks.note(name, epoch, 1)
+        return self._cameras.setdefault(name, self._made(name, *row))
+
+    def _made(self, name: str, row: int, epoch: int, next_sequence: int) -> CameraSpool:
+        return CameraSpool(
+            name=name,
+            row=row,
+            epoch=epoch,
+            next_sequence=next_sequence,
+            file=self._file,
+            room=self.room,
+            clock=self._clock,
+            settle=self._settle,
+        )
 
     def waiting_cameras(self) -> list[str]:
         """Names of the cameras with records that are not persisted yet."""
-        with self._reading() as connection:
+        with self._file.reading() as connection:
             return [name for (name,) in connection.execute("SELECT name FROM camera WHERE bytes > 0 ORDER BY name")]
 
     @property
     def bytes(self) -> int:
         """Size of all records that wait."""
-        return self._bytes
+        return self._file.bytes
 
     def oldest_seconds(self) -> float:
         """How long the oldest record has been waiting; 0 if there is none."""
-        with self._reading() as connection:
+        with self._file.reading() as connection:
             return self.room.age(oldest(connection))
 
     def _leave_what_went_back(self) -> None:
         """Begins a new epoch for every camera whose numbering was further once than the file says."""
-        with self._reading() as connection:
+        with self._file.reading() as connection:
             rows = connection.execute("SELECT name, epoch, next_sequence FROM camera").fetchall()
-        for name, lost in self._marks.missing({name for name, _, _ in rows}).items():
+        marks = self._file.marks
+        for name, lost in marks.missing({name for name, _, _ in rows}).items():
             # When it comes again, it is with a new epoch.
             self._tell_of_lost(name, "it knows nothing of the camera", lost)
         for name, epoch, next_sequence in rows:
-            if self._marks.copied or self._marks.went_back(name, epoch, next_sequence):
-                lost = self._marks.lost(name, epoch, next_sequence)
+            if marks.copied or marks.went_back(name, epoch, next_sequence):
+                lost = marks.lost(name, epoch, next_sequence)
                 self.camera(name).begin_epoch()
-                self._tell_of_lost(name, "it is a copy" if self._marks.copied else "its journal lost its end", lost)
-        self._marks.note_file()
+                self._tell_of_lost(name, "it is a copy" if marks.copied else "its journal lost its end", lost)
+        marks.note_file()
 
     def _tell_of_lost(self, camera: str, why: str, count: int) -> None:
         _log.error(
@@ -139,54 +131,14 @@ class Spool:
             count,
         )
         if count:
-            self._on_drop(camera, "spool_damaged", count)
+            self._on_drop(camera, DropReason.SPOOL_DAMAGED, count)
 
     def _settle(self, dropped: Dropped) -> None:
         """After the transaction: what went is no longer here, and nothing may lean on it."""
-        with self._lock:
-            self._bytes -= dropped.bytes
+        self._file.resize(-dropped.bytes)
         for name, last in dropped.last.items():
             camera = self.camera(name)
             camera.unusable = max(camera.unusable, last)
         for (name, reason), count in dropped.counts.items():
             if count:
                 self._on_drop(name, reason, count)
-
-    def _connect(self, synchronous: str, opened: ExitStack) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-        opened.callback(connection.close)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(f"PRAGMA synchronous = {synchronous}")
-        return connection
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._reporting():
-            yield self._relaxed
-
-    @contextmanager
-    def _writing(self, connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-        """A transaction: all of the block happens, or nothing."""
-        self._owner.check()
-        with self._lock, self._reporting():
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _reporting(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
-                raise SpoolFullError(f"the disk that holds the spool {self.path} is full: make room on it") from None
-            if type(error) is sqlite3.DatabaseError:
-                raise SpoolError(
-                    f"the spool file {self.path} is damaged ({error}): restart icm-edge, which saves what it can"
-                ) from None
-            raise SpoolError(f"cannot use the spool file {self.path}: {error}") from None

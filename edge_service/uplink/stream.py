@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from edge_service.losses import DropReason
 from edge_service.metrics import EdgeMetrics
 from edge_service.spool.camera_spool import Batch, CameraSpool
 from icm.codec.bitstream.record import VERSION, StreamHeader
@@ -37,8 +38,8 @@ CLOCK_SECONDS = 60.0
 """How often the cloud is told what this edge's clock says."""
 
 _REJECTIONS = {
-    ingest_pb2.REJECT_REASON_DAMAGED: "rejected_damaged",
-    ingest_pb2.REJECT_REASON_REFERENCE_MISSING: "rejected_reference_missing",
+    ingest_pb2.REJECT_REASON_DAMAGED: DropReason.REJECTED_DAMAGED,
+    ingest_pb2.REJECT_REASON_REFERENCE_MISSING: DropReason.REJECTED_REFERENCE_MISSING,
 }
 
 
@@ -318,8 +319,8 @@ class RecordStream:
         return now
 
     def _rejection(self, ack: ingest_pb2.Ack, sequences: list[int]) -> UplinkError:
-        reason = _REJECTIONS.get(ack.reason, "rejected_unspecified")
-        self._metrics.dropped.labels(self._spool.name, reason).inc(len(sequences))
+        reason = _REJECTIONS.get(ack.reason, DropReason.REJECTED_UNSPECIFIED)
+        self._metrics.losses.records(self._spool.name, reason, len(sequences))
         text = f"the cloud rejected records {sequences[0]} to {sequences[-1]} ({reason}): {ack.detail}"
         self._rejections.say(reason, f"camera {self._spool.name}: {text}")
         return UplinkError(text)

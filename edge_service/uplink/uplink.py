@@ -62,7 +62,8 @@ class Uplink:
             monotonic seconds.
         proxy: what lies between, for texts.
         """
-        self._spool, self._codec_id, self._metrics, self._problems = spool, codec_id, metrics, problems
+        self._spool, self._codec_id, self._metrics = spool, codec_id, metrics
+        self._part = problems.part("uplink", spool.name)
         self._stub = ingest_pb2_grpc.IngestServiceStub(channel)
         self._batch_seconds, self._acknowledged = batch_seconds, acknowledged
         self._clock = clock or SystemClock()
@@ -154,7 +155,7 @@ class Uplink:
             if not await stream.greet():
                 return
             self._backoff.reset()
-            if self._problems.clear(self._part):
+            if self._part.clear():
                 _log.info("camera %s: the cloud takes records again", self._spool.name)
             tasks = [asyncio.create_task(stream.receive()), asyncio.create_task(stream.send())]
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -190,10 +191,6 @@ class Uplink:
                 waiter.set_result(None) if error is None else waiter.set_exception(error)
         self._settled.set()
 
-    @property
-    def _part(self) -> str:
-        return f"uplink of {self._spool.name}"
-
     def _report(self, text: str) -> None:
-        if self._problems.report(self._part, text):
+        if self._part.report(text):
             _log.warning("camera %s: %s", self._spool.name, text)

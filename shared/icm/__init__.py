@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from icm.codec.bitstream.record import Kind, Record, StreamHeader, parse_stream
     from icm.codec.bundle.loading import Bundle
     from icm.codec.bundle.shipped import DEFAULT_BUNDLE
-    from icm.codec.coding import CodedFrame, Decoder, Encoder
+    from icm.codec.decoder import Decoder
+    from icm.codec.encoder import CodedFrame, Encoder
     from icm.codec.stills import decode, encode
     from icm.errors import IcmError
     from icm.version import VERSION as __version__
@@ -38,12 +39,12 @@ _HOMES = {
     "Bundle": "icm.codec.bundle.loading",
     "Camera": "icm.client.messages",
     "CloudClient": "icm.client.cloud",
-    "CodedFrame": "icm.codec.coding",
+    "CodedFrame": "icm.codec.encoder",
     "DEFAULT_BUNDLE": "icm.codec.bundle.shipped",
-    "Decoder": "icm.codec.coding",
+    "Decoder": "icm.codec.decoder",
     "Detections": "icm.client.messages",
     "EdgeClient": "icm.client.edge",
-    "Encoder": "icm.codec.coding",
+    "Encoder": "icm.codec.encoder",
     "Frame": "icm.client.messages",
     "FrameId": "icm.client.messages",
     "IcmError": "icm.errors",

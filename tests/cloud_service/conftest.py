@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from cloud_service.database.tables import open_database
 from icm.codec.bitstream.record import StreamHeader
 from icm.codec.bundle.loading import Bundle
-from icm.codec.coding import CodedFrame, Encoder
+from icm.codec.encoder import CodedFrame, Encoder
 from tests.bundles import with_other_id
 from tests.cloud_service.ingest_server import Cloud
 from tests.cloud_service.parts import HEIGHT, WIDTH, coded_header, open_store

@@ -16,7 +16,7 @@ from icm.codec.bundle.loading import Bundle
 from icm.rpc.channels import open_channel
 from icm.rpc.servers import MAX_MESSAGE_BYTES, Server
 from icm.service.clock import ManualClock
-from icm.service.health import Problems
+from icm.service.health import HealthPart, Problems
 from icm.v1.ingest_pb2_grpc import add_IngestServiceServicer_to_server
 from tests.cloud_service.uplink import Uplink
 
@@ -32,7 +32,7 @@ class WatchedProblems(Problems):
         super().__init__()
         self.reported = asyncio.Event()
 
-    def report(self, part: str, text: str) -> bool:
+    def report(self, part: HealthPart, text: str) -> bool:
         self.reported.set()
         return super().report(part, text)
 

@@ -14,7 +14,7 @@ from cloud_service.store import RawRecord, RecordStore
 from cloud_service.store.index import SegmentIndex
 from icm.codec.bitstream.record import Kind, Record, StreamHeader
 from icm.codec.bundle.loading import Bundle
-from icm.codec.coding import CodedFrame
+from icm.codec.encoder import CodedFrame
 from icm.errors import DetectorError
 from icm.service.clock import Clock, ManualClock
 

@@ -10,7 +10,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from icm.codec.bundle.loading import Bundle
-from icm.codec.coding import CodedFrame
+from icm.codec.encoder import CodedFrame
 from icm.errors import ListenError
 from icm.v1 import archive_pb2
 from tests.cloud_service.parts import BrightnessDetector, coded_header, coded_records

@@ -12,7 +12,7 @@ import pytest
 from cloud_service.bundles import Bundles
 from icm.codec.bitstream.record import StreamHeader
 from icm.codec.bundle.loading import Bundle
-from icm.codec.coding import CodedFrame
+from icm.codec.encoder import CodedFrame
 from icm.errors import CodecMismatchError
 from icm.rpc.status import reason_of
 from icm.v1 import archive_pb2 as pb

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from cloud_service.database.tables import open_database
 from cloud_service.store.identity import check_identity
 from icm.codec.bundle.loading import Bundle
-from icm.codec.coding import CodedFrame
+from icm.codec.encoder import CodedFrame
 from icm.errors import StorageError
 from tests.cloud_service.parts import coded_header, coded_records, open_store
 from tests.cloud_service.running import app_in, running_cloud

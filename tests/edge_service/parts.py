@@ -16,11 +16,11 @@ from edge_service.camera.encoding import Codec, FrameEncoder
 from edge_service.rate.control import Aim, RateControl
 from edge_service.spool.camera_spool import CameraSpool
 from icm.codec.bitstream.record import Kind, Record, StreamHeader
-from icm.codec.coding import CodedFrame
+from icm.codec.encoder import CodedFrame
 from icm.codec.latents.latents import Latents
 from icm.errors import ImageError
 from icm.service.clock import ManualClock
-from icm.service.health import Problems
+from icm.service.health import HealthPart, Problems
 
 CODEC_ID = bytes(range(32))
 OTHER_CODEC_ID = bytes(32)
@@ -70,7 +70,7 @@ class WatchedProblems(Problems):
         super().__init__()
         self._reported = threading.Event()
 
-    def report(self, part: str, text: str) -> bool:
+    def report(self, part: HealthPart, text: str) -> bool:
         news = super().report(part, text)
         self._reported.set()
         return news

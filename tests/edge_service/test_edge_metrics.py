@@ -6,6 +6,7 @@ import math
 
 from prometheus_client import generate_latest
 
+from edge_service.losses import DropReason
 from edge_service.metrics import EdgeMetrics
 from icm.errors import SpoolError
 
@@ -16,7 +17,7 @@ def test_a_spool_that_cannot_be_read_takes_only_its_own_gauges_away(metrics: Edg
 
     metrics.watch_spool(lambda: 5.0, failing)
     metrics.add_camera("gate", failing)
-    metrics.count_drop("gate", "image")
+    metrics.losses.frame("gate", DropReason.IMAGE)
     assert b"icm_edge_dropped_total" in generate_latest(metrics.registry)
     assert sample("icm_edge_spool_bytes") == 5
     assert math.isnan(sample("icm_edge_spool_oldest_seconds"))

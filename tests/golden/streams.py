@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from icm.codec.bitstream.record import StreamHeader
 from icm.codec.bundle.loading import Bundle
 from icm.codec.bundle.shipped import DEFAULT_BUNDLE
-from icm.codec.coding import CodedFrame, Encoder, recode_alone
+from icm.codec.encoder import CodedFrame, Encoder, recode_alone
 from icm.codec.latents.latents import Latents
 
 GOLDEN = Path(__file__).parent

@@ -11,7 +11,8 @@ import pytest
 from icm.codec.bitstream.record import VERSION, Kind, Record, StreamHeader, parse_stream
 from icm.codec.bundle.loading import Bundle
 from icm.codec.bundle.shipped import DEFAULT_BUNDLE
-from icm.codec.coding import Decoder, recode_alone
+from icm.codec.decoder import Decoder
+from icm.codec.encoder import recode_alone
 from icm.codec.latents.latents import Latents
 from icm.errors import RecordError
 from tests.golden.streams import EXPECTED, GOLDEN, fingerprint

@@ -91,7 +91,7 @@ def test_errors_show_none() -> None:
 
 def test_health_shows_none() -> None:
     problems = Problems()
-    problems.report("database", "no answer from postgresql://me:pw@db/icm")
+    problems.part("database").report("no answer from postgresql://me:pw@db/icm")
     assert problems.lines() == ["database: no answer from postgresql://db/icm"]
 
 

@@ -12,8 +12,10 @@ import pytest
 import torch
 
 from icm.codec.bitstream.record import Kind
-from icm.codec.bundle.loading import DECODING, ENCODING, Bundle
-from icm.codec.coding import Decoder, Encoder
+from icm.codec.bundle.loading import Bundle
+from icm.codec.bundle.manifest import DECODING, ENCODING
+from icm.codec.decoder import Decoder
+from icm.codec.encoder import Encoder
 from icm_train.cli import main
 from icm_train.data.masks import mask_file, write_masks
 from icm_train.data.photo_shard import pack

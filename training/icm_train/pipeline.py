@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from icm.codec.bundle.loading import MANIFEST
+from icm.codec.bundle.manifest import MANIFEST
 from icm.errors import ConfigError
 from icm_train.config import TrainingConfig
 from icm_train.data.masks import MaskSources, mask_file

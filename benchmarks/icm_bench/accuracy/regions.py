@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from icm.codec.bundle.loading import Bundle
 from icm.codec.bundle.shipped import DEFAULT_BUNDLE
-from icm.codec.coding import Encoder, quality_units
+from icm.codec.encoder import Encoder, quality_units
 from icm.codec.latents.latents import STRIDE
 from icm.codec.transforms.incremental import whole_blocks
 from icm_bench import detectors

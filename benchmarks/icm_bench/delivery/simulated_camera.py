@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import grpc
 
 from icm.codec.bitstream.record import StreamHeader
-from icm.codec.coding import CodedFrame
+from icm.codec.encoder import CodedFrame
 from icm.errors import UplinkError
 from icm.v1.ingest_pb2 import ACK_STATE_PERSISTED, Hello, RecordBatch, StreamRecordsRequest, StreamRecordsResponse
 from icm.v1.ingest_pb2_grpc import IngestServiceStub

@@ -13,7 +13,7 @@ from PIL import Image
 
 from icm.codec.bitstream.record import Kind, StreamHeader
 from icm.codec.bundle.loading import Bundle
-from icm.codec.coding import CodedFrame, Encoder, recode_alone
+from icm.codec.encoder import CodedFrame, Encoder, recode_alone
 from icm.codec.latents.latents import QUALITY_STEPS, Latents
 from icm.errors import ImageError
 from icm.media.video_files import open_video

@@ -26,10 +26,10 @@ from tqdm import tqdm
 from icm.codec.bitstream.record import Kind, Record, parse_stream
 from icm.codec.bundle.loading import Bundle
 from icm.codec.bundle.shipped import DEFAULT_BUNDLE
-from icm.codec.coding import Decoder
+from icm.codec.decoder import Decoder
 from icm.codec.latents.latents import Latents
 from icm.codec.motion.linear_path import LinearPath
-from icm.codec.motion.prediction import LinearPicture
+from icm.codec.motion.prediction import LinearPicture, reference_after
 from icm.errors import RecordError
 from icm.testing import assets
 from icm_bench.exactness.chain import CHAINS, Chain, Sent, records
@@ -123,7 +123,7 @@ class Runtime:
 def coded_after(bundle: Bundle, last: Latents, latents: Latents, pictures: LinearPicture | None = None) -> bytes:
     """The payload of a P record with motion, given the frame that it leans on; pictures, of the chain of both."""
     assert bundle.motion is not None
-    reference = bundle.reference(last, latents.quality, pictures or LinearPicture(bundle.motion.path))
+    reference = reference_after(last, latents.quality, bundle.octaves, pictures or LinearPicture(bundle.motion.path))
     level = bundle.entropy.level(latents.quality)
     return bundle.motion.encode(latents.values, latents.field, reference, level)
 

@@ -13,7 +13,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from icm.codec.bundle.loading import CONTEXT, MOTION, TEMPORAL, Bundle
+from icm.codec.bundle.loading import Bundle
+from icm.codec.bundle.manifest import CONTEXT, MOTION, TEMPORAL
 from icm.codec.entropy.context import PHASES, ContextModel
 from icm.codec.entropy.integer_network import MEAN_STEPS, SCALE_COUNT, IntegerNetwork
 from icm.codec.entropy.residuals import DifferenceModel

@@ -29,7 +29,7 @@ from edge_service.images import read_image
 from icm.codec.bitstream.record import parse_stream
 from icm.codec.bundle.loading import Bundle
 from icm.codec.bundle.shipped import DEFAULT_BUNDLE
-from icm.codec.coding import Decoder
+from icm.codec.decoder import Decoder
 from icm.errors import IcmError, ImageError, RecordError
 from icm_bench.fuzz.script import mutate_order, mutate_records, record_stream
 from icm_bench.fuzz.servers import ServerTargets, running

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icm.codec.bundle.loading import Bundle
-from icm.codec.coding import CodedFrame, Encoder
+from icm.codec.encoder import CodedFrame, Encoder
 from icm.codec.transforms.incremental import TiledAnalysis, TiledSynthesis
 from icm_bench.timer import Timer
 

@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from icm.codec.bundle.loading import Bundle
 from icm.codec.bundle.shipped import DEFAULT_BUNDLE
-from icm.codec.coding import CodedFrame, Encoder
+from icm.codec.encoder import CodedFrame, Encoder
 from icm.errors import IcmError
 from icm.rpc.channels import open_channel
 from icm.testing import assets

@@ -10,7 +10,8 @@ from PIL import Image
 
 from icm.codec.bitstream.record import Kind
 from icm.codec.bundle.loading import Bundle
-from icm.codec.coding import Decoder, Encoder
+from icm.codec.decoder import Decoder
+from icm.codec.encoder import Encoder
 from icm.codec.motion.prediction import LinearPicture
 from icm_bench.exactness.exactness import coded_after
 from icm_bench.timer import Timer

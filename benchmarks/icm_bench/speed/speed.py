@@ -24,7 +24,8 @@ from tqdm import tqdm
 from icm.codec.bitstream.record import Kind
 from icm.codec.bundle.loading import Bundle
 from icm.codec.bundle.shipped import DEFAULT_BUNDLE
-from icm.codec.coding import CodedFrame, Decoder, Encoder, quality_units
+from icm.codec.decoder import Decoder
+from icm.codec.encoder import CodedFrame, Encoder, quality_units
 from icm.codec.motion.prediction import LinearPicture
 from icm.codec.transforms.incremental import TiledAnalysis, whole_blocks
 from icm.media.video_files import open_video

@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 from icm.codec.bitstream.record import RECORD_OVERHEAD, Kind
 from icm.codec.bundle.loading import Bundle
 from icm.codec.bundle.shipped import DEFAULT_BUNDLE
-from icm.codec.coding import CodedFrame, Decoder, Encoder
+from icm.codec.decoder import Decoder
+from icm.codec.encoder import CodedFrame, Encoder
 from icm.codec.entropy.coder import new_coder, push_symbols
 from icm.codec.entropy.skip_map import push_map
 from icm.codec.latents.field import Mode
 from icm.codec.latents.latents import STRIDE, Latents
 from icm.codec.motion.choice import Costs
 from icm.codec.motion.coding import FieldTables, symbols
-from icm.codec.motion.prediction import LinearPicture, predict
+from icm.codec.motion.prediction import LinearPicture, predict, reference_after
 from icm_bench.accuracy.bd_rate import Curve, bd_rate
 from icm_bench.report import RESULTS, print_rows, write_json
 from icm_bench.video.scenes import CONDITIONS, load
@@ -181,7 +182,7 @@ def _parts(bundle: Bundle, frames: Sequence[CodedFrame]) -> dict[str, float]:
 def _bits(bundle: Bundle, before: Latents, latents: Latents, pictures: LinearPicture) -> dict[str, float]:
     motion = bundle.motion
     assert motion is not None
-    reference = bundle.reference(before, latents.quality, pictures)
+    reference = reference_after(before, latents.quality, bundle.octaves, pictures)
     field, level = latents.field, bundle.entropy.level(latents.quality)
     said, coder = predict(motion.path, field, reference), new_coder()
     surroundings = motion.surroundings(said.values, field)

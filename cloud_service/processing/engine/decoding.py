@@ -11,99 +11,97 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloud_service.bundles import Bundles
-from cloud_service.store import Chunk, Segment, SegmentKeys
-from icm.codec.bitstream.record import Kind, Record, StreamHeader
+from cloud_service.processing.engine.base import LaneId, Work
+from icm.codec.bitstream.record import Kind, Record
 from icm.codec.bundle.loading import Bundle
-from icm.codec.coding import Decoder, recode_alone
+from icm.codec.decoder import Decoder
+from icm.codec.encoder import recode_alone
 from icm.codec.latents.latents import Latents
-from icm.errors import IcmError, RecordError, StorageError
+from icm.errors import IcmError, RecordError
 
 log = logging.getLogger(__name__)
 
 Picture = NDArray[np.uint8]
 
 
-class LaneId(NamedTuple):
-    """One reader of a camera's log; see ``pipeline``."""
+class Decoded(NamedTuple):
+    """What one piece of work gave.
 
-    camera: str
-    purpose: str
+    Attributes:
+        pictures: of its records, uint8[H, W, 3] RGB each, or what kept one from being decoded.
+        keyframe: the first record as an I record, where it had to be made.
+    """
+
+    pictures: list[Picture | IcmError]
+    keyframe: Record | None
 
 
 class BatchDecoder:
-    """One ``Decoder`` per lane. Not thread-safe."""
+    """One ``Decoder`` per lane. Not thread-safe, but for ``check``."""
 
-    def __init__(self, bundles: Bundles, keys: SegmentKeys) -> None:
-        """Args: keys, read where a lane begins with a segment that leans on the one before, and made where they lack.
-
-        Raises:
-            ConfigError: the bundles' device is not there.
-        """
-        self._bundles, self._keys = bundles, keys
+    def __init__(self, bundles: Bundles) -> None:
+        """Raises: ConfigError, the bundles' device is not there."""
+        self._bundles = bundles
         bundles.load_decoders()
         self._decoders: dict[LaneId, tuple[tuple[bytes, int, int, int], Decoder]] = {}
 
-    def check(self, chunk: Chunk) -> None:
-        """Raises CodecMismatchError: no bundle here decodes the records; another start may have the right one."""
-        self._bundles.of(chunk.header.codec_id, f"segment {chunk.segment.path}")
+    def check(self, codec_id: bytes, what: str) -> None:
+        """Raises CodecMismatchError: no bundle here decodes such records; another start may have the right one."""
+        self._bundles.of(codec_id, what)
 
-    def decode(self, chunks: Sequence[tuple[LaneId, Chunk]]) -> list[list[Picture | IcmError]]:
-        """For each chunk, which ``check`` let pass, its records' pictures, uint8[H, W, 3] RGB, or what kept one from
-        being decoded.
-        """
-        return [
-            [item if isinstance(item, IcmError) else self._decoders[lane][1].picture(item) for item in items]
-            for (lane, _), items in ((pair, self._latents(*pair)) for pair in chunks)
-        ]
+    def decode(self, works: Sequence[Work]) -> list[Decoded]:
+        """The pictures of each piece of work, which ``check`` let pass."""
+        decoded = []
+        for work in works:
+            items, keyframe = self._latents(work)
+            decoder = self._decoder(work)
+            pictures = [item if isinstance(item, IcmError) else decoder.picture(item) for item in items]
+            decoded.append(Decoded(pictures, keyframe))
+        return decoded
 
-    def _latents(self, lane: LaneId, chunk: Chunk) -> list[Latents | IcmError]:
-        header = chunk.header
-        decoder = self._decoder(lane, chunk)
+    def _latents(self, work: Work) -> tuple[list[Latents | IcmError], Record | None]:
+        """The latents of each record, or what kept it from being decoded, and the keyframe that was made, if any."""
+        header, decoder = work.header, self._decoder(work)
         result: list[Latents | IcmError] = []
-        for index, record in enumerate(chunk.records):
+        made = None
+        for index, record in enumerate(work.records):
             try:
-                if chunk.starts and index == 0 and record.kind is Kind.P:
-                    result.append(self._first(chunk, record, decoder))
+                if work.starts and index == 0 and record.kind is Kind.P:
+                    latents, made = self._first(work, record, decoder)
                 else:
-                    result.append(decoder.latents(record, header.width, header.height))
+                    latents = decoder.latents(record, header.width, header.height)
+                result.append(latents)
             except IcmError as error:
                 result.append(error)
-        return result
+        return result, made
 
-    def _first(self, chunk: Chunk, record: Record, decoder: Decoder) -> Latents:
-        """The latents of a segment's first record, a P record: by its key, or after the record before it."""
-        header = chunk.header
-        key = self._keys.read(chunk.segment, record)
-        if key is not None:
+    def _first(self, work: Work, record: Record, decoder: Decoder) -> tuple[Latents, Record | None]:
+        """The latents of a segment's first record, a P record: by its keyframe, or after the record before it."""
+        header = work.header
+        if work.keyframe is not None:
             try:
-                return decoder.latents(key, header.width, header.height)
+                return decoder.latents(work.keyframe, header.width, header.height), None
             except RecordError as error:
-                log.warning("the key of segment %s cannot be used: %s", chunk.segment.path, error)
+                log.warning(
+                    "the key of segment %d of camera %s cannot be used: %s", work.segment, work.lane.camera, error
+                )
         latents = decoder.latents(record, header.width, header.height)
-        make_key(self._keys, self._bundle(chunk), chunk.segment, header, record, latents)
-        return latents
+        return latents, keyframe_of(self._bundle(work), record, latents)
 
-    def _decoder(self, lane: LaneId, chunk: Chunk) -> Decoder:
-        stream = chunk.header.codec_id, chunk.header.epoch, chunk.header.width, chunk.header.height
-        known = self._decoders.get(lane)
+    def _decoder(self, work: Work) -> Decoder:
+        header = work.header
+        stream = header.codec_id, header.epoch, header.width, header.height
+        known = self._decoders.get(work.lane)
         if known is None or known[0] != stream:
-            self._decoders[lane] = stream, Decoder(self._bundle(chunk))
-        return self._decoders[lane][1]
+            self._decoders[work.lane] = stream, Decoder(self._bundle(work))
+        return self._decoders[work.lane][1]
 
-    def _bundle(self, chunk: Chunk) -> Bundle:
-        return self._bundles.of(chunk.header.codec_id, f"segment {chunk.segment.path}")
+    def _bundle(self, work: Work) -> Bundle:
+        return self._bundles.of(work.header.codec_id, f"segment {work.segment} of camera {work.lane.camera}")
 
 
-def make_key(
-    keys: SegmentKeys, bundle: Bundle, segment: Segment, header: StreamHeader, record: Record, latents: Latents
-) -> None:
-    """Makes the key of a segment whose first record was decoded to these latents. Where the disk refuses, the next
-    reader that comes by from an earlier segment makes it.
-    """
+def keyframe_of(bundle: Bundle, record: Record, latents: Latents) -> Record:
+    """A record that was decoded to these latents as an I record of the same frame."""
     coded = recode_alone(bundle, latents).record(record.sequence, record.capture_us)
-    # The digest was checked against these very latents; the segment may be of an earlier version of the format.
-    key = replace(coded, digest=record.digest, version=record.version)
-    try:
-        keys.write(segment, header, key)
-    except StorageError as error:
-        log.warning("segment %s gets no key: %s", segment.path, error)
+    # The digest was checked against these very latents; the record may be of an earlier version of the format.
+    return replace(coded, digest=record.digest, version=record.version)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from icm.codec.bitstream.record import StreamHeader, parse_stream
 from icm.codec.bundle.loading import Bundle
 from icm.codec.bundle.shipped import DEFAULT_BUNDLE
-from icm.codec.coding import Decoder, Encoder, quality_units
+from icm.codec.decoder import Decoder
+from icm.codec.encoder import Encoder, quality_units
 from icm.errors import CodecMismatchError, ConfigError, ImageError, RecordError
 
 CAMERA = "file"

@@ -18,7 +18,8 @@ from icm.codec.bitstream.record import Record, StreamHeader
 from icm.codec.bitstream.salvage import whole_records
 from icm.codec.bundle.loading import Bundle
 from icm.codec.bundle.shipped import DEFAULT_BUNDLE
-from icm.codec.coding import Decoder, Encoder, quality_units
+from icm.codec.decoder import Decoder
+from icm.codec.encoder import Encoder, quality_units
 from icm.codec.latents.latents import QUALITY_STEPS
 from icm.codec.threads import MOST_THREADS, thread_count
 from icm.command.doctor import examine

@@ -13,8 +13,10 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from icm.codec.bitstream.record import parse_stream
-from icm.codec.bundle.loading import GOLDEN, Bundle
-from icm.codec.coding import CodedFrame, Decoder, Encoder
+from icm.codec.bundle.loading import Bundle
+from icm.codec.bundle.manifest import GOLDEN
+from icm.codec.decoder import Decoder
+from icm.codec.encoder import CodedFrame, Encoder
 from icm.errors import BundleError
 from icm.service.command_line import say
 

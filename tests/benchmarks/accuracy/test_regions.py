@@ -11,7 +11,7 @@ from PIL import Image
 
 from icm.codec.bundle.loading import Bundle
 from icm.codec.bundle.shipped import DEFAULT_BUNDLE
-from icm.codec.coding import Encoder
+from icm.codec.encoder import Encoder
 from icm_bench import detectors
 from icm_bench.accuracy.bit_map import bits_by_position
 from icm_bench.cli import main

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from icm.codec.bitstream.record import Kind
-from icm.codec.bundle.loading import MOTION, Bundle
+from icm.codec.bundle.loading import Bundle
+from icm.codec.bundle.manifest import MOTION
 from icm.codec.bundle.shipped import DEFAULT_BUNDLE
 from icm.codec.entropy.integer_network import IntegerNetwork
 from icm.codec.latents.latents import STRIDE

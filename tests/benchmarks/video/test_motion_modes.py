@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from icm.codec.bitstream.record import RECORD_OVERHEAD
 from icm.codec.bundle.loading import Bundle
 from icm.codec.bundle.shipped import DEFAULT_BUNDLE
-from icm.codec.coding import Encoder
+from icm.codec.encoder import Encoder
 from icm_bench.video.motion_modes import WITHOUT, _coded, _parts, _SomeModesEncoder
 from tests.icm.codec.motion.test_choice import walking
 

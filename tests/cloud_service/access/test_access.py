@@ -16,7 +16,7 @@ from cloud_service.access.certificates.revocation import RevocationLists
 from cloud_service.cli import main
 from cloud_service.commands import CONFIG_STATUS
 from icm.codec.bundle.loading import Bundle
-from icm.codec.coding import CodedFrame
+from icm.codec.encoder import CodedFrame
 from icm.rpc import open_calls
 from icm.rpc.channels import open_channel
 from icm.rpc.servers import Server

@@ -19,7 +19,8 @@ from PIL import Image
 
 from cloud_service.api import archive_service
 from icm.codec.bundle.loading import Bundle
-from icm.codec.coding import CodedFrame, Decoder
+from icm.codec.decoder import Decoder
+from icm.codec.encoder import CodedFrame
 from icm.codec.latents.latents import Latents
 from icm.rpc.status import reason_of
 from icm.v1 import archive_pb2 as pb

@@ -11,7 +11,7 @@ import pytest
 from cloud_service.archive.owner import ArchiveOwner
 from cloud_service.archive.storage import ArchiveStorage
 from icm.codec.bundle.loading import Bundle
-from icm.codec.coding import CodedFrame
+from icm.codec.encoder import CodedFrame
 from icm.errors import StorageError
 from icm.v1 import archive_pb2 as pb
 from tests.cloud_service.parts import coded_header, coded_records

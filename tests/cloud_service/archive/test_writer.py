@@ -12,9 +12,9 @@ from PIL import Image
 from sqlalchemy import Engine
 
 from cloud_service.archive.catalogue import VideoCatalogue
+from cloud_service.archive.rendering import SegmentRenderer
 from cloud_service.archive.storage import ArchiveStorage
 from cloud_service.archive.writer import ArchiveWriter, VideoSegment
-from cloud_service.store import Segment
 from cloud_service.store.cursors import load_progress
 from icm.errors import ConfigError, StorageError
 
@@ -22,13 +22,12 @@ START_US = 1_790_000_000_250_000
 
 
 def render(root: Path | str, frames: int = 3, number: int = 1) -> VideoSegment:
-    writer = ArchiveWriter(ArchiveStorage(str(root)), thumbnail_width=64)
-    segment = Segment("gate", number, 7, "", 0)
+    renderer = SegmentRenderer(thumbnail_width=64)
     for index in range(frames):
-        writer.add(segment, np.full((96, 128, 3), 100, np.uint8), START_US + index * 500_000)
-    video = writer.finish("gate")
+        renderer.add("gate", number, np.full((96, 128, 3), 100, np.uint8), START_US + index * 500_000)
+    video = renderer.finish("gate")
     assert video is not None
-    return video
+    return ArchiveWriter(ArchiveStorage(str(root))).write(video)
 
 
 def test_a_video_and_its_thumbnail_lie_by_camera_day_and_hour(tmp_path: Path) -> None:
@@ -69,8 +68,8 @@ def test_a_folder_in_the_way_is_named(tmp_path: Path) -> None:
         render(tmp_path)
 
 
-def test_a_camera_without_a_picture_has_nothing_to_finish(tmp_path: Path) -> None:
-    assert ArchiveWriter(ArchiveStorage(str(tmp_path)), 64).finish("gate") is None
+def test_a_camera_without_a_picture_has_nothing_to_finish() -> None:
+    assert SegmentRenderer(64).finish("gate") is None
 
 
 def video_at(number: int, start_us: int, frames: int = 1) -> VideoSegment:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from cloud_service.database.tables import open_database
 from cloud_service.events.store import EventStore
 from icm.codec.bundle.loading import Bundle
-from icm.codec.coding import CodedFrame
+from icm.codec.encoder import CodedFrame
 from tests.cloud_service.parts import BrightnessDetector, coded_header, coded_records, open_store
 from tests.cloud_service.running import running_cloud
 from tests.cloud_service.store.test_store import files, read_all

@@ -73,6 +73,22 @@ async def test_a_stream_that_an_edge_ended_ends_with_what_the_disk_said_when_it_
         assert uplink.ranges(ACK_STATE_PERSISTED) == []
 
 
+async def test_a_stream_that_an_edge_ends_while_the_disk_refuses_is_tried_once_more_and_then_ends_with_what_it_said(
+    loaded: Bundle, database: Engine, refusing_disk: Path, of: StreamHeader
+) -> None:
+    async with Cloud(loaded, open_store(refusing_disk.parent, database)).running() as cloud:
+        uplink = cloud.uplink()
+        await uplink.hello(of)
+        await uplink.send(of, [record(1)], of)
+        await cloud.problems.reported.wait()
+        await uplink.call.done_writing()
+        error = await uplink.failure()
+        assert error.code() == grpc.StatusCode.UNAVAILABLE
+        assert str(refusing_disk) in (error.details() or "")
+        assert uplink.ranges(ACK_STATE_RECEIVED) == [(1, 1)]
+        assert uplink.ranges(ACK_STATE_PERSISTED) == []
+
+
 async def test_a_refusal_that_comes_when_the_stream_is_gone_leaves_no_traceback(
     loaded: Bundle, database: Engine, refusing_disk: Path, of: StreamHeader, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -84,7 +100,7 @@ async def test_a_refusal_that_comes_when_the_stream_is_gone_leaves_no_traceback(
         (session,) = cloud.service._sessions.values()
         uplink.call.cancel()
         await session.ended.wait()
-        appending = session._appending
+        appending = session._commits._appending
         assert appending is not None
         cloud.commit.start()
         await asyncio.wait((appending,))

@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine as Database
 
 from cloud_service.archive.catalogue import VideoCatalogue
+from cloud_service.archive.rendering import SegmentRenderer
 from cloud_service.archive.storage import ArchiveStorage
 from cloud_service.archive.writer import ArchiveWriter
 from cloud_service.bundles import Bundles
@@ -19,15 +20,17 @@ from cloud_service.events.store import EventStore, FrameSkipped
 from cloud_service.feedback.broken_references import BrokenChains
 from cloud_service.feedback.last_detections import NewestDetections
 from cloud_service.metrics import Metrics
+from cloud_service.processing.engine.base import Engine
 from cloud_service.processing.engine.decoding import BatchDecoder
-from cloud_service.processing.engine.engine import InProcessEngine
-from cloud_service.processing.pipeline import RETRY_SECONDS, Pipeline
+from cloud_service.processing.engine.in_process import InProcessEngine
+from cloud_service.processing.lanes import RETRY_SECONDS
+from cloud_service.processing.pipeline import Pipeline
 from cloud_service.store import RecordStore
 from icm.codec.bitstream.record import Record
 from icm.codec.bundle.loading import Bundle
-from icm.codec.coding import CodedFrame
+from icm.codec.encoder import CodedFrame
 from icm.service.clock import ManualClock
-from icm.service.health import Problems
+from icm.service.health import HealthPart, Problems
 from tests.cloud_service.parts import (
     EPOCH,
     BrightnessDetector,
@@ -48,7 +51,7 @@ class WatchedProblems(Problems):
         super().__init__()
         self.reported = threading.Event()
 
-    def report(self, part: str, text: str) -> bool:
+    def report(self, part: HealthPart, text: str) -> bool:
         news = super().report(part, text)
         self.reported.set()
         return news
@@ -57,7 +60,7 @@ class WatchedProblems(Problems):
 class Reader:
     """A cloud without its ingest: what is appended to its store goes the way of every record."""
 
-    def __init__(self, folder: Path, database: Engine, bundle: Bundle, coded: list[CodedFrame]) -> None:
+    def __init__(self, folder: Path, database: Database, bundle: Bundle, coded: list[CodedFrame]) -> None:
         self.folder, self.database, self.bundle, self.coded = folder, database, bundle, coded
         self.bundles = [bundle]
         self.detector, self.clock = BrightnessDetector(), ManualClock()
@@ -69,20 +72,25 @@ class Reader:
         self.problems, self.metrics, self.chains = WatchedProblems(), Metrics("test"), BrokenChains()
         self.newest = NewestDetections()
         self.store: RecordStore = open_store(self.folder / "records", self.database)
-        writer = ArchiveWriter(ArchiveStorage(str(self.folder / "archive")), 32)
-        engine = InProcessEngine(
-            BatchDecoder(Bundles(self.bundles), self.store.keys), self.detector, writer, self.metrics.stage_seconds
-        )
         self.pipeline = Pipeline(
-            self.store,
-            engine,
-            self.database,
-            EventFeed(),
-            self.problems,
-            self.metrics,
-            self.clock,
-            self.chains,
-            self.newest,
+            store=self.store,
+            engine=self.engine(),
+            database=self.database,
+            archive=ArchiveWriter(ArchiveStorage(str(self.folder / "archive"))),
+            feed=EventFeed(),
+            problems=self.problems,
+            metrics=self.metrics,
+            clock=self.clock,
+            chains=self.chains,
+            detections=self.newest,
+        )
+
+    def engine(self) -> Engine:
+        return InProcessEngine(
+            decoder=BatchDecoder(Bundles(self.bundles)),
+            detector=self.detector,
+            renderer=SegmentRenderer(32),
+            stage_seconds=self.metrics.stage_seconds,
         )
 
     def append(self, records: list[Record], camera: str = "gate") -> None:
@@ -115,7 +123,7 @@ class Reader:
 
 
 @pytest.fixture
-def reader(tmp_path: Path, database: Engine, loaded: Bundle, coded: list[CodedFrame]) -> Reader:
+def reader(tmp_path: Path, database: Database, loaded: Bundle, coded: list[CodedFrame]) -> Reader:
     return Reader(tmp_path, database, loaded, coded)
 
 
@@ -173,7 +181,7 @@ def test_a_detector_that_fails_costs_detections_but_neither_records_nor_videos(r
 
 
 def test_a_detector_that_works_again_is_no_problem_any_more(reader: Reader) -> None:
-    reader.problems.report("detector", "it failed")
+    reader.problems.part("detector").report("it failed")
     reader.append(reader.records(1))
     reader.work_off()
     assert reader.problems.lines() == []
@@ -262,6 +270,24 @@ def test_an_archive_that_cannot_be_written_catches_up_once_it_can(reader: Reader
     assert reader.rendered() == [10, 10, 5]
     assert reader.value("icm_archive_failures_total", camera="gate") >= 1
     assert reader.problems.lines() == []
+
+
+def test_an_archive_that_catches_up_while_more_records_come_leaves_no_frame_out(reader: Reader) -> None:
+    obstacle = reader.folder / "archive"
+    obstacle.write_text("in the way")
+    reader.append(reader.records(15))
+    reader.pipeline.start()
+    assert reader.problems.reported.wait(PATIENCE_SECONDS)
+    obstacle.unlink()
+    for sequence in range(16, 76):
+        reader.append(reader.records(1, first=sequence))
+        reader.clock.advance(RETRY_SECONDS)
+        reader.pipeline.wake()
+    reader.store.close()
+    reader.clock.advance(RETRY_SECONDS)
+    reader.pipeline.stop(PATIENCE_SECONDS)
+    assert reader.seen() == list(range(1, 76))
+    assert reader.rendered() == 7 * [10] + [5]
 
 
 def test_a_stop_without_patience_leaves_the_rest_to_the_next_start(reader: Reader) -> None:

@@ -15,13 +15,16 @@ from cloud_service.bundles import Bundles
 from cloud_service.events.feed import EventFeed
 from cloud_service.events.store import EventStore
 from cloud_service.feedback.broken_references import BrokenChains
-from cloud_service.processing.engine.decoding import BatchDecoder, LaneId
+from cloud_service.processing.engine.base import LaneId
+from cloud_service.processing.engine.decoding import BatchDecoder
+from cloud_service.processing.lanes import work_of
 from cloud_service.store import Position, RecordStore
 from cloud_service.store import store as store_module
 from cloud_service.store.segment import MAX_BYTES, MAX_RECORDS
 from icm.codec.bitstream.record import MAX_PAYLOAD, Kind, Record, StreamHeader, parse_stream
 from icm.codec.bundle.loading import Bundle
-from icm.codec.coding import CodedFrame, Decoder, Encoder
+from icm.codec.decoder import Decoder
+from icm.codec.encoder import CodedFrame, Encoder
 from icm.errors import BusyError, NotFoundError, ReferenceMissingError
 from icm.v1 import archive_pb2 as pb
 from icm.v1.frame_pb2 import FrameRef
@@ -58,9 +61,12 @@ def store(tmp_path: Path, database: Engine) -> RecordStore:
 
 def decode(store: RecordStore, loaded: Bundle, lane: str = "live", first_segment: int = 0) -> list[bool]:
     """Reads a camera's log as a lane does; says of each record whether it could be decoded."""
-    decoder, position, done = BatchDecoder(Bundles([loaded]), store.keys), Position(first_segment, 0), []
+    decoder, position, done = BatchDecoder(Bundles([loaded])), Position(first_segment, 0), []
     while (chunk := store.read("gate", position, 4)) is not None:
-        (pictures,) = decoder.decode([(LaneId("gate", lane), chunk)])
+        work = work_of(LaneId("gate", lane), chunk, store.keys, detect=True, archive=False)
+        ((pictures, keyframe),) = decoder.decode([work])
+        if keyframe is not None:
+            store.keys.keep(chunk.segment, chunk.header, keyframe)
         done += [isinstance(picture, np.ndarray) for picture in pictures]
         position = chunk.next
     return done

@@ -11,7 +11,7 @@ from edge_service.camera.camera import Camera
 from edge_service.settings import CameraSettings, FileSourceSettings
 from edge_service.sources import make_source
 from edge_service.spool.store import Spool
-from icm.codec.coding import CodedFrame
+from icm.codec.encoder import CodedFrame
 from icm.service.clock import SystemClock
 from tests.edge_service.parts import PlainEncoder, fixed_quality, plain_codec
 

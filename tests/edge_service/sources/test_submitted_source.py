@@ -7,11 +7,16 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from edge_service.sources import Frame
+from edge_service.sources.file import FileSource
 from edge_service.sources.submitted import AT_ONCE, MOST_WAITING, SubmittedSource
 from icm.errors import BusyError
+from icm.service.clock import ManualClock
 
 
 class Decoding:
@@ -97,3 +102,19 @@ async def test_more_than_may_wait_are_refused() -> None:
             await work.submit(source)
         work.go.set()
         await asyncio.gather(*tasks)
+
+
+def test_only_a_source_that_clients_submit_to_says_so(clip: Path, clock: ManualClock) -> None:
+    submitted = SubmittedSource()
+    assert submitted.submissions is submitted
+    assert FileSource(clip, False, False, clock).submissions is None
+
+
+async def test_what_was_submitted_before_a_stop_still_comes_and_then_the_source_ends() -> None:
+    source, stop = SubmittedSource(), threading.Event()
+    frames = [Frame(np.zeros((2, 2, 3), np.uint8), capture_us) for capture_us in (1, 2)]
+    for frame in frames:
+        source.submit(frame)
+    stop.set()
+    source.stop()
+    assert await asyncio.to_thread(lambda: list(source.frames(stop))) == frames

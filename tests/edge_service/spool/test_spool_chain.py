@@ -21,7 +21,8 @@ from edge_service.spool.folder import FILE_NAME
 from edge_service.spool.store import Spool
 from icm.codec.bitstream.record import Kind, Record, StreamHeader
 from icm.codec.bundle.loading import Bundle
-from icm.codec.coding import CodedFrame, Decoder, Encoder, recode_alone
+from icm.codec.decoder import Decoder
+from icm.codec.encoder import CodedFrame, Encoder, recode_alone
 from icm.codec.latents.latents import Latents
 from icm.errors import IcmError
 from icm.service.clock import ManualClock

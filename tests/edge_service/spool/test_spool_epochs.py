@@ -348,11 +348,11 @@ class FullDisk:
 
 def test_an_epoch_that_the_disk_did_not_take_has_not_begun(edge: Edge) -> None:
     frames(edge, 1000, 2)
-    before, connection = edge.gate.epoch, edge.spool._durable
-    edge.spool._durable = FullDisk(connection)  # type: ignore[assignment]
+    before, connection = edge.gate.epoch, edge.spool._file._durable
+    edge.spool._file._durable = FullDisk(connection)  # type: ignore[assignment]
     with pytest.raises(SpoolError, match="full"):
         edge.gate.begin_epoch()
     assert edge.gate.epoch == before
-    edge.spool._durable = connection
+    edge.spool._file._durable = connection
     edge.gate.begin_epoch()
     assert edge.gate.epoch > before

@@ -167,11 +167,11 @@ def test_a_full_disk_is_told_apart_and_uses_up_no_sequence(spool: Spool) -> None
     gate = spool.camera("gate")
     spool_records(gate, 1)
     # SQLite itself then reports SQLITE_FULL, as it does for a disk.
-    (pages,) = spool._durable.execute("PRAGMA page_count").fetchone()
-    spool._durable.execute(f"PRAGMA max_page_count = {pages}")
+    (pages,) = spool._file._durable.execute("PRAGMA page_count").fetchone()
+    spool._file._durable.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(SpoolFullError, match=r"the disk that holds the spool .* is full"):
         gate.append(2, None, bytes(100_000))
-    spool._durable.execute("PRAGMA max_page_count = 1000000")
+    spool._file._durable.execute("PRAGMA max_page_count = 1000000")
     gate.append(2, None, bytes(100_000))
     assert sequences(spool) == [1, 2]
 
@@ -215,8 +215,8 @@ def test_a_sigkill_loses_no_record_that_was_appended(tmp_path: Path, clock: Manu
 
 
 def test_the_file_waits_for_the_disk_on_every_append(spool: Spool) -> None:
-    assert spool._durable.execute("PRAGMA synchronous").fetchone() == (2,)
-    assert spool._durable.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert spool._file._durable.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert spool._file._durable.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 Action = tuple[str, int, int]

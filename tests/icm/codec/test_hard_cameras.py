@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from icm.codec.bitstream.record import Kind
 from icm.codec.bundle.loading import Bundle
-from icm.codec.coding import CodedFrame, Encoder
+from icm.codec.encoder import CodedFrame, Encoder
 from icm_bench.video.scenes import CONDITIONS
 from tests.icm.codec.motion.test_choice import texture
 

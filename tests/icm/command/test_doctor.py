@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from icm.codec.coding import CodedFrame, Encoder
+from icm.codec.encoder import CodedFrame, Encoder
 from icm.command.cli import main
 from icm.command.doctor import examine
 

@@ -20,7 +20,7 @@ from PIL import ExifTags, Image
 
 from icm.codec.bitstream.record import parse_stream
 from icm.codec.bundle.loading import Bundle
-from icm.codec.coding import Decoder
+from icm.codec.decoder import Decoder
 from icm.command.cli import main
 from tests.icm.media.videos import cut, joined, write
 

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from icm.codec.bundle.loading import (
+from icm.codec.bundle.loading import Bundle
+from icm.codec.bundle.manifest import (
     CONTEXT,
     DECODING,
     ENCODING,
@@ -20,7 +21,6 @@ from icm.codec.bundle.loading import (
     MANIFEST,
     MOTION,
     MOTION_TABLES,
-    Bundle,
     BundleFile,
     Manifest,
     codec_id_of,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from icm.codec.bitstream.record import StreamHeader
 from icm.codec.bundle.loading import Bundle
-from icm.codec.coding import Encoder
+from icm.codec.encoder import Encoder
 
 WIDTH, HEIGHT = 150, 90
 """No multiples of 16, so that edges are padded."""

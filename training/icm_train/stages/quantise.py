@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from icm.codec.bundle.loading import CONTEXT
+from icm.codec.bundle.manifest import CONTEXT
 from icm.codec.entropy.context import ContextModel, Expected
 from icm.codec.entropy.integer_network import ACTIVATION_MAX, MEAN_STEPS, SCALE_COUNT, IntegerNetwork
 from icm.codec.entropy.skip_map import CONTEXTS

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from icm.codec.bundle.loading import FIELD_TABLES, MOTION, MOTION_TABLES
+from icm.codec.bundle.manifest import FIELD_TABLES, MOTION, MOTION_TABLES
 from icm.codec.entropy.integer_network import MEAN_STEPS, SCALE_COUNT, IntegerNetwork
 from icm.codec.entropy.residuals import DifferenceModel
 from icm.codec.entropy.tables import Tables, normalised

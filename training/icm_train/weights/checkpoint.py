@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from icm.codec.bundle.loading import MANIFEST
+from icm.codec.bundle.manifest import MANIFEST
 from icm_train.models.codec import TrainableCodec
 from icm_train.models.networks import network_of
 from icm_train.weights.import_bundle import codec_of_bundle

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch import Tensor
 
-from icm.codec.bundle.loading import MANIFEST
+from icm.codec.bundle.manifest import MANIFEST
 from icm.codec.entropy.integer_network import MEAN_STEPS
 from icm.codec.latents.latents import HYPER_MAX
 from icm.errors import ConfigError

@@ -9,7 +9,8 @@ import numpy as np
 
 from icm.codec.bitstream.record import Record, StreamHeader
 from icm.codec.bundle.loading import Bundle
-from icm.codec.coding import Decoder, Encoder, quality_units
+from icm.codec.decoder import Decoder
+from icm.codec.encoder import Encoder, quality_units
 from icm.codec.transforms.film_grain import Grain
 from icm.codec.transforms.networks import Synthesis
 from icm_bench.accuracy.picture_codecs.base import Picture

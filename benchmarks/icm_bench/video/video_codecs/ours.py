@@ -11,7 +11,8 @@ from PIL import Image
 from edge_service.images import scaled
 from icm.codec.bitstream.record import StreamHeader
 from icm.codec.bundle.loading import Bundle
-from icm.codec.coding import Decoder, Encoder
+from icm.codec.decoder import Decoder
+from icm.codec.encoder import Encoder
 from icm_bench.video.video_codecs.base import CodedClip, Picture
 from icm_bench.video.wire import by_grpc
 

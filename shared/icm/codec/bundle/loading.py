@@ -1,32 +1,35 @@
-"""A codec bundle: a folder with the networks, the entropy model and a manifest that vouches for them."""
+"""A codec bundle in memory: the networks, tables and entropy models of its files."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
 
-from icm.codec.bitstream.record import Kind, Record, parse_stream
-from icm.codec.entropy.context import PHASES, ContextModel
+from icm.codec.bundle.manifest import (
+    CONTEXT,
+    FIELD_TABLES,
+    MOTION,
+    MOTION_TABLES,
+    TEMPORAL,
+    Manifest,
+    codec_id_of,
+    read_manifest,
+)
+from icm.codec.bundle.verification import check_files, check_golden
+from icm.codec.entropy.context import ContextModel
 from icm.codec.entropy.integer_network import IntegerNetwork
 from icm.codec.entropy.residuals import DifferenceModel
 from icm.codec.entropy.tables import Tables
-from icm.codec.latents.latents import QUALITY_STEPS, Latents
+from icm.codec.latents.latents import QUALITY_STEPS
 from icm.codec.motion.coding import FieldTables
 from icm.codec.motion.linear_path import LinearPath
 from icm.codec.motion.model import MotionModel
-from icm.codec.motion.prediction import LinearPicture
-from icm.codec.motion.reference import Reference
 from icm.codec.payload.inter import TemporalModel
 from icm.codec.payload.intra import EntropyModel
-from icm.codec.predict.requantise import rescale
 from icm.codec.transforms.film_grain import Grain
 from icm.codec.transforms.incremental import AnalysisLayers, SynthesisLayers
 from icm.codec.transforms.networks import Analysis, HyperAnalysis, Synthesis
@@ -35,72 +38,7 @@ from icm.codec.transforms.sparse.gated_analysis import SparseGatedAnalysis
 from icm.codec.transforms.sparse.gated_block import is_gated
 from icm.codec.transforms.sparse.gated_synthesis import SparseGatedSynthesis
 from icm.codec.transforms.sparse.synthesis import SparseSynthesis
-from icm.errors import BundleError, IcmError, RecordError, ReferenceMissingError
-
-FORMAT = 1
-MANIFEST = "manifest.json"
-GOLDEN = "golden.icm"
-TEMPORAL = tuple(f"temporal_{group}.onnx" for group in range(2))
-"""The networks of differences in P records without motion; a bundle made since has none of these."""
-CONTEXT = tuple(f"context_{group}_{phase}.onnx" for group in range(4) for phase in range(PHASES))
-"""The networks of the context model's steps, in their order."""
-MOTION_TABLES = "motion.npz"
-MOTION = tuple(f"motion_{group}.onnx" for group in range(2))
-"""The networks of differences in P records with motion; a bundle from before motion has none of these."""
-FIELD_TABLES = ("movement", "mode", "choice", "offset")
-"""Names of the tables of fields, in the order of ``FieldTables``."""
-ENCODING = ("encoder.onnx", "hyper_encoder.onnx")
-"""What only an encoder needs: a better one leaves every record decodable."""
-DECODING = ("hyper_decoder.onnx", *CONTEXT, "entropy.npz")
-"""What turns an I record into its latents, and with the files of P records, of either kind, any record."""
-
-
-class BundleFile(BaseModel):
-    """A file of the bundle as the manifest knows it."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    sha256: str
-    bytes: int
-
-
-class Manifest(BaseModel):
-    """manifest.json.
-
-    Attributes:
-        format: version of the bundle's layout.
-        name: of the bundle; its folder's name.
-        codec_id: hex digest of what turns records into latents.
-        levels: how many quality levels there are.
-        grain: standard deviation of the pictures' grain at each level, in grey levels; empty for none.
-        files: every other file, by name.
-        training: where the weights came from, free form.
-        figures: what was measured, free form.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    format: Literal[1]
-    name: str
-    codec_id: str
-    levels: int
-    grain: list[float] = []
-    files: dict[str, BundleFile]
-    training: dict[str, Any]
-    figures: dict[str, Any]
-
-
-def codec_id_of(files: dict[str, BundleFile], *, motion: bool = True) -> str:
-    """Digest of the files that turn records into latents, in hex.
-
-    Args:
-        motion: whether those of motion belong to them, if there are any. Without, it is the codec id that the bundle
-            had before it learned motion, whose records it still decodes.
-    """
-    following = (*TEMPORAL, DECODING[-1], *((*MOTION, MOTION_TABLES) if motion else ()))
-    names = [*DECODING[:-1], *(name for name in following if name in files)]
-    listing = "".join(f"{name} {files[name].sha256}\n" for name in names)
-    return hashlib.sha256(listing.encode()).hexdigest()
+from icm.errors import BundleError
 
 
 class Bundle:
@@ -120,6 +58,7 @@ class Bundle:
 
     def __init__(
         self,
+        *,
         folder: Path,
         manifest: Manifest,
         entropy: EntropyModel,
@@ -127,8 +66,13 @@ class Bundle:
         motion: MotionModel | None,
         gains: NDArray[np.float32],
         octaves: NDArray[np.int32],
+        threads: int,
+        device: str,
     ) -> None:
-        """Args: gains, float32[2, levels, M], logarithms of the gains and of their decoder-side counterparts."""
+        """Args:
+        gains: float32[2, levels, M], logarithms of the gains and of their decoder-side counterparts.
+        threads, device: as of ``load``.
+        """
         self.folder = folder
         self.manifest = manifest
         self.name = manifest.name
@@ -140,7 +84,7 @@ class Bundle:
         self.entropy, self.temporal, self.motion, self.octaves = entropy, temporal, motion, octaves
         self._log_gains = gains
         self._networks: dict[tuple[str, type[Any]], Any] = {}
-        self._threads, self._device = 0, "cpu"
+        self._threads, self._device = threads, device
 
     @staticmethod
     def load(folder: Path, threads: int = 0, device: str = "cpu") -> Bundle:
@@ -155,16 +99,10 @@ class Bundle:
         Raises:
             BundleError: the bundle is missing, damaged, or does not reproduce its golden records.
         """
-        manifest = _read_manifest(folder)
-        for name, file in manifest.files.items():
-            _verify(folder / name, file)
-        files = set(manifest.files)
-        following = files.issuperset(TEMPORAL) or files.issuperset((*MOTION, MOTION_TABLES))
-        whole = files.issuperset((*ENCODING, *DECODING)) and following
-        if not whole or codec_id_of(manifest.files) != manifest.codec_id:
-            raise BundleError(f"{folder / MANIFEST} does not match its own codec id {manifest.codec_id}")
+        manifest = read_manifest(folder)
+        check_files(folder, manifest)
         bundle = Bundle.opened(folder, manifest, threads, device)
-        bundle._check_golden()
+        check_golden(bundle)
         return bundle
 
     @staticmethod
@@ -191,62 +129,17 @@ class Bundle:
         if TEMPORAL[0] in manifest.files:
             temporal = TemporalModel(_differences(folder, TEMPORAL, arrays, "entropy.npz"), movement)
         entropy = EntropyModel(hyper_synthesis, context, latent, hyper, movement, levels, channels, motion)
-        bundle = Bundle(folder, manifest, entropy, temporal, motion, gains, octaves)
-        bundle._threads, bundle._device = threads, device
-        return bundle
-
-    def decoded(
-        self, record: Record, width: int, height: int, reference: Latents | None, picture: LinearPicture | None = None
-    ) -> Latents:
-        """The exact latents of a record, checked against its digest.
-
-        Args:
-            reference: latents of the frame that a P record leans on; None if they are not known.
-            picture: the caller's for its chain of records, so that motion computes only what changed; None for a new
-                one.
-
-        Raises:
-            ReferenceMissingError: a P record came without a reference of its size.
-            RecordError: there is no such quality, or the payload is not what its digest promises.
-        """
-        if record.quality > (self.levels - 1) * QUALITY_STEPS:
-            raise RecordError(
-                f"record {record.sequence} has quality {record.quality}/16, but this codec's best level is"
-                f" {self.levels - 1}"
-            )
-        if record.kind is Kind.I:
-            latents = self.entropy.decode(record.payload, record.quality, width, height)
-        elif reference is None or (reference.width, reference.height) != (width, height):
-            raise ReferenceMissingError(
-                f"record {record.sequence} leans on record {record.sequence - record.reference}, which is not here"
-            )
-        else:
-            like, level = replace(reference, quality=record.quality), self.entropy.level(record.quality)
-            if self.motion is not None and record.motion:
-                pictures = picture or LinearPicture(self.motion.path)
-                latents = self.motion.decode(
-                    record.payload, like, self.reference(reference, record.quality, pictures), level
-                )
-            elif self.temporal is not None and not record.motion:
-                values = rescale(reference.values, self.octaves, reference.quality, record.quality)
-                latents = self.temporal.decode(record.payload, like, values, reference.moved, level)
-            else:
-                kind = "with" if record.motion else "without"
-                raise RecordError(
-                    f"record {record.sequence} is a P record {kind} motion, of which {self.name} has none"
-                )
-        if (digest := latents.digest(record.version)) != record.digest:
-            raise RecordError(
-                f"record {record.sequence} decodes to latents with digest {digest:08x} instead of"
-                f" {record.digest:08x}: it was made by another codec, or damaged"
-            )
-        return latents
-
-    def reference(self, last: Latents, quality: int, pictures: LinearPicture) -> Reference:
-        """What a frame of a quality, in sixteenths of a level, leans on after another."""
-        values, memory = rescale(last.values, self.octaves, last.quality, quality), last.background
-        remembered = rescale(memory.values, self.octaves, last.quality, quality)
-        return Reference(values, pictures.of(values, quality), replace(memory, values=remembered), last.field, quality)
+        return Bundle(
+            folder=folder,
+            manifest=manifest,
+            entropy=entropy,
+            temporal=temporal,
+            motion=motion,
+            gains=gains,
+            octaves=octaves,
+            threads=threads,
+            device=device,
+        )
 
     @property
     def analysis(self) -> Analysis:
@@ -312,17 +205,6 @@ class Bundle:
             self._networks[name, kind] = kind(self.folder / name, self._threads, self._device)
         return self._networks[name, kind]
 
-    def _check_golden(self) -> None:
-        try:
-            header, records = parse_stream((self.folder / GOLDEN).read_bytes())
-            last: Latents | None = None
-            for record in records:
-                last = self.decoded(record, header.width, header.height, last)
-                if record.kind is Kind.I and self.entropy.encode(last) != record.payload:
-                    raise RecordError(f"golden record {record.sequence} does not encode to itself on this machine")
-        except (IcmError, OSError) as error:
-            raise BundleError(f"bundle {self.folder} fails its self-test: {error}") from None
-
 
 def _motion(folder: Path, octaves: NDArray[np.int32]) -> MotionModel:
     with np.load(BytesIO((folder / MOTION_TABLES).read_bytes()), allow_pickle=False) as stored:
@@ -343,22 +225,3 @@ def _differences(folder: Path, names: tuple[str, ...], arrays: dict[str, NDArray
     except KeyError as error:
         raise BundleError(f"{folder / tables} lacks the array {error.args[0]!r}") from None
     return DifferenceModel(networks, groups, Tables.from_arrays(arrays, "difference"))
-
-
-def _read_manifest(folder: Path) -> Manifest:
-    path = folder / MANIFEST
-    try:
-        return Manifest.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise BundleError(f"there is no codec bundle at {folder}: cannot read {path.name}: {error.strerror}") from None
-    except (ValidationError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BundleError(f"{path} is no manifest of bundle format {FORMAT}: {error}") from None
-
-
-def _verify(path: Path, file: BundleFile) -> None:
-    try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise BundleError(f"the bundle's file {path} cannot be read: {error.strerror}") from None
-    if found != file.sha256:
-        raise BundleError(f"the bundle's file {path} is damaged: its sha256 is {found}, it should be {file.sha256}")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from icm.codec.latents.field import Field
-from icm.codec.latents.latents import STRIDE
+from icm.codec.latents.latents import STRIDE, Latents
 from icm.codec.motion.linear_path import EIGHTHS, PIXELS, LinearPath
 from icm.codec.motion.reference import Reference
 from icm.codec.native import library
+from icm.codec.predict.requantise import rescale
 
 
 class LinearPicture:
@@ -96,3 +97,17 @@ def whole_steps(eighths: NDArray[np.int32]) -> NDArray[np.int16]:
     """Eighths of a step rounded to whole ones, half up."""
     whole: NDArray[np.int16] = ((eighths + EIGHTHS // 2) >> 3).astype(np.int16)
     return whole
+
+
+def reference_after(last: Latents, quality: int, octaves: NDArray[np.int32], pictures: LinearPicture) -> Reference:
+    """What a frame leans on after another.
+
+    Args:
+        last: the frame before.
+        quality: of the frame that leans on it, in sixteenths of a level.
+        octaves: int32[levels, M], as for ``rescale``.
+        pictures: of the chain of frames, so that only what changed is computed.
+    """
+    values, memory = rescale(last.values, octaves, last.quality, quality), last.background
+    remembered = rescale(memory.values, octaves, last.quality, quality)
+    return Reference(values, pictures.of(values, quality), replace(memory, values=remembered), last.field, quality)

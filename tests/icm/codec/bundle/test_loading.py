@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from icm.codec.bundle.loading import DECODING, MOTION, MOTION_TABLES, TEMPORAL, Bundle, BundleFile, codec_id_of
+from icm.codec.bundle.loading import Bundle
+from icm.codec.bundle.manifest import DECODING, MOTION, MOTION_TABLES, TEMPORAL, BundleFile, codec_id_of
 from icm.errors import BundleError
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from icm.codec.bundle.loading import CONTEXT, MOTION, TEMPORAL
+from icm.codec.bundle.manifest import CONTEXT, MOTION, TEMPORAL
 from icm.codec.entropy.integer_network import IntegerNetwork
 from icm.codec.entropy.neighbourhood import INPUT_MAX
 from icm.codec.latents.latents import HYPER_MAX

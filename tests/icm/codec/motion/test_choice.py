@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icm.codec.bundle.loading import Bundle
-from icm.codec.coding import CodedFrame, Encoder
+from icm.codec.encoder import CodedFrame, Encoder
 from icm.codec.latents.field import Mode, has_vectors
 from icm.codec.latents.memory import REST
 

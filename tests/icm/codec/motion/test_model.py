@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from icm.codec.bitstream.record import Kind, Record
 from icm.codec.bundle.loading import Bundle
-from icm.codec.coding import recode_alone
+from icm.codec.decoder import decode_latents
+from icm.codec.encoder import recode_alone
 from icm.codec.latents.latents import LATENT_MAX, Latents, latent_size
 from icm.codec.latents.memory import REST, Memory
-from icm.codec.motion.prediction import LinearPicture, predict
+from icm.codec.motion.prediction import LinearPicture, predict, reference_after
 from icm.codec.motion.reference import Reference
 from icm.errors import RecordError
 from tests.icm.codec.motion.fields import fields
@@ -42,7 +43,7 @@ def pairs(draw: st.DrawFn, codec: Bundle) -> tuple[Latents, Reference, Latents]:
     last = draw(frames(codec))
     quality = draw(st.sampled_from([last.quality, draw(st.integers(0, 7 * 16))]))
     assert codec.motion is not None
-    reference = codec.reference(last, quality, LinearPicture(codec.motion.path))
+    reference = reference_after(last, quality, codec.octaves, LinearPicture(codec.motion.path))
     field = draw(fields(*last.moved.shape))
     prediction = predict(codec.motion.path, field, reference).values
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
@@ -60,7 +61,7 @@ def test_a_frame_after_any_other_comes_back_exactly(codec: Bundle, data: st.Data
     level = codec.entropy.level(target.quality)
     payload = codec.motion.encode(target.values, target.field, reference, level)
     record = Record(2, 0, Kind.P, 1, target.quality, target.digest(), payload, motion=True)
-    decoded = codec.decoded(record, last.width, last.height, last)
+    decoded = decode_latents(codec, record, last.width, last.height, last)
     assert (decoded.values == target.values).all()
     assert (decoded.field.vectors == target.field.vectors).all()
     assert (decoded.background.values == target.background.values).all()
@@ -71,7 +72,7 @@ def test_a_frame_after_any_other_comes_back_exactly(codec: Bundle, data: st.Data
 def test_coded_again_alone_a_frame_leaves_the_next_one_the_same(codec: Bundle, data: st.DataObject) -> None:
     frame = data.draw(frames(codec))
     record = recode_alone(codec, frame).record(1, 0)
-    decoded = codec.decoded(record, frame.width, frame.height, None)
+    decoded = decode_latents(codec, record, frame.width, frame.height, None)
     assert decoded.digest() == frame.digest()
     assert (decoded.field.modes == frame.field.modes).all()
     assert (decoded.background.stirred == frame.background.stirred).all()
@@ -122,5 +123,5 @@ def test_a_frame_in_which_nothing_moved_takes_a_few_bytes(codec: Bundle, level: 
     values = np.random.default_rng(1).integers(-3, 4, shape).astype(np.int16)
     hyper = np.zeros((codec.entropy.hyper_channels, 0, 0), np.int8)
     last = Latents(values, hyper, np.zeros(shape[1:], bool), level * 16, 768, 576)
-    reference = codec.reference(last, last.quality, LinearPicture(codec.motion.path))
+    reference = reference_after(last, last.quality, codec.octaves, LinearPicture(codec.motion.path))
     assert len(codec.motion.encode(values, last.field, reference, level)) <= 16

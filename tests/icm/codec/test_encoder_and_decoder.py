@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from icm.codec.bitstream.record import Kind, Record
 from icm.codec.bundle.loading import Bundle
-from icm.codec.coding import CodedFrame, Decoder, Encoder, recode_alone
+from icm.codec.decoder import Decoder
+from icm.codec.encoder import CodedFrame, Encoder, recode_alone
 from icm.codec.predict.skip import BIT_WORTH
 from icm.errors import ConfigError, ImageError, RecordError, ReferenceMissingError
 

@@ -1,4 +1,4 @@
-"""Pictures to coded frames and back. One Encoder and one Decoder per camera; the bundle is shared."""
+"""Pictures to coded frames. One Encoder per camera; the bundle is shared."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from icm.codec.bitstream.record import Kind, Record, check_size
 from icm.codec.bundle.loading import Bundle
 from icm.codec.latents.latents import LATENT_MAX, QUALITY_STEPS, Latents
 from icm.codec.motion.choice import Chooser, Costs
-from icm.codec.motion.prediction import LinearPicture
+from icm.codec.motion.prediction import LinearPicture, reference_after
 from icm.codec.predict.requantise import rescale
 from icm.codec.predict.skip import BIT_WORTH, hold
-from icm.codec.transforms.incremental import TiledAnalysis, TiledSynthesis, whole_blocks
+from icm.codec.transforms.incremental import TiledAnalysis, whole_blocks
 from icm.errors import ConfigError, ImageError, RecordError
 
 MANY_MOVED = 0.3
@@ -107,7 +107,7 @@ class Encoder:
         image: NDArray[np.uint8],
     ) -> CodedFrame:
         motion = self._bundle.motion
-        reference = self._bundle.reference(last, quality, self._pictures) if motion else None
+        reference = reference_after(last, quality, self._bundle.octaves, self._pictures) if motion else None
         before = reference.latents if reference else rescale(last.values, self._bundle.octaves, last.quality, quality)
         # What neither changed nor was touched just before is held unseen.
         seen = changed | self._touched if last.quality == quality else np.ones_like(changed)
@@ -146,48 +146,6 @@ def recode_alone(bundle: Bundle, latents: Latents) -> CodedFrame:
     """Any decoded frame as an I frame, without loss: same latents, same digest, leaning on nothing."""
     whole = replace(latents, hyper=bundle.hyper_analysis.hyper(latents.values))
     return CodedFrame(Kind.I, 0, whole.quality, whole.digest(), bundle.entropy.encode(whole), whole)
-
-
-class Decoder:
-    """Decodes one camera's records, in their order. Not thread-safe."""
-
-    def __init__(self, bundle: Bundle) -> None:
-        self._bundle = bundle
-        # Made with the first picture: who decodes latents only never loads the synthesis.
-        self._synthesis: TiledSynthesis | None = None
-        self._sequence = 0
-        self._last: Latents | None = None
-        self._linear = None if bundle.motion is None else LinearPicture(bundle.motion.path)
-
-    def latents(self, record: Record, width: int, height: int) -> Latents:
-        """The exact latents of a record of a picture of this size.
-
-        Raises:
-            ReferenceMissingError: the record leans on another frame than the one decoded last.
-            RecordError: the payload is not what its digest promises.
-        """
-        reference = self._last if record.sequence - record.reference == self._sequence else None
-        latents = self._bundle.decoded(record, width, height, reference, self._linear)
-        self.resume(record.sequence, latents)
-        return latents
-
-    def resume(self, sequence: int, latents: Latents) -> None:
-        """The next P record may lean on this frame."""
-        self._sequence, self._last = sequence, latents
-
-    def picture(self, latents: Latents) -> NDArray[np.uint8]:
-        """The picture of a frame, uint8[H, W, 3] RGB; where it is as the last one was, nothing is computed."""
-        if self._synthesis is None:
-            self._synthesis = TiledSynthesis(self._bundle.synthesis, self._bundle.sparse_synthesis)
-        quality = latents.quality
-        whole = self._synthesis.picture(
-            latents.values, self._bundle.ungains(quality), self._bundle.level_shares(quality)
-        )
-        return self._bundle.grain.over(whole[: latents.height, : latents.width], latents.quality)
-
-    def decode(self, record: Record, width: int, height: int) -> NDArray[np.uint8]:
-        """The picture of a record, uint8[height, width, 3] RGB; raises as ``latents`` does."""
-        return self.picture(self.latents(record, width, height))
 
 
 def check_image(image: NDArray[np.uint8]) -> None:
