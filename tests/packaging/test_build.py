@@ -15,7 +15,7 @@ import pytest
 
 from icm.codec.native import library
 
-HOOK = Path(__file__).parent.parent / "hatch_build.py"
+HOOK = Path(__file__).parents[2] / "hatch_build.py"
 
 
 @pytest.fixture
