@@ -1,4 +1,4 @@
-"""The programs in examples/ and the code in docs/api.md, run as they stand against real services."""
+"""The programs in examples/ and the code in README.md and docs/api.md, run as they stand against real services."""
 
 from __future__ import annotations
 
@@ -99,3 +99,10 @@ def test_every_piece_of_the_page_runs_after_the_ones_before_it(services: Service
         there = piece.replace("127.0.0.1:7444", services.edge).replace("127.0.0.1:7443", services.cloud)
         exec(compile(there, "docs/api.md", "exec"), names)
     assert names["frame"].image.shape == names["image"].shape  # type: ignore[attr-defined]
+
+
+def test_the_readmes_lines_run_for_whoever_has_a_picture(services: Services) -> None:
+    (piece,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    names: dict[str, object] = {"image": np.full((96, 160, 3), 128, np.uint8)}
+    exec(compile(piece.replace("127.0.0.1:7444", services.edge), "README.md", "exec"), names)
+    assert names["image"].shape == (96, 160, 3)  # type: ignore[attr-defined]

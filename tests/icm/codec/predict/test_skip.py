@@ -61,3 +61,28 @@ def test_moved_says_exactly_where_latents_differ(seed: int) -> None:
     reference = np.random.default_rng(seed).integers(-2, 3, SHAPE).astype(np.int16)
     values, moved = hold(after(reference, 2.0, seed), reference)
     assert ((values != reference).any(0) == moved).all()
+
+
+def rate_and_distortion(step: float) -> tuple[float, float]:
+    """Bits and squared error of a Laplacian of variance 1 that is rounded to multiples of a step and coded ideally."""
+    scale = np.sqrt(0.5)
+    edges = (np.arange(-2000, 2001) - 0.5) * step
+    below = np.where(edges < 0, 0.5 * np.exp(edges.clip(max=0) / scale), 1 - 0.5 * np.exp(-edges.clip(min=0) / scale))
+    shares = np.diff(below)
+    shares = shares[shares > 0]
+    values = np.linspace(-20, 20, 400_001)
+    density = np.exp(-np.abs(values) / scale) / (2 * scale)
+    error = np.square(values - step * np.rint(values / step))
+    return float(-(shares * np.log2(shares)).sum()), float((error * density).sum() * (values[1] - values[0]))
+
+
+def slope(step: float) -> float:
+    """Squared error, in steps, that one bit takes away, by moving the step a little."""
+    (finer_bits, finer), (coarser_bits, coarser) = rate_and_distortion(0.99 * step), rate_and_distortion(1.01 * step)
+    return (coarser - finer) / (finer_bits - coarser_bits) / step**2
+
+
+def test_a_bit_is_worth_what_a_finer_uniform_quantiser_would_take_for_it() -> None:
+    assert abs(slope(0.25) / BIT_WORTH - 1) < 0.01
+    # At few bits a value it is worth less; docs/codec.md says how much less.
+    assert [round(slope(1 / sigma), 2) for sigma in (1, 0.5, 0.3)] == [0.11, 0.09, 0.06]
