@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
+from icm.atomic_file import write_atomically
 from icm.errors import ConfigError
 from icm_train.config import read_yaml, section
-from icm_train.files import write_atomically
 from icm_train.learning.learner import Learner
 from icm_train.learning.measurement import Curve, HeldOut, bits_against
 from icm_train.learning.photos import TrainingCrops
@@ -152,7 +152,7 @@ def run_duels(duels: Duels, shard: Path, results: Path, only: list[str] | None =
         kept = [one for one in read_outcomes(results) if one.name != variant.name]
         order = {one.name: number for number, one in enumerate(duels.variants)}
         kept = sorted([*kept, outcome], key=lambda one: order.get(one.name, len(order)))
-        write_atomically(results, (json.dumps([asdict(one) for one in kept], indent=1) + "\n").encode())
+        write_atomically(results, json.dumps([asdict(one) for one in kept], indent=1) + "\n")
     return read_outcomes(results)
 
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from icm_train.files import write_atomically
+from icm.atomic_file import write_atomically
 
 _FILE = "finish.json"
 
@@ -30,7 +30,7 @@ class Finish:
 
     def order(self, folder: Path) -> None:
         """Tells the run in the folder, now or when it is next taken up."""
-        write_atomically(folder / _FILE, json.dumps(asdict(self)).encode())
+        write_atomically(folder / _FILE, json.dumps(asdict(self)))
 
     @staticmethod
     def read(folder: Path) -> Finish | None:

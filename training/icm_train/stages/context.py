@@ -26,7 +26,7 @@ from icm_train.log import TrainingLog
 from icm_train.models.codec import TrainableCodec
 from icm_train.models.context_model import ContextNetworks, rounded
 from icm_train.models.temporal_model import channel_groups
-from icm_train.weights.checkpoint import digest, load_codec
+from icm_train.weights.checkpoint import digest, load_codec, save_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -203,5 +203,4 @@ class ContextTrainer:
             "step": self.step,
             "source": source,
         }
-        torch.save(state, checkpoint.with_suffix(".tmp"))
-        checkpoint.with_suffix(".tmp").replace(checkpoint)
+        save_checkpoint(checkpoint, state)

@@ -33,7 +33,7 @@ from icm_train.models.discriminator import (
     discrimination_loss,
 )
 from icm_train.models.features import FrozenFeatures
-from icm_train.weights.checkpoint import digest, load_codec
+from icm_train.weights.checkpoint import digest, load_codec, save_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -186,8 +186,7 @@ class Finetuner:
             "start": self.start,
             "config": asdict(self.config) | {"stage": NAME},
         }
-        torch.save(state, self.checkpoint.with_suffix(".tmp"))
-        self.checkpoint.with_suffix(".tmp").replace(self.checkpoint)
+        save_checkpoint(self.checkpoint, state)
 
     def run(self) -> None:
         """Finetunes until ``steps``, saving as it goes."""

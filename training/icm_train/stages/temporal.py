@@ -13,22 +13,22 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
+from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from icm.atomic_file import atomic_writer
 from icm.codec.entropy.residuals import ChannelGroups
 from icm_train.data.clips import Clips, cut_out
 from icm_train.data.motion_samples import ClipCoder, FieldCounts, Sample, linear_path
 from icm_train.log import TrainingLog
 from icm_train.models.codec import TrainableCodec
 from icm_train.models.temporal_model import GROUP_SHARES, DifferenceBits, TemporalNetwork, channel_groups
-from icm_train.weights.checkpoint import digest, load_codec
+from icm_train.weights.checkpoint import digest, load_codec, save_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -112,17 +112,15 @@ def made_clips(config: TemporalConfig, shard: Path, file: Path, videos: Sequence
     shape = (config.clips + real, config.frames, config.size, config.size, 3)
     if not file.exists() or np.load(file, mmap_mode="r").shape != shape:
         supply = Clips(shard, config.size, config.frames, config.seed)
-        partial = file.with_suffix(".part")
-        made: np.memmap[Any, np.dtype[np.uint8]] = open_memmap(  # type: ignore[no-untyped-call]
-            partial, mode="w+", dtype=np.uint8, shape=shape
-        )
-        for number in tqdm(range(config.clips), desc="making clips", unit="clip"):
-            made[number] = supply.clip()
-        if real:
-            cut = cut_out(videos, real, config.size, config.frames, config.seed)
-            made[config.clips :] = list(tqdm(cut, desc="cutting clips", total=real, unit="clip"))
-        made.flush()
-        partial.replace(file)
+        with atomic_writer(file) as out:
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            write_array_header_1_0(out, header)  # type: ignore[no-untyped-call]
+            for _ in tqdm(range(config.clips), desc="making clips", unit="clip"):
+                out.write(supply.clip().tobytes())
+            if real:
+                cut = cut_out(videos, real, config.size, config.frames, config.seed)
+                for clip in tqdm(cut, desc="cutting clips", total=real, unit="clip"):
+                    out.write(clip.tobytes())
     clips: NDArray[np.uint8] = np.load(file, mmap_mode="r")
     return clips
 
@@ -273,5 +271,4 @@ class TemporalTrainer:
                         "groups": self.groups,
                         "source": source,
                     }
-                    torch.save(state, checkpoint.with_suffix(".tmp"))
-                    checkpoint.with_suffix(".tmp").replace(checkpoint)
+                    save_checkpoint(checkpoint, state)

@@ -20,7 +20,7 @@ from icm_train.losses.rate_distortion import bits_per_pixel, squared_error
 from icm_train.models.codec import CodecOutput, RateOn, TrainableCodec
 from icm_train.models.grow_latents import take_over
 from icm_train.models.networks import NetworkConfig
-from icm_train.weights.checkpoint import load_codec
+from icm_train.weights.checkpoint import load_codec, save_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -166,8 +166,7 @@ class CodecTrainer:
             "config": asdict(self.config) | {"stage": self.name},
             "history": self.history,
         }
-        torch.save(state, self.checkpoint.with_suffix(".tmp"))
-        self.checkpoint.with_suffix(".tmp").replace(self.checkpoint)
+        save_checkpoint(self.checkpoint, state)
 
     def run(self, start: Path | None = None) -> None:
         """Trains until ``steps``, saving and telling as it goes; ``start`` as in ``resume``."""

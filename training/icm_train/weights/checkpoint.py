@@ -1,4 +1,4 @@
-"""Checkpoints read back: the weights that count, and how they came about."""
+"""Checkpoints written, and read back: the weights that count, and how they came about."""
 
 from __future__ import annotations
 
@@ -9,11 +9,23 @@ from typing import Any
 
 import torch
 
+from icm.atomic_file import atomic_writer
 from icm.codec.bundle.loading import MANIFEST
 from icm_train.models.codec import TrainableCodec
 from icm_train.models.networks import network_of
 from icm_train.weights.import_bundle import codec_of_bundle
 from icm_train.weights.saved_run import load_saved
+
+
+def save_checkpoint(checkpoint: Path, state: dict[str, Any]) -> None:
+    """Writes a checkpoint in the place of the one before; a kill at any moment leaves one of the two.
+
+    Args:
+        checkpoint: the file.
+        state: what ``torch.load`` with ``weights_only`` can read.
+    """
+    with atomic_writer(checkpoint) as file:
+        torch.save(state, file)
 
 
 def load_codec(checkpoint: Path) -> tuple[TrainableCodec, dict[str, Any]]:
