@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from icm.atomic_file import write_atomically
+from icm_train.schedule import linear
 
 _FILE = "finish.json"
 
@@ -45,4 +46,4 @@ def share_of_peak(step: int, finish: Finish | None) -> float:
     """The share of the peak learning rate for the step after this many, 0..1."""
     if finish is None or step <= finish.start:
         return 1.0
-    return max(0.0, 1 - (step - finish.start) / finish.steps)
+    return linear((step - finish.start) / finish.steps)

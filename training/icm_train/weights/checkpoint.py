@@ -52,6 +52,16 @@ def load_codec(checkpoint: Path) -> tuple[TrainableCodec, dict[str, Any]]:
     return codec.eval(), {"history": []} | {name: state[name] for name in kept if name in state}
 
 
+def source_of(state: dict[str, Any]) -> str | None:
+    """Digest of what a stage's checkpoint was made from; None if it does not say.
+
+    Args:
+        state: the checkpoint's; earlier versions of the finetune stage called it ``start``.
+    """
+    source: str | None = state.get("source", state.get("start"))
+    return source
+
+
 def finished(checkpoint: Path, steps: int) -> bool:
     """Whether a stage's checkpoint is there and has taken all its steps."""
     if not checkpoint.exists():
