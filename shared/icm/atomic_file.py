@@ -49,10 +49,12 @@ def atomic_writer(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
         private: whether only the owner may read the file, from its first byte on.
 
     Raises:
-        OSError: the file cannot be written, or ``path`` is no regular file; what was there is still there.
+        OSError: the file cannot be written, or ``path`` is no regular file; what was there is still there, unless
+            it was the folder alone that the disk failed to take.
     """
     place = Path(os.path.realpath(path))
-    mode = 0o600 if private else _kept_mode(place)
+    kept = _kept_mode(place)
+    mode = 0o600 if private else kept
     make_folder(place.parent)
     temporary, descriptor = _new_temporary(place, 0o666 if mode is None else mode)
     _unfinished.add(temporary)

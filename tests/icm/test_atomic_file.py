@@ -83,14 +83,15 @@ def test_a_link_is_followed_and_stays(tmp_path: Path, there: bool) -> None:
     assert names(tmp_path / "elsewhere") == ["real"]
 
 
+@pytest.mark.parametrize("private", [False, True])
 @pytest.mark.parametrize("kind", ["folder", "pipe", "link to itself"])
-def test_what_is_no_regular_file_is_never_replaced(tmp_path: Path, kind: str) -> None:
+def test_what_is_no_regular_file_is_never_replaced(tmp_path: Path, kind: str, private: bool) -> None:
     place = tmp_path / "out"
     make = {"folder": place.mkdir, "pipe": lambda: os.mkfifo(place), "link to itself": lambda: place.symlink_to("out")}
     make[kind]()
     before = place.lstat().st_mode
     with pytest.raises(OSError, match="no regular file"):
-        write_atomically(place, b"new")
+        write_atomically(place, b"new", private=private)
     assert place.lstat().st_mode == before
     assert names(tmp_path) == ["out"]
 
