@@ -23,6 +23,8 @@ from icm.folders import make_folder, sync_folder
 
 _LONGEST_STEM = 200
 """Bytes of the target's name in that of the temporary file, which may have 255."""
+_MOST_LINKS = 40
+"""As many as the kernel follows."""
 
 _unfinished: set[Path] = set()
 
@@ -52,7 +54,7 @@ def atomic_writer(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
         OSError: the file cannot be written, or ``path`` is no regular file; what was there is still there, unless
             it was the folder alone that the disk failed to take.
     """
-    place = Path(os.path.realpath(path))
+    place = _followed(path)
     kept = _kept_mode(place)
     mode = 0o600 if private else kept
     make_folder(place.parent)
@@ -97,6 +99,20 @@ def delete_unfinished() -> None:
     for path in tuple(_unfinished):
         with suppress(OSError):
             path.unlink()
+
+
+def _followed(path: Path) -> Path:
+    """Where the links lead that the path's last name begins; one that leads back to itself is a link still.
+
+    The folders before it are left to the kernel. One that is reached through ``/proc/self/fd``, such as a disk that was
+    unmounted in use, is another than that link's text says.
+    """
+    for _ in range(_MOST_LINKS):
+        try:
+            path = path.parent / os.readlink(path)
+        except OSError:  # no link, or nothing there
+            break
+    return path
 
 
 def _kept_mode(place: Path) -> int | None:

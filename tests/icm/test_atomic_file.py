@@ -83,6 +83,17 @@ def test_a_link_is_followed_and_stays(tmp_path: Path, there: bool) -> None:
     assert names(tmp_path / "elsewhere") == ["real"]
 
 
+def test_a_chain_of_links_is_followed_from_each_ones_own_folder(tmp_path: Path) -> None:
+    (tmp_path / "real/deep").mkdir(parents=True)
+    (tmp_path / "short").symlink_to("real/deep")
+    (tmp_path / "real/deep/second").symlink_to("../out")
+    (tmp_path / "first").symlink_to("short/second")
+    write_atomically(tmp_path / "first", b"new")
+    assert (tmp_path / "real/out").read_bytes() == b"new"
+    assert (tmp_path / "first").is_symlink()
+    assert (tmp_path / "real/deep/second").is_symlink()
+
+
 @pytest.mark.parametrize("private", [False, True])
 @pytest.mark.parametrize("kind", ["folder", "pipe", "link to itself"])
 def test_what_is_no_regular_file_is_never_replaced(tmp_path: Path, kind: str, private: bool) -> None:
