@@ -8,8 +8,9 @@ from pathlib import Path
 import fsspec  # type: ignore[import-untyped]
 from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
 
-from icm.durable_files import make_folder, storage_error, write_file
-from icm.errors import ConfigError, StorageError
+from icm.atomic_file import write_atomically
+from icm.errors import ConfigError, StorageError, storage_error
+from icm.folders import make_folder
 
 
 class ArchiveStorage:
@@ -78,7 +79,7 @@ class ArchiveStorage:
         whole = self._whole(path)
         try:
             if self.folder is not None:
-                write_file(Path(whole), data)
+                write_atomically(Path(whole), data)
             else:
                 self._files.makedirs(whole.rpartition("/")[0], exist_ok=True)
                 self._files.pipe_file(whole, data)

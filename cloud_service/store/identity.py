@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 
 from cloud_service.database.damage import trouble
 from cloud_service.database.tables import StoreRow
-from icm.durable_files import storage_error, write_file
-from icm.errors import StorageError
+from icm.atomic_file import write_atomically
+from icm.errors import StorageError, storage_error
 from icm.service.owner_lock import OwnerLock
 
 FILE_NAME = "store.id"
@@ -50,7 +50,7 @@ def check_identity(records: Path, database: Engine) -> str:
         if not name and not known:
             name = secrets.token_hex(8)
             # The file first: cut short in between, the next start gives its name to the database.
-            write_file(path, f"{name}\n".encode())
+            write_atomically(path, f"{name}\n")
             known = _claim(database, name)
     except OSError as error:
         raise storage_error(error, path) from None

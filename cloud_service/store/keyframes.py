@@ -11,12 +11,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from threading import Lock
 
 from cloud_service.store.segment import Segment
+from icm.atomic_file import write_atomically
 from icm.codec.bitstream.record import Kind, Record, StreamHeader, parse_stream
-from icm.durable_files import storage_error, write_file
-from icm.errors import RecordError, StorageError
+from icm.errors import RecordError, StorageError, storage_error
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +26,6 @@ class SegmentKeys:
     def __init__(self, root: Path, check_owned: Callable[[], None] = lambda: None) -> None:
         """Args: check_owned, as of ``RecordStore``."""
         self._root, self._check_owned = root, check_owned
-        self._writing = Lock()
 
     def read(self, segment: Segment, first: Record) -> Record | None:
         """The key of a segment that begins with the record ``first``; None if there is none that can be used."""
@@ -58,9 +56,7 @@ class SegmentKeys:
         self._check_owned()
         path = self._path(segment)
         try:
-            # Who asks for a frame makes keys too, and two who write one at once would get in each other's way.
-            with self._writing:
-                write_file(path, header.pack() + key.pack(header))
+            write_atomically(path, header.pack() + key.pack(header))
         except OSError as error:
             raise storage_error(error, path) from None
 

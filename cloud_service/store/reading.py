@@ -9,8 +9,7 @@ from typing import NamedTuple
 from cloud_service.store.position import Position
 from cloud_service.store.segment import Segment
 from icm.codec.bitstream.record import Record, StreamHeader
-from icm.durable_files import storage_error
-from icm.errors import NotFoundError, RecordError, StoredDamageError
+from icm.errors import NotFoundError, RecordError, StoredDamageError, storage_error
 
 _HEADER_BYTES = 256
 """At least the longest stream header."""

@@ -17,8 +17,8 @@ from pathlib import Path
 from cloud_service.store.index import SegmentIndex
 from cloud_service.store.segment import Segment, cut, number_of, sync_file, write_again
 from cloud_service.store.segment_scan import Scan, scan
+from icm.atomic_file import write_atomically
 from icm.codec.bitstream.record import Record
-from icm.durable_files import write_file
 
 log = logging.getLogger(__name__)
 
@@ -202,7 +202,7 @@ class _Recovery:
     def _cut(self, path: Path, size: int) -> None:
         """Cuts a file and keeps what is cut; a disk too full for that must not keep the store from opening."""
         try:
-            write_file(_free_name(path), path.read_bytes()[size:])
+            write_atomically(_free_name(path), path.read_bytes()[size:])
         except OSError as error:
             log.warning("%s: leaving what was to be cut off, which cannot be kept: %s", path, error)
             return

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cloud_service.store.sequences import SequenceSet
 from icm.codec.bitstream.record import Record, StreamHeader
-from icm.durable_files import make_folder, sync_folder
+from icm.folders import make_folder, sync_folder
 
 MAX_BYTES = 64 << 20
 """A segment takes no further record once it is this large, so that one read of it is bounded."""

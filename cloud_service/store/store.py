@@ -22,8 +22,8 @@ from cloud_service.store.recovery import recover
 from cloud_service.store.segment import OpenSegment, Segment
 from cloud_service.store.sequences import SequenceSet
 from icm.codec.bitstream.record import Kind, Record, StreamHeader
-from icm.durable_files import make_folder, storage_error
-from icm.errors import BusyError, NotFoundError, RecordError, ReferenceMissingError, StorageError
+from icm.errors import BusyError, NotFoundError, RecordError, ReferenceMissingError, StorageError, storage_error
+from icm.folders import make_folder
 from icm.service.clock import Clock
 
 log = logging.getLogger(__name__)

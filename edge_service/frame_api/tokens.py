@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import secrets
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Annotated
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from icm.atomic_file import write_atomically
 from icm.camera_name import CameraName
 from icm.config.watched_files import WatchedFiles, read_file
 from icm.config.yaml_text import parse_yaml
@@ -97,6 +97,8 @@ def add_token(path: Path, client: str, cameras: Sequence[str]) -> str:
     """
     if path.exists() and not path.is_file():
         raise ConfigError(f"{path} is no file: name one to keep tokens in")
+    if not (folder := path.resolve().parent).is_dir():
+        raise ConfigError(f"cannot write {path}: there is no folder {folder}; make it, or name another file")
     entries = _read(path) if path.exists() else []
     if any(entry.client == client for entry in entries):
         raise ConfigError(f"{client} has a token in {path} already: delete its entry there first")
@@ -106,13 +108,9 @@ def add_token(path: Path, client: str, cameras: Sequence[str]) -> str:
         entries.append(TokenEntry(client=client, sha256=digest, cameras=list(cameras)))
     except ValidationError as error:
         raise ConfigError(f"cannot make a token: {error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}") from None
-    # A link stays one.
-    place = Path(os.path.realpath(path))
-    temporary = place.with_name(f".{place.name}.part")
+    text = yaml.safe_dump([entry.model_dump() for entry in entries], sort_keys=False)
     try:
-        with open(temporary, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            yaml.safe_dump([entry.model_dump() for entry in entries], file, sort_keys=False)
-        temporary.replace(place)
+        write_atomically(path, text, private=True)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}") from None
     return token

@@ -32,6 +32,8 @@ status; ``reason`` is its stable, machine-readable name there.
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
 from typing import ClassVar
 
 from icm.redaction import redacted
@@ -147,3 +149,10 @@ class BusyError(IcmError):
     def __init__(self, text: str, retry_seconds: float = 1.0) -> None:
         super().__init__(text)
         self.retry_seconds = retry_seconds
+
+
+def storage_error(error: OSError, path: Path | str) -> StorageError:
+    """The project's error for what the operating system said about a path."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageFullError(f"no space left to write {path}: free some, or move the folder to a larger disk")
+    return StorageError(f"cannot use {path}: {error.strerror or error}; check the folder's permissions and the disk")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from icm.atomic_file import atomic_writer
 from icm_bench.accuracy.picture_codecs.base import Picture, PictureCodec
 from icm_train.evaluation.average_precision import MatchedDetections
 from icm_train.evaluation.detection import Detect, Detections, LabelledPhoto
@@ -102,12 +102,9 @@ class Measurements:
         progress = tqdm(self._photos, desc=f"{codec.key} encodes", disable=None, leave=False)
         coded = [codec.encode(photo.image) for photo in progress]
         if codec.slow_to_encode:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            partial = file.with_suffix(f".{os.getpid()}")
-            with zipfile.ZipFile(partial, "w") as archive:
+            with atomic_writer(file) as out, zipfile.ZipFile(out, "w") as archive:
                 for photo, data in zip(self._photos, coded, strict=True):
                     archive.writestr(photo.name, data)
-            partial.replace(file)
         return coded
 
 
@@ -126,11 +123,8 @@ def _digest(photos: Sequence[LabelledPhoto]) -> str:
 
 
 def _write(file: Path, measurement: Measurement) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(f".{os.getpid()}")
-    with partial.open("wb") as out:
+    with atomic_writer(file) as out:
         np.savez(out, **vars(measurement))
-    partial.replace(file)
 
 
 def _read(file: Path) -> Measurement:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from icm.atomic_file import write_atomically
+
 _STARTUP = Path(__file__).parent / "moved_clock_startup"
 
 
@@ -24,6 +26,4 @@ class MovedClock:
 
     def jump(self, seconds: float) -> None:
         """Sets how far the process's clock is ahead of the machine's."""
-        part = self._file.with_name(f"{self._file.name}.part")
-        part.write_text(f"{round(seconds * 1e9)}\n")
-        part.replace(self._file)
+        write_atomically(self._file, f"{round(seconds * 1e9)}\n")

@@ -8,7 +8,6 @@ for/<name>/                   tls.crt, tls.key and ca.crt to carry to the machin
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,9 +21,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from cloud_service.access.certificates.grants import Grants, common_name
+from icm.atomic_file import write_atomically
 from icm.config.watched_files import read_file
-from icm.durable_files import storage_error, write_file
-from icm.errors import ConfigError, NotFoundError
+from icm.errors import ConfigError, NotFoundError, storage_error
 from icm.service.clock import Clock
 
 AUTHORITY_DAYS = 3650
@@ -240,18 +239,13 @@ def _pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, data: bytes, *, private: bool = False) -> None:
     try:
-        write_file(path, data)
+        write_atomically(path, data, private=private)
     except OSError as error:
         raise storage_error(error, path) from None
 
 
 def _write_private(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
-    """The key is the owner's alone from the file's first byte on."""
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    umask = os.umask(0o077)
-    try:
-        _write(path, pem)
-    finally:
-        os.umask(umask)
+    _write(path, pem, private=True)

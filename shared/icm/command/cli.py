@@ -28,9 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _tidy(number: signal.Signals) -> None:
     # Nothing is imported in the middle of whatever was interrupted; what is not loaded has left nothing.
-    outputs = sys.modules.get("icm.command.outputs")
-    if outputs is not None and hasattr(outputs, "delete_unfinished"):
-        outputs.delete_unfinished()
+    written = sys.modules.get("icm.atomic_file")
+    if written is not None and hasattr(written, "delete_unfinished"):
+        written.delete_unfinished()
     word = "interrupted" if number == signal.SIGINT else "told to stop"
     os.write(2, f"icm: {word}; files already finished are kept\n".encode())
 

@@ -15,7 +15,8 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from icm.command.outputs import STANDARD, scratch_file
+from icm.atomic_file import scratch_file
+from icm.command.outputs import STANDARD
 from icm.errors import ConfigError, ImageError
 from icm.media import jpeg
 from icm.media.pictures import is_picture, open_pictures

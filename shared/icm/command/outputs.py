@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from icm.atomic_file import atomic_writer
 from icm.errors import ConfigError
 from icm.service.command_line import STANDARD_OUTPUT
 
 STANDARD = Path("-")
 """Standard input or output."""
 _STANDARD_OUTPUT = (STANDARD, Path("/dev/stdout"))
-
-_unfinished: set[Path] = set()
 
 
 @contextmanager
@@ -44,42 +40,13 @@ def open_output(target: Path, source: Path) -> Iterator[BinaryIO]:
             with target.open("wb") as file:
                 yield file
             return
-        place = target.resolve()
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with scratch_file(place.parent) as temporary:
-            with temporary.open("wb") as file:
-                yield file
-            if place.exists():
-                shutil.copymode(place, temporary)
-            else:
-                _set_usual_mode(temporary)
-            temporary.replace(place)
+        with atomic_writer(target) as file:
+            yield file
     except OSError as error:
         if target in _STANDARD_OUTPUT:
             error.filename = STANDARD_OUTPUT
             raise
         raise ConfigError(f"cannot write {target}: {error.strerror or error}") from None
-
-
-@contextmanager
-def scratch_file(folder: Path | None = None) -> Iterator[Path]:
-    """A file of its own, in the folder or where such files go, that is deleted at the end if it is still there."""
-    handle, name = tempfile.mkstemp(".part", ".icm-", folder)
-    os.close(handle)
-    path = Path(name)
-    _unfinished.add(path)
-    try:
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
-        _unfinished.discard(path)
-
-
-def delete_unfinished() -> None:
-    """Deletes what is being written, before an end without notice."""
-    for path in tuple(_unfinished):
-        with suppress(OSError):
-            path.unlink()
 
 
 def _check(target: Path, source: Path) -> None:
@@ -99,10 +66,3 @@ def _standard_output() -> Iterator[BinaryIO]:
         raise ConfigError("there is no standard output to write to")
     yield sys.stdout.buffer
     sys.stdout.buffer.flush()
-
-
-def _set_usual_mode(path: Path) -> None:
-    """As if any program had made the file: one for scratch is its owner's alone."""
-    umask = os.umask(0)
-    os.umask(umask)
-    path.chmod(0o666 & ~umask)

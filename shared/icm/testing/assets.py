@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from icm.atomic_file import atomic_writer
 from icm.errors import IcmError, NotFoundError
 from icm.testing.fetching import DebianMember, Download, LocalFile, Source, WheelMember
 
@@ -108,7 +109,7 @@ def fetch(asset: Asset, cache: Path, say: Callable[[str], None]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         for source in asset.sources:
             say(f"getting {path.name} from {source.label}")
-            # In the cache itself, so that the last step is a rename on one file system: whole or not there.
+            # In the cache, which must have room for it anyway.
             with tempfile.TemporaryDirectory(prefix=".fetch-", dir=path.parent) as scratch:
                 target = Path(scratch).resolve() / path.name
                 work = target.parent / "work"
@@ -120,7 +121,8 @@ def fetch(asset: Asset, cache: Path, say: Callable[[str], None]) -> Path:
                     say(f"  {error}")
                     answers.append(f"  {source.label}: {error}")
                     continue
-                os.replace(target, path)
+                with target.open("rb") as fetched, atomic_writer(path) as file:
+                    shutil.copyfileobj(fetched, file)
                 return path
     except OSError as error:
         raise IcmError(f"cannot write {path}: {error.strerror}; free some space or choose another --cache") from None

@@ -233,3 +233,9 @@ def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="is no file: name one to keep tokens in"):
             add_token(path, "door-app", ["door"])
     assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_folder_that_is_not_there_is_named_and_not_made(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"there is no folder {tmp_path / 'typo'}; make it, or name another file"):
+        add_token(tmp_path / "typo/tokens.yaml", "door-app", ["door"])
+    assert not any(tmp_path.iterdir())

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from icm.command.outputs import delete_unfinished, open_output
+from icm.atomic_file import delete_unfinished
+from icm.command.outputs import open_output
 from icm.errors import ConfigError, ImageError
 
 

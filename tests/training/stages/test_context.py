@@ -66,11 +66,15 @@ def test_the_integer_networks_say_what_the_float_ones_do(
         assert np.abs(known.indexes - float_indexes[channels][:, half].clip(0, 63)).mean() < 0.5
 
 
-def test_a_run_that_was_stopped_goes_on_where_it_was(trained: Path, tmp_path: Path) -> None:
+def test_a_run_that_was_stopped_goes_on_where_it_was(
+    trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     checkpoint, shard = trained / "base.pt", trained / "photos.u8"
     train(replace(CONFIG, steps=2), checkpoint, shard, tmp_path)
     assert not is_trained(CONFIG, checkpoint, tmp_path)
     train(CONFIG, checkpoint, shard, tmp_path)
+    assert "context: resuming at step 2" in caplog.text
     assert is_trained(CONFIG, checkpoint, tmp_path)
     assert torch.load(tmp_path / "context.pt", weights_only=True)["step"] == 4
 

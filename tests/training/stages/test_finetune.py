@@ -26,8 +26,7 @@ def settings(**changes: Any) -> FinetuneConfig:
 
 def finetuned(config: FinetuneConfig, trained: Path, folder: Path) -> tuple[Finetuner, set[str]]:
     """A finished run, and the names of the codec's tensors that it changed."""
-    run = Finetuner(config, trained / "photos.u8", folder, trained / "base.pt")
-    run.run()
+    run = train(config, trained / "photos.u8", folder, trained / "base.pt")
     before = load_codec(trained / "base.pt")[0].state_dict()
     after = run.codec.state_dict()
     return run, {name for name, tensor in before.items() if not torch.equal(tensor, after[name])}
@@ -79,14 +78,16 @@ def test_the_patterns_term_needs_pictures_that_hold_its_longest_period(trained: 
     _, changed = finetuned(settings(pattern_weight=5.0, crop=128), trained, tmp_path / "large")
     assert changed
     with pytest.raises(ConfigError, match=r"finetune\.crop 64 is too small"):
-        Finetuner(settings(pattern_weight=5.0), trained / "photos.u8", tmp_path / "small", trained / "base.pt")
+        train(settings(pattern_weight=5.0), trained / "photos.u8", tmp_path / "small", trained / "base.pt")
 
 
-def test_a_run_that_was_stopped_goes_on_from_its_checkpoint(trained: Path, tmp_path: Path) -> None:
+def test_a_run_that_was_stopped_goes_on_from_its_checkpoint(
+    trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     train(settings(steps=2), trained / "photos.u8", tmp_path, trained / "base.pt")
-    run = Finetuner(settings(steps=4), trained / "photos.u8", tmp_path, trained / "base.pt")
-    assert run.step == 2
-    run.run()
+    train(settings(steps=4), trained / "photos.u8", tmp_path, trained / "base.pt")
+    assert "finetune: resuming at step 2" in caplog.text
     assert torch.load(tmp_path / "finetune.pt", weights_only=True)["step"] == 4
 
 

@@ -97,10 +97,13 @@ def test_training_makes_differences_cheaper(trained: Path, tmp_path: Path) -> No
     assert after < 0.97 * before
 
 
-def test_a_run_that_was_stopped_goes_on_where_it_was(trained: Path, tmp_path: Path) -> None:
+def test_a_run_that_was_stopped_goes_on_where_it_was(
+    trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     train(replace(CONFIG, steps=3), trained / "base.pt", trained / "photos.u8", tmp_path)
-    trainer = train(CONFIG, trained / "base.pt", trained / "photos.u8", tmp_path)
-    assert trainer.step == 6
+    train(CONFIG, trained / "base.pt", trained / "photos.u8", tmp_path)
+    assert "temporal: resuming at step 3" in caplog.text
     state = torch.load(tmp_path / "temporal.pt", weights_only=True)
     assert state["step"] == 6
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from icm.atomic_file import write_atomically
 from icm_train.config import read_yaml, section
 from icm_train.data.photo_shard import Batch
 from icm_train.evaluation.codec_figures import DetectorTest, Figures, evaluation_crops, measure
@@ -128,9 +129,8 @@ class Ablation:
             if stored.get("settings") != settings:
                 log.info("%s: %s", stage, variant.name)
                 measured = self._measured(stage, variant, start, place)
-                place.mkdir(parents=True, exist_ok=True)
                 stored = {"settings": settings, "levels": measured}
-                file.write_text(json.dumps(stored, indent=1))
+                write_atomically(file, json.dumps(stored, indent=1))
                 (place / f"{stage}.pt").unlink(missing_ok=True)  # the row is what counts
             for level, figures in stored["levels"].items():
                 rows.append({"stage": stage, "variant": variant.name, "level": int(level)} | figures)

@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw
 from tqdm import tqdm
 
 from icm import torchvision_ops
+from icm.atomic_file import atomic_writer
 from icm.errors import ConfigError
 
 Mask = NDArray[np.bool_]
@@ -73,8 +74,7 @@ def write_masks(shard: Path, segment: Segment | None, labels: dict[str, list[lis
     photos = json.loads(shard.with_suffix(".json").read_text())
     pixels = np.memmap(shard, dtype=np.uint8, mode="r")
     target = mask_file(shard)
-    partial = target.with_suffix(".part")
-    with partial.open("wb") as out:
+    with atomic_writer(target) as out:
         for photo in tqdm(photos, desc="masking", unit="photo"):
             height, width = photo["height"], photo["width"]
             if photo["name"] in labels:
@@ -85,7 +85,6 @@ def write_masks(shard: Path, segment: Segment | None, labels: dict[str, list[lis
                 view = pixels[photo["offset"] : photo["offset"] + height * width * 3]
                 mask = segment(np.array(view.reshape(height, width, 3)))
             out.write(np.packbits(mask).tobytes())
-    partial.replace(target)
     return target
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from icm.atomic_file import atomic_writer, write_atomically
 from icm.media.orientation import shown_picture
 from icm_train.data.masks import mask_file, read_masks, unpack
 
@@ -46,9 +47,7 @@ def pack(folders: list[Path], shard: Path, smallest: int = SMALLEST_SIDE, larges
     """
     index = []
     offset = 0
-    shard.parent.mkdir(parents=True, exist_ok=True)
-    partial = shard.with_suffix(".part")
-    with partial.open("wb") as out:
+    with atomic_writer(shard) as out:
         for path in tqdm(find_photos(folders), desc="packing", unit="photo"):
             try:
                 # Opened here: of a picture that claims too much Pillow leaves the file open.
@@ -72,14 +71,12 @@ def pack(folders: list[Path], shard: Path, smallest: int = SMALLEST_SIDE, larges
             step *= max(image.size) / longer
             index.append({"offset": offset, **shape, "name": path.name, "coding_step": round(step, 2)})
             offset += pixels.nbytes
-    if not index:
-        partial.unlink()
-        raise FileNotFoundError(f"no photo of at least {smallest} px in {', '.join(map(str, folders))}")
-    # The shard says that all is here, so it comes last; masks and index belong to the photos that were here before.
-    for old in (shard, mask_file(shard)):
-        old.unlink(missing_ok=True)
-    shard.with_suffix(".json").write_text(json.dumps(index))
-    partial.replace(shard)
+        if not index:
+            raise FileNotFoundError(f"no photo of at least {smallest} px in {', '.join(map(str, folders))}")
+        # The shard says that all is here, so it gets its name last; masks and index belong to the photos before.
+        for old in (shard, mask_file(shard)):
+            old.unlink(missing_ok=True)
+        write_atomically(shard.with_suffix(".json"), json.dumps(index))
 
 
 def coding_step(image: Image.Image) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from icm.atomic_file import write_atomically
 from icm.codec.bundle.loading import Bundle
 from icm.codec.bundle.manifest import (
     CONTEXT,
@@ -109,7 +110,7 @@ def export_bundle(
     )
     (folder / GOLDEN).write_bytes(golden_stream(Bundle.opened(folder, manifest)))
     manifest.files[GOLDEN] = _described(folder / GOLDEN)
-    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
+    write_atomically(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
     return manifest
 
 
@@ -130,7 +131,7 @@ def extend_bundle(folder: Path, run: Path) -> Manifest:
     manifest.codec_id = codec_id_of(manifest.files)
     (folder / GOLDEN).write_bytes(golden_stream(Bundle.opened(folder, manifest)))
     manifest.files[GOLDEN] = _described(folder / GOLDEN)
-    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
+    write_atomically(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
     return manifest
 
 

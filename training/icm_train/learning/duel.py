@@ -11,15 +11,16 @@ from typing import Any
 
 import torch
 
+from icm.atomic_file import write_atomically
 from icm.errors import ConfigError
 from icm_train.config import read_yaml, section
-from icm_train.files import write_atomically
 from icm_train.learning.learner import Learner
 from icm_train.learning.measurement import Curve, HeldOut, bits_against
 from icm_train.learning.photos import TrainingCrops
 from icm_train.learning.recipe import Recipe, check_recipe
 from icm_train.learning.start import fresh_codec, with_what_fits
 from icm_train.models.networks import NetworkConfig
+from icm_train.schedule import linear
 from icm_train.weights.checkpoint import digest, load_codec
 
 log = logging.getLogger(__name__)
@@ -152,7 +153,7 @@ def run_duels(duels: Duels, shard: Path, results: Path, only: list[str] | None =
         kept = [one for one in read_outcomes(results) if one.name != variant.name]
         order = {one.name: number for number, one in enumerate(duels.variants)}
         kept = sorted([*kept, outcome], key=lambda one: order.get(one.name, len(order)))
-        write_atomically(results, (json.dumps([asdict(one) for one in kept], indent=1) + "\n").encode())
+        write_atomically(results, json.dumps([asdict(one) for one in kept], indent=1) + "\n")
     return read_outcomes(results)
 
 
@@ -186,7 +187,7 @@ def _run(variant: Variant, minutes: float, shard: Path, held_out: HeldOut) -> Ou
     # Time of this process on the processor: what else the machine does meanwhile does not count.
     began, skipped = time.process_time(), 0
     while (progress := (time.process_time() - began) / (60 * minutes)) < 1:
-        share = min(1.0, max(_LEAST, (1 - progress) / (1 - _CONSTANT)))
+        share = linear((progress - _CONSTANT) / (1 - _CONSTANT), _LEAST)
         skipped += learner.advance(share).skipped
     curve = held_out.measure(learner.averaged())
     against = bits_against(held_out.avif, curve)

@@ -15,6 +15,7 @@ from icm_train.learning.photos import TrainingCrops
 from icm_train.learning.recipe import Recipe
 from icm_train.losses.rate_distortion import bits_per_pixel, squared_error
 from icm_train.models.codec import CodecOutput, TrainableCodec
+from icm_train.schedule import warm_up
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +72,7 @@ class Learner:
             log.warning("step %d skipped: loss %.4g, gradient %.4g", self.step, value, norm)
             return StepResult(value, norm, True)
         self._recent[:, self.step % _REMEMBERED] = torch.tensor([value, norm])
-        warm = min(1.0, (self.step - self.optimiser_since) / max(1, self.recipe.warmup))
-        self.optimisers.step(share * warm)
+        self.optimisers.step(share * warm_up(self.step - 1 - self.optimiser_since, self.recipe.warmup))
         # Early on the average follows closely: what the weights were at the start says nothing.
         kept = min(self.recipe.average, (1 + self.step) / (10 + self.step))
         with torch.no_grad():

@@ -16,8 +16,8 @@ from bjontegaard import bd_rate
 from numpy.typing import NDArray
 from PIL import Image
 
+from icm.atomic_file import write_atomically
 from icm_train.data.photo_shard import Crops
-from icm_train.files import write_atomically
 from icm_train.learning.photos import held_out
 from icm_train.learning.tables import CountedTables
 from icm_train.models.codec import TrainableCodec
@@ -137,7 +137,7 @@ def _stored_avif(shard: Path, pictures: list[NDArray[np.uint8]], digest: str) ->
         if kept.get("settings") == settings:
             return Curve(**kept["curve"])
     curve = _avif(pictures)
-    write_atomically(stored, json.dumps({"settings": settings, "curve": asdict(curve)}).encode())
+    write_atomically(stored, json.dumps({"settings": settings, "curve": asdict(curve)}))
     return curve
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from icm_train.learning.recipe import Recipe
 from icm_train.models.codec import TrainableCodec
+from icm_train.schedule import set_rates
 
 _OUTER = ("analysis.into", "analysis.out", "synthesis.out", "hyper_analysis.first", "hyper_synthesis.last")
 """Layers that read pixels or latents, or write them: Muon is meant for the matrices between these."""
@@ -36,8 +37,7 @@ class Optimisers:
         for view, matrix in zip(self._views, self._matrices, strict=True):
             view.grad = None if matrix.grad is None else matrix.grad.flatten(1)
         for optimiser in self._all:
-            for group in optimiser.param_groups:
-                group["lr"] = group["peak"] * share
+            set_rates(optimiser, share)
             optimiser.step()
 
     def state(self) -> dict[str, Tensor]:

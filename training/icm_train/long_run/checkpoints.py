@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import logging
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from icm_train.files import write_atomically
+from icm.atomic_file import write_atomically
+from icm.folders import sync_folder
 
 log = logging.getLogger(__name__)
 
@@ -57,11 +57,11 @@ class Checkpoints:
             write_atomically(partial / f"part-{number}.pt", data)
             digests[f"part-{number}.pt"] = hashlib.sha256(data).hexdigest()
         content = {"step": step, "parts": digests, "facts": facts}
-        write_atomically(partial / _FACTS, json.dumps(content, indent=1).encode())
+        write_atomically(partial / _FACTS, json.dumps(content, indent=1))
         target = self.folder / f"{step:08}"
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)
-        _sync(self.folder)
+        sync_folder(self.folder)
         # Newer ones are damaged, or the run would have gone on from them.
         for old in [one for one in self._all() if int(one.name) <= step][:-KEPT]:
             shutil.rmtree(old)
@@ -123,12 +123,3 @@ def _read(folder: Path) -> tuple[int, dict[str, Tensor], dict[str, Any]]:
         part: dict[str, Tensor] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         state |= {name: value.float() if _is_moment(name) else value for name, value in part.items()}
     return content["step"], state, content["facts"]
-
-
-def _sync(folder: Path) -> None:
-    """A rename is on the disk once its folder is."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

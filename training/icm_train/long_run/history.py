@@ -6,7 +6,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from icm_train.files import write_atomically
+from icm.atomic_file import write_atomically
 from icm_train.learning.learner import StepResult
 from icm_train.learning.measurement import Curve
 
@@ -65,7 +65,7 @@ class History:
             if rows := read_rows(path):
                 kept = [row for row in rows if int(row["step"]) <= step]
                 lines = [",".join(rows[0]), *(",".join(row.values()) for row in kept)]
-                write_atomically(path, ("\n".join(lines) + "\n").encode())
+                write_atomically(path, "\n".join(lines) + "\n")
 
     def draw(self) -> None:
         """Writes the plot of bits against AVIF over the hours."""

@@ -6,7 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from icm_train.files import write_atomically
+from icm.atomic_file import write_atomically
+from icm_train.schedule import linear
 
 _FILE = "finish.json"
 
@@ -30,7 +31,7 @@ class Finish:
 
     def order(self, folder: Path) -> None:
         """Tells the run in the folder, now or when it is next taken up."""
-        write_atomically(folder / _FILE, json.dumps(asdict(self)).encode())
+        write_atomically(folder / _FILE, json.dumps(asdict(self)))
 
     @staticmethod
     def read(folder: Path) -> Finish | None:
@@ -45,4 +46,4 @@ def share_of_peak(step: int, finish: Finish | None) -> float:
     """The share of the peak learning rate for the step after this many, 0..1."""
     if finish is None or step <= finish.start:
         return 1.0
-    return max(0.0, 1 - (step - finish.start) / finish.steps)
+    return linear((step - finish.start) / finish.steps)

@@ -1,14 +1,16 @@
 """Stage 4: the context model of frames coded alone. Codec and hyperprior are finished and frozen.
 
+Groups of channels that grow: D. He, Z. Yang, W. Peng, R. Ma, H. Qin, Y. Wang, "ELIC: Efficient Learned Image
+Compression with Unevenly Grouped Space-Channel Contextual Adaptive Coding", arXiv 2203.10886. Two halves of a
+checkerboard: D. He, Y. Zheng, B. Sun, Y. Wang, H. Qin, "Checkerboard Context Model for Efficient Learned Image
+Compression", arXiv 2103.15306.
+
 What it minimises is the rate alone, each level's against what the hyper-latents alone would cost, so that levels with
 few bits count like those with many.
 """
 
 from __future__ import annotations
 
-import logging
-import math
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,19 +18,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from icm.codec.entropy.integer_network import MEAN_STEPS, SCALE_COUNT
 from icm.codec.latents.latents import HYPER_MAX
 from icm.errors import ConfigError
 from icm_train.data.photo_shard import Batch, Crops
-from icm_train.log import TrainingLog
 from icm_train.models.codec import TrainableCodec
 from icm_train.models.context_model import ContextNetworks, rounded
 from icm_train.models.temporal_model import channel_groups
-from icm_train.weights.checkpoint import digest, load_codec
-
-log = logging.getLogger(__name__)
+from icm_train.schedule import load_optimiser, set_rates
+from icm_train.stages.loop import Loop, Metrics, Pace, Stage, training_device
+from icm_train.weights.checkpoint import digest, load_codec, source_of
 
 NAME = "context"
 GROUP_SHARES = (1 / 32, 1 / 8, 3 / 8, 1)
@@ -44,8 +44,12 @@ class ContextConfig:
 
     Attributes:
         steps: optimiser steps; every level is in each.
-        batch: pictures a step, a multiple of the number of quality levels; crop: their side in pixels.
-        rate: peak learning rate; it falls along a cosine.
+        batch: pictures a step, a multiple of the number of quality levels.
+        crop: side of the pictures, pixels.
+        rate: peak learning rate, of the last biases three times as much; it falls along a cosine.
+        warmup: steps over which the learning rate rises.
+        save_every: steps between checkpoints.
+        seed: every random number of the stage follows from it.
     """
 
     steps: int = 4000
@@ -58,13 +62,20 @@ class ContextConfig:
 
 
 def train(config: ContextConfig, checkpoint: Path, shard: Path, folder: Path) -> None:
-    """Trains the context model of a finished codec; goes on from this stage's own checkpoint.
+    """Trains the context model of a finished codec; goes on from this stage's own checkpoint for the same codec.
 
     Args:
-        checkpoint: of the base or the object stage; shard: photos; folder: the run's.
+        config: settings of the stage.
+        checkpoint: of the base or the object stage.
+        shard: photos.
+        folder: the run's.
     """
     codec, _ = load_codec(checkpoint)
-    ContextTrainer(codec, config, shard).run(folder / f"{NAME}.pt", digest(checkpoint))
+    stage = ContextTrainer(codec, config, shard)
+    pace = Pace(config.steps, config.save_every, _LOG_EVERY, config.warmup)
+    loop = Loop(NAME, stage, pace, folder, source=digest(checkpoint))
+    loop.resume()
+    loop.run()
 
 
 def is_trained(config: ContextConfig, checkpoint: Path, folder: Path) -> bool:
@@ -73,7 +84,7 @@ def is_trained(config: ContextConfig, checkpoint: Path, folder: Path) -> bool:
     if not file.exists():
         return False
     state = torch.load(file, map_location="cpu", weights_only=True)
-    return bool(state["source"] == digest(checkpoint) and state["step"] >= config.steps)
+    return bool(source_of(state) == digest(checkpoint) and state["step"] >= config.steps)
 
 
 def trained(checkpoint: Path, folder: Path) -> ContextNetworks:
@@ -83,8 +94,8 @@ def trained(checkpoint: Path, folder: Path) -> ContextNetworks:
         ConfigError: there are none.
     """
     file = folder / f"{NAME}.pt"
-    state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True) if file.exists() else {"source": ""}
-    if state["source"] != digest(checkpoint):
+    state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True) if file.exists() else {}
+    if source_of(state) != digest(checkpoint):
         raise ConfigError(f"{file} was not made from {checkpoint}: run icm-train context first")
     networks = ContextNetworks([list(group) for group in state["groups"]], state["levels"])
     networks.load_state_dict(state["networks"])
@@ -115,33 +126,67 @@ def predicted(codec: TrainableCodec, images: Tensor, levels: Tensor) -> tuple[Te
     return predicted_from(codec, latents, hyper, levels)
 
 
-class ContextTrainer:
+class ContextTrainer(Stage):
     """Trains the networks of one codec."""
 
     def __init__(self, codec: TrainableCodec, config: ContextConfig, shard: Path) -> None:
+        """Makes the networks, untrained, for channels in the order of their energy.
+
+        Args:
+            codec: finished; it is frozen here.
+            config: settings of the stage.
+            shard: photos.
+        """
         self.config, self.shard = config, shard
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = training_device()
         self.codec = codec.to(self.device).requires_grad_(False)
         torch.manual_seed(config.seed)
-        self.step = 0
-        self.crops = self._crops()
+        self.crops = self._crops(0)
         with torch.no_grad():
             images = [self._next_images() for _ in range(-(-_GROUPED // config.batch))]
             weights = self.codec.weights_of(torch.full((_GROUPED,), self.codec.middle, device=self.device))
             energy = self.codec.analysis(torch.cat(images)[:_GROUPED], weights).pow(2).mean((0, 2, 3))
         self.levels = len(codec.config.lambdas)
         self.networks = ContextNetworks(channel_groups(energy, GROUP_SHARES), self.levels).to(self.device)
+        quick = [network.get_parameter("last_bias") for network in self.networks.networks]
+        rest = [p for p in self.networks.parameters() if not any(p is q for q in quick)]
+        groups = [{"params": rest, "peak": config.rate}, {"params": quick, "peak": 3 * config.rate}]
+        self.optimiser = torch.optim.Adam(groups)
 
-    def _crops(self) -> Iterator[Batch]:
-        return iter(Crops(self.shard, self.config.crop, self.config.batch, self.config.seed + self.step))
+    def step(self, taken: int, share: float) -> Metrics:
+        """See ``Stage.step``."""
+        set_rates(self.optimiser, share)
+        loss, by_level = self.objective(self._next_images())
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.networks.parameters(), 1.0)
+        self.optimiser.step()
+        return {"bits": by_level}
 
-    def _next_images(self) -> Tensor:
-        return next(self.crops).image.to(self.device).float().div(255).contiguous(memory_format=torch.channels_last)
+    def state(self) -> dict[str, Any]:
+        """See ``Stage.state``."""
+        return {
+            "networks": self.networks.state_dict(),
+            "groups": self.networks.groups,
+            "levels": self.levels,
+            "optimiser": self.optimiser.state_dict(),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """See ``Stage.load``."""
+        self.networks.groups = [list(group) for group in state["groups"]]
+        self.networks.load_state_dict(state["networks"])
+        load_optimiser(self.optimiser, state["optimiser"])
+        self.crops = self._crops(state["step"])
 
     def objective(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """What a step minimises, a scalar; and of each level the bits against those without context, float32[levels].
+        """What a step minimises.
 
-        Args: images, float32[B, 3, H, W] in 0..1.
+        Args:
+            images: float32[B, 3, H, W] in 0..1.
+
+        Returns:
+            The loss, a scalar; and of each level the bits against those without context, float32[levels].
         """
         levels = torch.arange(self.levels, device=self.device).repeat(len(images) // self.levels)
         bits = self.codec.latent_bits
@@ -153,55 +198,8 @@ class ContextTrainer:
         by_level = after.view(-1, self.levels).sum(0) / before.view(-1, self.levels).sum(0)
         return by_level.mean(), by_level.detach()
 
-    def run(self, checkpoint: Path, source: str) -> None:
-        """Trains to the end, saving to the checkpoint; goes on from it if it was made for the same codec."""
-        quick = [network.get_parameter("last_bias") for network in self.networks.networks]
-        rest = [p for p in self.networks.parameters() if not any(p is q for q in quick)]
-        optimiser = torch.optim.Adam([{"params": rest}, {"params": quick}])
-        self._resume(checkpoint, source, optimiser)
-        progress = tqdm(total=self.config.steps, initial=self.step, desc=NAME, unit="step", mininterval=10)
-        started, sums = time.monotonic(), torch.zeros(self.levels, device=self.device)
-        with progress, TrainingLog(checkpoint.parent, NAME, self.step) as written:
-            while self.step < self.config.steps:
-                rate = self.config.rate * min(1, (self.step + 1) / self.config.warmup)
-                rate *= 0.02 + 0.49 * (1 + math.cos(math.pi * self.step / self.config.steps))
-                optimiser.param_groups[0]["lr"], optimiser.param_groups[1]["lr"] = rate, 3 * rate
-                loss, by_level = self.objective(self._next_images())
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                torch.nn.utils.clip_grad_norm_(self.networks.parameters(), 1.0)
-                optimiser.step()
-                self.step += 1
-                sums += by_level
-                progress.update()
-                if self.step % _LOG_EVERY == 0:
-                    row = {f"bits_{level}": value for level, value in enumerate((sums / _LOG_EVERY).tolist())}
-                    written.row(self.step, time.monotonic() - started, row)
-                    sums.zero_()
-                if self.step % self.config.save_every == 0 or self.step == self.config.steps:
-                    self._save(checkpoint, source, optimiser)
+    def _crops(self, taken: int) -> Iterator[Batch]:
+        return iter(Crops(self.shard, self.config.crop, self.config.batch, self.config.seed + taken))
 
-    def _resume(self, checkpoint: Path, source: str, optimiser: torch.optim.Optimizer) -> None:
-        if not checkpoint.exists():
-            return
-        state = torch.load(checkpoint, map_location=self.device, weights_only=True)
-        if state["source"] != source:
-            return
-        self.networks.groups = [list(group) for group in state["groups"]]
-        self.networks.load_state_dict(state["networks"])
-        optimiser.load_state_dict(state["optimiser"])
-        self.step = state["step"]
-        self.crops = self._crops()
-        log.info("resuming at step %d", self.step)
-
-    def _save(self, checkpoint: Path, source: str, optimiser: torch.optim.Optimizer) -> None:
-        state = {
-            "networks": self.networks.state_dict(),
-            "groups": self.networks.groups,
-            "levels": self.levels,
-            "optimiser": optimiser.state_dict(),
-            "step": self.step,
-            "source": source,
-        }
-        torch.save(state, checkpoint.with_suffix(".tmp"))
-        checkpoint.with_suffix(".tmp").replace(checkpoint)
+    def _next_images(self) -> Tensor:
+        return next(self.crops).image.to(self.device).float().div(255).contiguous(memory_format=torch.channels_last)

@@ -1,4 +1,7 @@
-"""Stage 3: adversarial decoder finetuning (Le et al. 2024). Records stay as they are, pictures lose a pattern.
+"""Stage 3: adversarial decoder finetuning. Records stay as they are, pictures lose a pattern.
+
+N. Le, H. Zhang, F. Cricri, R. G. Youvalari, H. Rezazadegan Tavakoli, E. Aksu, M. M. Hannuksela, E. Rahtu, "Bridging the
+gap between image coding for machines and humans", arXiv 2401.10732.
 
 Only layers of the synthesis move. A discriminator learns to tell patches of photos from decoded ones, the decoder to
 deceive it without leaving the photo: L2 + lambda_adv * adversarial + feature_weight * distance of a frozen network
@@ -7,9 +10,7 @@ deceive it without leaving the photo: L2 + lambda_adv * adversarial + feature_we
 
 from __future__ import annotations
 
-import logging
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,11 +18,9 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from icm.errors import ConfigError
-from icm_train.data.photo_shard import Crops
-from icm_train.log import TrainingLog
+from icm_train.data.photo_shard import Batch, Crops
 from icm_train.losses.periodic_artifacts import SMALLEST_SIDE, pattern_excess
 from icm_train.losses.rate_distortion import VISIBLE_SCALE, ErrorMeasure, squared_error, visible_error
 from icm_train.models.codec import Synthesis
@@ -33,14 +32,15 @@ from icm_train.models.discriminator import (
     discrimination_loss,
 )
 from icm_train.models.features import FrozenFeatures
-from icm_train.weights.checkpoint import digest, load_codec
-
-log = logging.getLogger(__name__)
+from icm_train.schedule import load_optimiser, set_rates
+from icm_train.stages.loop import Loop, Metrics, Pace, Stage, training_device
+from icm_train.weights.checkpoint import digest, load_codec, source_of
 
 NAME = "finetune"
 FIRST_TWO = ("entry.", "block_deep.", "blocks_deep.0.")
 """The first two layers of the synthesis, which the paper moves."""
 _LOG_EVERY = 25
+"""Steps."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,15 @@ class FinetuneConfig:
     """Settings of the stage.
 
     Attributes:
-        steps: optimiser steps in all, ``warmup`` of them the discriminator's alone; the learning rates fall along a
-            cosine to 2 % over them.
-        batch: pictures a step, a multiple of the number of quality levels; crop: their side in pixels.
-        rate: peak learning rate of the decoder; discriminator_rate: of the discriminator.
+        steps: optimiser steps in all; the learning rates fall along a cosine to 2 % over them.
+        warmup: steps at the start in which the discriminator alone learns.
+        batch: pictures a step, a multiple of the number of quality levels.
+        crop: side of the pictures, pixels.
+        rate: peak learning rate of the decoder.
+        discriminator_rate: peak learning rate of the discriminator.
         layers: which of the synthesis moves: "first_two" or "all".
-        patch_size: side of the discriminator's patches in pixels; patches: how many of each picture.
+        patch_size: side of the discriminator's patches, pixels.
+        patches: how many are cut of each picture.
         measure: what the L2 is taken of: the squared error, or the visible one brought to its size; the one that the
             codec was trained with keeps the finetuned decoder where it was.
         lambda_adv: weight of the adversarial term beside the L2 on the 0..255 scale; at 0 there is no discriminator.
@@ -69,6 +72,7 @@ class FinetuneConfig:
             which evens them out, since the error of a good one is smaller.
         average: decay of the running average of the weights, which is what is exported.
         save_every: steps between checkpoints.
+        seed: every random number of the stage follows from it.
     """
 
     steps: int = 600
@@ -93,13 +97,27 @@ class FinetuneConfig:
     seed: int = 5
 
 
-def train(config: FinetuneConfig, shard: Path, folder: Path, start: Path) -> None:
-    """Finetunes the synthesis of the checkpoint ``start``, or goes on from this stage's own checkpoint.
+def train(config: FinetuneConfig, shard: Path, folder: Path, start: Path) -> Finetuner:
+    """Finetunes the synthesis of a finished codec, or goes on from this stage's own checkpoint.
+
+    Args:
+        config: settings of the stage.
+        shard: photos.
+        folder: the run's.
+        start: the codec's checkpoint.
+
+    Returns:
+        The stage after its last step.
 
     Raises:
         ConfigError: the folder's checkpoint was finetuned from another one than ``start``, or the crops are too small.
     """
-    Finetuner(config, shard, folder, start).run()
+    stage = Finetuner(config, shard, start)
+    loop = Loop(NAME, stage, Pace(config.steps, config.save_every, _LOG_EVERY), folder, source=digest(start))
+    if not loop.resume() and loop.checkpoint.exists():
+        raise _other_start(loop.checkpoint, start)
+    loop.run()
+    return stage
 
 
 def provenance(checkpoint: Path) -> dict[str, Any]:
@@ -112,31 +130,42 @@ def finetuned_synthesis(checkpoint: Path, start: Path) -> dict[str, Tensor]:
     """The state of the synthesis that a run of this stage came to.
 
     Args:
-        checkpoint: of this stage; start: the checkpoint that it must have started from.
+        checkpoint: of this stage.
+        start: the checkpoint that it must have started from.
 
     Raises:
         ConfigError: it started from another one, so encoder and decoder would not fit.
     """
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    _check_start(checkpoint, state, start)
+    if source_of(state) != digest(start):
+        raise _other_start(checkpoint, start)
     average: dict[str, Tensor] = state["average"]
     return average
 
 
-def _check_start(checkpoint: Path, state: dict[str, Any], start: Path) -> None:
-    if state["start"] != digest(start):
-        raise ConfigError(
-            f"{checkpoint} was finetuned from another checkpoint than {start} as it is now: remove it and run icm-train"
-            " finetune again"
-        )
+def _other_start(checkpoint: Path, start: Path) -> ConfigError:
+    return ConfigError(
+        f"{checkpoint} was finetuned from another checkpoint than {start} as it is now: remove it and run icm-train"
+        " finetune again"
+    )
 
 
-class Finetuner:
-    """The loop: every quality level in every step, rounded latents, a discriminator's step before each decoder's."""
+class Finetuner(Stage):
+    """Every quality level in every step, rounded latents, a discriminator's step before each decoder's."""
 
-    def __init__(self, config: FinetuneConfig, shard: Path, folder: Path, start: Path) -> None:
-        self.config, self.shard, self.folder = config, shard, folder
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    def __init__(self, config: FinetuneConfig, shard: Path, start: Path) -> None:
+        """Makes the discriminator, untrained, beside the codec to finetune.
+
+        Args:
+            config: settings of the stage.
+            shard: photos.
+            start: the codec's checkpoint.
+
+        Raises:
+            ConfigError: the crops are too small.
+        """
+        self.config, self.shard = config, shard
+        self.device = training_device()
         torch.manual_seed(config.seed)
         if config.pattern_weight and config.crop < SMALLEST_SIDE:
             raise ConfigError(
@@ -144,77 +173,43 @@ class Finetuner:
             )
         codec, _ = load_codec(start)
         self.codec = codec.to(self.device, memory_format=torch.channels_last).requires_grad_(False)  # type: ignore[call-overload]
-        self.start = digest(start)
         self.moving = moving_parameters(self.codec.synthesis, config.layers)
         self.average = {name: tensor.clone() for name, tensor in self.codec.synthesis.state_dict().items()}
-        self.optimiser = torch.optim.Adam(self.moving.values(), config.rate, betas=(0.9, 0.99))
+        decoder = {"params": list(self.moving.values()), "peak": config.rate}
+        self.optimiser = torch.optim.Adam([decoder], betas=(0.9, 0.99))
         self.discriminator = PatchDiscriminator().to(self.device)
-        self.opponent = torch.optim.Adam(self.discriminator.parameters(), config.discriminator_rate, betas=(0.5, 0.99))
+        opponent = {"params": list(self.discriminator.parameters()), "peak": config.discriminator_rate}
+        self.opponent = torch.optim.Adam([opponent], betas=(0.5, 0.99))
         self.features = FrozenFeatures(Path(config.features)).to(self.device) if config.feature_weight else None
-        self.checkpoint = folder / f"{NAME}.pt"
-        self.step = 0
-        folder.mkdir(parents=True, exist_ok=True)
-        if self.checkpoint.exists():
-            self._resume(start)
-        self.generator = torch.Generator().manual_seed(config.seed + self.step)
         self.levels, self.weights = self._levels()
+        self._draw_from(0)
 
-    def _levels(self) -> tuple[Tensor, Tensor]:
-        lambdas = torch.tensor(self.codec.config.lambdas, device=self.device)
-        levels = torch.arange(len(lambdas), device=self.device).repeat(self.config.batch // len(lambdas))
-        return levels, (lambdas / lambdas.median())[levels] ** self.config.level_balance
-
-    def _resume(self, start: Path) -> None:
-        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        _check_start(self.checkpoint, state, start)
-        self.codec.synthesis.load_state_dict(state["synthesis"])
-        self.average = state["average"]
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.discriminator.load_state_dict(state["discriminator"])
-        self.opponent.load_state_dict(state["opponent"])
-        self.step = state["step"]
-        log.info("resuming at step %d", self.step)
-
-    def save(self) -> None:
-        state = {
+    def state(self) -> dict[str, Any]:
+        """See ``Stage.state``."""
+        return {
             "synthesis": self.codec.synthesis.state_dict(),
             "average": self.average,
             "optimiser": self.optimiser.state_dict(),
             "discriminator": self.discriminator.state_dict(),
             "opponent": self.opponent.state_dict(),
-            "step": self.step,
-            "start": self.start,
             "config": asdict(self.config) | {"stage": NAME},
         }
-        torch.save(state, self.checkpoint.with_suffix(".tmp"))
-        self.checkpoint.with_suffix(".tmp").replace(self.checkpoint)
 
-    def run(self) -> None:
-        """Finetunes until ``steps``, saving as it goes."""
-        if self.step >= self.config.steps:
-            return
-        crops = iter(Crops(self.shard, self.config.crop, self.config.batch, self.config.seed + self.step))
-        started = time.monotonic()
-        sums: dict[str, float] = {}
-        progress = tqdm(total=self.config.steps, initial=self.step, desc=NAME, unit="step", mininterval=10)
-        with progress, TrainingLog(self.folder, NAME, self.step) as written:
-            while self.step < self.config.steps:
-                for name, value in self._step(crops).items():
-                    sums[name] = sums.get(name, 0.0) + value / _LOG_EVERY
-                self.step += 1
-                progress.update()
-                if self.step % _LOG_EVERY == 0:
-                    written.row(self.step, time.monotonic() - started, sums)
-                    sums = {}
-                if self.step % self.config.save_every == 0 or self.step == self.config.steps:
-                    self.save()
+    def load(self, state: dict[str, Any]) -> None:
+        """See ``Stage.load``."""
+        self.codec.synthesis.load_state_dict(state["synthesis"])
+        self.average = state["average"]
+        load_optimiser(self.optimiser, state["optimiser"])
+        self.discriminator.load_state_dict(state["discriminator"])
+        load_optimiser(self.opponent, state["opponent"])
+        self._draw_from(state["step"])
 
-    def _step(self, crops: Iterator[Any]) -> dict[str, float]:
+    def step(self, taken: int, share: float) -> Metrics:
+        """See ``Stage.step``; the terms of the loss, and of each level the PSNR in dB."""
         config = self.config
-        share = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.step / config.steps))
-        self.optimiser.param_groups[0]["lr"] = config.rate * share
-        self.opponent.param_groups[0]["lr"] = config.discriminator_rate * share
-        image = next(crops).image.to(self.device).float().div(255).contiguous(memory_format=torch.channels_last)
+        set_rates(self.optimiser, share)
+        set_rates(self.opponent, share)
+        image = next(self.crops).image.to(self.device).float().div(255).contiguous(memory_format=torch.channels_last)
         with torch.no_grad():
             # In float32, as the exported encoder computes: these are the very integers that it would send.
             latents = torch.round(self.codec.analyse(image, self.levels))
@@ -223,38 +218,48 @@ class Finetuner:
         error = squared_error(restored, image).mean((1, 2))
         seen = VISIBLE_SCALE * visible_error(restored, image).mean((1, 2)) if config.measure == "visible" else error
         loss = (self.weights * seen).mean()
-        told = {"l2": float(loss.detach())}
+        metrics = {"l2": loss.detach()}
         photo, coded = cut_patches((image, restored), config.patch_size, config.patches, self.generator)
         if config.lambda_adv:
-            told["discriminator"] = self._discriminate(photo, coded.detach())
+            metrics["discriminator"] = self._discriminate(photo, coded.detach())
             with torch.autocast(self.device.type, torch.bfloat16):
                 deception = deception_loss(config.discriminator_loss, self.discriminator(coded))
-            told["deception"] = float(deception.detach())
+            metrics["deception"] = deception.detach()
             loss = loss + config.lambda_adv * deception
         if self.features is not None:
             with torch.autocast(self.device.type, torch.bfloat16):
                 distance = self.features(coded, photo).mean()
-            told["features"] = float(distance.detach())
+            metrics["features"] = distance.detach()
             loss = loss + config.feature_weight * distance
         if config.pattern_weight:
             excess = pattern_excess(restored, image).mean()
-            told["pattern"] = float(excess.detach())
+            metrics["pattern"] = excess.detach()
             loss = loss + config.pattern_weight * excess
-        if self.step >= config.warmup or not config.lambda_adv:
+        if taken >= config.warmup or not config.lambda_adv:
             self._move(loss)
-        psnr = 20 * math.log10(255) - 10 * error.detach().clamp_min(1e-3).log10().view(
-            -1, len(self.codec.config.lambdas)
-        )
-        return told | {f"psnr_{level}": value for level, value in enumerate(psnr.mean(0).tolist())}
+        log_error = error.detach().clamp_min(1e-3).log10().view(-1, len(self.codec.config.lambdas))
+        metrics["psnr"] = (20 * math.log10(255) - 10 * log_error).mean(0)
+        return {name: value.double() for name, value in metrics.items()}
 
-    def _discriminate(self, photo: Tensor, coded: Tensor) -> float:
+    def _levels(self) -> tuple[Tensor, Tensor]:
+        lambdas = torch.tensor(self.codec.config.lambdas, device=self.device)
+        levels = torch.arange(len(lambdas), device=self.device).repeat(self.config.batch // len(lambdas))
+        return levels, (lambdas / lambdas.median())[levels] ** self.config.level_balance
+
+    def _draw_from(self, taken: int) -> None:
+        """Begins anew with crops and patches, as of this step."""
+        seed = self.config.seed + taken
+        self.crops: Iterator[Batch] = iter(Crops(self.shard, self.config.crop, self.config.batch, seed))
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def _discriminate(self, photo: Tensor, coded: Tensor) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16):
             scores = self.discriminator(torch.cat((photo, coded)))
         loss = discrimination_loss(self.config.discriminator_loss, *scores.chunk(2))
         self.opponent.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.opponent.step()
-        return float(loss.detach())
+        return loss.detach()
 
     def _move(self, loss: Tensor) -> None:
         self.optimiser.zero_grad(set_to_none=True)

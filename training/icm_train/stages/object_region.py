@@ -1,7 +1,8 @@
 """Stage 2: object-region learning. The distortion counts inside object masks, so the codec learns which regions matter.
 
-Nothing but masks says what an object is, and they are gone once training is: no region map goes into the codec, and no
-detector is part of the loss (Shindo et al. 2023).
+T. Shindo, T. Watanabe, K. Yamada, H. Watanabe, "Image Coding for Machines with Object Region Learning",
+arXiv 2308.13984. Nothing but masks says what an object is, and they are gone once training is: no region map goes into
+the codec, and no detector is part of the loss.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from icm.atomic_file import write_atomically
 from icm.codec.bundle.manifest import CONTEXT
 from icm.codec.entropy.context import ContextModel, Expected
 from icm.codec.entropy.integer_network import ACTIVATION_MAX, MEAN_STEPS, SCALE_COUNT, IntegerNetwork
@@ -102,7 +103,7 @@ def quantise(checkpoint: Path, config: QuantiseConfig, shard: Path, folder: Path
         **tables[0].arrays("latent"),
         **tables[1].arrays("hyper"),
     )
-    (target / _FACTS).write_text(json.dumps({"start": digest(checkpoint), "rate_loss": round(loss, 5)}))
+    write_atomically(target / _FACTS, json.dumps({"start": digest(checkpoint), "rate_loss": round(loss, 5)}))
     return loss
 
 

@@ -6,9 +6,6 @@ and vectors are counted, so that they are chosen by what they cost; then the net
 
 from __future__ import annotations
 
-import logging
-import math
-import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,23 +14,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
+from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from icm.atomic_file import atomic_writer
 from icm.codec.entropy.residuals import ChannelGroups
 from icm_train.data.clips import Clips, cut_out
 from icm_train.data.motion_samples import ClipCoder, FieldCounts, Sample, linear_path
-from icm_train.log import TrainingLog
 from icm_train.models.codec import TrainableCodec
 from icm_train.models.temporal_model import GROUP_SHARES, DifferenceBits, TemporalNetwork, channel_groups
+from icm_train.schedule import load_optimiser, set_rates
+from icm_train.stages.loop import Loop, Metrics, Pace, Stage, training_device
 from icm_train.weights.checkpoint import digest, load_codec
-
-log = logging.getLogger(__name__)
 
 NAME = "temporal"
 CLIPS = "clips.npy"
+_LOG_EVERY = 50
+"""Steps."""
 _POSITIONS = 600
 """Positions of a coded clip that are kept at most."""
 
@@ -43,12 +42,18 @@ class TemporalConfig:
     """Settings of the stage.
 
     Attributes:
-        clips: made clips to train on; real: as many cut out of real ones, where there are any. They are kept in the
-            run's folder. size, frames: of each.
-        steps: optimiser steps; each sees ``batch`` coded clips, of which there are at most ``pool`` at a time: every
-            ``fresh`` steps one is coded, at a random level, and takes the place of the oldest.
-        rate: peak learning rate; it falls along a cosine.
-        counted: clips that the tables are counted on at the end, each at every level; a few of them before as well.
+        clips: made clips to train on; they are kept in the run's folder.
+        real: clips cut out of real videos, where there are any.
+        size: side of a clip, pixels.
+        frames: of a clip.
+        steps: optimiser steps.
+        batch: coded clips that a step sees.
+        pool: coded clips that there are at a time, at most.
+        fresh: steps after which a clip is coded, at a random level, and takes the place of the oldest in the pool.
+        rate: peak learning rate, of the last biases three times as much; it falls along a cosine.
+        counted: clips that the tables are counted on at the end, each at every level; half of them before as well.
+        save_every: steps between checkpoints.
+        seed: every random number of the stage follows from it.
     """
 
     clips: int = 120
@@ -87,18 +92,27 @@ class CodedClip:
 def train(
     config: TemporalConfig, checkpoint: Path, shard: Path, folder: Path, videos: Sequence[Path] = ()
 ) -> TemporalTrainer:
-    """Trains the temporal model of a finished codec; goes on from this stage's own checkpoint.
+    """Trains the temporal model of a finished codec; goes on from this stage's own checkpoint for the same codec.
 
     Args:
-        checkpoint: of the base or the object stage, or a bundle; shard: photos with masks, to make clips of.
-        folder: the run's; videos: to cut clips out of as well.
+        config: settings of the stage.
+        checkpoint: of the base or the object stage, or a bundle.
+        shard: photos with masks, to make clips of.
+        folder: the run's.
+        videos: to cut clips out of as well.
+
+    Returns:
+        The stage after its last step.
 
     Raises:
         ConfigError: the shard has no masks.
     """
     codec, _ = load_codec(checkpoint)
     trainer = TemporalTrainer(codec, config, made_clips(config, shard, folder / CLIPS, videos))
-    trainer.run(folder / f"{NAME}.pt", digest(checkpoint))
+    loop = Loop(NAME, trainer, Pace(config.steps, config.save_every, _LOG_EVERY), folder, source=digest(checkpoint))
+    loop.resume()
+    trainer.count_fields()
+    loop.run()
     return trainer
 
 
@@ -112,28 +126,32 @@ def made_clips(config: TemporalConfig, shard: Path, file: Path, videos: Sequence
     shape = (config.clips + real, config.frames, config.size, config.size, 3)
     if not file.exists() or np.load(file, mmap_mode="r").shape != shape:
         supply = Clips(shard, config.size, config.frames, config.seed)
-        partial = file.with_suffix(".part")
-        made: np.memmap[Any, np.dtype[np.uint8]] = open_memmap(  # type: ignore[no-untyped-call]
-            partial, mode="w+", dtype=np.uint8, shape=shape
-        )
-        for number in tqdm(range(config.clips), desc="making clips", unit="clip"):
-            made[number] = supply.clip()
-        if real:
-            cut = cut_out(videos, real, config.size, config.frames, config.seed)
-            made[config.clips :] = list(tqdm(cut, desc="cutting clips", total=real, unit="clip"))
-        made.flush()
-        partial.replace(file)
+        with atomic_writer(file) as out:
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            write_array_header_1_0(out, header)  # type: ignore[no-untyped-call]
+            for _ in tqdm(range(config.clips), desc="making clips", unit="clip"):
+                out.write(supply.clip().tobytes())
+            if real:
+                cut = cut_out(videos, real, config.size, config.frames, config.seed)
+                for clip in tqdm(cut, desc="cutting clips", total=real, unit="clip"):
+                    out.write(clip.tobytes())
     clips: NDArray[np.uint8] = np.load(file, mmap_mode="r")
     return clips
 
 
-class TemporalTrainer:
+class TemporalTrainer(Stage):
     """Trains the networks of one codec."""
 
     def __init__(self, codec: TrainableCodec, config: TemporalConfig, clips: NDArray[np.uint8]) -> None:
-        """Args: clips, uint8[clips, T, H, W, 3]."""
+        """Makes the networks, which start with the deviations of differences in some clips.
+
+        Args:
+            codec: finished.
+            config: settings of the stage.
+            clips: uint8[clips, T, H, W, 3].
+        """
         self.codec, self.config, self.clips = codec, config, clips
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = training_device()
         self.codec.to(self.device)
         torch.manual_seed(config.seed)
         self.gains = codec.gains.log_gain.detach().exp().cpu().numpy()
@@ -147,7 +165,54 @@ class TemporalTrainer:
         self._start_from(clips[:4])
         self.difference_bits = DifferenceBits()
         self.random = np.random.default_rng(config.seed)
-        self.step = 0
+        self._pool: deque[CodedClip] = deque(maxlen=config.pool)
+        quick = [network.get_parameter("last_bias") for network in self.network.networks]
+        rest = [p for p in self.network.parameters() if not any(p is q for q in quick)]
+        groups = [{"params": rest, "peak": config.rate}, {"params": quick, "peak": 3 * config.rate}]
+        self.optimiser = torch.optim.Adam(groups)
+
+    def step(self, taken: int, share: float) -> Metrics:
+        """See ``Stage.step``; without a coded clip that has a difference, nothing moves."""
+        set_rates(self.optimiser, share)
+        if taken % self.config.fresh == 0 and (coded := self._coded()) is not None:
+            self._pool.append(coded)
+        chosen = self.random.permutation(len(self._pool))[: self.config.batch]
+        batch = [self._pool[number] for number in chosen]
+        if not batch:
+            return {"bits": torch.zeros((), dtype=torch.float64), "positions": torch.zeros((), dtype=torch.float64)}
+        bits, levels = self.bits(batch)
+        # By the logarithm a per cent counts the same at every level, however many bits it takes.
+        parts = [bits[levels == clip.level].sum(1).mean().log() for clip in batch]
+        loss = torch.stack(parts).sum()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimiser.step()
+        return {"bits": bits.detach().sum().double().cpu(), "positions": torch.tensor(len(bits), dtype=torch.float64)}
+
+    def row(self, means: Metrics) -> dict[str, float]:
+        """Bits of a position with a difference; 0 if there was none."""
+        positions = float(means["positions"])
+        return {"bits_per_position": float(means["bits"]) / positions if positions else 0.0}
+
+    def state(self) -> dict[str, Any]:
+        """See ``Stage.state``."""
+        return {
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "groups": self.groups,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """See ``Stage.load``."""
+        self.groups = [list(group) for group in state["groups"]]
+        self.channels = ChannelGroups(self.groups)
+        self.network.load_state_dict(state["network"])
+        load_optimiser(self.optimiser, state["optimiser"])
+
+    def fits(self, state: dict[str, Any]) -> bool:
+        """Whether it is of as many groups of channels."""
+        return len(state["groups"]) == len(self.groups)
 
     @torch.no_grad()
     def latents(self, clip: NDArray[np.uint8], level: int) -> NDArray[np.float32]:
@@ -223,55 +288,3 @@ class TemporalTrainer:
         rounded_off = torch.from_numpy(np.concatenate([sample.rounded_off for sample in batch])).to(self.device)
         means, indexes = self.network(seen, levels)
         return self.difference_bits(wanted, means.float() + rounded_off, indexes.float()), levels
-
-    def run(self, checkpoint: Path, source: str) -> None:
-        """Trains to the end, saving to the checkpoint; goes on from it if it was made for the same codec and groups."""
-        parameters = list(self.network.parameters())
-        quick = [network.get_parameter("last_bias") for network in self.network.networks]
-        rest = [p for p in parameters if not any(p is q for q in quick)]
-        optimiser = torch.optim.Adam([{"params": rest}, {"params": quick}])
-        if checkpoint.exists():
-            state = torch.load(checkpoint, map_location=self.device, weights_only=True)
-            if state["source"] == source and len(state["groups"]) == len(self.groups):
-                self.groups = [list(group) for group in state["groups"]]
-                self.channels = ChannelGroups(self.groups)
-                self.network.load_state_dict(state["network"])
-                optimiser.load_state_dict(state["optimiser"])
-                self.step = state["step"]
-        self.count_fields()
-        progress = tqdm(total=self.config.steps, initial=self.step, desc=NAME, unit="step", mininterval=10)
-        started, total, count = time.monotonic(), 0.0, 0
-        pool: deque[CodedClip] = deque(maxlen=self.config.pool)
-        with TrainingLog(checkpoint.parent, NAME, self.step) as written:
-            while self.step < self.config.steps:
-                rate = self.config.rate * (0.02 + 0.49 * (1 + math.cos(math.pi * self.step / self.config.steps)))
-                optimiser.param_groups[0]["lr"], optimiser.param_groups[1]["lr"] = rate, 3 * rate
-                if self.step % self.config.fresh == 0 and (coded := self._coded()) is not None:
-                    pool.append(coded)
-                chosen = self.random.permutation(len(pool))[: self.config.batch]
-                batch = [pool[number] for number in chosen]
-                self.step += 1
-                progress.update()
-                if batch:
-                    bits, levels = self.bits(batch)
-                    # By the logarithm a per cent counts the same at every level, however many bits it takes.
-                    parts = [bits[levels == clip.level].sum(1).mean().log() for clip in batch]
-                    loss = torch.stack(parts).sum()
-                    optimiser.zero_grad(set_to_none=True)
-                    loss.backward()  # type: ignore[no-untyped-call]
-                    torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-                    optimiser.step()
-                    total, count = total + float(bits.detach().sum()), count + len(bits)
-                if self.step % 50 == 0:
-                    written.row(self.step, time.monotonic() - started, {"bits_per_position": total / max(1, count)})
-                    total, count = 0.0, 0
-                if self.step % self.config.save_every == 0 or self.step == self.config.steps:
-                    state = {
-                        "network": self.network.state_dict(),
-                        "optimiser": optimiser.state_dict(),
-                        "step": self.step,
-                        "groups": self.groups,
-                        "source": source,
-                    }
-                    torch.save(state, checkpoint.with_suffix(".tmp"))
-                    checkpoint.with_suffix(".tmp").replace(checkpoint)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from icm.atomic_file import write_atomically
 from icm.codec.bundle.manifest import FIELD_TABLES, MOTION, MOTION_TABLES
 from icm.codec.entropy.integer_network import MEAN_STEPS, SCALE_COUNT, IntegerNetwork
 from icm.codec.entropy.residuals import DifferenceModel
@@ -149,7 +150,7 @@ def write(folder: Path, checkpoint: Path, trainer: TemporalTrainer) -> None:
         **model.differences.tables.arrays("difference"),
         **{name: array for arrays in fields for name, array in arrays.items()},
     )
-    (target / _FACTS).write_text(json.dumps({"start": digest(checkpoint)}))
+    write_atomically(target / _FACTS, json.dumps({"start": digest(checkpoint)}))
 
 
 def is_quantised(folder: Path, checkpoint: Path) -> bool:

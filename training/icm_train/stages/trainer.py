@@ -1,10 +1,8 @@
-"""The loop that stages share: every quality level in every step, checkpoints, a log that grows."""
+"""What the stages share that train the whole codec: every quality level in every step."""
 
 from __future__ import annotations
 
-import logging
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,17 +10,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from icm_train.data.photo_shard import Batch, Crops
-from icm_train.log import TrainingLog
 from icm_train.losses.rate_distortion import bits_per_pixel, squared_error
 from icm_train.models.codec import CodecOutput, RateOn, TrainableCodec
 from icm_train.models.grow_latents import take_over
 from icm_train.models.networks import NetworkConfig
+from icm_train.schedule import load_optimiser, set_rates
+from icm_train.stages.loop import Loop, Metrics, Pace, Stage, training_device
 from icm_train.weights.checkpoint import load_codec
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -31,9 +27,11 @@ class TrainerConfig:
 
     Attributes:
         steps: optimiser steps in all; the learning rate falls along a cosine to 2 % over them.
-        batch: pictures a step, a multiple of the number of quality levels; crop: their side in pixels.
-        rate: peak learning rate of the networks; gain_rate: of the gains; linear_rate: of the two linear transforms
-            that start as a DCT.
+        batch: pictures a step, a multiple of the number of quality levels.
+        crop: side of the pictures, pixels.
+        rate: peak learning rate of the networks.
+        gain_rate: peak learning rate of the gains.
+        linear_rate: peak learning rate of the two linear transforms that start as a DCT.
         warmup: steps over which the learning rate rises.
         level_balance: level weights are (lambda / median lambda) ** -level_balance, so that the best levels, whose
             cost is largest, do not drown the others.
@@ -44,6 +42,7 @@ class TrainerConfig:
             pictures, so the last run on a decoder should not use it; on a CPU a step takes twice as long.
         average: decay of the running average of the weights, which is what is exported.
         save_every: steps between checkpoints.
+        seed: every random number of the stage follows from it.
     """
 
     steps: int = 24_000
@@ -62,14 +61,14 @@ class TrainerConfig:
     seed: int = 1
 
 
-LOG_EVERY = 50
+_LOG_EVERY = 50
 """Steps."""
 
 Distortion = Callable[[CodecOutput, Batch], Tensor]
 """Of each picture of a batch, on the 0..255 scale: float32[B]."""
 
 
-class CodecTrainer:
+class CodecTrainer(Stage):
     """Minimises rate + lambda * distortion; every step holds every level equally often."""
 
     def __init__(
@@ -81,12 +80,18 @@ class CodecTrainer:
         folder: Path,
         distortion: Distortion,
     ) -> None:
-        """Args:
-        name: of the stage; its checkpoint is ``<name>.pt`` in the folder, its log ``<name>.csv``.
-        shard: photos, with masks beside them if the distortion needs any.
+        """Makes the codec, untrained.
+
+        Args:
+            name: of the stage.
+            network: the codec's.
+            config: settings of the stage.
+            shard: photos, with masks beside them if the distortion needs any.
+            folder: the run's.
+            distortion: what is minimised beside the rate.
         """
         self.name, self.config, self.folder, self.distortion = name, config, folder, distortion
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = training_device()
         torch.manual_seed(config.seed)
         self.codec = TrainableCodec(network).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = torch.optim.swa_utils.AveragedModel(
@@ -94,15 +99,101 @@ class CodecTrainer:
             multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.average),  # type: ignore[no-untyped-call]
         )
         self.optimiser = torch.optim.Adam(self._groups())
-        self.step = 0
         self.history: list[dict[str, Any]] = []
         self.shard = shard
-        self.crops = self._crops()
-        self.checkpoint = folder / f"{name}.pt"
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.crops = self._crops(0)
+        self._norm = torch.tensor(0.0)
 
-    def _crops(self) -> Iterator[Batch]:
-        return iter(Crops(self.shard, self.config.crop, self.config.batch, self.config.seed + self.step))
+    def run(self, start: Path | None = None) -> None:
+        """Trains to the end: from the stage's own checkpoint on; else from an earlier stage's weights or statistics.
+
+        Args:
+            start: an earlier stage's checkpoint, or None for an untrained codec; it may have fewer latents.
+        """
+        config = self.config
+        pace = Pace(config.steps, config.save_every, _LOG_EVERY, config.warmup)
+        loop = Loop(self.name, self, pace, self.folder)
+        if not loop.resume():
+            self._begin(start)
+        loop.run()
+
+    def step(self, taken: int, share: float) -> Metrics:
+        """See ``Stage.step``."""
+        set_rates(self.optimiser, share)
+        loss, metrics = self.objective(self.next_batch())
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._norm = torch.nn.utils.clip_grad_norm_(self.codec.parameters(), 5.0)
+        if torch.isfinite(self._norm):
+            self.optimiser.step()
+            self.average.update_parameters(self.codec)
+        return metrics
+
+    def row(self, means: Metrics) -> dict[str, float]:
+        """The last gradient's norm, and of each level bits per pixel and PSNR in dB."""
+        count = len(self.codec.config.lambdas)
+        bpp = means["bpp"].view(-1, count).mean(0)
+        psnr = 20 * math.log10(255) - 10 * means["log_mse"].view(-1, count).mean(0)
+        return {"gradient_norm": float(self._norm)} | super().row({"bpp": bpp, "psnr": psnr})
+
+    def state(self) -> dict[str, Any]:
+        """See ``Stage.state``."""
+        return {
+            "codec": self.codec.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "network": asdict(self.codec.config),
+            "config": asdict(self.config) | {"stage": self.name},
+            "history": self.history,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """See ``Stage.load``."""
+        self.codec.load_state_dict(state["codec"])
+        self.average.load_state_dict(state["average"])
+        load_optimiser(self.optimiser, state["optimiser"])
+        self.history = state.get("history", [])
+        self.crops = self._crops(state["step"])
+
+    def next_batch(self) -> Batch:
+        """The next crops, on the device, float32 in 0..1."""
+        batch = next(self.crops)
+        image = batch.image.to(self.device).float().div(255).contiguous(memory_format=torch.channels_last)
+        return Batch(image, None if batch.mask is None else batch.mask.to(self.device).float())
+
+    def objective(self, batch: Batch) -> tuple[Tensor, Metrics]:
+        """What a step minimises.
+
+        Returns:
+            The loss, a scalar; and of each picture bits per pixel and log10 of the squared error, float32[B].
+        """
+        levels = torch.arange(len(self.codec.config.lambdas), device=self.device)
+        levels = levels.repeat(self.config.batch // len(levels))
+        lambdas = torch.tensor(self.codec.config.lambdas, device=self.device)[levels]
+        weights = (lambdas / lambdas.median()) ** -self.config.level_balance
+        with torch.autocast(self.device.type, torch.bfloat16):
+            output = self.codec(
+                batch.image, levels, self.config.rate_on, float32_synthesis=self.config.float32_synthesis
+            )
+        bpp = bits_per_pixel(output)
+        loss = ((bpp + lambdas * self.distortion(output, batch)) * weights).mean()
+        mse = squared_error(output.image.detach(), batch.image).mean((1, 2))
+        return loss, {"bpp": bpp.detach(), "log_mse": mse.clamp_min(1e-3).log10()}
+
+    def _begin(self, start: Path | None) -> None:
+        found = None if start is None else load_codec(start)
+        images = torch.cat([self.next_batch().image for _ in range(6)])
+        if found is None:
+            self.codec.start_from(images)
+            return
+        trained, provenance = found
+        state = {name: tensor.to(self.device) for name, tensor in trained.state_dict().items()}
+        take_over(self.codec, state, trained.config, images)
+        self.average.module.load_state_dict(self.codec.state_dict())
+        self.history = [*provenance["history"], provenance["config"]]
+
+    def _crops(self, taken: int) -> Iterator[Batch]:
+        return iter(Crops(self.shard, self.config.crop, self.config.batch, self.config.seed + taken))
 
     def _groups(self) -> list[dict[str, Any]]:
         config, codec = self.config, self.codec
@@ -118,102 +209,3 @@ class CodecTrainer:
             {"params": quick, "peak": config.gain_rate},
             {"params": linear, "peak": config.linear_rate},
         ]
-
-    def learning_rate(self) -> float:
-        """The share of the peak rate at this step, 0..1."""
-        warm = min(1.0, (self.step + 1) / self.config.warmup)
-        progress = min(1.0, self.step / self.config.steps)
-        return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
-
-    def next_batch(self) -> Batch:
-        """The next crops, on the device, float32 in 0..1."""
-        batch = next(self.crops)
-        image = batch.image.to(self.device).float().div(255).contiguous(memory_format=torch.channels_last)
-        return Batch(image, None if batch.mask is None else batch.mask.to(self.device).float())
-
-    def resume(self, start: Path | None) -> None:
-        """Goes on from the stage's own checkpoint; else from an earlier stage's weights; else from statistics.
-
-        Args:
-            start: an earlier stage's checkpoint, or None for an untrained codec; it may have fewer latents.
-        """
-        if self.checkpoint.exists():
-            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-            self.codec.load_state_dict(state["codec"])
-            self.average.load_state_dict(state["average"])
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.step = state["step"]
-            self.history = state.get("history", [])
-            self.crops = self._crops()
-            log.info("resuming at step %d", self.step)
-        elif start is not None:
-            trained, provenance = load_codec(start)
-            images = torch.cat([self.next_batch().image for _ in range(6)])
-            state = {name: tensor.to(self.device) for name, tensor in trained.state_dict().items()}
-            take_over(self.codec, state, trained.config, images)
-            self.average.module.load_state_dict(self.codec.state_dict())
-            self.history = [*provenance["history"], provenance["config"]]
-        else:
-            self.codec.start_from(torch.cat([self.next_batch().image for _ in range(6)]))
-
-    def save(self) -> None:
-        state = {
-            "codec": self.codec.state_dict(),
-            "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "step": self.step,
-            "network": asdict(self.codec.config),
-            "config": asdict(self.config) | {"stage": self.name},
-            "history": self.history,
-        }
-        torch.save(state, self.checkpoint.with_suffix(".tmp"))
-        self.checkpoint.with_suffix(".tmp").replace(self.checkpoint)
-
-    def run(self, start: Path | None = None) -> None:
-        """Trains until ``steps``, saving and telling as it goes; ``start`` as in ``resume``."""
-        self.resume(start)
-        sums = torch.zeros(2, self.config.batch, device=self.device)
-        started = time.monotonic()
-        progress = tqdm(total=self.config.steps, initial=self.step, desc=self.name, unit="step", mininterval=10)
-        with progress, TrainingLog(self.folder, self.name, self.step) as written:
-            while self.step < self.config.steps:
-                for group in self.optimiser.param_groups:
-                    group["lr"] = group["peak"] * self.learning_rate()
-                loss, told = self.objective(self.next_batch())
-                self.optimiser.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                norm = torch.nn.utils.clip_grad_norm_(self.codec.parameters(), 5.0)
-                if torch.isfinite(norm):
-                    self.optimiser.step()
-                    self.average.update_parameters(self.codec)
-                self.step += 1
-                sums += told
-                progress.update()
-                if self.step % LOG_EVERY == 0:
-                    row = {"gradient_norm": float(norm)} | self._means(sums / LOG_EVERY)
-                    written.row(self.step, time.monotonic() - started, row)
-                    sums.zero_()
-                if self.step % self.config.save_every == 0 or self.step == self.config.steps:
-                    self.save()
-
-    def objective(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """What a step minimises, a scalar; and of each picture bits per pixel and log10 of the MSE, float32[2, B]."""
-        levels = torch.arange(len(self.codec.config.lambdas), device=self.device)
-        levels = levels.repeat(self.config.batch // len(levels))
-        lambdas = torch.tensor(self.codec.config.lambdas, device=self.device)[levels]
-        weights = (lambdas / lambdas.median()) ** -self.config.level_balance
-        with torch.autocast(self.device.type, torch.bfloat16):
-            output = self.codec(
-                batch.image, levels, self.config.rate_on, float32_synthesis=self.config.float32_synthesis
-            )
-        bpp = bits_per_pixel(output)
-        loss = ((bpp + lambdas * self.distortion(output, batch)) * weights).mean()
-        mse = squared_error(output.image.detach(), batch.image).mean((1, 2))
-        return loss, torch.stack((bpp.detach(), mse.clamp_min(1e-3).log10()))
-
-    def _means(self, means: Tensor) -> dict[str, float]:
-        """Of float32[2, B], bits per pixel and log10 of the squared error, the means by level."""
-        count = len(self.codec.config.lambdas)
-        bpp = means[0].view(-1, count).mean(0).tolist()
-        psnr = (20 * math.log10(255) - 10 * means[1].view(-1, count).mean(0)).tolist()
-        return {f"{name}_{k}": v for name, row in (("bpp", bpp), ("psnr", psnr)) for k, v in enumerate(row)}

@@ -1,4 +1,4 @@
-"""Checkpoints read back: the weights that count, and how they came about."""
+"""Checkpoints written, and read back: the weights that count, and how they came about."""
 
 from __future__ import annotations
 
@@ -9,11 +9,23 @@ from typing import Any
 
 import torch
 
+from icm.atomic_file import atomic_writer
 from icm.codec.bundle.manifest import MANIFEST
 from icm_train.models.codec import TrainableCodec
 from icm_train.models.networks import network_of
 from icm_train.weights.import_bundle import codec_of_bundle
 from icm_train.weights.saved_run import load_saved
+
+
+def save_checkpoint(checkpoint: Path, state: dict[str, Any]) -> None:
+    """Writes a checkpoint in the place of the one before; a kill at any moment leaves one of the two.
+
+    Args:
+        checkpoint: the file.
+        state: what ``torch.load`` with ``weights_only`` can read.
+    """
+    with atomic_writer(checkpoint) as file:
+        torch.save(state, file)
 
 
 def load_codec(checkpoint: Path) -> tuple[TrainableCodec, dict[str, Any]]:
@@ -38,6 +50,16 @@ def load_codec(checkpoint: Path) -> tuple[TrainableCodec, dict[str, Any]]:
     codec.load_state_dict(average)
     kept = ("step", "config", "network", "history")
     return codec.eval(), {"history": []} | {name: state[name] for name in kept if name in state}
+
+
+def source_of(state: dict[str, Any]) -> str | None:
+    """Digest of what a stage's checkpoint was made from; None if it does not say.
+
+    Args:
+        state: the checkpoint's; earlier versions of the finetune stage called it ``start``.
+    """
+    source: str | None = state.get("source", state.get("start"))
+    return source
 
 
 def finished(checkpoint: Path, steps: int) -> bool:

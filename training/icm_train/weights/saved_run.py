@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from icm.atomic_file import write_atomically
 from icm.errors import ConfigError
-from icm_train.files import write_atomically
 from icm_train.models.codec import TrainableCodec
 from icm_train.models.networks import network_of
 
