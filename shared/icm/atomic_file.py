@@ -59,7 +59,6 @@ def atomic_writer(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     mode = 0o600 if private else kept
     make_folder(place.parent)
     temporary, descriptor = _new_temporary(place, 0o666 if mode is None else mode)
-    _unfinished.add(temporary)
     try:
         with open(descriptor, "wb") as file:
             if mode is not None and mode != stat.S_IMODE(os.fstat(descriptor).st_mode):
@@ -144,6 +143,7 @@ def _new_temporary(place: Path, mode: int) -> tuple[Path, int]:
         # In between another writer may have taken it for a leftover.
         if _try_lock(descriptor) is not _Lock.TAKEN and _is_at(descriptor, usual):
             return usual, descriptor
+        _unfinished.discard(usual)
         os.close(descriptor)
     other = place.with_name(f".{stem}.{secrets.token_hex(4)}.part")
     return other, _create(other, mode)
@@ -162,7 +162,12 @@ def _delete_leftover(temporary: Path) -> None:
 
 
 def _create(path: Path, mode: int) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    _unfinished.add(path)  # before it is there: a signal may come as soon as it is
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    except OSError:
+        _unfinished.discard(path)
+        raise
 
 
 class _Lock(Enum):

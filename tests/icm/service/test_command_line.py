@@ -50,7 +50,7 @@ def test_a_file_that_was_being_written_is_gone(tmp_path: Path, number: signal.Si
     noise = np.random.default_rng(1).integers(0, 255, (96, 160, 3), np.uint8)
     write_clip(tmp_path / "clip.mkv", [np.roll(noise, 5 * shift, 1) for shift in range(40)])
     process = start("icm.command.cli", "encode", tmp_path / "clip.mkv", tmp_path / "out.icm", "--threads", 1)
-    while not list(tmp_path.glob(".icm-*")):
+    while not list(tmp_path.glob(".out.icm.part")):
         assert process.poll() is None
         time.sleep(0.001)
     os.killpg(process.pid, number)
