@@ -162,9 +162,12 @@ def _delete_leftover(temporary: Path) -> None:
 
 
 def _create(path: Path, mode: int) -> int:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    _unfinished.add(path)  # at once: a signal may come at any time
-    return descriptor
+    _unfinished.add(path)  # before it is there: a signal may come as soon as it is
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    except OSError:
+        _unfinished.discard(path)
+        raise
 
 
 class _Lock(Enum):
