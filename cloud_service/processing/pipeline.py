@@ -54,7 +54,7 @@ _LIVE, _CATCH_UP = "live", "catch-up"
 @dataclass
 class _Lane:
     """One reader. It detects from ``detect_from`` on, or nothing if that is None, and renders from the segment
-    ``archive_from`` on, if it does.
+    ``archive_from`` on, if it does. Until it ``stands`` where reading can begin, ``position`` is what it is to reach.
     """
 
     id: LaneId
@@ -63,6 +63,7 @@ class _Lane:
     archive: bool
     archive_from: int
     not_before: float = 0.0
+    stands: bool = False
 
     @property
     def detects(self) -> bool:
@@ -132,7 +133,11 @@ class Pipeline:
             self._written(partial(self._catalogue.add_part, video))
 
     def backlog_bytes(self) -> dict[str, int]:
-        """For each camera, the bytes of records that wait for the detector."""
+        """For each camera, the bytes of records that wait for the detector.
+
+        Raises:
+            StorageError: the database does not answer.
+        """
         return {camera: self._store.bytes_after(camera, lane.position) for camera, lane in list(self._live.items())}
 
     def _run(self) -> None:
@@ -174,7 +179,7 @@ class Pipeline:
             self._problems.report("database", trouble(error))
             return
         begun = progress.detect.segment
-        start = Position(self._store.standing(camera, begun), 0)
+        start = Position(begun, 0)
         self._live[camera] = _Lane(LaneId(camera, _LIVE), start, progress.detect, archive=True, archive_from=begun)
         if progress.archive < begun:
             self._part(camera, progress.archive)
@@ -182,8 +187,7 @@ class Pipeline:
     def _part(self, camera: str, segment: int) -> _Lane:
         """Lets the archive of a camera be served from this segment on by a lane of its own."""
         self._live[camera].archive = False
-        start = Position(self._store.standing(camera, segment), 0)
-        lane = _Lane(LaneId(camera, _CATCH_UP), start, None, archive=True, archive_from=segment)
+        lane = _Lane(LaneId(camera, _CATCH_UP), Position(segment, 0), None, archive=True, archive_from=segment)
         self._catch_up[camera] = lane
         return lane
 
@@ -205,18 +209,16 @@ class Pipeline:
             # A start with the right bundle goes on here; what was skipped would stay so.
             self._delay(lane, f"records of {camera}", error)
         except (RecordError, NotFoundError) as error:
-            log.error("camera %s: skipping a segment: %s", camera, error)
-            self._metrics.records.labels(camera, "skipped").inc()
             self._skip(lane, error)
-            lane.position = Position(lane.position.segment + 1, 0)
-            self._join(camera)
-            self._woken.set()
         except StorageError as error:
             self._delay(lane, f"records of {camera}", error)
         return None
 
     def _chunk(self, lane: _Lane, limit: int) -> Chunk | None:
         camera = lane.id.camera
+        if not lane.stands:
+            lane.position = Position(self._store.standing(camera, lane.position.segment), 0)
+            lane.stands = True
         if lane.detect_from is None:
             return self._store.read(camera, lane.position, limit, until=self._live[camera].position)
         if not lane.detects:
@@ -228,11 +230,21 @@ class Pipeline:
 
     def _skip(self, lane: _Lane, problem: IcmError) -> None:
         """The segment that a lane would read next is lost."""
-        segment = self._store.segment(lane.id.camera, lane.position.segment)
+        camera = lane.id.camera
+        try:
+            segment = self._store.segment(camera, lane.position.segment)
+        except StorageError as error:
+            self._delay(lane, f"records of {camera}", error)
+            return
+        log.error("camera %s: skipping a segment: %s", camera, problem)
+        self._metrics.records.labels(camera, "skipped").inc()
         if segment is not None and lane.detect_from is not None and segment.number >= lane.detect_from.segment:
             skipped = self._rest(segment, problem)
             if self._written(lambda: self._events.commit((), skipped, {})):
                 self._feed.publish(skipped)
+        lane.position = Position(lane.position.segment + 1, 0)
+        self._join(camera)
+        self._woken.set()
 
     def _process(self, work: Sequence[tuple[_Lane, Work]]) -> None:
         results = self._engine.process([item for _, item in work])

@@ -24,6 +24,11 @@ class SequenceSet:
         return iter(zip(self._first, self._last, strict=True))
 
     @property
+    def first(self) -> int:
+        """The lowest member; 0 if there is none."""
+        return self._first[0] if self._first else 0
+
+    @property
     def last(self) -> int:
         """The highest member; 0 if there is none."""
         return self._last[-1] if self._last else 0

@@ -103,7 +103,7 @@ def test_a_flag_that_sets_nothing_is_refused(tmp_path: Path, capsys: pytest.Capt
 
 @pytest.mark.parametrize("url", ["nonsense", "nosuch://host/db"])
 def test_a_database_that_cannot_be_is_refused(tmp_path: Path, url: str) -> None:
-    from cloud_service.database.tables import open_database
+    from cloud_service.database.opening import open_database
 
     with pytest.raises(ConfigError, match="database"):
         open_database(url)

@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
-from cloud_service.database.tables import open_database
+from cloud_service.database.opening import open_database
 from cloud_service.store import Position, RecordStore, Segment
 from cloud_service.store.index import SegmentIndex
 from icm.codec.bitstream.record import Kind, Record, StreamHeader
 from icm.errors import IcmError, RecordError, StoredDamageError
 from tests.cloud_service.parts import EPOCH, START_US, header, open_store, raw, record
-from tests.cloud_service.store.test_store import append, files, read_all
+from tests.cloud_service.store.test_store import append, files, indexed, read_all
 
 
 def filled(root: Path, database: Engine) -> list[Path]:
@@ -94,11 +94,10 @@ def test_what_is_held_elsewhere_is_cut_off_behind_what_the_index_knows_and_kept(
     target = path.with_name(path.name.replace("-000001", "-000002"))
     files(tmp_path / "elsewhere")[0].rename(target)
     shutil.rmtree(tmp_path / "elsewhere")
-    index = SegmentIndex(database)
     store = open_store(tmp_path, database)
     assert read_all(store) == [1, 2, 3, 4, 5]
     assert [kept.read_bytes() for kept in tmp_path.rglob("*.damaged")] == [failed]
-    assert len(index.load()) == 2
+    assert len(indexed(database)) == 2
 
 
 @pytest.mark.parametrize("where", [0.3, 0.6, 0.9])
@@ -209,9 +208,7 @@ def test_a_file_of_another_camera_keeps_no_other_file_from_being_indexed(tmp_pat
     store = open_store(tmp_path, database)
     assert read_all(store) == [*range(1, 11), *range(21, 26)]
     assert "camera yard, not of gate" in store.unreadable["gate"][0]
-    assert {(segment.camera, segment.number) for segment in SegmentIndex(database).load().values()} == {
-        ("gate", 1), ("gate", 3), ("yard", 1),
-    }  # fmt: skip
+    assert indexed(database) == [("gate", 1), ("gate", 3), ("yard", 1)]
 
 
 def test_of_two_files_with_one_number_the_first_is_taken_and_the_other_named(tmp_path: Path, database: Engine) -> None:
@@ -223,7 +220,7 @@ def test_of_two_files_with_one_number_the_first_is_taken_and_the_other_named(tmp
         store = open_store(tmp_path, database)
         assert read_all(store) == list(range(1, 26))
         assert twin.name in store.unreadable["gate"][0]
-        assert len(SegmentIndex(database).load()) == 3
+        assert len(indexed(database)) == 3
 
 
 @pytest.mark.parametrize("place", [0, 2], ids=["the oldest", "the newest"])

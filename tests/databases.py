@@ -1,0 +1,46 @@
+"""The databases that tests run on: a file of SQLite's, or one of a PostgreSQL server that the session starts once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from icm.testing.postgres import PostgresServer, find_programs
+from tests.debian_tools import UNPACKED, environment
+
+KINDS = ("sqlite", "postgresql")
+_numbers = count(1)
+
+
+@contextmanager
+def postgres_server() -> Iterator[PostgresServer]:
+    """A server; the test is left out where PostgreSQL is neither installed nor unpacked."""
+    programs = find_programs([UNPACKED])
+    if programs is None:
+        pytest.skip("needs PostgreSQL: make tools")
+    with PostgresServer(programs, durable=False, environment=environment()) as server:
+        yield server
+
+
+def url_of_new(kind: str, request: pytest.FixtureRequest, folder: Path) -> str:
+    """URL of an empty database of a kind, in a folder or in the session's server."""
+    if kind == "postgresql":
+        return new_database(request.getfixturevalue("postgres"))
+    return f"sqlite:///{folder / 'cloud.db'}"
+
+
+def new_database(server: PostgresServer) -> str:
+    """URL of an empty database in it."""
+    name = f"test_{next(_numbers)}"
+    engine = create_engine(server.url(), isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+    finally:
+        engine.dispose()
+    return server.url(name)
