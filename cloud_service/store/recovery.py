@@ -23,6 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from cloud_service.database.damage import trouble
 from cloud_service.store.index import Change, SegmentIndex, State
 from cloud_service.store.index.camera_log import CameraLog
+from cloud_service.store.index.rows import segment_of
 from cloud_service.store.segment import Segment, cut, number_of, sync_file, write_again
 from cloud_service.store.segment_scan import Scan, scan
 from cloud_service.store.sequences import SequenceSet
@@ -30,7 +31,7 @@ from icm.codec.bitstream.record import Record
 from icm.durable_files import write_file
 
 log = logging.getLogger(__name__)
-_FILES = 5000
+_FILES = 2000
 """Looked at together."""
 _CHANGES = 1000
 """Of the index, made together."""
@@ -114,18 +115,19 @@ class _Recovery:
             for file in files:
                 numbers.add(file.number)
                 self._numbers.add(file.number)
-            known = {number: (segment, state) for number, segment, state in self._index.rows(self._camera, numbers)}
+            known = {row.number: row for row in self._index.rows(self._camera, numbers)}
             of_files += len(new & known.keys())
             gone.difference_update(known)
-            self._damaged_rows += sum(segment is None for segment, _ in known.values())
             for file in files:
-                segment, state = known.get(file.number, (None, None))
-                if segment is None or segment.path != file.path or state is State.DAMAGED:
+                row = known.get(file.number)
+                segment = segment_of(row) if row is not None else None
+                self._damaged_rows += row is not None and segment is None
+                if row is None or segment is None or segment.path != file.path or row.state == State.DAMAGED:
                     to_read.append((file, None))
                 elif segment.size != file.size:
                     to_read.append((file, segment))
                 else:
-                    if state is State.GONE:
+                    if row.state == State.GONE:
                         self._change(segment, State.WHOLE)
                     self._taken.add(file.number)
                     if newest is None or file.number > newest[0].number:
@@ -163,10 +165,11 @@ class _Recovery:
         """Marks the rows whose files are not there. Args: gone, numbers of those that are marked already."""
         missing = [n for n in self._index.numbers(self._camera) if n not in self._numbers and n not in gone]
         records, first = 0, ""
-        for number, segment, _ in self._index.rows(self._camera, SequenceSet((n, n) for n in missing)):
-            first = first or (segment.path if segment is not None else f"number {number}")
+        for row in self._index.rows(self._camera, SequenceSet((n, n) for n in missing)):
+            segment = segment_of(row)
+            first = first or (segment.path if segment is not None else f"number {row.number}")
             records += segment.records if segment is not None else 0
-            self._note(Change(self._camera, number, None, State.GONE))
+            self._note(Change(self._camera, row.number, None, State.GONE))
         if missing:
             log.error("camera %s: %d segments are gone, %s the first; the index says they held %d records",
                       self._camera, len(missing), self._root / first, records)  # fmt: skip
@@ -294,27 +297,23 @@ class _Recovery:
 
 
 def _lumps(root: Path, camera: str) -> Iterator[list[_File]]:
-    """A camera's segment files, anywhere below its folder, some thousands at a time."""
-    if not (root / camera).is_dir():
-        return
+    """A camera's segment files, anywhere below its folder, some thousands at a time, each time by their numbers."""
     lump: list[_File] = []
-    for file in _files(str(root / camera), len(str(root)) + 1):
-        lump.append(file)
+    folders = [str(root / camera)] if (root / camera).is_dir() else []
+    skipped = len(str(root)) + 1
+    while folders:
+        inner = []
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    inner.append(entry.path)
+                elif (number := number_of(entry.name)) is not None:
+                    lump.append(_File(number, entry.path[skipped:], entry.stat().st_size))
+        folders += sorted(inner, reverse=True)
         if len(lump) >= _FILES:
-            yield lump
+            yield sorted(lump)
             lump = []
-    yield lump
-
-
-def _files(folder: str, skipped: int) -> Iterator[_File]:
-    """Args: skipped, characters at the start of each path."""
-    with os.scandir(folder) as entries:
-        found = sorted(entries, key=lambda entry: entry.name)
-    for entry in found:
-        if entry.is_dir(follow_symlinks=False):
-            yield from _files(entry.path, skipped)
-        elif (number := number_of(entry.name)) is not None:
-            yield _File(number, entry.path[skipped:], entry.stat().st_size)
+    yield sorted(lump)
 
 
 def _free_name(path: Path) -> Path:

@@ -63,5 +63,8 @@ class SequenceSet:
     @staticmethod
     def from_text(text: str) -> SequenceSet:
         """Reads what ``to_text`` wrote."""
-        parts = (part.split("-") for part in text.split(",") if part)
-        return SequenceSet((int(first), int(last)) for first, last in parts)
+        found = SequenceSet()
+        for part in text.split(",") if text else ():
+            first, _, last = part.partition("-")
+            found.add_range(int(first), int(last))
+        return found

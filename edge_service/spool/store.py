@@ -18,7 +18,8 @@ from edge_service.spool.camera_spool import CameraSpool
 from edge_service.spool.folder import FILE_NAME, lock_folder
 from edge_service.spool.marks import Marks
 from edge_service.spool.quota import Dropped, Policy, Room, oldest
-from edge_service.spool.repair import SCHEMA, repair
+from edge_service.spool.repair import repair
+from edge_service.spool.schema.upgrade import check_not_newer, upgrade
 from icm.errors import SpoolError, SpoolFullError
 from icm.service.clock import Clock
 
@@ -47,7 +48,7 @@ class Spool:
         Args: see ``Room`` for the bounds.
 
         Raises:
-            SpoolError: the folder cannot be used, or another process uses it.
+            SpoolError: the folder cannot be used, another process uses it, or a newer icm-edge has used it.
         """
         self.path = folder / FILE_NAME
         self.room = Room(self.path, max_bytes, max_age_seconds, policy, recent_seconds, clock)
@@ -58,12 +59,13 @@ class Spool:
         self._cameras: dict[str, CameraSpool] = {}
         try:
             with self._reporting():
+                check_not_newer(self.path)
                 self._marks = Marks(folder)
                 for (camera, reason), count in repair(self.path).items():
                     on_drop(camera, reason, count)
-                with closing(sqlite3.connect(self.path)) as new:
-                    # Before the journal's mode is set, after which SQLite takes no other kind of vacuum.
-                    new.executescript(SCHEMA)
+                # Before the journal's mode is set, after which SQLite takes no other kind of vacuum.
+                with closing(sqlite3.connect(self.path)) as connection:
+                    upgrade(connection)
                 # Appends must survive a power cut before they are sent. Deletions need not: a record that comes back
                 # is sent again, and the cloud knows it already.
                 self._durable = self._connect("FULL")

@@ -17,7 +17,6 @@ from icm.errors import StoredDamageError
 
 log = logging.getLogger(__name__)
 
-_STATES = frozenset(State)
 _PAGE = 1000
 """Rows that a walk over many reads at once."""
 
@@ -65,13 +64,12 @@ class SegmentIndex:
                 )
             )
 
-    def rows(self, camera: str, numbers: SequenceSet) -> Iterator[tuple[int, Segment | None, State]]:
-        """The rows of these numbers: each one's number, its segment (None where the row is damaged) and its state."""
+    def rows(self, camera: str, numbers: SequenceSet) -> Iterator[Row[Any]]:
+        """The rows of these numbers, as ``segment_of`` reads them."""
         with self._database.connect() as connection:
             for first, last in numbers:
                 query = select(*COLUMNS).where(SegmentRow.camera == camera, SegmentRow.number.between(first, last))
-                for row in connection.execute(query):
-                    yield row.number, segment_of(row), State(row.state) if row.state in _STATES else State.WHOLE
+                yield from connection.execute(query).all()
 
     def numbers(self, camera: str) -> Iterator[int]:
         """All numbers that have a row, in order."""
@@ -128,13 +126,13 @@ class SegmentIndex:
             SegmentRow.first_sequence <= sequence,
             SegmentRow.last_sequence >= sequence,
         ).order_by(SegmentRow.first_sequence.desc())
-        # Records come in order, so the first row is the one, but where many came late. To look for a second would
-        # mean to go through all that came before.
-        with (
-            self._database.connect() as connection,
-            connection.execution_options(yield_per=1).execute(query) as rows,
-        ):
-            return next((segment for segment in map(_sound, rows) if sequence in segment.sequences), None)
+        # Records come in order, so the first row is the one, but where many came late. To look for a second means to
+        # go through all that came before.
+        for some in (query.limit(1), query):
+            for segment in self._segments(some):
+                if sequence in segment.sequences:
+                    return segment
+        return None
 
     def bytes(self, camera: str, first: int, last: int) -> int:
         """Size of the segments from number ``first`` to ``last``, both included."""
