@@ -16,7 +16,7 @@ from icm.codec.coding import CodedFrame, Encoder
 from icm.testing.postgres import PostgresServer
 from tests.bundles import with_other_id
 from tests.cloud_service.ingest_server import Cloud
-from tests.cloud_service.parts import HEIGHT, WIDTH, coded_header, open_store
+from tests.cloud_service.parts import HEIGHT, WIDTH, close_stores, coded_header, open_store
 from tests.databases import KINDS, postgres_server, url_of_new
 
 
@@ -62,7 +62,7 @@ def each_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def database(database_url: str) -> Iterator[Engine]:
     engine = open_database(database_url)
     yield engine
-    engine.dispose()
+    close_stores(engine)
 
 
 @pytest.fixture

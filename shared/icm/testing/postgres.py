@@ -64,13 +64,16 @@ class PostgresServer:
         """Makes an empty cluster and starts the server.
 
         Raises:
-            IcmError: it does not start.
+            IcmError: it does not start, or its programs may not be run by an unprivileged user.
         """
         self.folder = Path(tempfile.mkdtemp(prefix="icm-postgres-"))
         try:
             if os.geteuid() == 0:
                 shutil.chown(self.folder, _UNPRIVILEGED)
             self._start()
+        except OSError as error:
+            self._end()
+            raise IcmError(f"cannot run PostgreSQL from {self._programs}: {error}") from None
         except BaseException:
             self._end()
             raise

@@ -22,7 +22,7 @@ from cloud_service.events.store import EventStore, FrameEvent, FrameSkipped
 from cloud_service.store import Position
 from cloud_service.store.cursors import load_progress
 from icm.errors import StorageError
-from tests.cloud_service.parts import EPOCH, START_US, open_store
+from tests.cloud_service.parts import EPOCH, START_US, close_stores, open_store
 from tests.cloud_service.store.test_store import append, files, indexed, read_all
 
 # As the release before there were steps made it on SQLite.
@@ -135,7 +135,7 @@ def test_a_database_from_before_there_were_steps_keeps_all_that_is_in_it(old_url
     new = FrameEvent(FrameKey("gate", EPOCH, 4), START_US + 300_000, "tiny", ())
     events.commit([again, new], (), {})
     assert [event.key.sequence for event in events.search()] == [4, 2, 1]
-    database.dispose()
+    close_stores(database)
 
 
 def test_the_index_of_a_database_from_before_there_were_steps_saves_the_start_the_reading(
@@ -152,7 +152,7 @@ def test_the_index_of_a_database_from_before_there_were_steps_saves_the_start_th
     assert append(store, 25, 26) == [False, True]
     store.close()
     assert indexed(database) == [("gate", 1), ("gate", 2), ("gate", 3), ("gate", 4)]
-    database.dispose()
+    close_stores(database)
 
 
 def test_an_index_from_before_its_rows_had_checksums_is_made_anew(old_url: str, tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_an_index_from_before_its_rows_had_checksums_is_made_anew(old_url: str, 
     assert indexed(database) == []
     assert read_all(open_store(tmp_path / "records", database)) == list(range(1, 26))
     assert len(indexed(database)) == 3
-    database.dispose()
+    close_stores(database)
 
 
 def test_a_step_that_fails_leaves_the_database_as_it_was(old_url: str) -> None:
@@ -175,7 +175,7 @@ def test_a_step_that_fails_leaves_the_database_as_it_was(old_url: str) -> None:
     execute(old_url, "DROP TABLE empty_frames")
     database = open_database(old_url)
     assert len(indexed(database)) == 3
-    database.dispose()
+    close_stores(database)
 
 
 def test_a_database_that_a_newer_release_used_is_refused_with_what_to_do(database: Engine, database_url: str) -> None:

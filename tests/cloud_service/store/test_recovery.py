@@ -18,8 +18,13 @@ from cloud_service.store import Position, RecordStore, Segment
 from cloud_service.store.index import SegmentIndex
 from icm.codec.bitstream.record import Kind, Record, StreamHeader
 from icm.errors import IcmError, RecordError, StoredDamageError
-from tests.cloud_service.parts import EPOCH, START_US, header, open_store, raw, record
+from tests.cloud_service.parts import EPOCH, START_US, close_stores, header, open_store, raw, record
 from tests.cloud_service.store.test_store import append, files, indexed, read_all
+
+
+@pytest.fixture
+def database_url(each_database_url: str) -> str:
+    return each_database_url
 
 
 def filled(root: Path, database: Engine) -> list[Path]:
@@ -151,7 +156,9 @@ def test_a_file_that_became_shorter_costs_what_it_lost_and_no_more(tmp_path: Pat
 @pytest.mark.parametrize("column", ["size", "records", "sequences", "epoch", "path", "first_capture_us"])
 def test_a_row_of_the_index_that_lost_a_bit_is_no_row(tmp_path: Path, database: Engine, column: str) -> None:
     filled(tmp_path, database)
-    changed = "replace(sequences, '1-10', '1-30')" if column == "sequences" else f"{column} || '0'"
+    longer = f"CAST({column} AS VARCHAR) || '0'"
+    changes = {"sequences": "replace(sequences, '1-10', '1-30')", "path": longer}
+    changed = changes.get(column, f"CAST({longer} AS BIGINT)")
     with database.begin() as connection:
         connection.execute(text(f"UPDATE record_segments SET {column} = {changed} WHERE number = 1"))
     store = open_store(tmp_path, database)
@@ -300,7 +307,7 @@ def test_whatever_lies_in_a_file_a_start_takes_the_others_and_keeps_every_byte(
         assert len(kept) == len(content)
         assert sorted(kept) == sorted(content)
         store.close()
-    database.dispose()
+    close_stores(database)
 
 
 def test_a_store_that_is_this_processs_no_more_takes_nothing(tmp_path: Path, database: Engine) -> None:
