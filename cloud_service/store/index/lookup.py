@@ -11,9 +11,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cloud_service.database.damage import trouble
 from cloud_service.store.index.camera_log import Backlog, CameraLog, Page
-from cloud_service.store.index.segment_index import SegmentIndex
+from cloud_service.store.index.segment_index import SegmentIndex, sound_segment
 from cloud_service.store.position import Position
 from cloud_service.store.segment import MAX_NUMBER, Segment
+from cloud_service.store.sequences import SequenceSet
 from icm.errors import StorageError
 
 _PAGE = 32
@@ -41,14 +42,12 @@ class SegmentLookup:
                     return None
                 if not log.reads_index(number):
                     return log.first_from(number)
-                version, last = log.version, log.last_indexed
-            with index_answers():
-                found = self._index.following(camera, number, _PAGE)
-            end = found[-1].number if len(found) == _PAGE else max(number, last)
+                version, last, unwritten = log.version, log.last_indexed, set(log.unwritten)
+            page = self._page(camera, number, last, unwritten)
             with self._lock:
                 # What changed meanwhile may be missing in it.
                 if log.version == version:
-                    log.page = Page(number, end + 1, found)
+                    log.page = page
 
     def back_from(self, camera: str, number: int) -> Iterator[Segment]:
         """A camera's segments up to and with this number, the highest first."""
@@ -70,8 +69,9 @@ class SegmentLookup:
             for segment in log.in_memory():
                 if segment.epoch == epoch and sequence in segment.sequences:
                     return segment if segment.sealed else segment.now()
+            unwritten = set(log.unwritten)
         with index_answers():
-            return self._index.holder(camera, epoch, sequence)
+            return self._index.holder(camera, epoch, sequence, unwritten)
 
     def bytes_after(self, camera: str, position: Position) -> int:
         """Bytes of records that follow a position."""
@@ -96,19 +96,34 @@ class SegmentLookup:
         with self._lock:
             in_memory = sum(of.size for of in log.in_memory() if first <= of.number <= last)
             last = min(last, log.last_indexed)
+            unwritten = SequenceSet((number, number) for number in log.unwritten if first <= number <= last)
         if last < first:
             return in_memory
         with index_answers():
-            return in_memory + self._index.bytes(camera, first, last)
+            stale = sum(self._index.bytes(camera, *numbers) for numbers in unwritten)
+            return in_memory + self._index.bytes(camera, first, last) - stale
+
+    def _page(self, camera: str, number: int, last: int, unwritten: Container[int]) -> Page:
+        """The page of the index that begins with a number, and has a segment if there is one from there on."""
+        first, found = number, list[Segment]()
+        while True:
+            with index_answers():
+                rows = self._index.following(camera, number, _PAGE)
+            found += [sound_segment(row) for row in rows if row.number not in unwritten]
+            if len(rows) < _PAGE:
+                return Page(first, max(first, last) + 1, found)
+            number = rows[-1].number + 1
+            if found:
+                return Page(first, number, found)
 
     def _indexed_back(self, camera: str, number: int, unwritten: Container[int]) -> Iterator[Segment]:
         while True:
             with index_answers():
-                page = self._index.preceding(camera, number, _PAGE)
-            yield from (segment for segment in page if segment.number not in unwritten)
-            if len(page) < _PAGE:
+                rows = self._index.preceding(camera, number, _PAGE)
+            yield from (sound_segment(row) for row in rows if row.number not in unwritten)
+            if len(rows) < _PAGE:
                 return
-            number = page[-1].number - 1
+            number = rows[-1].number - 1
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Engine, Row, bindparam, delete, func, insert, select, update
@@ -88,34 +88,21 @@ class SegmentIndex:
             yield from page
             after = page[-1]
 
-    def following(self, camera: str, number: int, limit: int) -> list[Segment]:
-        """The camera's segments from a number on, ``limit`` at most.
+    def following(self, camera: str, number: int, limit: int) -> Sequence[Row[Any]]:
+        """The rows of a camera's segments from a number on, ``limit`` at most, for ``sound_segment``."""
+        query = _READABLE.where(SegmentRow.camera == camera, SegmentRow.number >= number)
+        return self._all(query.order_by(SegmentRow.number).limit(limit))
 
-        Raises:
-            StoredDamageError: a row among them is damaged.
-        """
-        query = (
-            _READABLE.where(SegmentRow.camera == camera, SegmentRow.number >= number)
-            .order_by(SegmentRow.number)
-            .limit(limit)
-        )
-        return self._segments(query)
+    def preceding(self, camera: str, number: int, limit: int) -> Sequence[Row[Any]]:
+        """The rows of a camera's segments up to and with a number, the highest first, as ``following``."""
+        query = _READABLE.where(SegmentRow.camera == camera, SegmentRow.number <= number)
+        return self._all(query.order_by(SegmentRow.number.desc()).limit(limit))
 
-    def preceding(self, camera: str, number: int, limit: int) -> list[Segment]:
-        """The camera's segments up to and with a number, the highest first, ``limit`` at most.
-
-        Raises:
-            StoredDamageError: a row among them is damaged.
-        """
-        query = (
-            _READABLE.where(SegmentRow.camera == camera, SegmentRow.number <= number)
-            .order_by(SegmentRow.number.desc())
-            .limit(limit)
-        )
-        return self._segments(query)
-
-    def holder(self, camera: str, epoch: int, sequence: int) -> Segment | None:
+    def holder(self, camera: str, epoch: int, sequence: int, without: Container[int]) -> Segment | None:
         """The segment that holds a record.
+
+        Args:
+            without: numbers of rows that do not count.
 
         Raises:
             StoredDamageError: its row is damaged.
@@ -129,8 +116,8 @@ class SegmentIndex:
         # Records come in order, so the first row is the one, but where many came late. To look for a second means to
         # go through all that came before.
         for some in (query.limit(1), query):
-            for segment in self._segments(some):
-                if sequence in segment.sequences:
+            for row in self._all(some):
+                if row.number not in without and sequence in (segment := sound_segment(row)).sequences:
                     return segment
         return None
 
@@ -162,12 +149,17 @@ class SegmentIndex:
                     _MARK, [{"camera_": c.camera, "number_": c.number, "state_": c.state} for c in marked]
                 )
 
-    def _segments(self, query: Any) -> list[Segment]:
+    def _all(self, query: Any) -> Sequence[Row[Any]]:
         with self._database.connect() as connection:
-            return [_sound(row) for row in connection.execute(query)]
+            return connection.execute(query).all()
 
 
-def _sound(row: Row[Any]) -> Segment:
+def sound_segment(row: Row[Any]) -> Segment:
+    """The segment of a row of ``COLUMNS``.
+
+    Raises:
+        StoredDamageError: the row is damaged.
+    """
     segment = segment_of(row)
     if segment is None:
         raise StoredDamageError(
