@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.archive.storage import ArchiveStorage
@@ -112,6 +112,11 @@ class Reader:
 
     def value(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+@pytest.fixture
+def database_url(each_database_url: str) -> str:
+    return each_database_url
 
 
 @pytest.fixture
@@ -261,6 +266,30 @@ def test_an_archive_that_cannot_be_written_catches_up_once_it_can(reader: Reader
     assert reader.seen() == list(range(1, 26))
     assert reader.rendered() == [10, 10, 5]
     assert reader.value("icm_archive_failures_total", camera="gate") >= 1
+    assert reader.problems.lines() == []
+
+
+@pytest.mark.parametrize("seen", [0, 14])
+def test_while_the_index_does_not_answer_the_detector_waits_and_skips_nothing(reader: Reader, seen: int) -> None:
+    if seen:
+        reader.append(reader.records(seen))
+        reader.work_off()
+    reader.append(reader.records(25 - seen, first=seen + 1))
+    reader.store.close()
+    reader.start()
+    with reader.database.begin() as connection:
+        connection.execute(text("ALTER TABLE record_segments RENAME TO hidden"))
+    reader.pipeline.start()
+    assert reader.problems.reported.wait(PATIENCE_SECONDS)
+    assert "index of segments" in reader.problems.lines()[0]
+    with reader.database.begin() as connection:
+        connection.execute(text("ALTER TABLE hidden RENAME TO record_segments"))
+    reader.clock.advance(RETRY_SECONDS)
+    reader.pipeline.wake()
+    reader.pipeline.stop(PATIENCE_SECONDS)
+    assert reader.seen() == list(range(1, 26))
+    assert sum(reader.rendered()) == 25
+    assert reader.value("icm_cloud_records_total", camera="gate", outcome="skipped") == 0
     assert reader.problems.lines() == []
 
 
