@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from cloud_service.database.damage import trouble
 from cloud_service.store.index import Change, SegmentIndex, State
 from cloud_service.store.index.camera_log import CameraLog
-from cloud_service.store.index.rows import segment_of
+from cloud_service.store.index.rows import NUMBER, STATE, segment_of
 from cloud_service.store.segment import Segment, cut, number_of, sync_file, write_again
 from cloud_service.store.segment_scan import Scan, scan
 from cloud_service.store.sequences import SequenceSet
@@ -110,24 +110,22 @@ class _Recovery:
         newest: tuple[_File, Segment] | None = None
         of_files = 0
         for files in _lumps(self._root, self._camera):
-            new = {file.number for file in files if file.number not in self._numbers}
-            numbers = SequenceSet()
-            for file in files:
-                numbers.add(file.number)
-                self._numbers.add(file.number)
-            known = {row.number: row for row in self._index.rows(self._camera, numbers)}
-            of_files += len(new & known.keys())
+            numbers = SequenceSet((file.number, file.number) for file in files)
+            known = {row[NUMBER]: row for row in self._index.rows(self._camera, numbers)}
+            of_files += len(known) - sum(number in self._numbers for number in known if number <= self._numbers.last)
+            for run in numbers:
+                self._numbers.add_range(*run)
             gone.difference_update(known)
             for file in files:
                 row = known.get(file.number)
                 segment = segment_of(row) if row is not None else None
                 self._damaged_rows += row is not None and segment is None
-                if row is None or segment is None or segment.path != file.path or row.state == State.DAMAGED:
+                if row is None or segment is None or segment.path != file.path or row[STATE] == State.DAMAGED:
                     to_read.append((file, None))
                 elif segment.size != file.size:
                     to_read.append((file, segment))
                 else:
-                    if row.state == State.GONE:
+                    if row[STATE] == State.GONE:
                         self._change(segment, State.WHOLE)
                     self._taken.add(file.number)
                     if newest is None or file.number > newest[0].number:
@@ -167,9 +165,9 @@ class _Recovery:
         records, first = 0, ""
         for row in self._index.rows(self._camera, SequenceSet((n, n) for n in missing)):
             segment = segment_of(row)
-            first = first or (segment.path if segment is not None else f"number {row.number}")
+            first = first or (segment.path if segment is not None else f"number {row[NUMBER]}")
             records += segment.records if segment is not None else 0
-            self._note(Change(self._camera, row.number, None, State.GONE))
+            self._note(Change(self._camera, row[NUMBER], None, State.GONE))
         if missing:
             log.error("camera %s: %d segments are gone, %s the first; the index says they held %d records",
                       self._camera, len(missing), self._root / first, records)  # fmt: skip

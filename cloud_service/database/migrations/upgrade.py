@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from alembic import command
@@ -12,7 +13,10 @@ from sqlalchemy import Connection, Engine
 
 from icm.errors import StorageError
 
-FOLDER = Path(__file__).parent
+log = logging.getLogger(__name__)
+# It tells of each start that it found a database.
+logging.getLogger("alembic").setLevel(logging.WARNING)
+_FOLDER = Path(__file__).parent
 
 
 def upgrade(engine: Engine) -> None:
@@ -25,7 +29,7 @@ def upgrade(engine: Engine) -> None:
         StorageError: a newer release has used it.
     """
     config = Config()
-    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
+    config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
     steps = ScriptDirectory.from_config(config)
     newest = steps.get_current_head()
     with engine.begin() as connection:
@@ -41,6 +45,7 @@ def upgrade(engine: Engine) -> None:
                 " database (a new one is made from the records)"
             )
         if applied != (newest,):
+            log.info("bringing the database from schema %s to %s", ", ".join(applied) or "none", newest)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 

@@ -58,6 +58,8 @@ _FIELDS = (
 _TABLE = RecordSegmentRow.__table__
 COLUMNS = [_TABLE.c[name] for name in (*_FIELDS, "checksum", "first_sequence", "last_sequence", "state")]
 """What ``segment_of`` reads, in its order."""
+NUMBER, STATE = 1, len(COLUMNS) - 1
+"""Places of these in a row: a start reads so many that their names would take it a second longer."""
 
 
 def row_of(segment: Segment, state: State) -> dict[str, Any]:

@@ -64,7 +64,7 @@ class SegmentIndex:
                 )
             )
 
-    def rows(self, camera: str, numbers: SequenceSet) -> Iterator[Row[Any]]:
+    def rows(self, camera: str, numbers: SequenceSet) -> Iterator[Sequence[Any]]:
         """The rows of these numbers, as ``segment_of`` reads them."""
         with self._database.connect() as connection:
             for first, last in numbers:
