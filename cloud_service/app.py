@@ -17,7 +17,7 @@ from cloud_service.archive.rendering import SegmentRenderer
 from cloud_service.archive.storage import ArchiveStorage
 from cloud_service.archive.writer import ArchiveWriter
 from cloud_service.bundles import Bundles
-from cloud_service.database.tables import open_database, own_database
+from cloud_service.database.opening import open_database, own_database
 from cloud_service.detection import Detector
 from cloud_service.events.feed import EventFeed
 from cloud_service.events.store import EventStore

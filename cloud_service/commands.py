@@ -73,7 +73,7 @@ def _check(options: argparse.Namespace) -> int:
     from cloud_service.access.access import certificate_access
     from cloud_service.archive.storage import ArchiveStorage
     from cloud_service.bundles import Bundles
-    from cloud_service.database.tables import database_engine
+    from cloud_service.database.opening import database_engine
     from cloud_service.detection import load_detector
     from icm.rpc.servers import check_plaintext
     from icm.rpc.tls import check_tls

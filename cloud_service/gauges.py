@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -12,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.camera_series import CameraNames
 from cloud_service.store import RecordStore
+from icm.errors import StorageError
 
 
 class StorageGauges(Collector):
@@ -25,7 +27,7 @@ class StorageGauges(Collector):
         cameras: CameraNames,
     ) -> None:
         """Args:
-        backlog: bytes of records by camera that wait for the detector.
+        backlog: bytes of records by camera that wait for the detector; raises StorageError.
         cameras: those with series of their own.
         """
         self._store, self._catalogue, self._backlog, self._cameras = store, catalogue, backlog, cameras
@@ -43,8 +45,10 @@ class StorageGauges(Collector):
             pass
         yield _family("icm_archive_bytes", "Bytes stored.", ("camera", "tier"), stored)
         waiting: Counter[tuple[str, ...]] = Counter()
-        for name, count in self._backlog().items():
-            waiting[(self._cameras.shown(name),)] += count
+        # As above.
+        with suppress(StorageError):
+            for name, count in self._backlog().items():
+                waiting[(self._cameras.shown(name),)] += count
         yield _family("icm_cloud_backlog_bytes", "Bytes of records that wait for the detector.", ("camera",), waiting)
 
 

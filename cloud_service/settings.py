@@ -160,7 +160,9 @@ class CloudSettings(ServiceSettings):
     metrics: MetricsSettings = Field(default=MetricsSettings(), description="Where metrics and health are read.")
     store: StoreSettings = Field(default=StoreSettings(), description="The canonical archive: the records.")
     database: str | None = Field(
-        default=None, description="SQLAlchemy URL of the database. Unset: SQLite in <store.folder>/cloud.db."
+        default=None,
+        description="SQLAlchemy URL of the database, of SQLite or of PostgreSQL, whose driver the extra `postgres`"
+        " brings. Unset: SQLite in <store.folder>/cloud.db.",
     )
     detector: DetectorSettings = Field(default=YoloSettings(kind="yolo"), description="What looks at the frames.")
     archive: ArchiveSettings = Field(default=ArchiveSettings(), description="The archive for people.")

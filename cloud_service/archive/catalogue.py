@@ -36,7 +36,7 @@ class VideoCatalogue:
         with Session(self._database) as session, session.begin():
             if video is not None:
                 session.merge(VideoSegmentRow(**asdict(video)))
-            set_archived(session, camera, number + 1)
+            set_archived(session.connection(), camera, number + 1)
 
     def list(self, camera: str, from_us: int | None, to_us: int | None, most: int | None = None) -> list[VideoSegment]:
         """A camera's videos that end at or after ``from_us`` and start before ``to_us``, the ``most`` oldest first."""

@@ -1,9 +1,10 @@
-"""The database's tables, and how to open it. SQLite by default, any other database by URL.
+"""The database's tables, as the newest step of ``migrations`` leaves them.
 
 store             which record store all the rest is about
 record_segments   what the record store's sealed segment files hold; the files are the truth
-frames            one row per frame that a detector looked at
+frames            one row per frame in which a detector found something
 detections        what it found there
+empty_frames      ranges of frames in which it found nothing
 skipped_frames    one row per frame that no detector will look at, and why
 video_segments    the MP4 files for people
 progress          how far each camera's records were detected and rendered
@@ -11,17 +12,8 @@ progress          how far each camera's records were detected and rendered
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-from sqlalchemy import BigInteger, Engine, ForeignKey, Index, Integer, UniqueConstraint, create_engine, event, inspect
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
-
-from cloud_service.database.damage import set_aside_if_damaged, trouble, watch_for_damage
-from icm.errors import ConfigError, StorageError
-from icm.service.owner_lock import OwnerLock
 
 # SQLite numbers rows by itself only where the key's type is INTEGER.
 RowId = BigInteger().with_variant(Integer, "sqlite")
@@ -41,9 +33,20 @@ class StoreRow(Base):
 
 
 class RecordSegmentRow(Base):
-    """A sealed segment; the fields are those of ``record_store.Segment``, and a checksum over them."""
+    """A sealed segment; the fields are those of ``Segment``, a checksum over them, and what searches go by."""
 
     __tablename__ = "record_segments"
+    __table_args__ = (
+        Index("ix_record_segments_sequence", "camera", "epoch", "first_sequence"),
+        # Only of the few that are not whole.
+        Index(
+            "ix_record_segments_state",
+            "camera",
+            "state",
+            sqlite_where=text("state <> 'whole'"),
+            postgresql_where=text("state <> 'whole'"),
+        ),
+    )
 
     camera: Mapped[str] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
@@ -55,10 +58,15 @@ class RecordSegmentRow(Base):
     last_capture_us: Mapped[int]
     sequences: Mapped[str]
     checksum: Mapped[int]
+    first_sequence: Mapped[int]
+    last_sequence: Mapped[int]
+    state: Mapped[str]
 
 
 class FrameRow(Base):
-    """A frame that a detector looked at; times in microseconds since 1970, UTC."""
+    """A frame that a detector looked at; times in microseconds since 1970, UTC. One without detections is from before
+    ``empty_frames``, or a later event of a frame that had one.
+    """
 
     __tablename__ = "frames"
     __table_args__ = (
@@ -91,6 +99,22 @@ class DetectionRow(Base):
     top: Mapped[float]
     right: Mapped[float]
     bottom: Mapped[float]
+
+
+class EmptyFramesRow(Base):
+    """Those of a block of consecutive sequences in whose frames a model found nothing; see ``events.empty_frames``."""
+
+    __tablename__ = "empty_frames"
+    __table_args__ = (Index("ix_empty_frames_capture", "camera", "last_capture_us"),)
+
+    camera: Mapped[str] = mapped_column(primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True)
+    block: Mapped[int] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True)
+    sequences: Mapped[str]
+    captures: Mapped[bytes]
+    first_capture_us: Mapped[int]
+    last_capture_us: Mapped[int]
 
 
 class SkippedFrameRow(Base):
@@ -130,83 +154,3 @@ class ProgressRow(Base):
     detect_segment: Mapped[int]
     detect_offset: Mapped[int]
     archive_segment: Mapped[int]
-
-
-def database_engine(url: str) -> Engine:
-    """The database at a URL; does not connect yet.
-
-    Raises:
-        ConfigError: the URL is none, or its driver is not installed.
-    """
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        # It may hold a password, and nobody can tell where.
-        raise ConfigError("the setting database is no URL: write it as sqlite:////path/to/file.db") from None
-    try:
-        engine = create_engine(parsed)
-    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-        raise ConfigError(
-            f"cannot use database {parsed.render_as_string()}: {error}; install its driver, or write it as"
-            " sqlite:////path/to/file.db"
-        ) from None
-    if parsed.get_backend_name() == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
-    return engine
-
-
-def own_database(url: str) -> OwnerLock | None:
-    """Takes an SQLite file for this process; a database server sees to its own.
-
-    Raises:
-        ConfigError: the URL is none, or its driver is not installed.
-        StorageError: another process uses it, or its folder cannot be used.
-    """
-    if (path := _sqlite_path(database_engine(url))) is None:
-        return None
-    return OwnerLock(path.with_name(f"{path.name}.lock"), f"the database {path}", "icm-cloud", StorageError)
-
-
-def open_database(url: str) -> Engine:
-    """Opens the database, which no other process uses, and creates the tables it lacks. A damaged SQLite file is set
-    aside for a new one.
-
-    Raises:
-        ConfigError: the URL is none, or its driver is not installed.
-        StorageError: the database cannot be reached.
-    """
-    engine = database_engine(url)
-    try:
-        if (path := _sqlite_path(engine)) is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            set_aside_if_damaged(path)
-            watch_for_damage(engine, path)
-        _drop_old_index(engine)
-        Base.metadata.create_all(engine)
-    except (SQLAlchemyError, OSError) as error:
-        engine.dispose()
-        reason = trouble(error) if isinstance(error, SQLAlchemyError) else error.strerror
-        raise StorageError(f"cannot open database {engine.url.render_as_string()}: {reason}") from None
-    return engine
-
-
-def _sqlite_path(engine: Engine) -> Path | None:
-    """Where the database is a file of this machine: that."""
-    name = engine.url.database if engine.url.get_backend_name() == "sqlite" else None
-    return Path(name) if name and name != ":memory:" else None
-
-
-def _drop_old_index(engine: Engine) -> None:
-    """Drops an index of segments from before its rows had all that they have; the start reads the files instead."""
-    table = Base.metadata.tables[RecordSegmentRow.__tablename__]
-    if inspect(engine).has_table(table.name):
-        found = {column["name"] for column in inspect(engine).get_columns(table.name)}
-        if found != set(table.columns.keys()):
-            Base.metadata.drop_all(engine, [table])
-
-
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=10000"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()

@@ -36,9 +36,10 @@ class Lane:
 
     Attributes:
         records: the camera's records as a part of the service's health.
-        position: of the first record whose result was not taken yet.
+        position: of the first record whose result was not taken yet; until the lane ``stands``, what it is to reach.
         busy: whether the engine has work of it.
         not_before: when it may go on, in monotonic seconds.
+        stands: whether the position is one where reading can begin.
     """
 
     id: LaneId
@@ -49,6 +50,7 @@ class Lane:
     archive_from: int
     busy: bool = False
     not_before: float = 0.0
+    stands: bool = False
 
     @property
     def detects(self) -> bool:
@@ -91,6 +93,9 @@ class Lanes:
     def read(self, lane: Lane, limit: int) -> Chunk | None:
         """A lane's next records, at most ``limit``; None if there are none yet. Raises as ``RecordStore.read`` does."""
         camera = lane.id.camera
+        if not lane.stands:
+            lane.position = Position(self._store.standing(camera, lane.position.segment), 0)
+            lane.stands = True
         if lane.detect_from is None:
             return self._store.read(camera, lane.position, limit, until=self._live[camera].position)
         if not lane.detects:
@@ -103,7 +108,7 @@ class Lanes:
     def render_again(self, camera: str, segment: int) -> Lane:
         """Lets the archive of a camera be served from this segment on by a lane of its own, which this returns."""
         self._live[camera].archive = False
-        start = Position(self._store.standing(camera, segment), 0)
+        start = Position(segment, 0)
         records = self._live[camera].records
         lane = Lane(LaneId(camera, _CATCH_UP), records, start, None, archive=True, archive_from=segment)
         self._catch_up[camera] = lane
@@ -123,7 +128,11 @@ class Lanes:
             log.error("%s: %s; trying again every %g s", part.name, text, RETRY_SECONDS)
 
     def backlog_bytes(self) -> dict[str, int]:
-        """For each camera, the bytes of records that wait for the detector."""
+        """For each camera, the bytes of records that wait for the detector.
+
+        Raises:
+            StorageError: the database does not answer.
+        """
         return {camera: self._store.bytes_after(camera, lane.position) for camera, lane in list(self._live.items())}
 
     def _open_camera(self, camera: str) -> None:
@@ -133,7 +142,7 @@ class Lanes:
             self.database_part.report(trouble(error))
             return
         begun = progress.detect.segment
-        start = Position(self._store.standing(camera, begun), 0)
+        start = Position(begun, 0)
         records = self._problems.part("records", camera)
         self._live[camera] = Lane(
             LaneId(camera, _LIVE), records, start, progress.detect, archive=True, archive_from=begun

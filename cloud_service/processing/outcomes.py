@@ -108,9 +108,13 @@ class Outcomes:
     def lose_segment(self, lane: Lane, problem: IcmError) -> None:
         """The segment that a lane would read next cannot be read; the lane goes on behind it."""
         camera, number = lane.id.camera, lane.position.segment
+        try:
+            segment = self._store.segment(camera, number)
+        except StorageError as error:
+            self._lanes.delay(lane, lane.records, str(error))
+            return
         log.error("camera %s: skipping a segment: %s", camera, problem)
         self._metrics.records.labels(camera, "skipped").inc()
-        segment = self._store.segment(camera, number)
         if segment is not None and lane.detect_from is not None and segment.number >= lane.detect_from.segment:
             skipped = self._rest(segment, problem)
             if self._written(lambda: self._events.commit((), skipped, {})):

@@ -99,7 +99,11 @@ class Pipeline:
         self._outcomes.end(self._engine.close())
 
     def backlog_bytes(self) -> dict[str, int]:
-        """For each camera, the bytes of records that wait for the detector."""
+        """For each camera, the bytes of records that wait for the detector.
+
+        Raises:
+            StorageError: the database does not answer.
+        """
         return self._lanes.backlog_bytes()
 
     def _run(self) -> None:

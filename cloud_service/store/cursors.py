@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session
 
+from cloud_service.database.statements import put_rows
 from cloud_service.database.tables import ProgressRow
-from cloud_service.store import Position
+from cloud_service.store.position import START, Position
 
 
 @dataclass(frozen=True)
@@ -27,24 +29,22 @@ class Progress:
 def load_progress(database: Engine, camera: str) -> Progress:
     """How far a camera got; its log's start if nothing is known."""
     with Session(database) as session:
-        row = _row(session, camera)
+        row = session.get(ProgressRow, camera)
+        if row is None:
+            return Progress(START, 0)
         return Progress(Position(row.detect_segment, row.detect_offset), row.archive_segment)
 
 
-def set_detected(session: Session, camera: str, position: Position) -> None:
-    """Moves the detector's cursor as part of the session's transaction."""
-    row = _row(session, camera)
-    row.detect_segment, row.detect_offset = position
+def set_detected(connection: Connection, positions: Mapping[str, Position]) -> None:
+    """Moves the detector's cursors, by camera, as part of the connection's transaction."""
+    rows = [
+        {"camera": camera, "detect_segment": at.segment, "detect_offset": at.offset, "archive_segment": 0}
+        for camera, at in positions.items()
+    ]
+    put_rows(connection, ProgressRow, rows, update=("detect_segment", "detect_offset"))
 
 
-def set_archived(session: Session, camera: str, segment: int) -> None:
-    """Moves the archive's cursor as part of the session's transaction."""
-    _row(session, camera).archive_segment = segment
-
-
-def _row(session: Session, camera: str) -> ProgressRow:
-    row = session.get(ProgressRow, camera)
-    if row is None:
-        row = ProgressRow(camera=camera, detect_segment=0, detect_offset=0, archive_segment=0)
-        session.add(row)
-    return row
+def set_archived(connection: Connection, camera: str, segment: int) -> None:
+    """Moves the archive's cursor as part of the connection's transaction."""
+    row = {"camera": camera, "detect_segment": 0, "detect_offset": 0, "archive_segment": segment}
+    put_rows(connection, ProgressRow, [row], update=("archive_segment",))

@@ -2,42 +2,62 @@
 
 The files are the truth. What the index says of a file saves reading it, and never costs a byte of it. Only what was
 read and is no whole record is cut off, only at the end of a file, and kept beside it as ``<name>.damaged``.
+
+Files are looked at a few thousand at a time, beside their rows of the index, so a start takes time by their number and
+no memory.
 """
 
 from __future__ import annotations
 
 import errno
 import logging
-from collections import defaultdict
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
-from cloud_service.store.index import SegmentIndex
+from sqlalchemy.exc import SQLAlchemyError
+
+from cloud_service.database.damage import trouble
+from cloud_service.store.index import Change, SegmentIndex, State
+from cloud_service.store.index.camera_log import CameraLog
+from cloud_service.store.index.rows import NUMBER, STATE, segment_of
 from cloud_service.store.segment import Segment, cut, number_of, sync_file, write_again
 from cloud_service.store.segment_scan import Scan, scan
+from cloud_service.store.sequences import SequenceSet
 from icm.atomic_file import write_atomically
 from icm.codec.bitstream.record import Record
 
 log = logging.getLogger(__name__)
+_FILES = 2000
+"""Looked at together."""
+_CHANGES = 1000
+"""Of the index, made together."""
+
+
+class _File(NamedTuple):
+    """A segment file; its path relative to the store's folder, its size in bytes."""
+
+    number: int
+    path: str
+    size: int
 
 
 @dataclass
 class Recovered:
-    """A camera's segments in order of their numbers, all sealed and on the disk.
+    """A camera.
 
     Attributes:
-        next_number: the next free one.
+        log: of its segments, all sealed and on the disk.
         unreadable: of each file that cannot be read, or not to its end, what is wrong.
+        unwritten: changes of the index that the database refused.
     """
 
-    segments: list[Segment] = field(default_factory=list)
-    next_number: int = 1
+    log: CameraLog = field(default_factory=CameraLog)
     unreadable: list[str] = field(default_factory=list)
-
-    def holds(self, epoch: int, sequence: int) -> bool:
-        return any(segment.epoch == epoch and sequence in segment.sequences for segment in self.segments)
+    unwritten: list[Change] = field(default_factory=list)
 
 
 def recover(root: Path, index: SegmentIndex) -> dict[str, Recovered]:
@@ -48,80 +68,126 @@ def recover(root: Path, index: SegmentIndex) -> dict[str, Recovered]:
 
     Raises:
         OSError: the folder cannot be read, or the disk refused.
+        SQLAlchemyError: the database does not answer.
     """
-    known = index.load()
-    cameras: dict[str, Recovered] = defaultdict(Recovered)
-    for name, number in index.next_numbers().items():
-        cameras[name].next_number = max(1, number)
-    _note_gone(root, known)
-    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
-        _Recovery(root, folder, known, cameras[folder.name]).run(index)
-    return cameras
-
-
-def _note_gone(root: Path, known: dict[str, Segment]) -> None:
-    gone: dict[str, list[Segment]] = defaultdict(list)
-    for segment in known.values():
-        if not (root / segment.path).exists():
-            gone[segment.camera].append(segment)
-    for name, segments in gone.items():
-        records = sum(segment.records for segment in segments)
-        log.error("camera %s: %d segments are gone, %s the first; the index says they held %d records",
-                  name, len(segments), root / segments[0].path, records)  # fmt: skip
+    folders = {path.name for path in root.iterdir() if path.is_dir()}
+    return {name: _Recovery(root, name, index).run() for name in sorted({*index.cameras(), *folders})}
 
 
 class _Recovery:
     """Of one camera's folder."""
 
-    def __init__(self, root: Path, folder: Path, known: dict[str, Segment], found: Recovered) -> None:
-        self._root, self._folder, self._known, self._found = root, folder, known, found
-        self._read: list[Segment] = []
-        self._doubted: list[Segment] = []
+    def __init__(self, root: Path, camera: str, index: SegmentIndex) -> None:
+        self._root, self._camera, self._index = root, camera, index
+        self._found = Recovered()
+        self._changes: list[Change] = []
+        self._numbers, self._taken = SequenceSet(), SequenceSet()
+        self._damaged_rows = 0
 
-    def run(self, index: SegmentIndex) -> None:
-        numbered = sorted(
-            (number, path) for path in self._folder.rglob("*.icm") if (number := number_of(path)) is not None
-        )
+    def run(self) -> Recovered:
+        self._found.log.next_number = self._index.next_number(self._camera)
+        rows, gone = self._index.count(self._camera), self._index.gone(self._camera)
+        to_read, of_files = self._compare(gone)
+        self._read(to_read)
+        if rows - of_files > len(gone):
+            self._note_gone(gone)
+        self._flush()
+        if self._damaged_rows:
+            log.warning("camera %s: the rows of %d segments in the index are damaged", self._camera, self._damaged_rows)
+        self._found.log.last_indexed = self._found.log.next_number - 1
+        return self._found
+
+    def _compare(self, gone: set[int]) -> tuple[list[tuple[_File, Segment | None]], int]:
+        """Takes the files that the index knows as they are.
+
+        Args:
+            gone: numbers of the rows that are marked so; those whose files are back are taken out.
+
+        Returns:
+            The files that must be read, each with what the index says of it, and how many rows belong to files.
+        """
+        to_read: list[tuple[_File, Segment | None]] = []
+        newest: tuple[_File, Segment] | None = None
+        of_files = 0
+        for files in _lumps(self._root, self._camera):
+            numbers = SequenceSet((file.number, file.number) for file in files)
+            known = {row[NUMBER]: row for row in self._index.rows(self._camera, numbers)}
+            of_files += len(known) - sum(number in self._numbers for number in known if number <= self._numbers.last)
+            for run in numbers:
+                self._numbers.add_range(*run)
+            gone.difference_update(known)
+            for file in files:
+                row = known.get(file.number)
+                segment = segment_of(row) if row is not None else None
+                self._damaged_rows += row is not None and segment is None
+                if row is None or segment is None or segment.path != file.path or row[STATE] == State.DAMAGED:
+                    to_read.append((file, None))
+                elif segment.size != file.size:
+                    to_read.append((file, segment))
+                else:
+                    if row[STATE] == State.GONE:
+                        self._change(segment, State.WHOLE)
+                    self._taken.add(file.number)
+                    if newest is None or file.number > newest[0].number:
+                        newest, last = (file, segment), newest
+                        segment = last[1] if last is not None else None
+                    if segment is not None:
+                        self._found.log.add(segment)
+        if newest is not None and newest[0].number < self._numbers.last:
+            self._found.log.add(newest[1])
+        elif newest is not None:
+            to_read.append(newest)
+        self._found.log.next_number = max(self._found.log.next_number, self._numbers.last + 1)
+        return sorted(to_read, key=lambda each: each[0]), of_files
+
+    def _read(self, files: list[tuple[_File, Segment | None]]) -> None:
+        """Takes files by what can be read of them. Args: files, in order of their numbers, as ``_compare`` has them."""
         longer: list[tuple[Path, Segment]] = []
         before = 0
-        for number, path in numbered:
-            if number == before:
+        for file, known in files:
+            path, newest = self._root / file.path, file.number == self._numbers.last
+            if file.number == before or (file.number in self._taken and not newest):
                 self._leave(path, "another file has its number")
                 continue
-            before = number
-            self._found.next_number = max(self._found.next_number, number + 1)
-            known, size = self._known.get(str(path.relative_to(self._root))), path.stat().st_size
-            newest = number == numbered[-1][0]
-            if known is not None and size > known.size:
+            before = file.number
+            if known is not None and file.size > known.size:
                 longer.append((path, known))
-            elif known is not None and size == known.size and not newest:
-                self._found.segments.append(known)
             else:
-                with self._bad_blocks_told(path, known):
-                    self._take(path, number, known, newest)
+                with self._bad_blocks_told(path, file.number):
+                    self._take(path, file.number, known, newest)
         for path, known in longer:
-            with self._bad_blocks_told(path, known):
+            with self._bad_blocks_told(path, known.number):
                 self._take_longer(path, known)
-        self._found.segments.sort(key=lambda segment: segment.number)
-        index.forget(self._doubted)
-        index.put(self._read)
+
+    def _note_gone(self, gone: set[int]) -> None:
+        """Marks the rows whose files are not there. Args: gone, numbers of those that are marked already."""
+        missing = [n for n in self._index.numbers(self._camera) if n not in self._numbers and n not in gone]
+        records, first = 0, ""
+        for row in self._index.rows(self._camera, SequenceSet((n, n) for n in missing)):
+            segment = segment_of(row)
+            first = first or (segment.path if segment is not None else f"number {row[NUMBER]}")
+            records += segment.records if segment is not None else 0
+            self._note(Change(self._camera, row[NUMBER], None, State.GONE))
+        if missing:
+            log.error("camera %s: %d segments are gone, %s the first; the index says they held %d records",
+                      self._camera, len(missing), self._root / first, records)  # fmt: skip
 
     @contextmanager
-    def _bad_blocks_told(self, path: Path, known: Segment | None) -> Iterator[None]:
+    def _bad_blocks_told(self, path: Path, number: int) -> Iterator[None]:
         """A file that the disk cannot give keeps no other from being taken."""
         try:
             yield
         except OSError as error:
             if error.errno != errno.EIO:
                 raise
-            self._leave(path, f"the disk cannot read it: {error.strerror}", known)
+            self._leave(path, f"the disk cannot read it: {error.strerror}", number)
 
     def _take(self, path: Path, number: int, known: Segment | None, newest: bool) -> None:
         """Takes a file by what can be read of it."""
         # A killed process may have left records in the page cache only; from here on they count as persisted.
         sync_file(path)
         result = scan(self._root, path, number)
-        if not self._belongs(path, result, known):
+        if not self._belongs(path, number, result, known):
             return
         segment = result.segment
         assert segment is not None
@@ -143,10 +209,10 @@ class _Recovery:
         """
 
         def elsewhere(segment: Segment, record: Record) -> bool:
-            return segment.size >= known.size and self._found.holds(segment.epoch, record.sequence)
+            return segment.size >= known.size and self._found.log.holds(segment.epoch, record.sequence)
 
         result = scan(self._root, path, known.number, elsewhere)
-        if not self._belongs(path, result, known):
+        if not self._belongs(path, known.number, result, known):
             return
         segment = result.segment
         assert segment is not None
@@ -163,41 +229,60 @@ class _Recovery:
             self._cut(path, segment.size)
         self._keep(segment)
 
-    def _belongs(self, path: Path, result: Scan, known: Segment | None) -> bool:
+    def _belongs(self, path: Path, number: int, result: Scan, known: Segment | None) -> bool:
         """Whether there are records in the file, and of this camera."""
         segment = result.segment
-        if segment is not None and segment.camera != self._folder.name:
-            self._leave(path, f"it holds records of camera {segment.camera}, not of {self._folder.name}", known)
+        if segment is not None and segment.camera != self._camera:
+            self._leave(path, f"it holds records of camera {segment.camera}, not of {self._camera}", number)
         elif known is None and (result.torn if segment is None else not segment.records and not result.more):
             log.warning("%s: setting aside a segment that holds no whole record", path)
             path.replace(_free_name(path))
+            self._note(Change(self._camera, number, None, None))
         elif segment is None or not segment.records:
-            self._leave(path, f"it cannot be read: {result.damage or 'it holds no record'}", known)
+            self._leave(path, f"it cannot be read: {result.damage or 'it holds no record'}", number)
         else:
             return True
         return False
 
     def _keep(self, segment: Segment) -> None:
-        self._found.segments.append(segment)
-        self._read.append(segment)
+        self._found.log.add(segment)
+        self._change(segment, State.WHOLE)
 
     def _doubt(self, path: Path, segment: Segment, result: Scan) -> None:
         """Takes what comes before damage. The disk lost what was persisted, so the file stays as it is, to be looked
         at, and is read again at each start.
         """
         self._complain(path, f"its last {result.rest} bytes cannot be read: {result.damage}")
-        self._doubted.append(segment)
-        self._found.segments.append(segment)
+        self._found.log.add(segment)
+        self._change(segment, State.DAMAGED)
 
-    def _leave(self, path: Path, reason: str, known: Segment | None = None) -> None:
-        """Leaves a file where it is, and its records out."""
+    def _leave(self, path: Path, reason: str, number: int | None = None) -> None:
+        """Leaves a file where it is, and its records out. Args: number, whose row goes; None: it is another file's."""
         self._complain(path, reason)
-        if known is not None:
-            self._doubted.append(known)
+        if number is not None:
+            self._note(Change(self._camera, number, None, None))
 
     def _complain(self, path: Path, reason: str) -> None:
         log.error("%s: %s", path, reason)
         self._found.unreadable.append(f"{path.relative_to(self._root)}: {reason}")
+
+    def _change(self, segment: Segment, state: State) -> None:
+        self._note(Change(self._camera, segment.number, segment, state))
+
+    def _note(self, change: Change) -> None:
+        self._changes.append(change)
+        if len(self._changes) >= _CHANGES:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Makes the changes of the index; failing to is no failure of the store."""
+        try:
+            self._index.write(self._changes)
+        except SQLAlchemyError as error:
+            log.warning("cannot index %d segments yet: %s", len(self._changes), trouble(error))
+            self._found.unwritten += self._changes
+            self._found.log.unwritten |= {change.number: change.segment for change in self._changes}
+        self._changes = []
 
     def _cut(self, path: Path, size: int) -> None:
         """Cuts a file and keeps what is cut; a disk too full for that must not keep the store from opening."""
@@ -207,6 +292,26 @@ class _Recovery:
             log.warning("%s: leaving what was to be cut off, which cannot be kept: %s", path, error)
             return
         cut(path, size)
+
+
+def _lumps(root: Path, camera: str) -> Iterator[list[_File]]:
+    """A camera's segment files, anywhere below its folder, some thousands at a time, each time by their numbers."""
+    lump: list[_File] = []
+    folders = [str(root / camera)] if (root / camera).is_dir() else []
+    skipped = len(str(root)) + 1
+    while folders:
+        inner = []
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    inner.append(entry.path)
+                elif (number := number_of(entry.name)) is not None:
+                    lump.append(_File(number, entry.path[skipped:], entry.stat().st_size))
+        folders += sorted(inner, reverse=True)
+        if len(lump) >= _FILES:
+            yield sorted(lump)
+            lump = []
+    yield sorted(lump)
 
 
 def _free_name(path: Path) -> Path:

@@ -17,6 +17,8 @@ from icm.folders import make_folder, sync_folder
 MAX_BYTES = 64 << 20
 """A segment takes no further record once it is this large, so that one read of it is bounded."""
 MAX_RECORDS = 3000
+MAX_NUMBER = (1 << 63) - 1
+"""Of a segment: no database holds a higher one."""
 _NAME = re.compile(r"\d{8}T\d{12}Z-(\d{6,})\.icm")
 
 
@@ -142,9 +144,9 @@ def segment_stem(camera: str, number: int, start_us: int) -> str:
     return f"{camera}/{start:%Y-%m-%d}/{start:%H}/{start:%Y%m%dT%H%M%S}{start_us % 1_000_000:06d}Z-{number:06d}"
 
 
-def number_of(path: Path) -> int | None:
-    """A segment file's number, or None for a file of another kind."""
-    match = _NAME.fullmatch(path.name)
+def number_of(name: str) -> int | None:
+    """The number in a segment file's name, or None for a file of another kind."""
+    match = _NAME.fullmatch(name)
     return int(match.group(1)) if match else None
 
 

@@ -24,6 +24,11 @@ class SequenceSet:
         return iter(zip(self._first, self._last, strict=True))
 
     @property
+    def first(self) -> int:
+        """The lowest member; 0 if there is none."""
+        return self._first[0] if self._first else 0
+
+    @property
     def last(self) -> int:
         """The highest member; 0 if there is none."""
         return self._last[-1] if self._last else 0
@@ -58,5 +63,8 @@ class SequenceSet:
     @staticmethod
     def from_text(text: str) -> SequenceSet:
         """Reads what ``to_text`` wrote."""
-        parts = (part.split("-") for part in text.split(",") if part)
-        return SequenceSet((int(first), int(last)) for first, last in parts)
+        found = SequenceSet()
+        for part in text.split(",") if text else ():
+            first, _, last = part.partition("-")
+            found.add_range(int(first), int(last))
+        return found

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from cloud_service.database.damage import trouble
 from cloud_service.store import reading
-from cloud_service.store.index import IndexWriter, SegmentIndex
+from cloud_service.store.index import Change, IndexWriter, SegmentIndex, State
+from cloud_service.store.index.camera_log import CameraLog
+from cloud_service.store.index.lookup import SegmentLookup, index_answers
 from cloud_service.store.keyframes import SegmentKeys
 from cloud_service.store.position import Position
 from cloud_service.store.reading import Chunk
@@ -69,24 +68,6 @@ class CameraSummary:
     last_capture_us: int
 
 
-@dataclass
-class _Log:
-    """A camera's segments in order; the open one, if any, comes last."""
-
-    segments: list[Segment] = field(default_factory=list)
-    held: dict[int, SequenceSet] = field(default_factory=dict)
-    open: OpenSegment | None = None
-    opened_at: float = 0.0
-    next_number: int = 1
-
-    def add(self, segment: Segment) -> None:
-        self.segments.append(segment)
-        held = self.held.setdefault(segment.epoch, SequenceSet())
-        for first, last in segment.sequences:
-            held.add_range(first, last)
-        self.next_number = max(self.next_number, segment.number + 1)
-
-
 class RecordStore:
     """Append-only segment files below one folder. Thread-safe: one thread at a time appends to a camera, any reads.
 
@@ -114,24 +95,21 @@ class RecordStore:
             StorageError: the folder or the index cannot be used.
         """
         self._root, self._check_owned = root, check_owned
-        self._indexing = IndexWriter(index)
         self._seconds = segment_seconds
         self._clock = clock
         self._lock = threading.Lock()
-        self._logs: dict[str, _Log] = {}
         self.keys = SegmentKeys(root, check_owned)
         try:
             make_folder(root)
-            recovered = recover(root, index)
+            with index_answers():
+                recovered = recover(root, index)
         except OSError as error:
             raise storage_error(error, error.filename or root) from None
-        except SQLAlchemyError as error:
-            raise StorageError(f"cannot read the index of {root} in the database: {trouble(error)}") from None
         self.unreadable = {camera: found.unreadable for camera, found in recovered.items() if found.unreadable}
-        for camera, found in recovered.items():
-            self._logs[camera] = _Log(next_number=found.next_number)
-            for segment in found.segments:
-                self._logs[camera].add(segment)
+        self._logs = {camera: found.log for camera, found in recovered.items()}
+        self._segments = SegmentLookup(index, self._logs, self._lock)
+        self._indexing = IndexWriter(index, self._indexed)
+        self._indexing.write([change for found in recovered.values() for change in found.unwritten])
 
     def append(self, header: StreamHeader, records: Sequence[RawRecord]) -> list[bool]:
         """Puts records on the disk; returns, for each, whether it is new (False: it was there already).
@@ -151,14 +129,13 @@ class RecordStore:
     def holds(self, camera: str, epoch: int, sequence: int) -> bool:
         """Whether the record is persisted."""
         with self._lock:
-            held = self._held(camera, epoch)
-            return held is not None and sequence in held
+            return camera in self._logs and self._logs[camera].holds(epoch, sequence)
 
     def newest(self, camera: str, epoch: int) -> int:
         """The sequence of the camera's newest record, if that is of this epoch; else 0."""
         with self._lock:
-            segments = self._logs[camera].segments if camera in self._logs else []
-            return segments[-1].sequences.last if segments and segments[-1].epoch == epoch else 0
+            newest = self._logs[camera].newest if camera in self._logs else None
+            return newest.sequences.last if newest is not None and newest.epoch == epoch else 0
 
     def resume_after(self, camera: str, epoch: int, acknowledged: int) -> int:
         """The last sequence of the unbroken run of persisted records that follows ``acknowledged``."""
@@ -178,9 +155,12 @@ class RecordStore:
         So a camera that fell silent has a finished segment too.
         """
         now = self._clock.monotonic()
-        aged = [log for log in self._logs.values() if log.open is not None and now - log.opened_at >= self._seconds]
+        with self._lock:
+            logs = list(self._logs.values())
+        aged = [of for of in logs if of.open is not None and now - of.opened_at >= self._seconds]
         for camera_log in aged:
             self._seal(camera_log)
+        self._indexing.go_on()
         return bool(aged)
 
     def close(self) -> None:
@@ -193,30 +173,24 @@ class RecordStore:
     def names(self) -> list[str]:
         """The cameras that have records."""
         with self._lock:
-            return sorted(name for name, camera_log in self._logs.items() if camera_log.segments)
+            return sorted(name for name, camera_log in self._logs.items() if camera_log.records)
 
     def cameras(self) -> list[CameraSummary]:
         """All cameras that have records, by name."""
         with self._lock:
             return [
-                CameraSummary(
-                    name,
-                    sum(segment.records for segment in camera_log.segments),
-                    sum(segment.size for segment in camera_log.segments),
-                    min(segment.first_capture_us for segment in camera_log.segments),
-                    max(segment.last_capture_us for segment in camera_log.segments),
-                )
-                for name, camera_log in sorted(self._logs.items())
-                if camera_log.segments
+                CameraSummary(name, of.records, of.bytes, of.first_capture_us, of.last_capture_us)
+                for name, of in sorted(self._logs.items())
+                if of.records
             ]
 
     def bytes_after(self, camera: str, position: Position) -> int:
-        """Bytes of records that follow a position."""
-        with self._lock:
-            segments = self._logs[camera].segments if camera in self._logs else []
-            later = segments[bisect_left(segments, position.segment, key=lambda segment: segment.number) :]
-            skipped = position.offset if later and later[0].number == position.segment else 0
-            return sum(segment.size for segment in later) - skipped
+        """Bytes of records that follow a position.
+
+        Raises:
+            StorageError: the database does not answer.
+        """
+        return self._segments.bytes_after(camera, position)
 
     def read(self, camera: str, position: Position, limit: int, until: Position | None = None) -> Chunk | None:
         """The next records of one segment, at most ``limit``, or None if there is nothing to report yet.
@@ -227,18 +201,12 @@ class RecordStore:
         Raises:
             NotFoundError: the segment's file is gone.
             RecordError: its header is damaged.
-            StorageError: it cannot be read just now.
+            StorageError: it cannot be read just now, or the database does not answer.
         """
-        with self._lock:
-            segments = self._logs[camera].segments if camera in self._logs else []
-            at = bisect_left(segments, position.segment, key=lambda segment: segment.number)
-            if at == len(segments):
-                return None
-            segment = segments[at]
-            size, sealed = segment.size, segment.sealed
-            if not sealed:
-                # It grows while it is read.
-                segment = segment.now()
+        segment = self.segment(camera, position.segment)
+        if segment is None:
+            return None
+        size, sealed = segment.size, segment.sealed
         offset = position.offset if segment.number == position.segment else 0
         end = min(size, until.offset) if until is not None and until.segment == segment.number else size
         if until is not None and Position(segment.number, offset) >= until:
@@ -250,12 +218,12 @@ class RecordStore:
 
         Raises:
             NotFoundError: it is not here.
-            StorageError: its file cannot be read.
+            StorageError: its file cannot be read, or the database does not answer.
             StoredDamageError: its file holds something else.
             ReferenceMissingError: one that it needs is not here.
             BusyError: it needs more of them than one call decodes; keys are made as the detector comes by.
         """
-        segment = self._segment_of(camera, epoch, sequence)
+        segment = self._segments.holder(camera, epoch, sequence)
         if segment is None:
             raise NotFoundError(f"there is no frame {sequence} of camera {camera!r}, epoch {epoch}")
         found = reading.find(self._root, segment, sequence)
@@ -270,7 +238,7 @@ class RecordStore:
                     return Found(header, [key, *chain[1:]], lacking)
                 lacking[first.sequence] = segment, found.header
             before = first.sequence - first.reference
-            segment = self._segment_of(camera, epoch, before)
+            segment = self._segments.holder(camera, epoch, before)
             if segment is None:
                 raise ReferenceMissingError(
                     f"frame {sequence} of camera {camera!r} needs record {before}, which is not here"
@@ -287,12 +255,12 @@ class RecordStore:
         return Found(header, chain, lacking)
 
     def standing(self, camera: str, number: int) -> int:
-        """The nearest segment, at or before this one, that can be read by itself; where there is none, this one."""
-        with self._lock:
-            segments = self._logs[camera].segments if camera in self._logs else []
-            before = segments[: bisect_left(segments, number + 1, key=lambda segment: segment.number)]
-            before = [segment if segment.sealed else segment.now() for segment in before]
-        for segment in reversed(before):
+        """The nearest segment, at or before this one, that can be read by itself; where there is none, this one.
+
+        Raises:
+            StorageError: the database does not answer.
+        """
+        for segment in self._segments.back_from(camera, number):
             try:
                 first = reading.first(self._root, segment)
             except (NotFoundError, StorageError, RecordError):
@@ -302,25 +270,27 @@ class RecordStore:
         return number
 
     def segment(self, camera: str, number: int) -> Segment | None:
-        """The camera's first segment from this number on."""
-        with self._lock:
-            segments = self._logs[camera].segments if camera in self._logs else []
-            at = bisect_left(segments, number, key=lambda segment: segment.number)
-            return segments[at] if at < len(segments) else None
+        """The camera's first segment from this number on, as it is now.
 
-    def _segment_of(self, camera: str, epoch: int, sequence: int) -> Segment | None:
-        with self._lock:
-            segments = self._logs[camera].segments if camera in self._logs else []
-            return next((s for s in reversed(segments) if s.epoch == epoch and sequence in s.sequences), None)
+        Raises:
+            StorageError: the database does not answer.
+        """
+        return self._segments.first_from(camera, number)
 
-    def _log(self, camera: str) -> _Log:
+    def _indexed(self, changes: Sequence[Change]) -> None:
+        """The index says now what these changes do."""
         with self._lock:
-            return self._logs.setdefault(camera, _Log())
+            for camera, of_camera in groupby(changes, key=lambda change: change.camera):
+                self._logs[camera].written(list(of_camera))
+
+    def _log(self, camera: str) -> CameraLog:
+        with self._lock:
+            return self._logs.setdefault(camera, CameraLog())
 
     def _held(self, camera: str, epoch: int) -> SequenceSet | None:
         return self._logs[camera].held.get(epoch) if camera in self._logs else None
 
-    def _append(self, camera_log: _Log, header: StreamHeader, records: Sequence[RawRecord]) -> list[bool]:
+    def _append(self, camera_log: CameraLog, header: StreamHeader, records: Sequence[RawRecord]) -> list[bool]:
         outcomes: list[bool] = []
         batch: list[RawRecord] = []
         pending: set[int] = set()
@@ -341,7 +311,7 @@ class RecordStore:
         self._flush(camera_log, batch)
         return outcomes
 
-    def _flush(self, camera_log: _Log, batch: Sequence[RawRecord]) -> None:
+    def _flush(self, camera_log: CameraLog, batch: Sequence[RawRecord]) -> None:
         segment = camera_log.open
         if segment is None or not batch:
             return
@@ -351,30 +321,40 @@ class RecordStore:
             if segment.info.records == 0:
                 camera_log.add(segment.info)
             segment.info.grow([raw.record for raw in batch], len(data))
-            for raw in batch:
-                camera_log.held[segment.info.epoch].add(raw.record.sequence)
+            camera_log.count_growth([raw.record.sequence for raw in batch], len(data))
 
-    def _roll(self, camera_log: _Log, header: StreamHeader, capture_us: int) -> None:
+    def _roll(self, camera_log: CameraLog, header: StreamHeader, capture_us: int) -> None:
         if camera_log.open is not None:
             self._seal(camera_log)
         camera_log.open = OpenSegment(self._root, header, camera_log.next_number, capture_us)
         camera_log.opened_at = self._clock.monotonic()
 
-    def _seal(self, camera_log: _Log) -> None:
+    def _seal(self, camera_log: CameraLog) -> None:
         segment = camera_log.open
         assert segment is not None
         with self._lock:
             segment.seal()
-            camera_log.open = None
-        self._indexing.remember(segment.info)
+            self._sealed(camera_log, segment.info)
+        self._indexing.write([_whole(segment.info)])
 
-    def _abandon(self, camera_log: _Log) -> None:
-        segment, camera_log.open = camera_log.open, None
+    def _abandon(self, camera_log: CameraLog) -> None:
+        segment = camera_log.open
         if segment is not None:
             with self._lock:
                 kept = segment.abandon()
+                if kept:
+                    self._sealed(camera_log, segment.info)
+                camera_log.open = None
             if kept:
-                self._indexing.remember(segment.info)
+                self._indexing.write([_whole(segment.info)])
+
+    def _sealed(self, camera_log: CameraLog, segment: Segment) -> None:
+        camera_log.unwritten[segment.number] = segment
+        camera_log.open = None
+
+
+def _whole(segment: Segment) -> Change:
+    return Change(segment.camera, segment.number, segment, State.WHOLE)
 
 
 def _bytes(records: Sequence[Record]) -> int:

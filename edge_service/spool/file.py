@@ -11,7 +11,8 @@ from pathlib import Path
 from edge_service.spool.folder import FILE_NAME, lock_folder
 from edge_service.spool.marks import Marks
 from edge_service.spool.records import shrink
-from edge_service.spool.repair import SCHEMA, repair
+from edge_service.spool.repair import repair
+from edge_service.spool.schema.upgrade import check_not_newer, upgrade
 from icm.errors import SpoolError, SpoolFullError
 
 
@@ -41,14 +42,16 @@ class SpoolFile:
     def _open(self, folder: Path, opened: ExitStack) -> None:
         self._owner = lock_folder(folder)
         opened.callback(self._owner.release)
+        with self._reporting():
+            check_not_newer(self.path)
         self.marks = Marks(folder)
         opened.callback(self.marks.close)
         try:
             with self._reporting():
                 self.lost = repair(self.path)
-                with closing(sqlite3.connect(self.path)) as new:
-                    # Before the journal's mode is set, after which SQLite takes no other kind of vacuum.
-                    new.executescript(SCHEMA)
+                # Before the journal's mode is set, after which SQLite takes no other kind of vacuum.
+                with closing(sqlite3.connect(self.path)) as connection:
+                    upgrade(connection)
                 # Appends must survive a power cut before they are sent. Deletions need not: a record that comes back
                 # is sent again, and the cloud knows it already.
                 self._durable = self._connect("FULL", opened)

@@ -14,48 +14,11 @@ from typing import Any
 
 from edge_service.losses import DropReason
 from edge_service.spool.records import first_waiting, mend
+from edge_service.spool.schema.upgrade import COLUMNS, upgrade
 from icm.codec.bitstream.record import StreamHeader
 from icm.errors import RecordError, RecordVersionError
 
 _log = logging.getLogger(__name__)
-
-# A header holds for the records from its first sequence on, up to the next header's. A camera's detection is the newest
-# frame in which the cloud found something.
-SCHEMA = """
-PRAGMA auto_vacuum = INCREMENTAL;
-CREATE TABLE IF NOT EXISTS camera (
-    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, epoch INTEGER NOT NULL, next_sequence INTEGER NOT NULL,
-    last_persisted INTEGER NOT NULL, bytes INTEGER NOT NULL
-);
-CREATE TABLE IF NOT EXISTS header (
-    camera INTEGER NOT NULL, first_sequence INTEGER NOT NULL, content BLOB NOT NULL,
-    PRIMARY KEY (camera, first_sequence)
-);
-CREATE TABLE IF NOT EXISTS record (
-    camera INTEGER NOT NULL, sequence INTEGER NOT NULL, spooled_us INTEGER NOT NULL, content BLOB NOT NULL,
-    PRIMARY KEY (camera, sequence)
-);
-CREATE TABLE IF NOT EXISTS stand_in (
-    camera INTEGER NOT NULL, sequence INTEGER NOT NULL, content BLOB NOT NULL, PRIMARY KEY (camera, sequence)
-);
-CREATE TABLE IF NOT EXISTS detection (camera INTEGER PRIMARY KEY, spooled_us INTEGER NOT NULL);
-"""
-
-_COLUMNS = {
-    "camera": {
-        "id": "integer",
-        "name": "text",
-        "epoch": "integer",
-        "next_sequence": "integer",
-        "last_persisted": "integer",
-        "bytes": "integer",
-    },
-    "header": {"camera": "integer", "first_sequence": "integer", "content": "blob"},
-    "record": {"camera": "integer", "sequence": "integer", "spooled_us": "integer", "content": "blob"},
-    "stand_in": {"camera": "integer", "sequence": "integer", "content": "blob"},
-    "detection": {"camera": "integer", "spooled_us": "integer"},
-}
-"""The tables' columns in their order, and what kind of value each holds."""
 
 SKIPPED_SEQUENCES = 1 << 16
 """Sequences left out after a repair. The file may have forgotten the last that it gave away, and a sequence that was
@@ -124,7 +87,7 @@ def _rescued_to(repaired: Path, path: Path, aside: Path) -> Lost:
     rescued.unlink(missing_ok=True)
     _lengthen(path)
     with closing(sqlite3.connect(path)) as damaged, closing(sqlite3.connect(rescued)) as sound:
-        sound.executescript(SCHEMA)
+        upgrade(sound)
         lost = _rescue(damaged, sound)
         (kept,) = sound.execute("SELECT count(*) FROM record").fetchone()
         sound.commit()
@@ -189,7 +152,7 @@ def _lengthen(path: Path) -> None:
 
 def _rescue(damaged: sqlite3.Connection, sound: sqlite3.Connection) -> dict[str, int]:
     """Copies what can be read. Without its camera a record means nothing, and without its header neither."""
-    for table, columns in _COLUMNS.items():
+    for table, columns in COLUMNS.items():
         places = ", ".join("?" * len(columns))
         for row in _readable(damaged, table):
             sound.execute(f"INSERT OR IGNORE INTO {table} VALUES ({places})", row)
@@ -273,7 +236,7 @@ def _readable(connection: sqlite3.Connection, table: str) -> Iterator[tuple[Any,
     """A table's rows from its start to the first damage, and from its end back to the last; none whose values are not
     of their kind.
     """
-    columns, unfit = ", ".join(_COLUMNS[table]), _other_kinds(table)
+    columns, unfit = ", ".join(COLUMNS[table]), _other_kinds(table)
     for direction in ("ASC", "DESC"):
         with suppress(sqlite3.DatabaseError):
             yield from connection.execute(
@@ -286,9 +249,9 @@ def _mistyped(connection: sqlite3.Connection) -> bool:
     known = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     return any(
         connection.execute(f"SELECT 1 FROM {table} WHERE {_other_kinds(table)} LIMIT 1").fetchone()
-        for table in known & _COLUMNS.keys()
+        for table in known & COLUMNS.keys()
     )
 
 
 def _other_kinds(table: str) -> str:
-    return " OR ".join(f"typeof({column}) != '{kind}'" for column, kind in _COLUMNS[table].items())
+    return " OR ".join(f"typeof({column}) != '{kind}'" for column, kind in COLUMNS[table].items())

@@ -42,7 +42,7 @@ class Spool:
         Args: see ``Room`` for the bounds.
 
         Raises:
-            SpoolError: the folder cannot be used, or another process uses it.
+            SpoolError: the folder cannot be used, another process uses it, or a newer icm-edge has used it.
         """
         self._file = SpoolFile(folder)
         self._clock, self._on_drop = clock, on_drop

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ START_US = 1_790_000_000_000_000
 FRAME_US = 100_000
 WIDTH, HEIGHT = 64, 48
 EPOCH = 7
+_opened: dict[Engine, list[RecordStore]] = defaultdict(list)
 
 
 def header(camera: str = "gate", epoch: int = EPOCH, codec_id: bytes = bytes(32), width: int = WIDTH) -> StreamHeader:
@@ -49,7 +52,18 @@ def coded_header(bundle: Bundle, camera: str = "gate", epoch: int = EPOCH) -> St
 
 
 def open_store(root: Path, database: Engine, segment_seconds: float = 1.0, clock: Clock | None = None) -> RecordStore:
-    return RecordStore(root, SegmentIndex(database), segment_seconds, clock or ManualClock())
+    store = RecordStore(root, SegmentIndex(database), segment_seconds, clock or ManualClock())
+    _opened[database].append(store)
+    return store
+
+
+def close_stores(database: Engine) -> None:
+    """Ends what was opened on a database and left as if its process was killed: its threads use the database still."""
+    for store in _opened.pop(database, ()):
+        # One that took records after its end has nobody left to tell the index.
+        with suppress(RuntimeError):
+            store.close()
+    database.dispose()
 
 
 class BrightnessDetector:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
-from cloud_service.database.tables import open_database
+from cloud_service.database.opening import open_database
 from cloud_service.store.identity import check_identity
 from icm.codec.bundle.loading import Bundle
 from icm.codec.encoder import CodedFrame
 from icm.errors import StorageError
 from tests.cloud_service.parts import coded_header, coded_records, open_store
 from tests.cloud_service.running import app_in, running_cloud
-from tests.cloud_service.store.test_store import append, files, read_all
+from tests.cloud_service.store.test_store import append, read_all
 
 
 def content(folder: Path) -> dict[Path, bytes]:
@@ -117,16 +115,3 @@ async def test_a_copy_of_yesterdays_database_costs_nothing_that_was_acknowledged
     database = open_database(f"sqlite:///{tmp_path}/cloud.db")
     assert read_all(open_store(tmp_path / "records", database)) == list(range(1, 28))
     assert not [path for path in (tmp_path / "records").rglob("*.damaged")]
-
-
-def test_an_index_from_before_its_rows_had_checksums_is_made_anew(tmp_path: Path) -> None:
-    database = open_database(f"sqlite:///{tmp_path}/cloud.db")
-    store = open_store(tmp_path / "records", database)
-    append(store, *range(1, 13))
-    store.close()
-    database.dispose()
-    with closing(sqlite3.connect(tmp_path / "cloud.db")) as connection, connection:
-        connection.execute("ALTER TABLE record_segments DROP COLUMN checksum")
-    again = open_store(tmp_path / "records", open_database(f"sqlite:///{tmp_path}/cloud.db"))
-    assert read_all(again) == list(range(1, 13))
-    assert len(files(tmp_path)) == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -101,12 +103,27 @@ def test_a_flag_that_sets_nothing_is_refused(tmp_path: Path, capsys: pytest.Capt
     assert "KEY=VALUE" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("url", ["nonsense", "nosuch://host/db"])
+@pytest.mark.parametrize("url", ["nonsense", "nosuch://host/db", "mysql+pymysql://host/db"])
 def test_a_database_that_cannot_be_is_refused(tmp_path: Path, url: str) -> None:
-    from cloud_service.database.tables import open_database
+    from cloud_service.database.opening import open_database
 
     with pytest.raises(ConfigError, match="database"):
         open_database(url)
+
+
+def test_where_postgresqls_driver_is_missing_the_error_says_what_to_install() -> None:
+    script = (
+        "import sys\n"
+        "sys.modules['psycopg'] = None\n"
+        "from cloud_service.database.opening import database_engine\n"
+        "from icm.errors import ConfigError\n"
+        "try: database_engine('postgresql+psycopg://me:secret@host/db')\n"
+        "except ConfigError as error: print(error)\n"
+    )
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert "pip install 'icm-bridge[postgres]'" in said
+    assert "postgresql+psycopg://" in said
+    assert "secret" not in said
 
 
 @pytest.mark.parametrize("url", ["postgresql+nosuch://me:secret@host/db", "post gres://me:secret@host/db"])

@@ -17,6 +17,8 @@ TITLES = {
     "layers": "What the transforms' blocks cost",
     "cost": "What the services cost",
     "load": "Many cameras on one cloud",
+    "index": "A start by the number of segments",
+    "events": "Events a second",
     "chaos": "Kills and cuts",
     "soak": "Memory over time",
     "fuzz": "Hostile bytes",
@@ -58,6 +60,14 @@ surroundings could save at the same mAP, with the bits for the map left out.""",
 Milliseconds of one block of ONNX Runtime in float32, on one thread (`_1`) and on two (`_2`), and the same for each
 thousand multiplications a pixel (`ms_per_kmac`), which is what blocks of different sizes are compared by. Dense blocks
 are icm-1's; gated ones are what the next codec is made of, with the gate that costs least.""",
+    "index": """\
+Each segment is a file with one record of 64 bytes and a row in an SQLite index; real ones are some hundred times as
+large, but a start asks them for their size alone. The files were written a moment before, so the system still knew
+their names. `imports MB` is the process before it opens anything.""",
+    "events": """\
+Frames a second, the best of three rounds, in batches that each are a transaction; three detections in a frame that has
+any. `row by row` is how it was done before, a query and an ORM object for each frame. PostgreSQL waits for the disk at
+each commit, SQLite as the cloud sets it.""",
     "visual": """\
 `psnr` is the mean over pictures; of objects (COCO's polygons) and of what is around them PSNR is taken over all
 their pixels. `perceptual` is the LPIPS distance in a shift-tolerant AlexNet, 0 for equal pictures. Finetuning has a

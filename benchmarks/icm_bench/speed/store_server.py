@@ -8,7 +8,7 @@ import gc
 from pathlib import Path
 
 from cloud_service.bundles import Bundles
-from cloud_service.database.tables import open_database
+from cloud_service.database.opening import open_database
 from cloud_service.ingest.credit import Pending
 from cloud_service.ingest.service import IngestService
 from cloud_service.ingest.session import Desk

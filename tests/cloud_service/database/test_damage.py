@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from cloud_service.database.tables import open_database
+from cloud_service.database.opening import open_database
 from cloud_service.events.store import EventStore
 from icm.codec.bundle.loading import Bundle
 from icm.codec.encoder import CodedFrame

@@ -22,6 +22,11 @@ def event(sequence: int, *classes: str, camera: str = "gate", model: str = "tiny
 
 
 @pytest.fixture
+def database_url(each_database_url: str) -> str:
+    return each_database_url
+
+
+@pytest.fixture
 def events(database: Engine) -> EventStore:
     return EventStore(database)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine as Database
+from sqlalchemy import text
 
 from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.archive.rendering import SegmentRenderer
@@ -120,6 +121,11 @@ class Reader:
 
     def value(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+@pytest.fixture
+def database_url(each_database_url: str) -> str:
+    return each_database_url
 
 
 @pytest.fixture
@@ -288,6 +294,30 @@ def test_an_archive_that_catches_up_while_more_records_come_leaves_no_frame_out(
     reader.pipeline.stop(PATIENCE_SECONDS)
     assert reader.seen() == list(range(1, 76))
     assert reader.rendered() == 7 * [10] + [5]
+
+
+@pytest.mark.parametrize("seen", [0, 14])
+def test_while_the_index_does_not_answer_the_detector_waits_and_skips_nothing(reader: Reader, seen: int) -> None:
+    if seen:
+        reader.append(reader.records(seen))
+        reader.work_off()
+    reader.append(reader.records(25 - seen, first=seen + 1))
+    reader.store.close()
+    reader.start()
+    with reader.database.begin() as connection:
+        connection.execute(text("ALTER TABLE record_segments RENAME TO hidden"))
+    reader.pipeline.start()
+    assert reader.problems.reported.wait(PATIENCE_SECONDS)
+    assert "index of segments" in reader.problems.lines()[0]
+    with reader.database.begin() as connection:
+        connection.execute(text("ALTER TABLE hidden RENAME TO record_segments"))
+    reader.clock.advance(RETRY_SECONDS)
+    reader.pipeline.wake()
+    reader.pipeline.stop(PATIENCE_SECONDS)
+    assert reader.seen() == list(range(1, 26))
+    assert sum(reader.rendered()) == 25
+    assert reader.value("icm_cloud_records_total", camera="gate", outcome="skipped") == 0
+    assert reader.problems.lines() == []
 
 
 def test_a_stop_without_patience_leaves_the_rest_to_the_next_start(reader: Reader) -> None:

@@ -10,13 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
-from cloud_service.database.tables import open_database
+from cloud_service.database.opening import open_database
 from cloud_service.store import Position, RecordStore
-from cloud_service.store.index import SegmentIndex
 from icm.codec.bitstream.record import Kind, Record, StreamHeader, parse_stream
 from icm.errors import NotFoundError, RecordError, StorageError
 from icm.service.clock import ManualClock
-from tests.cloud_service.parts import EPOCH, FRAME_US, START_US, header, open_store, raw, record
+from tests.cloud_service.parts import EPOCH, FRAME_US, START_US, close_stores, header, open_store, raw, record
+
+
+@pytest.fixture
+def database_url(each_database_url: str) -> str:
+    return each_database_url
 
 
 def read_all(store: RecordStore, camera: str = "gate", limit: int = 3) -> list[int]:
@@ -32,6 +36,13 @@ def read_all(store: RecordStore, camera: str = "gate", limit: int = 3) -> list[i
 def append(store: RecordStore, *sequences: int, of: StreamHeader | None = None) -> list[bool]:
     of = of or header()
     return store.append(of, raw([record(sequence) for sequence in sequences], of))
+
+
+def indexed(database: Engine) -> list[tuple[str, int]]:
+    """Camera and number of the segments that the index takes for whole."""
+    with database.connect() as connection:
+        query = text("SELECT camera, number FROM record_segments WHERE state = 'whole' ORDER BY camera, number")
+        return [(camera, number) for camera, number in connection.execute(query)]
 
 
 def files(root: Path) -> list[Path]:
@@ -106,8 +117,7 @@ def test_each_record_is_stored_once_whatever_the_order_and_the_restarts(
         found = read_all(store)
         assert len(found) == len(seen)
         assert set(found) == seen
-        store.close()  # else its index may be written while the folder is removed
-        database.dispose()
+        close_stores(database)  # else its index may be written while the folder is removed
 
 
 @given(st.integers(1, 14), st.data())
@@ -130,8 +140,7 @@ def test_any_cut_of_the_newest_file_leaves_whole_records_and_a_store_that_takes_
         missing = range(len(survivors) + 1, count + 3)
         assert append(store, *range(1, count + 3)) == [sequence in missing for sequence in range(1, count + 3)]
         assert read_all(store) == list(range(1, count + 3))
-        store.close()
-        database.dispose()
+        close_stores(database)
 
 
 @given(st.binary(max_size=200))
@@ -146,21 +155,21 @@ def test_any_garbage_after_the_last_record_is_cut_off_and_kept_beside_it(garbage
         assert b"".join(path.read_bytes() for path in root.rglob("*.damaged")) == garbage
         assert read_all(store) == [1, 2]
         assert append(store, 2, 3) == [False, True]
-        store.close()
-        database.dispose()
+        close_stores(database)
 
 
 def test_records_are_persisted_while_the_index_cannot_be_written(tmp_path: Path, database: Engine) -> None:
     store = open_store(tmp_path / "records", database)
     with database.connect() as other:
         # Whoever wants to write to the database now waits.
-        other.execute(text("BEGIN IMMEDIATE"))
+        sqlite = database.dialect.name == "sqlite"
+        other.execute(text("BEGIN IMMEDIATE" if sqlite else "LOCK TABLE record_segments"))
         for camera in range(20):
             of = header(f"camera-{camera}")
             assert append(store, 1, 11, of=of) == [True, True]
         other.rollback()
     store.close()
-    assert len(SegmentIndex(database).load()) == 40
+    assert len(indexed(database)) == 40
 
 
 def test_the_index_may_be_lost(tmp_path: Path, database: Engine) -> None:

@@ -1,0 +1,1 @@
+"""A file a step; each names the one before it."""
