@@ -102,6 +102,8 @@ def test_the_wheel_holds_our_packages_typed_the_bundle_once_and_nothing_else(whe
     names = [name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name]
     assert {name.partition("/")[0] for name in names} == PACKAGES
     assert {f"{package}/py.typed" for package in PACKAGES} <= set(names)
+    steps = {path.relative_to(ROOT).as_posix() for path in (ROOT / "cloud_service/database/migrations").rglob("*.py")}
+    assert steps <= set(names)
     endings = Counter(Path(name).suffix for name in names if not name.startswith("icm/bundles/"))
     assert set(endings) == {".py", ".pyi", ".typed", ".yaml", ".c", ".h", ".so"}
     manifests = [name for name in names if name.endswith("manifest.json")]
