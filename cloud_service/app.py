@@ -21,12 +21,12 @@ from cloud_service.database.opening import open_database, own_database
 from cloud_service.detection import Detector
 from cloud_service.events.feed import EventFeed
 from cloud_service.events.store import EventStore
-from cloud_service.feedback.broken_references import BrokenChains
-from cloud_service.feedback.last_detections import NewestDetections
+from cloud_service.feedback.broken_references import BrokenReferences
+from cloud_service.feedback.last_detections import LastDetections
 from cloud_service.gauges import StorageGauges
 from cloud_service.ingest.credit import Pending
 from cloud_service.ingest.service import IngestService
-from cloud_service.ingest.session import Desk
+from cloud_service.ingest.session import IngestContext
 from cloud_service.metrics import Metrics
 from cloud_service.processing.engine.decoding import BatchDecoder
 from cloud_service.processing.engine.in_process import InProcessEngine
@@ -99,7 +99,7 @@ class App:
             renderer=SegmentRenderer(settings.archive.thumbnail_width),
             stage_seconds=metrics.stage_seconds,
         )
-        chains, detections = BrokenChains(), NewestDetections()
+        chains, detections = BrokenReferences(), LastDetections()
         self._pipeline = Pipeline(
             store=store,
             engine=engine,
@@ -120,7 +120,7 @@ class App:
         access: Access = certificates or ANYBODY
         pending = Pending(ingest.pending_bytes)
         metrics.watch_pending(lambda: pending.bytes)
-        desk = Desk(
+        desk = IngestContext(
             bundles=bundles,
             store=store,
             commit=self._commit,

@@ -58,7 +58,7 @@ class CameraNames:
                         for metric in self._metrics:
                             metric.remove_by_labels({"camera": camera})
 
-    def told_apart(self, metric: Metric) -> PerCamera[Metric]:
+    def per_camera(self, metric: Metric) -> PerCamera[Metric]:
         """The metric, whose first label is the camera."""
         self._metrics.append(metric)
         return PerCamera(metric, self)

@@ -24,13 +24,13 @@ class Metrics:
         """Args: codec, name of the bundle in use."""
         self.registry = CollectorRegistry()
         self.cameras = CameraNames()
-        told_apart = self.cameras.told_apart
-        self.records = told_apart(
+        per_camera = self.cameras.per_camera
+        self.records = per_camera(
             Counter(
                 "icm_cloud_records", "Records, by what became of them.", ["camera", "outcome"], registry=self.registry
             )
         )
-        self.received_bytes = told_apart(
+        self.received_bytes = per_camera(
             Counter(
                 "icm_cloud_received_bytes",
                 "Bytes of the messages that brought records.",
@@ -45,7 +45,7 @@ class Metrics:
             buckets=STAGE_BUCKETS,
             registry=self.registry,
         )
-        self.capture_to_persisted = told_apart(
+        self.capture_to_persisted = per_camera(
             Histogram(
                 "icm_cloud_capture_to_persisted_seconds",
                 "From a frame's capture until its record was on the disk.",
@@ -54,7 +54,7 @@ class Metrics:
                 registry=self.registry,
             )
         )
-        self.capture_to_detected = told_apart(
+        self.capture_to_detected = per_camera(
             Histogram(
                 "icm_cloud_capture_to_detected_seconds",
                 "From a frame's capture until its detections could be read.",
@@ -63,7 +63,7 @@ class Metrics:
                 registry=self.registry,
             )
         )
-        self.clock_skew = told_apart(
+        self.clock_skew = per_camera(
             Gauge(
                 "icm_cloud_clock_skew_seconds",
                 "How far an edge's clock is behind the cloud's, the way between them included.",
@@ -74,20 +74,20 @@ class Metrics:
         self._pending_bytes = Gauge(
             "icm_cloud_pending_bytes", "Bytes of records in memory that wait for the disk.", registry=self.registry
         )
-        self.detections = told_apart(
+        self.detections = per_camera(
             Counter("icm_cloud_detections", "Objects found.", ["camera", "class"], registry=self.registry)
         )
-        self.detector_failures = told_apart(
+        self.detector_failures = per_camera(
             Counter(
                 "icm_cloud_detector_failures", "Frames that the detector failed on.", ["camera"], registry=self.registry
             )
         )
-        self.store_failures = told_apart(
+        self.store_failures = per_camera(
             Counter(
                 "icm_cloud_store_failures", "Times that the disk took no records.", ["camera"], registry=self.registry
             )
         )
-        self.archive_failures = told_apart(
+        self.archive_failures = per_camera(
             Counter(
                 "icm_archive_failures", "Video segments that could not be written.", ["camera"], registry=self.registry
             )

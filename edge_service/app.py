@@ -17,7 +17,7 @@ from edge_service.frame_api.service import FrameApi, SubmittedCamera
 from edge_service.frame_api.token_access import TokenAccess
 from edge_service.frame_api.tokens import Tokens
 from edge_service.metrics import EdgeMetrics
-from edge_service.rate.control import Aim, RateControl
+from edge_service.rate.control import RateControl, RateTarget
 from edge_service.settings import CameraSettings, EdgeSettings
 from edge_service.sources import Source, make_source
 from edge_service.spool.camera_spool import CameraSpool
@@ -25,7 +25,7 @@ from edge_service.spool.folder import check_folder
 from edge_service.spool.store import Spool
 from edge_service.uplink.uplink import Uplink
 from icm.codec.bundle.loading import Bundle
-from icm.codec.encoder import Encoder, recode_alone
+from icm.codec.encoder import Encoder, recode_intra
 from icm.errors import ConfigError
 from icm.rpc.certificate_expiry import watch_certificates
 from icm.rpc.channels import open_channel
@@ -160,7 +160,7 @@ class Edge:
         target = settings.rate.target_kbit_per_second
         rate = RateControl(
             settings.name,
-            Aim(settings.quality, target and 1000 * target, settings.rate.min_fps),
+            RateTarget(settings.quality, target and 1000 * target, settings.rate.min_fps),
             self._bundle.levels - 1,
             lambda: spool.waiting_bytes,
             self._settings.cloud.batch_seconds,
@@ -188,7 +188,7 @@ class Edge:
         return Camera(
             settings,
             self._sources[settings.name],
-            Codec(Encoder(self._bundle), partial(recode_alone, self._bundle), self._bundle.codec_id),
+            Codec(Encoder(self._bundle), partial(recode_intra, self._bundle), self._bundle.codec_id),
             spool.camera(settings.name),
             rate,
             self._metrics,

@@ -20,7 +20,7 @@ class DropReason(StrEnum):
     """The spool had no room when the process ended."""
     SPOOL_FULL = "spool_full"
     """The oldest records went so that newer ones find room; one that was already on its way may have arrived."""
-    SPOOL_THINNED = "spool_thinned"
+    SPOOL_THINNED = "spool_no_detections"
     """Likewise the oldest without recent detections."""
     SPOOL_AGED = "spool_aged"
     """Likewise those that had waited for too long."""
@@ -48,7 +48,7 @@ class Losses:
 
     def show(self, camera: str) -> None:
         """Shows a camera's series from the start, at zero: a counter that appears with its first drop has no rate."""
-        for outcome in ("thinned", "dropped", "refused"):
+        for outcome in ("rate_limited", "rate_controlled", "dropped", "refused"):
             self._frames.labels(camera, outcome)
         for reason in DropReason:
             self._dropped.labels(camera, reason)
@@ -62,9 +62,13 @@ class Losses:
         """Records are lost after they were spooled."""
         self._dropped.labels(camera, reason).inc(count)
 
-    def thinned(self, camera: str) -> None:
-        """A frame is left out for ``max_fps`` or the target bitrate."""
-        self._frames.labels(camera, "thinned").inc()
+    def rate_limited(self, camera: str) -> None:
+        """A frame is left out for ``max_fps``."""
+        self._frames.labels(camera, "rate_limited").inc()
+
+    def rate_controlled(self, camera: str) -> None:
+        """A frame is left out for the target bitrate."""
+        self._frames.labels(camera, "rate_controlled").inc()
 
     def refused(self, camera: str) -> None:
         """A client's frame is not taken, and the client was told why."""

@@ -69,7 +69,8 @@ class EdgeMetrics:
         )
         self._last_detection = Gauge(
             "icm_edge_last_detection_timestamp_seconds",
-            "When the newest frame in which the cloud found something was spooled; 0 unless policy thin knows of one.",
+            "When the newest frame in which the cloud found something was spooled; 0 unless policy keep_detections"
+            " knows of one.",
             ["camera"],
             registry=registry,
         )

@@ -220,18 +220,18 @@ class SpoolSettings(Section):
         le=3650 * 86_400.0,
         description="Age in seconds of the oldest record from which on the spool counts as full.",
     )
-    policy: Literal["block", "drop_oldest", "thin"] = Field(
+    policy: Literal["block", "drop_oldest", "keep_detections"] = Field(
         default="block",
-        description="When full: block lets cameras wait, drop_oldest lets the oldest records go, thin the oldest of"
-        " those without recent detections and the others last; each that goes is counted. A full disk always makes them"
-        " wait.",
+        description="When full: block lets cameras wait, drop_oldest lets the oldest records go, keep_detections the"
+        " oldest of those without recent detections and the others last; each that goes is counted. A full disk always"
+        " makes them wait.",
     )
     recent_seconds: float = Field(
         default=60.0,
         gt=0,
         le=365 * 86_400.0,
-        description="With policy thin: seconds after the last frame in which the cloud is known to have found something"
-        " during which its camera's frames count as those with recent detections.",
+        description="With policy keep_detections: seconds after the last frame in which the cloud is known to have"
+        " found something during which its camera's frames count as those with recent detections.",
     )
 
 

@@ -20,7 +20,6 @@ from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.archive.writer import VideoSegment
 from cloud_service.bundles import Bundles
 from cloud_service.events.feed import EventFeed
-from cloud_service.events.frame_key import FrameKey
 from cloud_service.events.store import EventStore, FrameEvent, FrameSkipped
 from cloud_service.processing.engine.decoding import keyframe_of
 from cloud_service.store import RecordStore
@@ -34,6 +33,7 @@ from icm.errors import (
     StorageError,
     StoredDamageError,
 )
+from icm.frame_id import FrameId
 from icm.rpc.status import abort
 from icm.v1 import archive_pb2 as pb
 from icm.v1.archive_pb2_grpc import ArchiveServiceServicer
@@ -109,7 +109,7 @@ class ArchiveService(ArchiveServiceServicer):
         """See archive.proto."""
         async with _errors_answered(context):
             self._access.caller(context).check_reads(request.frame.camera)
-            key = FrameKey.from_message(request.frame)
+            key = FrameId.from_message(request.frame)
             # Threads of its own: a caller that goes away leaves its picture's decoding behind, and that must neither
             # make room for one more nor take a thread from anything else.
             return await asyncio.get_running_loop().run_in_executor(self._decoding, self._frame, key, request.format)
@@ -120,7 +120,7 @@ class ArchiveService(ArchiveServiceServicer):
         patience = _WAIT_SECONDS if context.time_remaining() is None else None
         async with _errors_answered(context):
             self._access.caller(context).check_reads(request.frame.camera)
-            key = FrameKey.from_message(request.frame)
+            key = FrameId.from_message(request.frame)
             with self._feed.subscribe(lambda event: event.key == key) as subscription:
                 # Subscribed first, so that an event made between the two is not missed.
                 event = await asyncio.to_thread(self._events.get, key)
@@ -150,7 +150,7 @@ class ArchiveService(ArchiveServiceServicer):
                 while isinstance(event := await subscription.next(), FrameEvent):
                     yield pb.WatchDetectionsResponse(detections=detections_message(event))
 
-    def _frame(self, key: FrameKey, image_format: int) -> pb.GetFrameResponse:
+    def _frame(self, key: FrameId, image_format: int) -> pb.GetFrameResponse:
         header, records, lacking = self._store.find(key.camera, key.epoch, key.sequence)
         bundle = self._bundles.of(header.codec_id, f"frame {key.sequence} of camera {key.camera!r}")
         decoder = Decoder(bundle)

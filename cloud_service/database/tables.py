@@ -145,7 +145,7 @@ class VideoSegmentRow(Base):
     thumbnail_bytes: Mapped[int]
 
 
-class ProgressRow(Base):
+class CursorRow(Base):
     """Where a camera's log is to be read on from."""
 
     __tablename__ = "progress"

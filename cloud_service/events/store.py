@@ -16,9 +16,9 @@ from cloud_service.database.statements import add_rows, put_rows, transaction
 from cloud_service.database.tables import DetectionRow, EmptyFramesRow, FrameRow, SkippedFrameRow
 from cloud_service.detection.base import Detection
 from cloud_service.events.empty_frames import CONTENT, FRAMES, BlockKey, EmptyFrames, block_key
-from cloud_service.events.frame_key import FrameKey
 from cloud_service.store import Position
 from cloud_service.store.cursors import set_detected
+from icm.frame_id import FrameId
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class FrameEvent:
         detections: may be empty.
     """
 
-    key: FrameKey
+    key: FrameId
     capture_us: int
     model: str
     detections: tuple[Detection, ...]
@@ -47,7 +47,7 @@ class FrameSkipped:
         why: for a person.
     """
 
-    key: FrameKey
+    key: FrameId
     why: str
 
 
@@ -72,7 +72,7 @@ class EventStore:
             SQLAlchemyError: the database refused; nothing changed.
         """
         # Of a frame that comes twice the first counts.
-        unique: dict[tuple[FrameKey, str], FrameEvent] = {}
+        unique: dict[tuple[FrameId, str], FrameEvent] = {}
         for event in events:
             unique.setdefault((event.key, event.model), event)
         whys = {frame.key: frame.why for frame in skipped}
@@ -82,7 +82,7 @@ class EventStore:
             put_rows(connection, SkippedFrameRow, rows, update=("why",))
             set_detected(connection, detected)
 
-    def get(self, key: FrameKey) -> FrameEvent | FrameSkipped | None:
+    def get(self, key: FrameId) -> FrameEvent | FrameSkipped | None:
         """The frame's newest event, or why there will be none, or None if no detector looked at it yet."""
         query = select(FrameRow).filter_by(camera=key.camera, epoch=key.epoch, sequence=key.sequence)
         with Session(self._database) as session:
@@ -95,9 +95,9 @@ class EventStore:
             skipped = session.get(SkippedFrameRow, key)
             return FrameSkipped(key, skipped.why) if skipped is not None else None
 
-    def unknown(self, camera: str, epoch: int, sequences: Iterable[tuple[int, int]]) -> list[FrameKey]:
+    def unknown(self, camera: str, epoch: int, sequences: Iterable[tuple[int, int]]) -> list[FrameId]:
         """Those frames of the ranges, first and last included, of which nothing is known yet."""
-        found: list[FrameKey] = []
+        found: list[FrameId] = []
         with Session(self._database) as session:
             for first, last in sequences:
                 known = set[int]()
@@ -107,7 +107,7 @@ class EventStore:
                 blocks = range(first // FRAMES, last // FRAMES + 1)
                 for empty in _empty_frames(session.connection(), {BlockKey(camera, epoch, n) for n in blocks}):
                     known.update(empty.captures)
-                found += [FrameKey(camera, epoch, s) for s in range(first, last + 1) if s not in known]
+                found += [FrameId(camera, epoch, s) for s in range(first, last + 1) if s not in known]
         return found
 
     def search(
@@ -169,7 +169,7 @@ def _add_rows(connection: Connection, events: Sequence[FrameEvent]) -> None:
     values = [{**event.key._asdict(), "capture_us": event.capture_us, "model": event.model} for event in events]
     returning = (FrameRow.id, FrameRow.camera, FrameRow.epoch, FrameRow.sequence, FrameRow.model)
     added = add_rows(connection, FrameRow, values, returning)
-    ids = {(FrameKey(row.camera, row.epoch, row.sequence), row.model): row.id for row in added}
+    ids = {(FrameId(row.camera, row.epoch, row.sequence), row.model): row.id for row in added}
     found = [
         {
             "frame_id": ids[event.key, event.model],
@@ -196,12 +196,12 @@ def _empty_frames(connection: Connection, keys: set[BlockKey]) -> Iterator[Empty
         yield EmptyFrames.from_row(row)
 
 
-def _with_row(connection: Connection, keys: Sequence[FrameKey]) -> set[FrameKey]:
+def _with_row(connection: Connection, keys: Sequence[FrameId]) -> set[FrameId]:
     """Those frames that have a row in ``frames``, by whatever model."""
     if not keys:
         return set()
     columns = (FrameRow.camera, FrameRow.epoch, FrameRow.sequence)
-    return {FrameKey(*row) for row in connection.execute(select(*columns).where(tuple_(*columns).in_(keys)))}
+    return {FrameId(*row) for row in connection.execute(select(*columns).where(tuple_(*columns).in_(keys)))}
 
 
 def _newest_first(rows: Iterable[Any]) -> Iterator[FrameEvent]:
@@ -216,7 +216,7 @@ def _newest_first(rows: Iterable[Any]) -> Iterator[FrameEvent]:
             [
                 *waiting[ready:],
                 *(
-                    FrameEvent(FrameKey(row.camera, row.epoch, sequence), capture_us, row.model, ())
+                    FrameEvent(FrameId(row.camera, row.epoch, sequence), capture_us, row.model, ())
                     for sequence, capture_us in empty.captures.items()
                 ),
             ],
@@ -235,7 +235,7 @@ def _is_within(event: FrameEvent, from_us: int | None, to_us: int | None) -> boo
 
 def _event(row: FrameRow) -> FrameEvent:
     return FrameEvent(
-        FrameKey(row.camera, row.epoch, row.sequence),
+        FrameId(row.camera, row.epoch, row.sequence),
         row.capture_us,
         row.model,
         tuple(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 
-class BrokenChains:
+class BrokenReferences:
     """What the decoder tells the ingest: a camera sends P records for as long as nobody asks for an I record.
 
     Thread-safe.
@@ -22,7 +22,7 @@ class BrokenChains:
             if sequence > self._alone.get((camera, epoch), 0):
                 self._broken.add((camera, epoch))
 
-    def stands_alone(self, camera: str, epoch: int, sequence: int) -> None:
+    def is_intra(self, camera: str, epoch: int, sequence: int) -> None:
         """An I record has come."""
         with self._lock:
             self._alone[camera, epoch] = sequence

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from cloud_service.events.store import FrameEvent
 
 
-class NewestDetections:
+class LastDetections:
     """What the pipeline tells the ingest, for edges that keep such frames longest. Thread-safe.
 
     It begins empty with each start of the cloud.

@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncGenerator, Sequence
 from typing import NamedTuple
 
-from cloud_service.feedback.last_detections import NewestDetections
+from cloud_service.feedback.last_detections import LastDetections
 from cloud_service.ingest.credit import Credit
 from cloud_service.metrics import Metrics
 from cloud_service.store import RawRecord, SequenceSet
@@ -43,7 +43,7 @@ class Acknowledgements:
         camera: str,
         epoch: int,
         credit: Credit,
-        detections: NewestDetections,
+        detections: LastDetections,
         metrics: Metrics,
         clock: Clock,
     ) -> None:

@@ -9,7 +9,7 @@ from contextlib import aclosing, suppress
 from typing import Any
 
 from cloud_service.access.access import ANYBODY, Access
-from cloud_service.ingest.session import Desk, Session
+from cloud_service.ingest.session import IngestContext, Session
 from icm.errors import BusyError, CameraTakenError, IcmError, ProtocolError
 from icm.rpc.status import abort
 from icm.v1.ingest_pb2 import Hello, StreamRecordsRequest, StreamRecordsResponse
@@ -27,7 +27,7 @@ class IngestService(IngestServiceServicer):
     connection's remains; another edge is refused while the camera's stream lives.
     """
 
-    def __init__(self, desk: Desk, access: Access = ANYBODY) -> None:
+    def __init__(self, desk: IngestContext, access: Access = ANYBODY) -> None:
         """Args: access, who may send which camera."""
         self._desk, self._access = desk, access
         self._sessions: dict[str, Session] = {}

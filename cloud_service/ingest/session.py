@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from cloud_service.bundles import Bundles
-from cloud_service.feedback.broken_references import BrokenChains
-from cloud_service.feedback.last_detections import NewestDetections
+from cloud_service.feedback.broken_references import BrokenReferences
+from cloud_service.feedback.last_detections import LastDetections
 from cloud_service.ingest.acknowledgements import Acknowledgements
 from cloud_service.ingest.commit_queue import CommitQueue
 from cloud_service.ingest.credit import Credit, Pending
@@ -26,7 +26,7 @@ from icm.v1.ingest_pb2 import Hello, RecordBatch, StreamRecordsRequest, StreamRe
 
 
 @dataclass(frozen=True)
-class Desk:
+class IngestContext:
     """What all streams work with.
 
     Attributes:
@@ -50,8 +50,8 @@ class Desk:
     clock: Clock
     retry_seconds: float
     message_bytes: int
-    chains: BrokenChains = field(default_factory=BrokenChains)
-    detections: NewestDetections = field(default_factory=NewestDetections)
+    chains: BrokenReferences = field(default_factory=BrokenReferences)
+    detections: LastDetections = field(default_factory=LastDetections)
 
 
 class Session:
@@ -63,7 +63,7 @@ class Session:
         ended: set once all is over.
     """
 
-    def __init__(self, desk: Desk, hello: Hello, peer: str) -> None:
+    def __init__(self, desk: IngestContext, hello: Hello, peer: str) -> None:
         """Raises: ConfigError, ProtocolError or CodecMismatchError if the Hello cannot be welcomed."""
         check_hello(hello, desk.bundles)
         self.camera, self.epoch, self.peer = hello.camera, hello.epoch, peer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cloud_service.bundles import Bundles
-from cloud_service.feedback.broken_references import BrokenChains
+from cloud_service.feedback.broken_references import BrokenReferences
 from cloud_service.store import RawRecord, RecordStore
 from icm.camera_name import check_camera_name
 from icm.codec.bitstream.record import LATEST_US, MAX_SEQUENCE, Kind, Record, StreamHeader
@@ -28,7 +28,7 @@ class RecordValidator:
         header: that holds for the next record; an error where it is of no use, None before the first one.
     """
 
-    def __init__(self, hello: Hello, *, store: RecordStore, chains: BrokenChains, most_ahead: int) -> None:
+    def __init__(self, hello: Hello, *, store: RecordStore, chains: BrokenReferences, most_ahead: int) -> None:
         """Args:
         hello: the stream's, checked.
         chains: cameras that must send an I record.
@@ -92,7 +92,7 @@ class RecordValidator:
         # What an earlier stream of this camera brought can reach the disk after this one began.
         newest = max(self._newest, self._store.newest(self._camera, self._epoch))
         if record.kind is Kind.I:
-            self._chains.stands_alone(self._camera, self._epoch, record.sequence)
+            self._chains.is_intra(self._camera, self._epoch, record.sequence)
         elif record.sequence - record.reference != newest:
             raise ReferenceMissingError(
                 f"record {record.sequence} leans on record {record.sequence - record.reference}, but the newest that is"

@@ -17,8 +17,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cloud_service.database.damage import trouble
 from cloud_service.processing.engine.base import LaneId, Work
-from cloud_service.store import Chunk, Position, RecordStore, SegmentKeys
-from cloud_service.store.cursors import load_progress
+from cloud_service.store import Chunk, Position, RecordStore, SegmentKeyframes
+from cloud_service.store.cursors import load_cursors
 from icm.codec.bitstream.record import Kind
 from icm.service.clock import Clock
 from icm.service.health import HealthPart, Problems
@@ -94,7 +94,7 @@ class Lanes:
         """A lane's next records, at most ``limit``; None if there are none yet. Raises as ``RecordStore.read`` does."""
         camera = lane.id.camera
         if not lane.stands:
-            lane.position = Position(self._store.standing(camera, lane.position.segment), 0)
+            lane.position = Position(self._store.decodable_from(camera, lane.position.segment), 0)
             lane.stands = True
         if lane.detect_from is None:
             return self._store.read(camera, lane.position, limit, until=self._live[camera].position)
@@ -137,7 +137,7 @@ class Lanes:
 
     def _open_camera(self, camera: str) -> None:
         try:
-            progress = load_progress(self._database, camera)
+            progress = load_cursors(self._database, camera)
         except SQLAlchemyError as error:
             self.database_part.report(trouble(error))
             return
@@ -151,7 +151,7 @@ class Lanes:
             self.render_again(camera, progress.archive)
 
 
-def work_of(lane: LaneId, chunk: Chunk, keys: SegmentKeys, *, detect: bool, archive: bool) -> Work:
+def work_of(lane: LaneId, chunk: Chunk, keys: SegmentKeyframes, *, detect: bool, archive: bool) -> Work:
     """Records as work for the engine, with the keyframe that the segment has, if they may need it."""
     first = chunk.records[0] if chunk.starts and chunk.records else None
     return Work(

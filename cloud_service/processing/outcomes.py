@@ -16,15 +16,15 @@ from cloud_service.archive.rendering import RenderedVideo
 from cloud_service.archive.writer import ArchiveWriter
 from cloud_service.database.damage import trouble
 from cloud_service.events.feed import EventFeed
-from cloud_service.events.frame_key import FrameKey
 from cloud_service.events.store import EventStore, FrameEvent, FrameSkipped
-from cloud_service.feedback.broken_references import BrokenChains
-from cloud_service.feedback.last_detections import NewestDetections
+from cloud_service.feedback.broken_references import BrokenReferences
+from cloud_service.feedback.last_detections import LastDetections
 from cloud_service.metrics import Metrics
 from cloud_service.processing.engine.base import FrameResult, Problem, Result, Work
 from cloud_service.processing.lanes import RETRY_SECONDS, Lane, Lanes
 from cloud_service.store import Chunk, Position, RecordStore, Segment
 from icm.errors import DetectorError, IcmError, ReferenceMissingError, StorageError
+from icm.frame_id import FrameId
 from icm.service.clock import Clock
 from icm.service.health import HealthPart, Problems
 from icm.service.log_limit import LogLimit
@@ -56,8 +56,8 @@ class Outcomes:
         problems: Problems,
         metrics: Metrics,
         clock: Clock,
-        chains: BrokenChains,
-        detections: NewestDetections,
+        chains: BrokenReferences,
+        detections: LastDetections,
         stopping: threading.Event,
     ) -> None:
         """Args:
@@ -144,7 +144,7 @@ class Outcomes:
             read = {record.sequence for record in chunk.records}
             skipped.extend(frame for frame in self._rest(chunk.segment, chunk.damage) if frame.key.sequence not in read)
         for frame in frames:
-            key = FrameKey(camera, chunk.header.epoch, frame.sequence)
+            key = FrameId(camera, chunk.header.epoch, frame.sequence)
             if frame.problem is not None:
                 skipped.append(FrameSkipped(key, frame.problem.text))
                 self._count_problem(key, frame.problem)
@@ -152,7 +152,7 @@ class Outcomes:
                 self._detector_part.clear()
                 events.append(FrameEvent(key, frame.capture_us, self._model, frame.detections))
 
-    def _count_problem(self, key: FrameKey, problem: Problem) -> None:
+    def _count_problem(self, key: FrameId, problem: Problem) -> None:
         if problem.reason == DetectorError.reason:
             self._metrics.detector_failures.labels(key.camera).inc()
             if self._detector_part.report(problem.text):
@@ -167,7 +167,7 @@ class Outcomes:
 
     def _rest(self, segment: Segment, problem: IcmError) -> list[FrameSkipped]:
         """The frames of a segment that cannot be read any more and were not looked at before."""
-        unknown: list[FrameKey] = []
+        unknown: list[FrameId] = []
         self._written(lambda: unknown.extend(self._events.unknown(segment.camera, segment.epoch, segment.sequences)))
         return [FrameSkipped(key, str(problem)) for key in unknown]
 

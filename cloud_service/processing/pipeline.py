@@ -16,8 +16,8 @@ from sqlalchemy import Engine as Database
 
 from cloud_service.archive.writer import ArchiveWriter
 from cloud_service.events.feed import EventFeed
-from cloud_service.feedback.broken_references import BrokenChains
-from cloud_service.feedback.last_detections import NewestDetections
+from cloud_service.feedback.broken_references import BrokenReferences
+from cloud_service.feedback.last_detections import LastDetections
 from cloud_service.metrics import Metrics
 from cloud_service.processing.engine.base import Engine, Result, Work
 from cloud_service.processing.lanes import RETRY_SECONDS, Lane, Lanes, work_of
@@ -55,8 +55,8 @@ class Pipeline:
         problems: Problems,
         metrics: Metrics,
         clock: Clock,
-        chains: BrokenChains,
-        detections: NewestDetections,
+        chains: BrokenReferences,
+        detections: LastDetections,
     ) -> None:
         """Args: see ``Outcomes``."""
         self._store, self._engine = store, engine

@@ -1,7 +1,7 @@
 """The canonical archive: the records themselves, in append-only segment files."""
 
 from cloud_service.store.group_commit import GroupCommit
-from cloud_service.store.keyframes import SegmentKeys
+from cloud_service.store.keyframes import SegmentKeyframes
 from cloud_service.store.position import Position
 from cloud_service.store.reading import Chunk
 from cloud_service.store.segment import Segment
@@ -17,6 +17,6 @@ __all__ = [
     "RawRecord",
     "RecordStore",
     "Segment",
-    "SegmentKeys",
+    "SegmentKeyframes",
     "SequenceSet",
 ]

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session
 
 from cloud_service.database.statements import put_rows
-from cloud_service.database.tables import ProgressRow
+from cloud_service.database.tables import CursorRow
 from cloud_service.store.position import START, Position
 
 
@@ -26,10 +26,10 @@ class Progress:
     archive: int
 
 
-def load_progress(database: Engine, camera: str) -> Progress:
+def load_cursors(database: Engine, camera: str) -> Progress:
     """How far a camera got; its log's start if nothing is known."""
     with Session(database) as session:
-        row = session.get(ProgressRow, camera)
+        row = session.get(CursorRow, camera)
         if row is None:
             return Progress(START, 0)
         return Progress(Position(row.detect_segment, row.detect_offset), row.archive_segment)
@@ -41,10 +41,10 @@ def set_detected(connection: Connection, positions: Mapping[str, Position]) -> N
         {"camera": camera, "detect_segment": at.segment, "detect_offset": at.offset, "archive_segment": 0}
         for camera, at in positions.items()
     ]
-    put_rows(connection, ProgressRow, rows, update=("detect_segment", "detect_offset"))
+    put_rows(connection, CursorRow, rows, update=("detect_segment", "detect_offset"))
 
 
 def set_archived(connection: Connection, camera: str, segment: int) -> None:
     """Moves the archive's cursor as part of the connection's transaction."""
     row = {"camera": camera, "detect_segment": 0, "detect_offset": 0, "archive_segment": segment}
-    put_rows(connection, ProgressRow, [row], update=("archive_segment",))
+    put_rows(connection, CursorRow, [row], update=("archive_segment",))

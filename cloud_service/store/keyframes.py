@@ -2,8 +2,8 @@
 
 A camera sends an I record at its stream's start and P records from then on, so most segments begin with a P record. A
 key is that first frame as an I record: the same sequence, capture time and latents. It lies beside the segment, which
-stays what the camera sent, as ``<segment>.key``, a stream of one record. Keys are made from records, so one that is
-lost or damaged costs reading from an earlier segment on, and is made again by whoever does so.
+stays what the camera sent, as ``<segment>.keyframe``, a stream of one record. Keys are made from records, so one that
+is lost or damaged costs reading from an earlier segment on, and is made again by whoever does so.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from icm.errors import RecordError, StorageError, storage_error
 log = logging.getLogger(__name__)
 
 
-class SegmentKeys:
+class SegmentKeyframes:
     """The keys of all segments below a store's folder. Thread-safe: a key is written whole or not at all."""
 
     def __init__(self, root: Path, check_owned: Callable[[], None] = lambda: None) -> None:
@@ -70,4 +70,4 @@ class SegmentKeys:
             log.warning("segment %s gets no key: %s", segment.path, error)
 
     def _path(self, segment: Segment) -> Path:
-        return (self._root / segment.path).with_suffix(".key")
+        return (self._root / segment.path).with_suffix(".keyframe")

@@ -14,7 +14,7 @@ from cloud_service.store import reading
 from cloud_service.store.index import Change, IndexWriter, SegmentIndex, State
 from cloud_service.store.index.camera_log import CameraLog
 from cloud_service.store.index.lookup import SegmentLookup, index_answers
-from cloud_service.store.keyframes import SegmentKeys
+from cloud_service.store.keyframes import SegmentKeyframes
 from cloud_service.store.position import Position
 from cloud_service.store.reading import Chunk
 from cloud_service.store.recovery import recover
@@ -98,7 +98,7 @@ class RecordStore:
         self._seconds = segment_seconds
         self._clock = clock
         self._lock = threading.Lock()
-        self.keys = SegmentKeys(root, check_owned)
+        self.keys = SegmentKeyframes(root, check_owned)
         try:
             make_folder(root)
             with index_answers():
@@ -254,7 +254,7 @@ class RecordStore:
                 )
         return Found(header, chain, lacking)
 
-    def standing(self, camera: str, number: int) -> int:
+    def decodable_from(self, camera: str, number: int) -> int:
         """The nearest segment, at or before this one, that can be read by itself; where there is none, this one.
 
         Raises:

@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 
 from edge_service.camera.encoding import Codec, EncodingStage
 from edge_service.camera.queue import FrameQueue
-from edge_service.camera.reader import Reader, Thinning
+from edge_service.camera.reader import FrameRateLimit, Reader
 from edge_service.losses import DropReason
 from edge_service.metrics import EdgeMetrics
 from edge_service.rate.control import RateControl
@@ -43,7 +43,7 @@ class Camera:
         self._stop = threading.Event()
         name, losses = settings.name, metrics.losses
         queue = self._queue = FrameQueue(QUEUE_FRAMES, source.live, lambda _: losses.frame(name, DropReason.QUEUE_FULL))
-        thinning = Thinning(settings.max_fps)
+        thinning = FrameRateLimit(settings.max_fps)
         self._reader = Reader(name, source, queue, thinning, metrics, problems, self._stop, settings.max_pixels)
         self._encoding = EncodingStage(codec, rate, queue, spool, metrics, problems, announce, self._stop)
 

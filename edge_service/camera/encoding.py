@@ -49,7 +49,7 @@ class Codec:
     """
 
     encoder: FrameEncoder
-    recode_alone: Callable[[Latents], CodedFrame]
+    recode_intra: Callable[[Latents], CodedFrame]
     codec_id: bytes
 
 
@@ -86,7 +86,7 @@ class EncodingStage:
                 continue
             choice = self._rate.next(owed=frame.result is not None)
             if choice is None:
-                self._metrics.losses.thinned(self._spool.name)
+                self._metrics.losses.rate_controlled(self._spool.name)
                 continue
             chosen = replace(
                 frame,
@@ -155,11 +155,11 @@ class EncodingStage:
             header = StreamHeader(self._codec.codec_id, spool.name, spool.epoch, base_us, width, height)
         sequence = spool.next_sequence
         record = coded.record(sequence, frame.capture_us).pack(header)
-        stand_in = None
-        if coded.kind is Kind.P and spool.needs_stand_in():
-            stand_in = self._codec.recode_alone(coded.latents).record(sequence, frame.capture_us).pack(header)
+        intra_copy = None
+        if coded.kind is Kind.P and spool.needs_intra_copy():
+            intra_copy = self._codec.recode_intra(coded.latents).record(sequence, frame.capture_us).pack(header)
         with timed(self._metrics.stage_seconds.labels(spool.name, "spool")):
-            spool.append(sequence, None if header is self._header else header.pack(), record, stand_in)
+            spool.append(sequence, None if header is self._header else header.pack(), record, intra_copy)
         self._header = header
         self._spool_part.clear()
         self._metrics.frames.labels(spool.name, "spooled").inc()

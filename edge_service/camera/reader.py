@@ -21,7 +21,7 @@ FIRST_RETRY_SECONDS = 1.0
 MOST_RETRY_SECONDS = 30.0
 
 
-class Thinning:
+class FrameRateLimit:
     """Leaves out frames so that a rate is not exceeded, by their capture times."""
 
     def __init__(self, max_fps: float | None) -> None:
@@ -52,7 +52,7 @@ class Reader:
         camera: str,
         source: Source,
         queue: FrameQueue,
-        thinning: Thinning,
+        thinning: FrameRateLimit,
         metrics: EdgeMetrics,
         problems: Problems,
         stop: threading.Event,
@@ -60,7 +60,7 @@ class Reader:
     ) -> None:
         """Args: most_pixels, of a picture; larger ones are dropped."""
         self._most_pixels = most_pixels
-        self._camera, self._source, self._queue, self._thinning = camera, source, queue, thinning
+        self._camera, self._source, self._queue, self._frame_rate_limit = camera, source, queue, thinning
         self._losses, self._stop = metrics.losses, stop
         self._part = problems.part(f"camera {camera}")
         self._backoff = Backoff(FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS)
@@ -107,10 +107,10 @@ class Reader:
             if self._part.clear():
                 _log.info("camera %s: pictures come again", self._camera)
             self._backoff.reset()
-            if self._thinning.keeps(frame):
+            if self._frame_rate_limit.keeps(frame):
                 self._queue.put(frame)
             else:
-                self._losses.thinned(self._camera)
+                self._losses.rate_limited(self._camera)
 
     def _count_damage(self) -> None:
         while self._damaged < self._source.damaged:

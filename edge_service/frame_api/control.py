@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import isfinite
 
-from edge_service.rate.control import Aim, RateControl
+from edge_service.rate.control import RateControl, RateTarget
 from icm.errors import ConfigError, NotFoundError
 from icm.v1 import camera_pb2
 
@@ -47,7 +47,7 @@ class CameraControl:
         """
         rate = self._rate(camera)
         before = rate.state.aim
-        aim = Aim(
+        aim = RateTarget(
             self._checked("quality", wanted.quality, 0.0, self._highest_quality)
             if wanted.HasField("quality")
             else before.quality,
@@ -75,7 +75,7 @@ class CameraControl:
         return value
 
 
-def _message(aim: Aim) -> camera_pb2.RateControl:
+def _message(aim: RateTarget) -> camera_pb2.RateControl:
     target = aim.bits_per_second
     return camera_pb2.RateControl(
         quality=aim.quality, target_kbit_per_second=target / 1000 if target is not None else None, min_fps=aim.min_fps

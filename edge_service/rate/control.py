@@ -25,8 +25,8 @@ from math import floor, log
 from statistics import median
 from typing import Literal, NamedTuple
 
-from edge_service.rate.budget import BitBudget
 from edge_service.rate.link_rate import LinkRate
+from edge_service.rate.token_bucket import TokenBucket
 from icm.errors import SpoolError
 from icm.service.clock import Clock
 
@@ -70,7 +70,7 @@ DECISIONS: tuple[Decision, ...] = (
 
 
 @dataclass(frozen=True)
-class Aim:
+class RateTarget:
     """What a camera is told to reach.
 
     Attributes:
@@ -84,7 +84,7 @@ class Aim:
     min_fps: float = 2.0
 
 
-class Choice(NamedTuple):
+class CodingParameters(NamedTuple):
     """How a frame is to be coded: quality level, and factor of its sides."""
 
     quality: float
@@ -102,7 +102,7 @@ class RateState:
         frame_rate: frames a second that were coded lately.
     """
 
-    aim: Aim
+    aim: RateTarget
     target: float
     quality: float
     scale: float
@@ -119,7 +119,7 @@ class RateControl:
     def __init__(
         self,
         camera: str,
-        aim: Aim,
+        aim: RateTarget,
         highest_quality: float,
         waiting_bytes: Callable[[], int],
         held_back_seconds: float,
@@ -137,7 +137,7 @@ class RateControl:
         self._sizes: deque[int] = deque(maxlen=STEADY_RECORDS)
         self._offered: deque[float] = deque(maxlen=STEADY_RECORDS)
         self._coded: deque[float] = deque(maxlen=STEADY_RECORDS)
-        self._budget = BitBudget()
+        self._budget = TokenBucket()
         self._earned = clock.monotonic()
         self._begin(aim)
 
@@ -148,7 +148,7 @@ class RateControl:
             target = self._link.bits_per_second if self._link is not None else 0.0
             return RateState(self._aim, target, self._quality, SCALES[self._scale], _per_second(self._coded))
 
-    def aim(self, aim: Aim) -> None:
+    def aim(self, aim: RateTarget) -> None:
         """Tells the camera to reach something else from the next frame on."""
         with self._lock:
             self._begin(aim)
@@ -157,7 +157,7 @@ class RateControl:
                 asked = f"{aim.bits_per_second / 1000:.1f} kbit/s, {asked} wanted"
             self._tell("aim", f"told to reach {asked}")
 
-    def next(self, owed: bool) -> Choice | None:
+    def next(self, owed: bool) -> CodingParameters | None:
         """How to code the frame that came now; None to leave it out.
 
         Args:
@@ -177,7 +177,7 @@ class RateControl:
                 # What follows a change costs more than usual, so more must have been saved up for it.
                 if not (owed or (self._budget.full if self._changed else self._budget.open)):
                     return None
-            return Choice(self._quality, SCALES[self._scale])
+            return CodingParameters(self._quality, SCALES[self._scale])
 
     def coded(self, size: int) -> None:
         """The frame became a record of so many bytes."""
@@ -195,7 +195,7 @@ class RateControl:
             if self._link is not None:
                 self._link.acknowledged(size, sent)
 
-    def _begin(self, aim: Aim) -> None:
+    def _begin(self, aim: RateTarget) -> None:
         now = self._clock.monotonic()
         self._aim = aim
         self._link = LinkRate(aim.bits_per_second, self._clock) if aim.bits_per_second is not None else None

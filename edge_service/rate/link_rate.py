@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge_service.rate.link_meter import RECENT_SECONDS, LinkMeter
+from edge_service.rate.link_estimator import RECENT_SECONDS, LinkEstimator
 from icm.service.clock import Clock
 
 SHARE = 0.88
@@ -45,7 +45,7 @@ class LinkRate:
         self._clock = clock
         self._target = self.bits_per_second = self.lasting = target
         self.backlog = False
-        self._meter = LinkMeter(target / SHARE, clock)
+        self._meter = LinkEstimator(target / SHARE, clock)
         self._updated = self._seen = clock.monotonic()
 
     @property

@@ -10,16 +10,16 @@ from dataclasses import dataclass, replace
 from edge_service.losses import DropReason
 from edge_service.spool.epochs import begin_epoch, end_of_epoch
 from edge_service.spool.file import SpoolFile
-from edge_service.spool.quota import Dropped, Room
-from edge_service.spool.records import delete, first_waiting, mend
-from icm.codec.bitstream.record import Record, StreamHeader, stands_alone
+from edge_service.spool.quota import Dropped, SpoolQuota
+from edge_service.spool.records import delete, first_waiting, restart_at_intra
+from icm.codec.bitstream.record import Record, StreamHeader, is_intra
 from icm.errors import RecordError, ReferenceMissingError
 from icm.service.clock import Clock
 
-STAND_IN_RECORDS = 64
+INTRA_COPY_RECORDS = 64
 """Waiting records of a camera, none of which stands alone, from which on the next one gets a stand-in: the most of a
 camera's records that go together when the oldest must. Records are persisted long before, unless the cloud is away."""
-STAND_IN_SHARE = 1 / 16
+INTRA_COPY_SHARE = 1 / 16
 """The same, as a part of the spool's bound in bytes."""
 
 REMEMBERED = 4096
@@ -52,7 +52,7 @@ class CameraSpool:
         epoch: int,
         next_sequence: int,
         file: SpoolFile,
-        room: Room,
+        room: SpoolQuota,
         clock: Clock,
         settle: Callable[[Dropped], None],
     ) -> None:
@@ -71,18 +71,18 @@ class CameraSpool:
         self._header: StreamHeader | None = None
         self._persisted: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)
 
-    def needs_stand_in(self) -> bool:
+    def needs_intra_copy(self) -> bool:
         """Whether the next record, if it is a P record, must come with a stand-in: many wait, and none stands alone."""
-        share = STAND_IN_SHARE * self._room.max_bytes
+        share = INTRA_COPY_SHARE * self._room.max_bytes
         if self._bytes_since_alone >= share and self.waiting_bytes >= share:
             return True
-        if self._since_alone < STAND_IN_RECORDS:
+        if self._since_alone < INTRA_COPY_RECORDS:
             return False
         with self._file.reading() as connection:
             first = first_waiting(connection, self._row)
-        return first is not None and first <= self.next_sequence - STAND_IN_RECORDS
+        return first is not None and first <= self.next_sequence - INTRA_COPY_RECORDS
 
-    def append(self, sequence: int, header: bytes | None, record: bytes, stand_in: bytes | None = None) -> None:
+    def append(self, sequence: int, header: bytes | None, record: bytes, intra_copy: bytes | None = None) -> None:
         """Keeps a packed record; on return it survives a power cut.
 
         Args:
@@ -97,7 +97,7 @@ class CameraSpool:
         """
         if sequence != self.next_sequence:
             raise ValueError(f"record {sequence} does not follow: the next is {self.next_sequence}")
-        alone, size = stands_alone(record), len(record) + len(stand_in or b"")
+        alone, size = is_intra(record), len(record) + len(intra_copy or b"")
         with self._file.writing(durable=True) as connection:
             dropped = self._room.make(connection, self._file.bytes, size)
             if not alone and sequence - 1 <= max(self.unusable, dropped.last.get(self.name, 0)):
@@ -115,8 +115,8 @@ class CameraSpool:
             connection.execute(
                 "INSERT INTO record VALUES (?, ?, ?, ?)", (self._row, sequence, self._clock.now_us(), record)
             )
-            if stand_in is not None:
-                connection.execute("INSERT INTO stand_in VALUES (?, ?, ?)", (self._row, sequence, stand_in))
+            if intra_copy is not None:
+                connection.execute("INSERT INTO stand_in VALUES (?, ?, ?)", (self._row, sequence, intra_copy))
             connection.execute(
                 "UPDATE camera SET next_sequence = ?, bytes = bytes + ? WHERE id = ?", (sequence + 1, size, self._row)
             )
@@ -124,7 +124,7 @@ class CameraSpool:
         # Only this thread writes these.
         self._header = holds
         self.next_sequence = sequence + 1
-        if alone or stand_in is not None:
+        if alone or intra_copy is not None:
             self._since_alone = self._bytes_since_alone = 0
         else:
             self._since_alone, self._bytes_since_alone = self._since_alone + 1, self._bytes_since_alone + size
@@ -246,22 +246,22 @@ class CameraSpool:
         self._delete(first, last, 0)
         self.unusable = max(self.unusable, last)
 
-    def mend(self, after: int) -> None:
+    def restart_at_intra(self, after: int) -> None:
         """The cloud lacks the record ``after``, so the next one that waits must stand alone; those that cannot go, and
         are counted as rejected for it.
         """
         dropped = Dropped()
         with self._file.writing(durable=False) as connection:
-            gone = mend(connection, self._row, after)
+            gone = restart_at_intra(connection, self._row, after)
         dropped.counts[self.name, DropReason.REJECTED_REFERENCE_MISSING] = gone.records
         dropped.bytes, dropped.last[self.name] = gone.bytes, gone.last
         self._settle(dropped)
 
     def detected(self, sequence: int) -> None:
-        """The cloud found something in this frame, which it has persisted; only the policy ``thin`` asks."""
+        """The cloud found something in this frame, which it has persisted; only the policy ``keep_detections`` asks."""
         # The time of the last record of its acknowledgement.
         index = bisect_left(self._persisted, (sequence, 0))
-        if self._room.policy == "thin" and index < len(self._persisted):
+        if self._room.policy == "keep_detections" and index < len(self._persisted):
             with self._file.writing(durable=False) as connection:
                 connection.execute(
                     "INSERT INTO detection VALUES (:camera, :us) ON CONFLICT DO UPDATE SET spooled_us = :us",

@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from edge_service.spool.folder import FILE_NAME, lock_folder
-from edge_service.spool.marks import Marks
+from edge_service.spool.high_water_marks import HighWaterMarks
 from edge_service.spool.records import shrink
 from edge_service.spool.repair import repair
 from edge_service.spool.schema.upgrade import check_not_newer, upgrade
@@ -44,7 +44,7 @@ class SpoolFile:
         opened.callback(self._owner.release)
         with self._reporting():
             check_not_newer(self.path)
-        self.marks = Marks(folder)
+        self.marks = HighWaterMarks(folder)
         opened.callback(self.marks.close)
         try:
             with self._reporting():

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from edge_service.losses import DropReason
-from edge_service.spool.records import delete, mend
+from edge_service.spool.records import delete, restart_at_intra
 from icm.errors import SpoolFullError
 from icm.service.clock import Clock
 
-Policy = Literal["block", "drop_oldest", "thin"]
+Policy = Literal["block", "drop_oldest", "keep_detections"]
 """block: the new record is refused, so that cameras wait. drop_oldest: the oldest records go for it. thin: the oldest
 of those without recent detections go, and the others only when nothing else is left."""
 
@@ -43,7 +43,7 @@ class Dropped:
 
 
 @dataclass(frozen=True)
-class Room:
+class SpoolQuota:
     """The spool's bounds. Each method works inside a transaction, or a read, of its caller.
 
     Attributes:
@@ -73,7 +73,7 @@ class Room:
             if held + size > self.max_bytes:
                 reason, bound = DropReason.SPOOL_FULL, "spool.max_bytes"
                 state = f"it holds {held} of {self.max_bytes} bytes"
-                if self.policy == "thin" and (other := self._oldest_other(connection)) is not None:
+                if self.policy == "keep_detections" and (other := self._oldest_other(connection)) is not None:
                     reason, first = DropReason.SPOOL_THINNED, other
             elif self.age(first) > self.max_age_seconds:
                 reason, bound = DropReason.SPOOL_AGED, "spool.max_age_seconds"
@@ -87,7 +87,7 @@ class Room:
                 )
             for gone in (
                 delete(connection, first.camera, first.sequence, first.sequence),
-                mend(connection, first.camera, first.sequence),
+                restart_at_intra(connection, first.camera, first.sequence),
             ):
                 dropped.counts[first.name, reason] += gone.records
                 dropped.bytes += gone.bytes

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from typing import NamedTuple
 
-from icm.codec.bitstream.record import RECORD_OVERHEAD, stands_alone
+from icm.codec.bitstream.record import RECORD_OVERHEAD, is_intra
 
 SPARE_PAGES = 1024
 """Pages of 4 KiB that the file keeps for what comes next; what deletions free beyond them goes back to the disk."""
@@ -47,7 +47,7 @@ def delete(connection: sqlite3.Connection, camera: int, first: int, last: int) -
     return Gone(records, size, last)
 
 
-def mend(connection: sqlite3.Connection, camera: int, after: int) -> Gone:
+def restart_at_intra(connection: sqlite3.Connection, camera: int, after: int) -> Gone:
     """Makes the first record after a sequence stand alone; those that cannot go.
 
     Returns:
@@ -59,17 +59,17 @@ def mend(connection: sqlite3.Connection, camera: int, after: int) -> Gone:
         " USING (camera, sequence) WHERE camera = ? AND record.sequence > ? ORDER BY record.sequence",
         (RECORD_OVERHEAD, camera, after),
     )
-    stand_in = None
+    intra_copy = None
     for sequence, start, content in rows:
-        if stands_alone(start):
+        if is_intra(start):
             break
         if content is not None:
-            stand_in = sequence, content
+            intra_copy = sequence, content
             break
         last = sequence
     rows.close()
     gone = delete(connection, camera, after + 1, last) if last > after else Gone(0, 0, after)
-    return gone._replace(bytes=gone.bytes + (_replace(connection, camera, *stand_in) if stand_in else 0))
+    return gone._replace(bytes=gone.bytes + (_replace(connection, camera, *intra_copy) if intra_copy else 0))
 
 
 def first_waiting(connection: sqlite3.Connection, camera: int, after: int = 0) -> int | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_service.losses import DropReason
-from edge_service.spool.records import first_waiting, mend
+from edge_service.spool.records import first_waiting, restart_at_intra
 from edge_service.spool.schema.upgrade import COLUMNS, upgrade
 from icm.codec.bitstream.record import StreamHeader
 from icm.errors import RecordError, RecordVersionError
@@ -169,7 +169,7 @@ def _rescue(damaged: sqlite3.Connection, sound: sqlite3.Connection) -> dict[str,
         " AND record.sequence = stand_in.sequence)"
     )
     for camera, last_persisted in sound.execute("SELECT id, last_persisted FROM camera").fetchall():
-        _mend(sound, camera, last_persisted)
+        _restart_at_intra(sound, camera, last_persisted)
     # Every sequence after the last that the cloud has is missed, though some of them may have been rejected.
     lost: dict[str, int] = dict(
         sound.execute(
@@ -186,10 +186,10 @@ def _rescue(damaged: sqlite3.Connection, sound: sqlite3.Connection) -> dict[str,
     return lost
 
 
-def _mend(connection: sqlite3.Connection, camera: int, last: int) -> None:
+def _restart_at_intra(connection: sqlite3.Connection, camera: int, last: int) -> None:
     """Makes every record that follows a gap stand alone. Args: last, the highest sequence that the cloud has."""
     while (following := first_waiting(connection, camera, last)) is not None:
-        last = following if following == last + 1 else mend(connection, camera, following - 1).last + 1
+        last = following if following == last + 1 else restart_at_intra(connection, camera, following - 1).last + 1
 
 
 def _bad_headers(connection: sqlite3.Connection) -> list[tuple[int, int]]:

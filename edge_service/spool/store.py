@@ -14,7 +14,7 @@ from pathlib import Path
 from edge_service.losses import DropReason
 from edge_service.spool.camera_spool import CameraSpool
 from edge_service.spool.file import SpoolFile
-from edge_service.spool.quota import Dropped, Policy, Room, oldest
+from edge_service.spool.quota import Dropped, Policy, SpoolQuota, oldest
 from icm.errors import SpoolError
 from icm.service.clock import Clock
 
@@ -39,7 +39,7 @@ class Spool:
     ) -> None:
         """Opens the spool, or makes it. A damaged file is set aside, and what can be read of it goes on.
 
-        Args: see ``Room`` for the bounds.
+        Args: see ``SpoolQuota`` for the bounds.
 
         Raises:
             SpoolError: the folder cannot be used, another process uses it, or a newer icm-edge has used it.
@@ -47,7 +47,7 @@ class Spool:
         self._file = SpoolFile(folder)
         self._clock, self._on_drop = clock, on_drop
         self.path = self._file.path
-        self.room = Room(self.path, max_bytes, max_age_seconds, policy, recent_seconds, clock)
+        self.room = SpoolQuota(self.path, max_bytes, max_age_seconds, policy, recent_seconds, clock)
         self._cameras: dict[str, CameraSpool] = {}
         try:
             for (camera, reason), count in self._file.lost.items():

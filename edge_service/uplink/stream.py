@@ -83,7 +83,7 @@ class RecordStream:
         work: asyncio.Event,
         settle: Callable[[int, int, UplinkError | None], Awaitable[None]],
         batch_seconds: float,
-        hurry: asyncio.Event,
+        flush_now: asyncio.Event,
         acknowledged: Callable[[int, float], None],
         rejections: LogLimit,
         resent: Counter[int],
@@ -101,7 +101,7 @@ class RecordStream:
         """
         self._call, self._spool, self._kind, self._metrics = call, spool, (codec_id, epoch), metrics
         self._work, self._settle = work, settle
-        self._batch_seconds, self._hurry, self._acknowledged = batch_seconds, hurry, acknowledged
+        self._batch_seconds, self._flush_now, self._acknowledged = batch_seconds, flush_now, acknowledged
         self._rejections, self._resent, self._clock = rejections, resent, clock
         self._last_batch, self._last_records = -math.inf, 1
         self._more = False
@@ -228,7 +228,7 @@ class RecordStream:
                 await asyncio.to_thread(self._spool.detected, ack.last_detected)
             if ack.reason == ingest_pb2.REJECT_REASON_REFERENCE_MISSING:
                 # What follows in flight leans on it too. The next stream starts with a record that stands alone.
-                await asyncio.to_thread(self._spool.mend, done[-1])
+                await asyncio.to_thread(self._spool.restart_at_intra, done[-1])
                 return
             # Only now: the sender may end the stream as soon as nothing is in flight.
             for sequence in done:
@@ -278,7 +278,7 @@ class RecordStream:
         """Waits for others to share a message with, unless or until there is a hurry."""
         waits = [
             asyncio.create_task(self._clock.sleep(self._batch_seconds)),
-            asyncio.create_task(self._hurry.wait()),
+            asyncio.create_task(self._flush_now.wait()),
         ]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

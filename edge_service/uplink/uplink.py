@@ -73,7 +73,7 @@ class Uplink:
         self._loop = asyncio.get_running_loop()
         self._work = asyncio.Event()
         self._settled = asyncio.Event()
-        self._hurry = asyncio.Event()
+        self._flush_now = asyncio.Event()
         self._resent = Counter[int]()
         self._waiters: dict[int, asyncio.Future[None]] = {}
 
@@ -94,14 +94,14 @@ class Uplink:
             UplinkError: the cloud rejected it.
         """
         waiter = self._waiters.setdefault(sequence, self._loop.create_future())
-        self._hurry.set()
+        self._flush_now.set()
         try:
             if await asyncio.to_thread(self._spool.holds, sequence):
                 await waiter
         finally:
             self._waiters.pop(sequence, None)
             if not self._waiters:
-                self._hurry.clear()
+                self._flush_now.clear()
 
     async def run(self) -> None:
         """Connects, sends, and connects again; ends by being cancelled only."""
@@ -144,7 +144,7 @@ class Uplink:
             self._work,
             self._settle,
             self._batch_seconds,
-            self._hurry,
+            self._flush_now,
             self._acknowledged,
             self._rejections,
             self._resent,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from icm.client.cloud import AsyncCloudClient, CloudClient
     from icm.client.connection import Tls
     from icm.client.edge import AsyncEdgeClient, EdgeClient
-    from icm.client.messages import Box, Camera, Detections, Frame, FrameId, Segment, Submitted
+    from icm.client.messages import Box, Camera, Detections, Frame, Segment, Submitted
     from icm.codec.bitstream.record import Kind, Record, StreamHeader, parse_stream
     from icm.codec.bundle.loading import Bundle
     from icm.codec.bundle.shipped import DEFAULT_BUNDLE
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from icm.codec.encoder import CodedFrame, Encoder
     from icm.codec.stills import decode, encode
     from icm.errors import IcmError
+    from icm.frame_id import FrameId
     from icm.version import VERSION as __version__
 
 _HOMES = {
@@ -46,7 +47,7 @@ _HOMES = {
     "EdgeClient": "icm.client.edge",
     "Encoder": "icm.codec.encoder",
     "Frame": "icm.client.messages",
-    "FrameId": "icm.client.messages",
+    "FrameId": "icm.frame_id",
     "IcmError": "icm.errors",
     "Kind": "icm.codec.bitstream.record",
     "Record": "icm.codec.bitstream.record",

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from cloud_service.bundles import Bundles
 from cloud_service.ingest.credit import Pending
 from cloud_service.ingest.service import IngestService
-from cloud_service.ingest.session import Desk
+from cloud_service.ingest.session import IngestContext
 from cloud_service.metrics import Metrics
 from cloud_service.store import GroupCommit, RecordStore
 from icm.codec.bundle.loading import Bundle
@@ -44,7 +44,7 @@ class Cloud:
         self.store, self.problems, self.metrics, self.clock = store, WatchedProblems(), Metrics("test"), ManualClock()
         self.commit = GroupCommit(store, 0.0, self.metrics.stage_seconds.labels("persist"), lambda: None)
         self.pending = Pending(PENDING_BYTES)
-        desk = Desk(
+        desk = IngestContext(
             Bundles([bundle]),
             store,
             self.commit,

@@ -97,7 +97,7 @@ def test_whatever_comes_and_goes_there_are_never_more_names_than_the_bound(
     streams: list[tuple[str, bool]], most: int
 ) -> None:
     names, registry = CameraNames(most), CollectorRegistry()
-    counter = names.told_apart(Counter("icm_test", "Things.", ["camera"], registry=registry))
+    counter = names.per_camera(Counter("icm_test", "Things.", ["camera"], registry=registry))
     stored: set[str] = set()
     for camera, stores in streams:
         with names.streaming(camera, lambda: camera in stored):  # noqa: B023
@@ -111,7 +111,7 @@ def test_whatever_comes_and_goes_there_are_never_more_names_than_the_bound(
 
 def test_a_stream_that_takes_over_keeps_the_series_of_the_one_that_ends() -> None:
     names, registry = CameraNames(), CollectorRegistry()
-    counter = names.told_apart(Counter("icm_test", "Things.", ["camera"], registry=registry))
+    counter = names.per_camera(Counter("icm_test", "Things.", ["camera"], registry=registry))
     with names.streaming("gate", lambda: False):
         with names.streaming("gate", lambda: False):
             counter.labels("gate").inc()

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_service.camera.encoding import Codec, FrameEncoder
-from edge_service.rate.control import Aim, RateControl
+from edge_service.rate.control import RateControl, RateTarget
 from edge_service.spool.camera_spool import CameraSpool
 from icm.codec.bitstream.record import Kind, Record, StreamHeader
 from icm.codec.encoder import CodedFrame
@@ -52,15 +52,15 @@ class PlainEncoder:
 def plain_codec(encoder: FrameEncoder | None = None) -> Codec:
     """A codec of plain encoders, none of whose frames lean on others."""
 
-    def recode_alone(latents: Latents) -> CodedFrame:
+    def recode_intra(latents: Latents) -> CodedFrame:
         raise AssertionError("frames of this codec stand alone already")
 
-    return Codec(encoder or PlainEncoder(), recode_alone, CODEC_ID)
+    return Codec(encoder or PlainEncoder(), recode_intra, CODEC_ID)
 
 
 def fixed_quality(spool: CameraSpool, quality: float = 3.0) -> RateControl:
     """The rate control of a camera without a target."""
-    return RateControl(spool.name, Aim(quality), 7.0, lambda: spool.waiting_bytes, 0.0, ManualClock())
+    return RateControl(spool.name, RateTarget(quality), 7.0, lambda: spool.waiting_bytes, 0.0, ManualClock())
 
 
 class WatchedProblems(Problems):
@@ -102,8 +102,8 @@ def spool_p_records(spool: CameraSpool, count: int, stand_ins: Collection[int] =
     for _ in range(count):
         sequence = spool.next_sequence
         alone = Record(sequence, sequence, Kind.I, 0, 48, 0, bytes(size))
-        stand_in = alone.pack(header) if sequence in stand_ins else None
-        spool.append(sequence, None, replace(alone, kind=Kind.P, reference=1).pack(header), stand_in)
+        intra_copy = alone.pack(header) if sequence in stand_ins else None
+        spool.append(sequence, None, replace(alone, kind=Kind.P, reference=1).pack(header), intra_copy)
 
 
 def write_clip(path: Path, frames: int, width: int = 64, height: int = 48, fps: int = 10) -> None:

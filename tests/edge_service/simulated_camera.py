@@ -6,7 +6,7 @@ import random
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
-from edge_service.rate.control import Aim, Choice, RateControl
+from edge_service.rate.control import CodingParameters, RateControl, RateTarget
 from icm.service.clock import ManualClock
 
 HIGHEST = 7.0
@@ -62,12 +62,12 @@ class SimulatedCamera:
 
     def __post_init__(self) -> None:
         self.rate = RateControl(
-            "gate", Aim(self.quality, self.target, self.min_fps), HIGHEST, lambda: self.waiting, self.held_back,
+            "gate", RateTarget(self.quality, self.target, self.min_fps), HIGHEST, lambda: self.waiting, self.held_back,
             self.clock, lambda decision: self.decisions.update([decision]),
         )  # fmt: skip
         self._dice = random.Random(self.seed)
         self._motion, self._left_out, self._next_frame = 1.0, 0, 0.0
-        self._last: Choice | None = None
+        self._last: CodingParameters | None = None
         self._spooled: list[int] = []
         self._hold_until: float | None = None
         self._queue: deque[_Message] = deque()

@@ -9,7 +9,7 @@ from edge_service.metrics import EdgeMetrics
 def test_every_reason_shows_at_zero_before_the_first_loss(metrics: EdgeMetrics, sample) -> None:
     metrics.losses.show("gate")
     assert {sample("icm_edge_dropped_total", camera="gate", reason=reason.value) for reason in DropReason} == {0}
-    for outcome in ("thinned", "dropped", "refused"):
+    for outcome in ("rate_limited", "rate_controlled", "dropped", "refused"):
         assert sample("icm_edge_frames_total", camera="gate", outcome=outcome) == 0
 
 
@@ -25,8 +25,10 @@ def test_a_frame_that_was_not_spooled_is_a_dropped_frame_and_a_record_that_was_i
 
 def test_frames_that_are_left_out_or_refused_on_purpose_are_no_drops(metrics: EdgeMetrics, sample) -> None:
     metrics.losses.show("gate")
-    metrics.losses.thinned("gate")
+    metrics.losses.rate_limited("gate")
+    metrics.losses.rate_controlled("gate")
     metrics.losses.refused("gate")
-    assert sample("icm_edge_frames_total", camera="gate", outcome="thinned") == 1
+    assert sample("icm_edge_frames_total", camera="gate", outcome="rate_limited") == 1
+    assert sample("icm_edge_frames_total", camera="gate", outcome="rate_controlled") == 1
     assert sample("icm_edge_frames_total", camera="gate", outcome="refused") == 1
     assert sample("icm_edge_frames_total", camera="gate", outcome="dropped") == 0

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from icm.codec.bitstream.record import StreamHeader
 from icm.codec.bundle.loading import Bundle
 from icm.codec.bundle.shipped import DEFAULT_BUNDLE
-from icm.codec.encoder import CodedFrame, Encoder, recode_alone
+from icm.codec.encoder import CodedFrame, Encoder, recode_intra
 from icm.codec.latents.latents import Latents
 
 GOLDEN = Path(__file__).parent
@@ -30,11 +30,11 @@ EXPECTED = "latents.json"
 
 def fingerprint(latents: Latents) -> str:
     """SHA-256 of everything that a later frame leans on, independent of the digest that records carry."""
-    everything = latents.values.astype("<i2").tobytes() + latents.moved.tobytes()
+    everything = latents.values.astype("<i2").tobytes() + latents.updated.tobytes()
     if latents.memory is not None:
         memory, field = latents.memory, latents.field
         everything += field.modes.tobytes() + field.vectors.tobytes()
-        everything += memory.values.astype("<i2").tobytes() + memory.stirred.tobytes() + bytes([memory.count])
+        everything += memory.values.astype("<i2").tobytes() + memory.updated_since.tobytes() + bytes([memory.count])
     return hashlib.sha256(everything).hexdigest()
 
 
@@ -58,7 +58,7 @@ def crossing(bundle: Bundle) -> list[CodedFrame]:
     """Somebody comes, passes and goes, long enough for what is behind to be remembered; then a frame alone goes on."""
     encoder = Encoder(bundle)
     frames = [encoder.encode(scene(160, 96, max(0, time - 18)), 3) for time in range(36)]
-    return [*frames[:-1], recode_alone(bundle, frames[-1].latents), encoder.encode(scene(160, 96, 20), 2.5)]
+    return [*frames[:-1], recode_intra(bundle, frames[-1].latents), encoder.encode(scene(160, 96, 20), 2.5)]
 
 
 def streams(bundle: Bundle) -> Iterator[tuple[str, int, int, list[CodedFrame]]]:
@@ -77,7 +77,7 @@ def streams(bundle: Bundle) -> Iterator[tuple[str, int, int, list[CodedFrame]]]:
     yield "small", 130, 18, coded(bundle, 130, 18, [0, 0])
     walk = coded(bundle, 50, 34, [2] * 4)
     # As a cloud starts a segment: a frame in the middle of a chain, coded again alone; the chain goes on after it.
-    yield "restart", 50, 34, [recode_alone(bundle, walk[2].latents), walk[3]]
+    yield "restart", 50, 34, [recode_intra(bundle, walk[2].latents), walk[3]]
     yield "crossing", 160, 96, crossing(bundle)
     still = Encoder(bundle)
     yield "still", 50, 34, [still.encode(scene(50, 34, 0), 1) for _ in range(3)]

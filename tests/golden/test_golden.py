@@ -12,7 +12,7 @@ from icm.codec.bitstream.record import VERSION, Kind, Record, StreamHeader, pars
 from icm.codec.bundle.loading import Bundle
 from icm.codec.bundle.shipped import DEFAULT_BUNDLE
 from icm.codec.decoder import Decoder
-from icm.codec.encoder import recode_alone
+from icm.codec.encoder import recode_intra
 from icm.codec.latents.latents import Latents
 from icm.errors import RecordError
 from tests.golden.streams import EXPECTED, GOLDEN, fingerprint
@@ -114,7 +114,7 @@ def test_a_changed_quality_is_detected_from_version_3_on(stream: Path) -> None:
     """Of records of today; those that were made before keep their digests."""
     header, (first, _) = read(stream)
     bundle = bundle_of(stream)
-    frame = recode_alone(bundle, Decoder(bundle).latents(first, header.width, header.height))
+    frame = recode_intra(bundle, Decoder(bundle).latents(first, header.width, header.height))
     today = frame.record(first.sequence, first.capture_us)
     assert today.version == VERSION > first.version == header.version
     assert Decoder(bundle).latents(today, header.width, header.height).quality == first.quality

@@ -42,7 +42,7 @@ async def test_frames_of_the_camera_where_people_were_seen_outlive_an_outage_tha
     settings = machine.edge_settings(
         ports.grpc, submitted_camera("gate"), file_camera("yard", small_clip, "real_time", loop=True)
     )
-    settings["spool"] |= {"policy": "thin", "max_bytes": 20_000, "recent_seconds": 3600.0}
+    settings["spool"] |= {"policy": "keep_detections", "max_bytes": 20_000, "recent_seconds": 3600.0}
     edge = machine.start("icm-edge", settings)
     edge_ports = await edge.listening()
     people = first_picture(clip)
@@ -61,7 +61,9 @@ async def test_frames_of_the_camera_where_people_were_seen_outlive_an_outage_tha
         during = [(await submit(channel, people, 0)).frame.sequence for _ in range(2)]
 
     async def others_went() -> bool:
-        return (await scrape(edge_ports)).total("icm_edge_dropped_total", camera="yard", reason="spool_thinned") > 0
+        return (await scrape(edge_ports)).total(
+            "icm_edge_dropped_total", camera="yard", reason="spool_no_detections"
+        ) > 0
 
     await until(others_went, edge)
     cloud, ports = await machine.cloud(port=ports.grpc, detector=detector)

@@ -41,8 +41,8 @@ def test_every_leaf_of_the_losss_graph_is_a_parameter_of_the_codec(trained: Path
     ours = {id(parameter) for parameter in trainer.codec.parameters()}
     found = {id(leaf) for leaf in leaves(loss)}
     assert found <= ours
-    moved = {id(p) for part in (trainer.codec.analysis, trainer.codec.synthesis) for p in part.parameters()}
-    assert moved <= found  # so the walk through the graph saw all of it
+    updated = {id(p) for part in (trainer.codec.analysis, trainer.codec.synthesis) for p in part.parameters()}
+    assert updated <= found  # so the walk through the graph saw all of it
 
 
 def test_the_stage_runs_where_no_detector_can_be_imported(trained: Path, tmp_path: Path) -> None:

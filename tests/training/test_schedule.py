@@ -26,18 +26,18 @@ def test_a_linear_fall_begins_at_the_peak_and_ends_at_the_least_share() -> None:
 
 @pytest.mark.parametrize("saved_peak", [{}, {"peak": 7.0}])
 def test_a_loaded_optimiser_has_the_saved_moments_and_its_own_peaks(saved_peak: dict[str, float]) -> None:
-    def moved() -> torch.optim.Adam:
+    def updated() -> torch.optim.Adam:
         weight = torch.nn.Parameter(torch.ones(2))
         weight.grad = torch.ones(2)
         optimiser = torch.optim.Adam([{"params": [weight], "peak": 0.5}])
         optimiser.step()
         return optimiser
 
-    state = moved().state_dict()
+    state = updated().state_dict()
     del state["param_groups"][0]["peak"]
     state["param_groups"][0] |= saved_peak
     state["state"][0]["exp_avg"] = torch.full((2,), 3.0)
-    optimiser = moved()
+    optimiser = updated()
     load_optimiser(optimiser, state)
     set_rates(optimiser, 0.1)
     assert optimiser.param_groups[0]["lr"] == pytest.approx(0.05)

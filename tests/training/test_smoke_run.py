@@ -205,7 +205,7 @@ def test_the_bundle_of_gated_blocks_codes_what_moves_and_changes_of_quality(whol
         picture = decoder.decode(coded.record(number, 0), 160, 144)
         whole_network = bundle.synthesis.pictures(
             coded.latents.values[None],
-            bundle.ungains(coded.quality)[None],
+            bundle.inverse_gains(coded.quality)[None],
             bundle.level_shares(coded.quality)[None],
         )[0]
         shown = bundle.grain.over(whole_network[:144], coded.quality)

@@ -24,7 +24,7 @@ from icm.codec.latents.latents import STRIDE
 from icm.codec.transforms.incremental import whole_blocks
 from icm_bench import detectors
 from icm_bench.accuracy.bd_rate import Curve, bd_rate
-from icm_bench.accuracy.bit_map import bits_by_position
+from icm_bench.accuracy.bit_allocation import bits_by_position
 from icm_bench.report import RESULTS, print_rows, write_json
 from icm_train.data.masks import polygon_mask, yolo_labels
 from icm_train.evaluation.average_precision import MatchedDetections
@@ -104,8 +104,8 @@ def _parts(objects: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 def _code(bundle: Bundle, image: NDArray[np.uint8], level: float) -> Coded:
     latents = Encoder(bundle).encode(image, level, alone=True).latents
-    ungains = bundle.ungains(quality_units(bundle, level))
-    unscaled = latents.values * ungains[:, np.newaxis, np.newaxis]
+    inverse_gains = bundle.inverse_gains(quality_units(bundle, level))
+    unscaled = latents.values * inverse_gains[:, np.newaxis, np.newaxis]
     return Coded(unscaled, bits_by_position(bundle.entropy, latents), _shown(bundle, unscaled, level))
 
 

@@ -26,11 +26,12 @@ from tqdm import tqdm
 
 from icm.codec.bundle.shipped import DEFAULT_BUNDLE
 from icm.errors import IcmError
+from icm.frame_id import FrameId
 from icm.rpc.channels import open_channel
 from icm.testing.processes import Ports, Service
 from icm.testing.scraping import Metrics
 from icm.v1 import camera_pb2, camera_pb2_grpc, frame_pb2
-from icm_bench.delivery.delivery_checker import Ledger, Name, Verdict, check, stored, undecodable
+from icm_bench.delivery.delivery_checker import DeliveryLog, DeliveryReport, check, stored, undecodable
 from icm_bench.delivery.fault_proxy import Direction, FaultProxy
 from icm_bench.delivery.moved_clock import MovedClock
 from icm_bench.delivery.small_disk import SmallDisk
@@ -82,7 +83,7 @@ class Chaos:
     """
 
     def __init__(self, folder: Path, bundle: Path) -> None:
-        self.ledger = Ledger()
+        self.ledger = DeliveryLog()
         self._folder, self._bundle = folder, bundle
         self._cleanup = AsyncExitStack()
         self._services: dict[str, Service] = {}
@@ -214,12 +215,12 @@ class Chaos:
 
         await self._until(reached)
 
-    async def settled(self) -> Verdict:
+    async def settled(self) -> DeliveryReport:
         """Lets the source pause until the edge has delivered everything; says what the cloud then holds."""
         async with self._pause():
             return self._verdict()
 
-    async def finish(self) -> Verdict:
+    async def finish(self) -> DeliveryReport:
         """Once all is delivered, ends the services in order; says what the cloud holds."""
         async with self._pause():
             await self._end(EDGE)
@@ -234,7 +235,7 @@ class Chaos:
             await self._until(self._delivered)
             yield
 
-    def _verdict(self) -> Verdict:
+    def _verdict(self) -> DeliveryReport:
         folder = self._folder / CLOUD / "records"
         return replace(check(self.ledger, stored(folder)), undecodable=undecodable(folder))
 
@@ -263,7 +264,7 @@ class Chaos:
                 self.ledger.given[camera].add(capture_us)
                 with suppress(grpc.aio.AioRpcError):
                     frame = (await stub.SubmitFrame(request, timeout=SUBMIT_SECONDS)).frame
-                    self.ledger.acknowledge(Name(frame.camera, frame.epoch, frame.sequence), capture_us)
+                    self.ledger.acknowledge(FrameId(frame.camera, frame.epoch, frame.sequence), capture_us)
             await asyncio.sleep(FRAME_SECONDS)
 
     async def _start(self, name: str) -> None:
@@ -350,8 +351,8 @@ async def _fault(chaos: Chaos, dice: random.Random) -> str:
     return kind
 
 
-async def _run(minutes: float, seed: int, folder: Path, bundle: Path) -> tuple[list[Verdict], Counter[str]]:
-    dice, faults, verdicts = random.Random(seed), Counter[str](), list[Verdict]()
+async def _run(minutes: float, seed: int, folder: Path, bundle: Path) -> tuple[list[DeliveryReport], Counter[str]]:
+    dice, faults, verdicts = random.Random(seed), Counter[str](), list[DeliveryReport]()
     start = time.monotonic()
     async with Chaos(folder, bundle) as chaos:
         with tqdm(total=round(60 * minutes), unit="s", desc="chaos", leave=False, disable=None) as bar:

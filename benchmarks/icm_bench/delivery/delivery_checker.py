@@ -7,21 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 from icm.codec.bitstream.record import Kind, Record, StreamHeader, parse_stream
-
-
-class Name(NamedTuple):
-    """What a frame is called for ever."""
-
-    camera: str
-    epoch: int
-    sequence: int
+from icm.frame_id import FrameId
 
 
 @dataclass
-class Ledger:
+class DeliveryLog:
     """The source's side. A frame's capture time, in microseconds since 1970, is its own within a camera and grows.
 
     Attributes:
@@ -30,17 +22,17 @@ class Ledger:
     """
 
     given: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
-    acknowledged: dict[Name, int] = field(default_factory=dict)
+    acknowledged: dict[FrameId, int] = field(default_factory=dict)
     renamed: int = 0
 
-    def acknowledge(self, name: Name, capture_us: int) -> None:
+    def acknowledge(self, name: FrameId, capture_us: int) -> None:
         """The edge said that it keeps the frame under this name."""
         self.renamed += name in self.acknowledged
         self.acknowledged[name] = capture_us
 
 
 @dataclass(frozen=True)
-class Verdict:
+class DeliveryReport:
     """How many times each promise was broken, after everything was delivered.
 
     Attributes:
@@ -67,14 +59,14 @@ class Verdict:
         return not (self.lost or self.duplicates or self.unknown or self.disordered or self.undecodable)
 
 
-def stored(records_folder: Path) -> list[tuple[Name, int]]:
+def stored(records_folder: Path) -> list[tuple[FrameId, int]]:
     """Every record on a cloud's disk in the order it was appended, with its capture time.
 
     Raises:
         RecordError: a file holds something else.
     """
     return [
-        (Name(header.camera, header.epoch, record.sequence), record.capture_us)
+        (FrameId(header.camera, header.epoch, record.sequence), record.capture_us)
         for header, record in _records(records_folder)
     ]
 
@@ -85,11 +77,11 @@ def undecodable(records_folder: Path) -> int:
     Raises:
         RecordError: a file holds something else.
     """
-    count, before = 0, Name("", 0, 0)
+    count, before = 0, FrameId("", 0, 0)
     for header, record in _records(records_folder):
-        leans_on = Name(header.camera, header.epoch, record.sequence - record.reference)
+        leans_on = FrameId(header.camera, header.epoch, record.sequence - record.reference)
         count += record.kind is Kind.P and leans_on != before
-        before = Name(header.camera, header.epoch, record.sequence)
+        before = FrameId(header.camera, header.epoch, record.sequence)
     return count
 
 
@@ -99,7 +91,7 @@ def _records(folder: Path) -> Iterator[tuple[StreamHeader, Record]]:
         yield from ((header, record) for record in records)
 
 
-def check(ledger: Ledger, records: list[tuple[Name, int]]) -> Verdict:
+def check(ledger: DeliveryLog, records: list[tuple[FrameId, int]]) -> DeliveryReport:
     """Compares both sides."""
     by_name = dict(records)
     seen: set[tuple[object, ...]] = set()
@@ -108,7 +100,7 @@ def check(ledger: Ledger, records: list[tuple[Name, int]]) -> Verdict:
         keys = {(*name,), (name.camera, capture_us)}
         repeated += not keys.isdisjoint(seen)
         seen |= keys
-    return Verdict(
+    return DeliveryReport(
         given=sum(map(len, ledger.given.values())),
         acknowledged=len(ledger.acknowledged),
         stored=len(records),

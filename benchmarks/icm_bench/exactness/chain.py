@@ -13,7 +13,7 @@ from PIL import Image
 
 from icm.codec.bitstream.record import Kind, StreamHeader
 from icm.codec.bundle.loading import Bundle
-from icm.codec.encoder import CodedFrame, Encoder, recode_alone
+from icm.codec.encoder import CodedFrame, Encoder, recode_intra
 from icm.codec.latents.latents import QUALITY_STEPS, Latents
 from icm.errors import ImageError
 from icm.media.video_files import open_video
@@ -94,7 +94,7 @@ def _endless(bundle: Bundle, clip: Path, chain: Chain) -> Iterator[Sent]:
         frame = encoder.encode(image, quality / QUALITY_STEPS, alone=dice.random() < 1 / _ALONE_FRAMES)
         yield _sent(frame, header, sequence, again=False)
         if frame.kind is Kind.P and dice.random() < 1 / _ALONE_FRAMES:
-            yield _sent(recode_alone(bundle, frame.latents), header, sequence, again=True)
+            yield _sent(recode_intra(bundle, frame.latents), header, sequence, again=True)
 
 
 def _sent(frame: CodedFrame, header: StreamHeader, sequence: int, *, again: bool) -> Sent:

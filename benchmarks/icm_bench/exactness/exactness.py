@@ -91,8 +91,8 @@ class Runtime:
 
     def take(self, sent: Sent, name: str) -> None:
         """Decodes a record, codes some again, and notes what is not as it was made."""
-        again, moved = sum(self.tally.kinds.values()) % _CODED_AGAIN == 0, sent.latents.moved
-        count = moved.size if sent.kind is Kind.I else np.count_nonzero(moved)
+        again, updated = sum(self.tally.kinds.values()) % _CODED_AGAIN == 0, sent.latents.updated
+        count = updated.size if sent.kind is Kind.I else np.count_nonzero(updated)
         self.tally.kinds[sent.kind] += 1
         self.tally.coded += again
         self.tally.latents += len(sent.latents.values) * int(count)

@@ -21,8 +21,8 @@ from icm.codec.entropy.residuals import DifferenceModel
 from icm.codec.latents.latents import LATENT_MAX
 from icm.codec.motion.linear_path import LinearPath
 from icm.codec.motion.model import MotionModel
-from icm.codec.payload.inter import TemporalModel
-from icm.codec.payload.intra import EntropyModel
+from icm.codec.payload.inter import InterEntropyModel
+from icm.codec.payload.intra import IntraEntropyModel
 from icm_bench.exactness.integer_reference import InIntegers, InSession, InTorch, PathInIntegers, layers_of
 
 HYPER_DECODER = "hyper_decoder.onnx"
@@ -103,12 +103,12 @@ def bundle_in(bundle: Bundle, make: Make, path: Callable[[LinearPath], LinearPat
         following = [make(bundle.folder / name) for name in MOTION]
         linear = path(motion.path) if path else motion.path
         motion = MotionModel(linear, _differences_in(motion.differences, following), motion.tables)
-    other.entropy = EntropyModel(
+    other.entropy = IntraEntropyModel(
         make(bundle.folder / HYPER_DECODER),
         ContextModel(steps, groups),
         entropy.latent_tables,
         entropy.hyper_tables,
-        entropy.movement_tables,
+        entropy.skip_map_tables,
         entropy.levels,
         entropy.latent_channels,
         motion,
@@ -116,7 +116,7 @@ def bundle_in(bundle: Bundle, make: Make, path: Callable[[LinearPath], LinearPat
     other.motion = motion
     if temporal is not None:
         moving = [make(bundle.folder / name) for name in TEMPORAL]
-        other.temporal = TemporalModel(_differences_in(temporal.differences, moving), temporal.movement_tables)
+        other.temporal = InterEntropyModel(_differences_in(temporal.differences, moving), temporal.skip_map_tables)
     return other
 
 

@@ -75,11 +75,11 @@ def uneven(dice: random.Random, folder: Path, count: int) -> Iterator[Case]:
                 times = [100 * number + pause * (number >= at) for number in range(total)]
             case "start":
                 ending, seconds = dice.choice([("nut", -3.3), ("mkv", 777.7), ("ts", 40_000.0), ("mov", 12.0)])
-                stamp = moved(seconds)
+                stamp = updated(seconds)
             case "wrap":
-                ending, stamp = "ts", moved(WRAP - 0.1 * at)
+                ending, stamp = "ts", updated(WRAP - 0.1 * at)
             case "ahead":
-                stamp = moved(dice.choice([0.3, 5.0, 11.0, 100.0, 4000.0]), at)
+                stamp = updated(dice.choice([0.3, 5.0, 11.0, 100.0, 4000.0]), at)
             case "back":
                 ending, stamp = dice.choice(["ts", "nut"]), None
             case "still":
@@ -97,7 +97,7 @@ def uneven(dice: random.Random, folder: Path, count: int) -> Iterator[Case]:
                     folder / f"{index}-{n}.ts",
                     pictures[n * at : total if n else at],
                     b_frames=b_frames,
-                    stamp=moved(dice.choice([0.0, 20.0, 9000.0])),
+                    stamp=updated(dice.choice([0.0, 20.0, 9000.0])),
                 )
                 for n in (0, 1)
             ]
@@ -107,7 +107,7 @@ def uneven(dice: random.Random, folder: Path, count: int) -> Iterator[Case]:
         yield Case("times of videos", f"{kind} in {path.suffix}, from packet {at}, {b_frames} B frames", path, "ffmpeg")
 
 
-def moved(seconds: float, first: int = 0) -> Stamp:
+def updated(seconds: float, first: int = 0) -> Stamp:
     """Stamps that are later by so much from a packet on."""
 
     def move(number: int, packet: Any) -> None:

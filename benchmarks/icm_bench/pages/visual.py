@@ -25,7 +25,7 @@ from icm_bench.report import RESULTS, print_rows, write_json
 from icm_train.data.masks import Mask, polygon_mask, yolo_labels
 from icm_train.data.photo_shard import find_photos
 from icm_train.evaluation.checkerboard import STRIDES, Excess, checkerboard_excess, plant_grid
-from icm_train.evaluation.image_quality import Likeness, Region, likeness
+from icm_train.evaluation.image_quality import ImageQuality, Region, image_quality
 from icm_train.models.features import FrozenFeatures
 
 DECODER, BASE = "decoder", "before finetuning"
@@ -45,7 +45,7 @@ class Seen:
     """What a decoder made of a set: float64[N] by picture, and the pictures."""
 
     bpp: float
-    found: list[Likeness]
+    found: list[ImageQuality]
     decoded: list[Picture]
 
     def perceptual(self) -> NDArray[np.float64]:
@@ -128,7 +128,7 @@ def _look(codec: OurCodec, pictures: PictureSet, features: FrozenFeatures) -> Se
         height, width = image.shape[:2]
         coded = codec.encode(image)
         decoded.append(codec.decode(coded, width, height))
-        found.append(likeness(image, decoded[-1], mask, features))
+        found.append(image_quality(image, decoded[-1], mask, features))
         bits, pixels = bits + 8 * len(coded), pixels + height * width
     return Seen(bits / pixels, found, decoded)
 

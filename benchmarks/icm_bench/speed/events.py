@@ -22,11 +22,11 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from cloud_service.database.opening import open_database
-from cloud_service.database.tables import DetectionRow, FrameRow, ProgressRow
+from cloud_service.database.tables import CursorRow, DetectionRow, FrameRow
 from cloud_service.detection import Detection
-from cloud_service.events.frame_key import FrameKey
 from cloud_service.events.store import EventStore, FrameEvent
 from cloud_service.store import Position
+from icm.frame_id import FrameId
 from icm.testing.postgres import PostgresServer, find_programs
 from icm_bench.report import RESULTS, print_rows, write_json
 
@@ -53,9 +53,9 @@ def _row_by_row(database: Engine, events: Sequence[FrameEvent], cursors: dict[st
                 row = FrameRow(**event.key._asdict(), capture_us=event.capture_us, model=event.model, detections=found)
                 session.add(row)
         for camera, position in cursors.items():
-            cursor = session.get(ProgressRow, camera)
+            cursor = session.get(CursorRow, camera)
             if cursor is None:
-                cursor = ProgressRow(camera=camera, detect_segment=0, detect_offset=0, archive_segment=0)
+                cursor = CursorRow(camera=camera, detect_segment=0, detect_offset=0, archive_segment=0)
                 session.add(cursor)
             cursor.detect_segment, cursor.detect_offset = position
 
@@ -70,7 +70,7 @@ def _batches(way: str, every: int, frames: int, batch: int) -> Iterator[list[Fra
     for start in range(0, frames, batch):
         yield [
             FrameEvent(
-                FrameKey(cameras[n % _CAMERAS], 1, 1 + n // _CAMERAS),
+                FrameId(cameras[n % _CAMERAS], 1, 1 + n // _CAMERAS),
                 n * 100_000,
                 "benchmark",
                 found if every and (n // _CAMERAS) % every == 0 else (),

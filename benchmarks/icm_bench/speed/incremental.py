@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from icm.codec.bundle.loading import Bundle
 from icm.codec.encoder import CodedFrame, Encoder
-from icm.codec.transforms.incremental import TiledAnalysis, TiledSynthesis
+from icm.codec.transforms.incremental import IncrementalAnalysis, IncrementalSynthesis
 from icm_bench.timer import Timer
 
 _STEP = 37
@@ -48,7 +48,9 @@ def tile_rows(bundle: Bundle, frames: Sequence[NDArray[np.uint8]], quality: floa
 def _analysed(bundle: Bundle, pictures: Sequence[NDArray[np.uint8]], quality: int) -> tuple[Timer, list[float], float]:
     """Spans, shares of latents computed, and quantisation steps between tiles and the whole of what they stand for."""
     timer, shares = Timer(), []
-    tiled, exact = (TiledAnalysis(bundle.analysis, bundle.sparse_analysis, *threshold) for threshold in ((), (0.0,)))
+    tiled, exact = (
+        IncrementalAnalysis(bundle.analysis, bundle.sparse_analysis, *threshold) for threshold in ((), (0.0,))
+    )
     farthest, levels = 0.0, bundle.level_shares(quality)
     for number, picture in enumerate(pictures):
         with timer("whole"):
@@ -65,15 +67,15 @@ def _analysed(bundle: Bundle, pictures: Sequence[NDArray[np.uint8]], quality: in
 def _synthesised(bundle: Bundle, coded: Sequence[CodedFrame]) -> tuple[Timer, list[float], float]:
     """Spans, shares of positions that moved, and grey levels between tiles and the whole."""
     timer, shares = Timer(), []
-    tiled = TiledSynthesis(bundle.synthesis, bundle.sparse_synthesis)
+    tiled = IncrementalSynthesis(bundle.synthesis, bundle.sparse_synthesis)
     farthest, last = 0, coded[0].latents.values
     for frame in coded:
-        values, ungains = frame.latents.values, bundle.ungains(frame.quality)
+        values, inverse_gains = frame.latents.values, bundle.inverse_gains(frame.quality)
         levels = bundle.level_shares(frame.quality)
         with timer("whole"):
-            whole = bundle.synthesis.pictures(values[None], ungains[None], levels[None])[0]
+            whole = bundle.synthesis.pictures(values[None], inverse_gains[None], levels[None])[0]
         with timer("tiles"):
-            picture = tiled.picture(values, ungains, levels)
+            picture = tiled.picture(values, inverse_gains, levels)
         shares.append(float((values != last).any(0).mean()))
         farthest, last = max(farthest, int(np.abs(picture.astype(np.int16) - whole).max())), values
     return timer, shares, farthest

@@ -36,7 +36,7 @@ def motion_rows(bundle: Bundle, image: NDArray[np.uint8], quality: float) -> lis
     for walkers in WALKERS:
         encoder, decoder, timer = Encoder(bundle), Decoder(bundle), Timer()
         pictures = LinearPicture(bundle.motion.path) if bundle.motion else None
-        moved, last = [], None
+        updated, last = [], None
         for number in range(1, FRAMES + 1):
             with timer("edge"):
                 coded = encoder.encode(walking(scene, walkers, number), quality)
@@ -48,7 +48,7 @@ def motion_rows(bundle: Bundle, image: NDArray[np.uint8], quality: float) -> lis
             if coded.kind is Kind.P and last is not None:
                 with timer("entropy"):
                     coded_after(bundle, last, latents, pictures)
-                moved.append(float(latents.moved.mean()))
+                updated.append(float(latents.updated.mean()))
             last = latents
         edge, decoded, shown, entropy = (
             float(np.median(timer.spans[part][_STARTING:])) for part in ("edge", "latents", "picture", "entropy")
@@ -56,7 +56,7 @@ def motion_rows(bundle: Bundle, image: NDArray[np.uint8], quality: float) -> lis
         rows.append(
             {
                 "walkers": walkers,
-                "moved_percent": round(100 * float(np.mean(moved[_STARTING:])), 1),
+                "moved_percent": round(100 * float(np.mean(updated[_STARTING:])), 1),
                 "edge_ms": round(edge, 1),
                 "prediction_and_entropy_ms": round(entropy, 1),
                 "share_of_edge": round(entropy / edge, 2),

@@ -16,7 +16,7 @@ from icm.v1.ingest_pb2 import ACK_STATE_PERSISTED, Ack, StreamRecordsRequest, St
 from icm.v1.ingest_pb2_grpc import IngestServiceServicer, add_IngestServiceServicer_to_server
 
 
-class Answering(IngestServiceServicer):
+class NullIngest(IngestServiceServicer):
     """Takes records of epochs that begin with sequence 1, one a message, as simulated cameras send them."""
 
     def __init__(self, settings: IngestSettings) -> None:
@@ -62,7 +62,7 @@ async def serve() -> None:
     """Serves for ever; prints its port."""
     settings = IngestSettings()
     server = Server("127.0.0.1:0", False, None, (), settings.limits.message_bytes, settings.limits.streams)
-    add_IngestServiceServicer_to_server(Answering(settings), server.grpc)
+    add_IngestServiceServicer_to_server(NullIngest(settings), server.grpc)
     await server.start()
     gc.freeze()  # as cloud_service.app does
     print(server.port, flush=True)

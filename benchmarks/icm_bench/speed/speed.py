@@ -27,7 +27,7 @@ from icm.codec.bundle.shipped import DEFAULT_BUNDLE
 from icm.codec.decoder import Decoder
 from icm.codec.encoder import CodedFrame, Encoder, quality_units
 from icm.codec.motion.prediction import LinearPicture
-from icm.codec.transforms.incremental import TiledAnalysis, whole_blocks
+from icm.codec.transforms.incremental import IncrementalAnalysis, whole_blocks
 from icm.media.video_files import open_video
 from icm.testing import assets
 from icm_bench.exactness.exactness import coded_after
@@ -103,7 +103,7 @@ def _profile(bundle: Bundle, frames: list[NDArray[np.uint8]], quality: float) ->
     units = quality_units(bundle, quality)
     shares = bundle.level_shares(units)
     chained, decoder_alone, decoder = Encoder(bundle), Decoder(bundle), Decoder(bundle)
-    changes = TiledAnalysis(bundle.analysis, bundle.sparse_analysis)
+    changes = IncrementalAnalysis(bundle.analysis, bundle.sparse_analysis)
     height, width = frames[0].shape[:2]
     pictures = LinearPicture(bundle.motion.path) if bundle.motion else None
     last, timer, coded = chained.encode(frames[0], quality), Timer(), []
@@ -123,11 +123,11 @@ def _profile(bundle: Bundle, frames: list[NDArray[np.uint8]], quality: float) ->
         with timer("hyper-synthesis"):
             bundle.entropy.network(frame.latents.hyper[None], bundle.entropy.level(units))
         with timer("entropy encode I"):
-            bundle.entropy.encode_snapped(frame.latents)
+            bundle.entropy.encode_approximate(frame.latents)
         with timer("entropy decode I"):
             decoder_alone.latents(frame.record(number, 0), width, height)
         with timer("synthesis"):
-            bundle.synthesis.pictures(frame.latents.values[None], bundle.ungains(units)[None], shares[None])
+            bundle.synthesis.pictures(frame.latents.values[None], bundle.inverse_gains(units)[None], shares[None])
         with timer("analysis of changes"):
             changes.latents(image, shares)
         with timer("whole encode P"):
@@ -152,13 +152,13 @@ def _networks(
     units = quality_units(bundle, quality)
     frame = Encoder(bundle).encode(image, quality).latents
     values, gains = frame.values[None].astype(np.float32), bundle.gains(units)[None, :, None, None]
-    ungains, shares = bundle.ungains(units)[None, :, None, None], bundle.level_shares(units)[None]
+    inverse_gains, shares = bundle.inverse_gains(units)[None, :, None, None], bundle.level_shares(units)[None]
     pixels: list[NDArray[Any]] = [whole_blocks(image)[None], gains, shares]
     inputs: dict[str, tuple[str, list[NDArray[Any]]]] = {
         "encoder.onnx": ("analysis", pixels[: bundle.analysis.takes]),
         "hyper_encoder.onnx": ("hyper-analysis", [values]),
         "hyper_decoder.onnx": ("hyper-synthesis", [frame.hyper[None].astype(np.float32), np.array([0])]),
-        "decoder.onnx": ("synthesis", [values, ungains, shares][: bundle.synthesis.takes]),
+        "decoder.onnx": ("synthesis", [values, inverse_gains, shares][: bundle.synthesis.takes]),
     }
     rows = []
     for name, (part, given) in inputs.items():

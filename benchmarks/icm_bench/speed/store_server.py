@@ -11,7 +11,7 @@ from cloud_service.bundles import Bundles
 from cloud_service.database.opening import open_database
 from cloud_service.ingest.credit import Pending
 from cloud_service.ingest.service import IngestService
-from cloud_service.ingest.session import Desk
+from cloud_service.ingest.session import IngestContext
 from cloud_service.metrics import Metrics
 from cloud_service.settings import ArchiveSettings, IngestSettings
 from cloud_service.store import GroupCommit, RecordStore
@@ -31,7 +31,7 @@ async def serve(bundle: Bundle, folder: Path) -> None:
     store = RecordStore(folder / "records", index, ArchiveSettings().segment_seconds, clock)
     persist_seconds = metrics.stage_seconds.labels("persist")
     commit = GroupCommit(store, settings.group_delay_seconds, persist_seconds, lambda: None)
-    desk = Desk(
+    desk = IngestContext(
         bundles=Bundles([bundle]),
         store=store,
         commit=commit,

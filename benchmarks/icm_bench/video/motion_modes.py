@@ -122,7 +122,7 @@ def _cameras(bundle: Bundle, scene: str, data: Path) -> list[dict[str, Any]]:
                 "camera": f"{scene}, {condition or 'as it is'}",
                 "bits": round(bits),
                 "times": round(bits / rows[0]["bits"], 2) if rows else 1.0,
-                "moved_percent": round(100 * float(np.mean([frame.latents.moved.mean() for frame in frames])), 1),
+                "moved_percent": round(100 * float(np.mean([frame.latents.updated.mean() for frame in frames])), 1),
                 "i_records": sum(frame.kind is Kind.I for frame in frames),
             }
         )
@@ -189,10 +189,10 @@ def _bits(bundle: Bundle, before: Latents, latents: Latents, pictures: LinearPic
     motion.differences.push(coder, surroundings, latents.values, said.values, level, said.eighths)
     result = {"differences": float(coder.num_valid_bits())}
     of_kind = {"modes": 0.0, "vectors": 0.0}
-    for part in reversed(symbols(field, reference.field, reference.covered)):
+    for part in reversed(symbols(field, reference.field, reference.foreground)):
         had = coder.num_valid_bits()
         push_symbols(coder, part.values, part.indexes, getattr(motion.tables, part.kind))
         of_kind["modes" if part.kind == "modes" else "vectors"] += coder.num_valid_bits() - had
     alone = new_coder()
-    push_map(alone, field.moved, reference.field.moved, motion.tables.movement)
+    push_map(alone, field.updated, reference.field.updated, motion.tables.skip_map_tables)
     return result | of_kind | {"map": float(alone.num_valid_bits())}

@@ -15,7 +15,7 @@ from cloud_service.processing.engine.base import LaneId, Work
 from icm.codec.bitstream.record import Kind, Record
 from icm.codec.bundle.loading import Bundle
 from icm.codec.decoder import Decoder
-from icm.codec.encoder import recode_alone
+from icm.codec.encoder import recode_intra
 from icm.codec.latents.latents import Latents
 from icm.errors import IcmError, RecordError
 
@@ -102,6 +102,6 @@ class BatchDecoder:
 
 def keyframe_of(bundle: Bundle, record: Record, latents: Latents) -> Record:
     """A record that was decoded to these latents as an I record of the same frame."""
-    coded = recode_alone(bundle, latents).record(record.sequence, record.capture_us)
+    coded = recode_intra(bundle, latents).record(record.sequence, record.capture_us)
     # The digest was checked against these very latents; the record may be of an earlier version of the format.
     return replace(coded, digest=record.digest, version=record.version)

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Engine, Row, bindparam, delete, func, insert, select, update
 
-from cloud_service.database.tables import ProgressRow
+from cloud_service.database.tables import CursorRow
 from cloud_service.database.tables import RecordSegmentRow as SegmentRow
 from cloud_service.store.index.rows import COLUMNS, Change, State, row_of, segment_of
 from cloud_service.store.segment import Segment
@@ -34,7 +34,7 @@ class SegmentIndex:
         """All cameras that the index or a cursor speaks of, by name."""
         found: list[str] = []
         with self._database.connect() as connection:
-            cursors = set(connection.scalars(select(ProgressRow.camera)))
+            cursors = set(connection.scalars(select(CursorRow.camera)))
             # A jump from name to name: DISTINCT would read every row.
             while (name := connection.scalar(_NEXT_CAMERA, {"after": found[-1] if found else ""})) is not None:
                 found.append(name)
@@ -46,7 +46,7 @@ class SegmentIndex:
         """
         with self._database.connect() as connection:
             last = connection.scalar(select(func.max(SegmentRow.number)).where(SegmentRow.camera == camera)) or 0
-            row = connection.execute(select(ProgressRow.__table__).where(ProgressRow.camera == camera)).first()
+            row = connection.execute(select(CursorRow.__table__).where(CursorRow.camera == camera)).first()
         seen = max(row.detect_segment + (row.detect_offset > 0), row.archive_segment) if row is not None else 0
         return max(1, last + 1, seen)
 

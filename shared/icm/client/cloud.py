@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from datetime import UTC, datetime
 from io import BytesIO
 from types import TracebackType
@@ -13,8 +13,9 @@ from typing import Any
 import grpc
 
 from icm.client.connection import Connection, Tls
-from icm.client.messages import Camera, Detections, Frame, FrameId, Segment, time_of
+from icm.client.messages import Camera, Detections, Frame, Segment, time_of
 from icm.errors import ConfigError, ProtocolError
+from icm.frame_id import FrameId
 from icm.rpc.status import error_of
 from icm.v1 import archive_pb2, archive_pb2_grpc
 
@@ -101,7 +102,7 @@ class CloudClient:
         """
         return _picture(self._ask(self._stub.GetFrame, _frame_request(frame)))
 
-    def watch(self, camera: str = "") -> Iterator[Detections]:
+    def watch(self, camera: str = "") -> Generator[Detections, None, None]:
         """Detections as they are made, from now on, without end; a broken connection is made anew.
 
         What is detected while there is no connection is not told later: ``GetDetections`` of the contract has it.
@@ -198,7 +199,7 @@ class AsyncCloudClient:
         answer = await self._ask(self._stub.GetFrame, _frame_request(frame))
         return await asyncio.to_thread(_picture, answer)
 
-    async def watch(self, camera: str = "") -> AsyncIterator[Detections]:
+    async def watch(self, camera: str = "") -> AsyncGenerator[Detections, None]:
         """As ``CloudClient.watch``."""
         attempts = self._connection.attempts(sent_twice=True)
         while True:
@@ -259,7 +260,7 @@ class _Pages:
 
 
 def _frame_request(frame: FrameId) -> archive_pb2.GetFrameRequest:
-    return archive_pb2.GetFrameRequest(frame=frame.message(), format=archive_pb2.IMAGE_FORMAT_PNG)
+    return archive_pb2.GetFrameRequest(frame=frame.to_message(), format=archive_pb2.IMAGE_FORMAT_PNG)
 
 
 def _picture(answer: archive_pb2.GetFrameResponse) -> Frame:

@@ -6,34 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from icm.frame_id import FrameId
 from icm.v1 import archive_pb2, camera_pb2, frame_pb2
 
 if TYPE_CHECKING:
     import numpy as np
     from google.protobuf.timestamp_pb2 import Timestamp
     from numpy.typing import NDArray
-
-
-@dataclass(frozen=True, order=True)
-class FrameId:
-    """Names one coded frame for ever.
-
-    Attributes:
-        camera: the camera's name.
-        epoch: the numbering that ``sequence`` belongs to.
-        sequence: position within the epoch, from 1.
-    """
-
-    camera: str
-    epoch: int
-    sequence: int
-
-    @staticmethod
-    def of(message: frame_pb2.FrameRef) -> FrameId:
-        return FrameId(message.camera, message.epoch, message.sequence)
-
-    def message(self) -> frame_pb2.FrameRef:
-        return frame_pb2.FrameRef(camera=self.camera, epoch=self.epoch, sequence=self.sequence)
 
 
 @dataclass(frozen=True)
@@ -73,7 +52,9 @@ class Detections:
     @staticmethod
     def of(message: frame_pb2.FrameDetections) -> Detections:
         boxes = (Box(d.class_name, d.score, d.left, d.top, d.right, d.bottom) for d in message.detections)
-        return Detections(FrameId.of(message.frame), time_of(message.capture_time), message.model, tuple(boxes))
+        return Detections(
+            FrameId.from_message(message.frame), time_of(message.capture_time), message.model, tuple(boxes)
+        )
 
 
 @dataclass(frozen=True)
@@ -96,7 +77,7 @@ class Submitted:
     @staticmethod
     def of(message: camera_pb2.SubmitFrameResponse) -> Submitted:
         found = Detections.of(message.detections) if message.HasField("detections") else None
-        return Submitted(FrameId.of(message.frame), message.bytes, message.bits_per_pixel, found)
+        return Submitted(FrameId.from_message(message.frame), message.bytes, message.bits_per_pixel, found)
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from icm.codec.bitstream.record import Kind, Record
 from icm.codec.latents.latents import QUALITY_STEPS, Latents
 from icm.codec.motion.prediction import LinearPicture, reference_after
-from icm.codec.predict.requantise import rescale
-from icm.codec.transforms.incremental import TiledSynthesis
+from icm.codec.predict.requantise import requantise
+from icm.codec.transforms.incremental import IncrementalSynthesis
 from icm.errors import RecordError, ReferenceMissingError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Decoder:
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
         # Made with the first picture: who decodes latents only never loads the synthesis.
-        self._synthesis: TiledSynthesis | None = None
+        self._synthesis: IncrementalSynthesis | None = None
         self._sequence = 0
         self._last: Latents | None = None
         self._linear = None if bundle.motion is None else LinearPicture(bundle.motion.path)
@@ -50,10 +50,10 @@ class Decoder:
     def picture(self, latents: Latents) -> NDArray[np.uint8]:
         """The picture of a frame, uint8[H, W, 3] RGB; where it is as the last one was, nothing is computed."""
         if self._synthesis is None:
-            self._synthesis = TiledSynthesis(self._bundle.synthesis, self._bundle.sparse_synthesis)
+            self._synthesis = IncrementalSynthesis(self._bundle.synthesis, self._bundle.sparse_synthesis)
         quality = latents.quality
         whole = self._synthesis.picture(
-            latents.values, self._bundle.ungains(quality), self._bundle.level_shares(quality)
+            latents.values, self._bundle.inverse_gains(quality), self._bundle.level_shares(quality)
         )
         return self._bundle.grain.over(whole[: latents.height, : latents.width], latents.quality)
 
@@ -100,8 +100,8 @@ def decode_latents(
                 record.payload, like, reference_after(reference, record.quality, bundle.octaves, pictures), level
             )
         elif bundle.temporal is not None and not record.motion:
-            values = rescale(reference.values, bundle.octaves, reference.quality, record.quality)
-            latents = bundle.temporal.decode(record.payload, like, values, reference.moved, level)
+            values = requantise(reference.values, bundle.octaves, reference.quality, record.quality)
+            latents = bundle.temporal.decode(record.payload, like, values, reference.updated, level)
         else:
             kind = "with" if record.motion else "without"
             raise RecordError(f"record {record.sequence} is a P record {kind} motion, of which {bundle.name} has none")

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from icm.codec.bitstream.record import Kind, Record, check_size
 from icm.codec.bundle.loading import Bundle
 from icm.codec.latents.latents import LATENT_MAX, QUALITY_STEPS, Latents
-from icm.codec.motion.choice import Chooser, Costs
+from icm.codec.motion.choice import Costs, ModeDecision
 from icm.codec.motion.prediction import LinearPicture, reference_after
-from icm.codec.predict.requantise import rescale
-from icm.codec.predict.skip import BIT_WORTH, hold
-from icm.codec.transforms.incremental import TiledAnalysis, whole_blocks
+from icm.codec.predict.requantise import requantise
+from icm.codec.predict.skip import RD_LAMBDA, skip_decision
+from icm.codec.transforms.incremental import IncrementalAnalysis, whole_blocks
 from icm.errors import ConfigError, ImageError, RecordError
 
-MANY_MOVED = 0.3
+MANY_UPDATED = 0.3
 """Share of positions from which on a frame may be cheaper alone; both ways are tried."""
 
 
@@ -51,7 +51,7 @@ class Encoder:
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
-        self._analysis = TiledAnalysis(bundle.analysis, bundle.sparse_analysis)
+        self._analysis = IncrementalAnalysis(bundle.analysis, bundle.sparse_analysis)
         self._last: Latents | None = None
         self._touched = np.zeros((0, 0), bool)
         if bundle.motion is not None:
@@ -78,7 +78,7 @@ class Encoder:
             coded = self._alone(latents, units, width, height)
         else:
             coded = self._after(last, latents, units, changed, image)
-            if coded.latents.moved.mean() > MANY_MOVED:
+            if coded.latents.updated.mean() > MANY_UPDATED:
                 wanted = self._wanted(latents, units)
                 both = coded, self._alone(latents, units, width, height)
                 coded = min(both, key=lambda frame: _cost(wanted, frame))
@@ -95,7 +95,7 @@ class Encoder:
         values = np.rint(self._wanted(latents, quality)).astype(np.int16)
         hyper = self._bundle.hyper_analysis.hyper(values)
         rounded = Latents(values, hyper, np.zeros(values.shape[1:], bool), quality, width, height)
-        snapped, payload = self._bundle.entropy.encode_snapped(rounded)
+        snapped, payload = self._bundle.entropy.encode_approximate(rounded)
         return CodedFrame(Kind.I, 0, quality, snapped.digest(), payload, snapped)
 
     def _after(
@@ -108,23 +108,25 @@ class Encoder:
     ) -> CodedFrame:
         motion = self._bundle.motion
         reference = reference_after(last, quality, self._bundle.octaves, self._pictures) if motion else None
-        before = reference.latents if reference else rescale(last.values, self._bundle.octaves, last.quality, quality)
+        before = (
+            reference.latents if reference else requantise(last.values, self._bundle.octaves, last.quality, quality)
+        )
         # What neither changed nor was touched just before is held unseen.
         seen = changed | self._touched if last.quality == quality else np.ones_like(changed)
         gains = self._bundle.gains(quality)
         scaled = np.clip(latents[:, seen] * gains[:, None], -LATENT_MAX, LATENT_MAX)
-        values, moved = before.copy(), np.zeros_like(seen)
-        values[:, seen], moved[seen] = hold(scaled, before[:, seen])
+        values, updated = before.copy(), np.zeros_like(seen)
+        values[:, seen], updated[seen] = skip_decision(scaled, before[:, seen])
         hyper = np.zeros((last.hyper.shape[0], 0, 0), np.int8)
-        coded = Latents(values, hyper, moved, quality, last.width, last.height)
+        coded = Latents(values, hyper, updated, quality, last.width, last.height)
         level = self._bundle.entropy.level(quality)
         if motion is None or reference is None:
             assert self._bundle.temporal is not None, "a bundle has P records of at least one kind"
-            payload = self._bundle.temporal.encode(coded, before, last.moved, level)
+            payload = self._bundle.temporal.encode(coded, before, last.updated, level)
             return CodedFrame(Kind.P, 1, quality, coded.digest(), payload, coded)
-        chooser = Chooser(motion.path, self._costs, reference, float(np.median(1 / gains)))
+        chooser = ModeDecision(motion.path, self._costs, reference, float(np.median(1 / gains)))
         wanted = self._wanted(latents, quality)
-        choice = chooser.choose(wanted, whole_blocks(image), moved)
+        choice = chooser.choose(wanted, whole_blocks(image), updated)
         payload, values = motion.encode_chosen(wanted, choice.field, choice.prediction, reference, level)
         coded = replace(coded, values=values).after(choice.field, reference.memory)
         return CodedFrame(Kind.P, 1, quality, coded.digest(), payload, coded, motion=True)
@@ -139,10 +141,10 @@ class Encoder:
 
 def _cost(wanted: NDArray[np.float32], frame: CodedFrame) -> float:
     """Squared error in quantisation steps, and bits by what they are worth."""
-    return float(np.square(wanted - frame.latents.values).sum()) + BIT_WORTH * 8 * len(frame.payload)
+    return float(np.square(wanted - frame.latents.values).sum()) + RD_LAMBDA * 8 * len(frame.payload)
 
 
-def recode_alone(bundle: Bundle, latents: Latents) -> CodedFrame:
+def recode_intra(bundle: Bundle, latents: Latents) -> CodedFrame:
     """Any decoded frame as an I frame, without loss: same latents, same digest, leaning on nothing."""
     whole = replace(latents, hyper=bundle.hyper_analysis.hyper(latents.values))
     return CodedFrame(Kind.I, 0, whole.quality, whole.digest(), bundle.entropy.encode(whole), whole)

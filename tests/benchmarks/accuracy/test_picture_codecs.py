@@ -49,16 +49,16 @@ def test_every_codec_gives_back_a_picture_of_the_size_and_the_finer_setting_a_cl
     picture: Picture, bundle: Bundle
 ) -> None:
     for coarse, fine in pairs(bundle):
-        sizes, likeness = [], []
+        sizes, image_quality = [], []
         for codec in (coarse, fine):
             coded = codec.encode(picture)
             decoded = codec.decode(coded, WIDTH, HEIGHT)
             assert decoded.shape == picture.shape, codec.key
             assert decoded.dtype == np.uint8
             sizes.append(len(coded))
-            likeness.append(peak_ratio(picture, decoded))
+            image_quality.append(peak_ratio(picture, decoded))
         assert sizes[0] < sizes[1] < picture.nbytes, coarse.name
-        assert 18 < likeness[0] < likeness[1], coarse.name
+        assert 18 < image_quality[0] < image_quality[1], coarse.name
 
 
 @pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (220, 40, 30), (30, 200, 60), (20, 40, 220)])

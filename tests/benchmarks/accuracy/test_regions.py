@@ -13,7 +13,7 @@ from icm.codec.bundle.loading import Bundle
 from icm.codec.bundle.shipped import DEFAULT_BUNDLE
 from icm.codec.encoder import Encoder
 from icm_bench import detectors
-from icm_bench.accuracy.bit_map import bits_by_position
+from icm_bench.accuracy.bit_allocation import bits_by_position
 from icm_bench.cli import main
 
 

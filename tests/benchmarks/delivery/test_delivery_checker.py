@@ -7,19 +7,20 @@ from pathlib import Path
 import pytest
 
 from icm.codec.bitstream.record import Kind, Record, StreamHeader
-from icm_bench.delivery.delivery_checker import Ledger, Name, check, stored, undecodable
+from icm.frame_id import FrameId
+from icm_bench.delivery.delivery_checker import DeliveryLog, check, stored, undecodable
 
-Stored = list[tuple[Name, int]]
+Stored = list[tuple[FrameId, int]]
 
 
-def gate(sequence: int, epoch: int = 7) -> Name:
-    return Name("gate", epoch, sequence)
+def gate(sequence: int, epoch: int = 7) -> FrameId:
+    return FrameId("gate", epoch, sequence)
 
 
 @pytest.fixture
-def ledger() -> Ledger:
+def ledger() -> DeliveryLog:
     """Of four frames, of which the third got no answer."""
-    ledger = Ledger()
+    ledger = DeliveryLog()
     ledger.given["gate"] = {100, 200, 300, 400}
     for sequence, capture_us in ((1, 100), (2, 200), (4, 400)):
         ledger.acknowledge(gate(sequence), capture_us)
@@ -30,7 +31,7 @@ ALL: Stored = [(gate(1), 100), (gate(2), 200), (gate(3), 300), (gate(4), 400)]
 
 
 @pytest.mark.parametrize("records", [ALL, [ALL[0], ALL[1], ALL[3]]])
-def test_what_got_no_answer_may_or_may_not_be_there(ledger: Ledger, records: Stored) -> None:
+def test_what_got_no_answer_may_or_may_not_be_there(ledger: DeliveryLog, records: Stored) -> None:
     verdict = check(ledger, records)
     assert verdict.kept
     assert (verdict.given, verdict.acknowledged, verdict.stored) == (4, 3, len(records))
@@ -48,13 +49,13 @@ def test_what_got_no_answer_may_or_may_not_be_there(ledger: Ledger, records: Sto
         ("disordered", [ALL[0], ALL[1], ALL[2], (gate(1, epoch=6), 350), ALL[3]]),
     ],
 )
-def test_every_promise_that_is_broken_is_seen(ledger: Ledger, broken: str, records: Stored) -> None:
+def test_every_promise_that_is_broken_is_seen(ledger: DeliveryLog, broken: str, records: Stored) -> None:
     verdict = check(ledger, records)
     assert not verdict.kept
     assert getattr(verdict, broken) == 1
 
 
-def test_a_name_that_is_given_to_two_frames_is_seen(ledger: Ledger) -> None:
+def test_a_name_that_is_given_to_two_frames_is_seen(ledger: DeliveryLog) -> None:
     ledger.acknowledge(gate(4), 400)
     assert check(ledger, ALL).duplicates == 1
 

@@ -15,7 +15,7 @@ from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.archive.rendering import SegmentRenderer
 from cloud_service.archive.storage import ArchiveStorage
 from cloud_service.archive.writer import ArchiveWriter, VideoSegment
-from cloud_service.store.cursors import load_progress
+from cloud_service.store.cursors import load_cursors
 from icm.errors import ConfigError, StorageError
 
 START_US = 1_790_000_000_250_000
@@ -94,8 +94,8 @@ def test_videos_are_listed_by_the_time_they_show(database: Engine) -> None:
 def test_a_part_is_replaced_by_the_whole_and_only_that_counts_as_progress(database: Engine) -> None:
     catalogue = VideoCatalogue(database)
     catalogue.add_part(video_at(4, 0, frames=2))
-    assert load_progress(database, "gate").archive == 0
+    assert load_cursors(database, "gate").archive == 0
     catalogue.add_whole("gate", 4, video_at(4, 0, frames=9))
-    assert load_progress(database, "gate").archive == 5
+    assert load_cursors(database, "gate").archive == 5
     assert [video.frames for video in catalogue.list("gate", None, None)] == [9]
     assert catalogue.bytes_by_camera() == {"gate": (10, 1)}

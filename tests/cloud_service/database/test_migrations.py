@@ -17,11 +17,11 @@ from cloud_service.database.migrations.upgrade import upgrade
 from cloud_service.database.opening import open_database
 from cloud_service.database.tables import Base
 from cloud_service.detection import Detection
-from cloud_service.events.frame_key import FrameKey
 from cloud_service.events.store import EventStore, FrameEvent, FrameSkipped
 from cloud_service.store import Position
-from cloud_service.store.cursors import load_progress
+from cloud_service.store.cursors import load_cursors
 from icm.errors import StorageError
+from icm.frame_id import FrameId
 from tests.cloud_service.parts import EPOCH, START_US, close_stores, open_store
 from tests.cloud_service.store.test_store import append, files, indexed, read_all
 
@@ -120,19 +120,19 @@ def test_a_database_from_before_there_were_steps_keeps_all_that_is_in_it(old_url
     database = open_database(old_url)
     events = EventStore(database)
     found = (Detection("dog", 0.5, 1.0, 2.0, 3.0, 4.0), Detection("cat", 0.25, 5.0, 6.0, 7.0, 8.0))
-    one, two, three = (FrameKey("gate", EPOCH, sequence) for sequence in (1, 2, 3))
+    one, two, three = (FrameId("gate", EPOCH, sequence) for sequence in (1, 2, 3))
     assert events.get(one) == FrameEvent(one, START_US, "tiny", found)
     assert events.get(two) == FrameEvent(two, START_US + 100_000, "tiny", ())
     assert events.get(three) == FrameSkipped(three, "damaged")
-    assert load_progress(database, "gate").detect == Position(2, 100)
-    assert load_progress(database, "gate").archive == 2
+    assert load_cursors(database, "gate").detect == Position(2, 100)
+    assert load_cursors(database, "gate").archive == 2
     assert [video.path for video in VideoCatalogue(database).list("gate", None, None)] == ["gate/1.mp4"]
     with database.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
         assert connection.scalar(text("SELECT name FROM store")) == "0123456789abcdef"
     # What has an event keeps it, and new ones come beside it.
     again = FrameEvent(two, 0, "tiny", found)
-    new = FrameEvent(FrameKey("gate", EPOCH, 4), START_US + 300_000, "tiny", ())
+    new = FrameEvent(FrameId("gate", EPOCH, 4), START_US + 300_000, "tiny", ())
     events.commit([again, new], (), {})
     assert [event.key.sequence for event in events.search()] == [4, 2, 1]
     close_stores(database)

@@ -11,8 +11,8 @@ from sqlalchemy import Engine, text
 
 from cloud_service.detection import Detection
 from cloud_service.events.empty_frames import FRAMES
-from cloud_service.events.frame_key import FrameKey
 from cloud_service.events.store import EventStore, FrameEvent, FrameSkipped
+from icm.frame_id import FrameId
 from tests.cloud_service.events.test_store import event
 
 
@@ -77,11 +77,11 @@ def test_events_are_those_of_a_store_with_a_row_for_each_whatever_comes(events: 
     @settings(max_examples=40, deadline=None)
     def same(batches: list[list[tuple[int, str, bool]]]) -> None:
         camera = f"camera-{next(cameras)}"
-        kept: dict[tuple[FrameKey, str], FrameEvent] = {}
+        kept: dict[tuple[FrameId, str], FrameEvent] = {}
         for batch in batches:
             made = [
                 FrameEvent(
-                    FrameKey(camera, 7, sequence),
+                    FrameId(camera, 7, sequence),
                     sequence * 1000 + (model == "large"),
                     model,
                     (Detection("dog", 0.5, 1.0, 2.0, 3.0, 4.0),) if found else (),

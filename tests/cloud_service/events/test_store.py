@@ -9,16 +9,16 @@ from sqlalchemy import Engine
 
 from cloud_service.detection import Detection
 from cloud_service.events.feed import WATCHER_LIMIT, EventFeed
-from cloud_service.events.frame_key import FrameKey
 from cloud_service.events.store import EventStore, FrameEvent
 from cloud_service.store import Position
-from cloud_service.store.cursors import load_progress
+from cloud_service.store.cursors import load_cursors
 from icm.errors import BusyError
+from icm.frame_id import FrameId
 
 
 def event(sequence: int, *classes: str, camera: str = "gate", model: str = "tiny", epoch: int = 7) -> FrameEvent:
     found = tuple(Detection(name, 0.5, 1.0, 2.0, 3.0, 4.0) for name in classes)
-    return FrameEvent(FrameKey(camera, epoch, sequence), sequence * 1000, model, found)
+    return FrameEvent(FrameId(camera, epoch, sequence), sequence * 1000, model, found)
 
 
 @pytest.fixture
@@ -57,11 +57,11 @@ def test_another_model_gives_a_frame_another_event_and_the_newest_is_shown(event
 
 
 def test_events_and_cursor_move_together(events: EventStore, database: Engine) -> None:
-    assert load_progress(database, "gate").detect == Position(0, 0)
+    assert load_cursors(database, "gate").detect == Position(0, 0)
     events.commit([event(1)], (), {"gate": Position(3, 500), "yard": Position(1, 80)})
-    assert load_progress(database, "gate").detect == Position(3, 500)
-    assert load_progress(database, "yard").detect == Position(1, 80)
-    assert load_progress(database, "gate").archive == 0
+    assert load_cursors(database, "gate").detect == Position(3, 500)
+    assert load_cursors(database, "yard").detect == Position(1, 80)
+    assert load_cursors(database, "gate").archive == 0
 
 
 def test_events_are_searched_by_camera_class_and_time_newest_first(events: EventStore) -> None:

@@ -10,12 +10,12 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from cloud_service.detection import Detection
-from cloud_service.events.frame_key import FrameKey
 from cloud_service.events.store import FrameEvent
 from cloud_service.ingest import service
 from cloud_service.store import Position
 from icm.codec.bitstream.record import Kind, Record, StreamHeader
 from icm.codec.bundle.loading import Bundle
+from icm.frame_id import FrameId
 from icm.rpc.channels import open_channel
 from icm.rpc.limits import ClientLimits
 from icm.rpc.servers import Server
@@ -47,7 +47,7 @@ async def test_records_are_persisted_and_neighbours_share_an_answer(cloud: Cloud
 
 async def test_an_edge_is_told_once_in_which_frame_something_was_found(cloud: Cloud, of: StreamHeader) -> None:
     def look(sequence: int, *found: Detection, epoch: int = EPOCH) -> None:
-        cloud.detections.note([FrameEvent(FrameKey("gate", epoch, sequence), START_US, "brightness", found)])
+        cloud.detections.note([FrameEvent(FrameId("gate", epoch, sequence), START_US, "brightness", found)])
 
     person, told = Detection("person", 0.9, 1.0, 2.0, 3.0, 4.0), []
     uplink = cloud.uplink()

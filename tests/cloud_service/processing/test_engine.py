@@ -209,6 +209,6 @@ def test_an_engine_in_other_processes_gives_events_videos_and_keyframes_without_
     for camera in ("gate", "door"):
         assert reader.seen(camera) == list(range(1, 26))
         assert reader.rendered(camera) == [10, 10, 5]
-        assert len(list((reader.folder / "records" / camera).rglob("*.key"))) == 2
+        assert len(list((reader.folder / "records" / camera).rglob("*.keyframe"))) == 2
         assert len(list((reader.folder / "archive" / camera).rglob("*.mp4"))) == 3
     assert reader.problems.lines() == []

@@ -16,10 +16,9 @@ from cloud_service.archive.storage import ArchiveStorage
 from cloud_service.archive.writer import ArchiveWriter
 from cloud_service.bundles import Bundles
 from cloud_service.events.feed import EventFeed
-from cloud_service.events.frame_key import FrameKey
 from cloud_service.events.store import EventStore, FrameSkipped
-from cloud_service.feedback.broken_references import BrokenChains
-from cloud_service.feedback.last_detections import NewestDetections
+from cloud_service.feedback.broken_references import BrokenReferences
+from cloud_service.feedback.last_detections import LastDetections
 from cloud_service.metrics import Metrics
 from cloud_service.processing.engine.base import Engine
 from cloud_service.processing.engine.decoding import BatchDecoder
@@ -30,6 +29,7 @@ from cloud_service.store import RecordStore
 from icm.codec.bitstream.record import Record
 from icm.codec.bundle.loading import Bundle
 from icm.codec.encoder import CodedFrame
+from icm.frame_id import FrameId
 from icm.service.clock import ManualClock
 from icm.service.health import HealthPart, Problems
 from tests.cloud_service.parts import (
@@ -70,8 +70,8 @@ class Reader:
 
     def start(self) -> None:
         """A new process, as far as the disk can tell."""
-        self.problems, self.metrics, self.chains = WatchedProblems(), Metrics("test"), BrokenChains()
-        self.newest = NewestDetections()
+        self.problems, self.metrics, self.chains = WatchedProblems(), Metrics("test"), BrokenReferences()
+        self.newest = LastDetections()
         self.store: RecordStore = open_store(self.folder / "records", self.database)
         self.pipeline = Pipeline(
             store=self.store,
@@ -111,7 +111,7 @@ class Reader:
 
     def skipped(self, sequence: int, camera: str = "gate") -> str:
         """Why a frame was."""
-        known = self.events.get(FrameKey(camera, EPOCH, sequence))
+        known = self.events.get(FrameId(camera, EPOCH, sequence))
         assert isinstance(known, FrameSkipped)
         return known.why
 

@@ -51,7 +51,7 @@ def check(store: RecordStore, root: Path) -> None:
             assert [of.sequence for of in store.read("gate", Position(at, 0), 9).records] == [at]  # type: ignore[union-attr]
     for number in (1, 31, 32, 33, 64, 65, COUNT - 1, COUNT):
         assert store.find("gate", EPOCH, number).records[-1].sequence == number
-        assert store.standing("gate", number) == number
+        assert store.decodable_from("gate", number) == number
         assert store.bytes_after("gate", Position(number, 0)) == sum(sizes[number - 1 :])
         assert store.bytes_after("gate", Position(number, 9)) == sum(sizes[number - 1 :]) - 9
     assert store.bytes_after("gate", Position(1, 0)) == sum(sizes)
@@ -95,7 +95,7 @@ def test_a_segment_whose_file_is_gone_is_not_held_until_its_file_is_back(tmp_pat
         assert read_all(store) == [*range(1, 41), *range(42, COUNT + 1)]
         assert store.cameras()[0].records == COUNT - 1
         assert store.bytes_after("gate", Position(1, 0)) == store.cameras()[0].bytes
-        assert store.standing("gate", 41) == 40
+        assert store.decodable_from("gate", 41) == 40
         store.close()
     aside.rename(path)
     check(opened(tmp_path, database), tmp_path)
@@ -154,7 +154,7 @@ def test_while_the_index_does_not_answer_records_are_taken_and_readers_are_told_
     for ask in (
         lambda: store.read("gate", Position(3, 0), 9),
         lambda: store.find("gate", EPOCH, 3),
-        lambda: store.standing("gate", 3),
+        lambda: store.decodable_from("gate", 3),
         lambda: store.bytes_after("gate", Position(3, 0)),
     ):
         with pytest.raises(StorageError, match="index of segments in the database"):

@@ -14,7 +14,7 @@ from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.bundles import Bundles
 from cloud_service.events.feed import EventFeed
 from cloud_service.events.store import EventStore
-from cloud_service.feedback.broken_references import BrokenChains
+from cloud_service.feedback.broken_references import BrokenReferences
 from cloud_service.processing.engine.base import LaneId
 from cloud_service.processing.engine.decoding import BatchDecoder
 from cloud_service.processing.lanes import work_of
@@ -73,7 +73,7 @@ def decode(store: RecordStore, loaded: Bundle, lane: str = "live", first_segment
 
 
 def keys(folder: Path) -> list[Path]:
-    return sorted(folder.rglob("*.key"))
+    return sorted(folder.rglob("*.keyframe"))
 
 
 def test_the_camera_sent_one_i_record(records: list[Record]) -> None:
@@ -104,9 +104,9 @@ def test_with_keys_reading_begins_at_any_segment(store: RecordStore, loaded: Bun
     store.close()
     decode(store, loaded)
     for number in (1, 2, 3, 4):
-        assert store.standing("gate", number) == number
+        assert store.decodable_from("gate", number) == number
         assert all(decode(store, loaded, first_segment=number))
-    assert store.standing("gate", 9) == 4
+    assert store.decodable_from("gate", 9) == 4
 
 
 def test_without_keys_reading_begins_where_the_stream_stands_alone(
@@ -115,7 +115,7 @@ def test_without_keys_reading_begins_where_the_stream_stands_alone(
     of = coded_header(loaded)
     store.append(of, raw(records, of))
     store.close()
-    assert [store.standing("gate", number) for number in (1, 2, 3, 4)] == [1, 1, 1, 1]
+    assert [store.decodable_from("gate", number) for number in (1, 2, 3, 4)] == [1, 1, 1, 1]
     assert not any(decode(store, loaded, first_segment=3))
 
 
@@ -140,7 +140,7 @@ def test_a_key_that_is_lost_or_damaged_is_made_again(
             path.write_bytes(whole[:-20] + bytes([whole[-20] ^ 1]) + whole[-19:])
         case "another's":
             path.write_bytes(other.read_bytes())
-    assert store.standing("gate", 3) == 2
+    assert store.decodable_from("gate", 3) == 2
     assert all(decode(store, loaded, first_segment=2))
     assert path.read_bytes() == whole
 
@@ -259,11 +259,11 @@ def test_records_that_cannot_be_decoded_are_told_to_the_ingest(
 
 
 def test_a_chain_counts_as_broken_until_an_i_record_comes_and_not_for_what_came_before_it() -> None:
-    chains = BrokenChains()
+    chains = BrokenReferences()
     chains.report("gate", 7, 5)
     assert chains.broken("gate", 7)
     assert not chains.broken("gate", 8)
-    chains.stands_alone("gate", 7, 9)
+    chains.is_intra("gate", 7, 9)
     assert not chains.broken("gate", 7)
     chains.report("gate", 7, 8)
     assert not chains.broken("gate", 7)

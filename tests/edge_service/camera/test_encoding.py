@@ -11,7 +11,7 @@ import pytest
 from edge_service.camera import encoding
 from edge_service.camera.encoding import EncodingStage
 from edge_service.camera.queue import FrameQueue
-from edge_service.rate.control import Aim, Choice, RateControl
+from edge_service.rate.control import CodingParameters, RateControl, RateTarget
 from edge_service.sources import Frame, Spooled
 from edge_service.spool.camera_spool import CameraSpool
 from edge_service.spool.store import Spool
@@ -72,21 +72,21 @@ def test_frames_that_the_target_does_not_pay_for_are_left_out_but_never_one_that
 ) -> None:
     gate, clock = spool.camera("gate"), ManualClock()
     # A record of 26 bytes overdraws a budget of 8 bits a second for longer than this test's clock runs, which stands.
-    rate = RateControl("gate", Aim(3.0, 8.0), 7.0, lambda: gate.waiting_bytes, 0.0, clock)
+    rate = RateControl("gate", RateTarget(3.0, 8.0), 7.0, lambda: gate.waiting_bytes, 0.0, clock)
     result: Future[Spooled] = Future()
     start(spool, [frame(T0), frame(T0 + 1), frame(T0 + 2, result=result), frame(T0 + 3)], rate=rate)[0].join()
     assert [record.capture_us for _, record in stored(gate)] == [T0, T0 + 2]
     assert result.result().sequence == 2
-    assert sample("icm_edge_frames_total", camera="gate", outcome="thinned") == 2
+    assert sample("icm_edge_frames_total", camera="gate", outcome="rate_controlled") == 2
 
 
 def test_a_scaled_picture_is_coded_under_a_header_of_its_own_size(spool: Spool, start) -> None:
     class Halving(RateControl):
-        def next(self, owed: bool) -> Choice:
-            return Choice(1.5, 0.5)
+        def next(self, owed: bool) -> CodingParameters:
+            return CodingParameters(1.5, 0.5)
 
     gate = spool.camera("gate")
-    rate = Halving("gate", Aim(3.0), 7.0, lambda: gate.waiting_bytes, 0.0, ManualClock())
+    rate = Halving("gate", RateTarget(3.0), 7.0, lambda: gate.waiting_bytes, 0.0, ManualClock())
     start(spool, [frame(T0)], rate=rate)[0].join()
     ((header, record),) = stored(gate)
     assert (header.width, header.height) == (4, 3)

@@ -8,7 +8,7 @@ import pytest
 
 from edge_service.camera import reader
 from edge_service.camera.queue import FrameQueue
-from edge_service.camera.reader import Reader, Thinning
+from edge_service.camera.reader import FrameRateLimit, Reader
 from edge_service.sources import Frame
 from icm.errors import SourceError
 
@@ -41,7 +41,7 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def read(source: ScriptedSource, metrics, problems, max_fps: float | None = None) -> tuple[Reader, list[int]]:
     queue = FrameQueue(100, source.live, lambda frame: None)
-    reader = Reader("gate", source, queue, Thinning(max_fps), metrics, problems, threading.Event())
+    reader = Reader("gate", source, queue, FrameRateLimit(max_fps), metrics, problems, threading.Event())
     reader.run()
     frames = []
     while (frame := queue.get()) is not None:
@@ -74,7 +74,7 @@ def test_a_picture_of_more_than_max_pixels_is_dropped_and_said(metrics, problems
         def frames(self, stop: threading.Event) -> Iterator[Frame]:
             yield from (Frame(np.zeros((*size, 3), np.uint8), 0) for size in sizes)
 
-    Reader("gate", Sizes(False, []), queue, Thinning(None), metrics, problems, threading.Event(), 16).run()
+    Reader("gate", Sizes(False, []), queue, FrameRateLimit(None), metrics, problems, threading.Event(), 16).run()
     got = []
     while (frame := queue.get()) is not None:
         got.append(frame.image.shape[:2])
@@ -96,14 +96,14 @@ def test_a_file_that_fails_is_not_tried_again(metrics, problems) -> None:
     assert problems.lines() == ["camera gate: the cable is out"]
 
 
-def test_frames_in_between_are_thinned_and_counted(metrics, problems, sample) -> None:
+def test_frames_above_the_rate_limit_are_left_out_and_counted(metrics, problems, sample) -> None:
     _, frames = read(ScriptedSource(False, [-10]), metrics, problems, max_fps=5)
     assert frames == [1, 3, 5, 7, 9]
-    assert sample("icm_edge_frames_total", camera="gate", outcome="thinned") == 5
+    assert sample("icm_edge_frames_total", camera="gate", outcome="rate_limited") == 5
 
 
 def kept(times_ms: list[float], max_fps: float) -> list[float]:
-    thinning = Thinning(max_fps)
+    thinning = FrameRateLimit(max_fps)
     return [t for t in times_ms if thinning.keeps(Frame(np.zeros((1, 1, 3), np.uint8), round(t * 1000)))]
 
 

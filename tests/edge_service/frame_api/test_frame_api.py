@@ -20,7 +20,7 @@ from PIL import ExifTags, Image
 from edge_service.camera.camera import Camera
 from edge_service.frame_api.service import ANSWERS_AHEAD, FrameApi, SubmittedCamera
 from edge_service.frame_api.tokens import Tokens
-from edge_service.rate.control import Aim, Choice, RateControl
+from edge_service.rate.control import CodingParameters, RateControl, RateTarget
 from edge_service.settings import CameraSettings, SubmittedSourceSettings
 from edge_service.sources import SubmittedSource
 from edge_service.sources.submitted import MOST_WAITING
@@ -288,11 +288,11 @@ async def test_detections_are_in_pixels_of_the_picture_that_was_submitted(
     spool: Spool, metrics, problems, clock: ManualClock
 ) -> None:
     class Shrinking(RateControl):
-        def next(self, owed: bool) -> Choice:
-            return Choice(3.0, 0.5)
+        def next(self, owed: bool) -> CodingParameters:
+            return CodingParameters(3.0, 0.5)
 
     def shrinking(door: CameraSpool) -> RateControl:
-        return Shrinking("door", Aim(3.0), 7.0, lambda: door.waiting_bytes, 0.0, clock)
+        return Shrinking("door", RateTarget(3.0), 7.0, lambda: door.waiting_bytes, 0.0, clock)
 
     async with edge_on(spool, metrics, problems, clock, rate_of=shrinking) as edge:
         edge.ingest.acknowledges.set()

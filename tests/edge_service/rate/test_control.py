@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_service.rate.control import SCALES, Aim
+from edge_service.rate.control import SCALES, RateTarget
 from tests.edge_service.simulated_camera import SimulatedCamera
 
 
@@ -147,7 +147,7 @@ def test_every_decision_is_one_line_in_the_log_that_says_why(caplog: pytest.LogC
     caplog.set_level(logging.INFO)
     camera = SimulatedCamera(15_000)
     camera.run(30)
-    camera.rate.aim(Aim(1.0))
+    camera.rate.aim(RateTarget(1.0))
     assert len(caplog.messages) == camera.decisions.total()
     assert "camera gate: rate control: quality 3 -> " in caplog.messages[0]
     assert "15.0 kbit/s pays for " in caplog.messages[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from edge_service.metrics import EdgeMetrics
-from edge_service.rate.control import Aim, RateControl
+from edge_service.rate.control import RateControl, RateTarget
 from edge_service.spool.store import Spool
 from edge_service.uplink.uplink import Uplink
 from icm.rpc.channels import open_channel
@@ -24,7 +24,7 @@ async def test_a_camera_falls_below_what_a_thin_link_carries_and_rises_once_it_c
     spool: Spool, metrics: EdgeMetrics, problems: Problems
 ) -> None:
     gate = spool.camera("gate")
-    rate = RateControl("gate", Aim(3.0, TARGET), 7.0, lambda: gate.waiting_bytes, 0.0, SystemClock())
+    rate = RateControl("gate", RateTarget(3.0, TARGET), 7.0, lambda: gate.waiting_bytes, 0.0, SystemClock())
 
     reached, goal = asyncio.Event(), (0.0, 1.2 * LINK)
 

@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 from edge_service.camera.queue import FrameQueue
-from edge_service.camera.reader import Reader, Thinning
+from edge_service.camera.reader import FrameRateLimit, Reader
 from edge_service.sources.file import FileSource
 from icm.errors import ConfigError, SourceError
 from icm.service.clock import ManualClock, SystemClock
 from tests.edge_service.parts import write_turned_clip
-from tests.icm.media.videos import joined, moved, write
+from tests.icm.media.videos import joined, updated, write
 
 
 def test_gives_every_frame_in_order_as_fast_as_asked(clip: Path, clock: ManualClock) -> None:
@@ -92,7 +92,7 @@ def test_clips_of_any_pace_keep_their_times(tmp_path: Path, fps: Fraction) -> No
 def test_a_frame_is_waited_for_a_minute_at_most_and_a_jump_that_is_left_out_is_logged(
     tmp_path: Path, seconds: float, waited: float, caplog: pytest.LogCaptureFixture
 ) -> None:
-    video = joined(tmp_path / "v.mkv", write(tmp_path / "a.mkv"), write(tmp_path / "b.mkv", stamp=moved(2 + seconds)))
+    video = joined(tmp_path / "v.mkv", write(tmp_path / "a.mkv"), write(tmp_path / "b.mkv", stamp=updated(2 + seconds)))
     times = capture_times(video)
     assert times[19] == pytest.approx(1.9, abs=0.001)
     assert times[20] - times[19] == pytest.approx(waited, abs=0.001)
@@ -107,7 +107,7 @@ def test_a_bad_packet_costs_its_frame_and_is_counted_and_logged(
     video = write(tmp_path / f"v.{ending}", "mjpeg", bad=(5, 6, 12))
     queue = FrameQueue(100, False, lambda frame: None)
     source = FileSource(video, True, False, PacedClock())
-    reader = Reader("gate", source, queue, Thinning(None), metrics, problems, threading.Event())
+    reader = Reader("gate", source, queue, FrameRateLimit(None), metrics, problems, threading.Event())
     reader.run()
     times = [frame.capture_us for frame in iter(queue.get, None)]
     assert len(times) == 17

@@ -8,7 +8,7 @@ import pytest
 
 from edge_service.camera import reader
 from edge_service.camera.queue import FrameQueue
-from edge_service.camera.reader import Reader, Thinning
+from edge_service.camera.reader import FrameRateLimit, Reader
 from edge_service.sources.rtsp import rtsp_source
 from icm.errors import SourceError
 from icm.service.clock import SystemClock
@@ -56,7 +56,7 @@ async def test_a_camera_that_comes_back_is_read_again(metrics, problems, monkeyp
     queue, stop = FrameQueue(2, True, lambda frame: None), threading.Event()
     with RtspServer() as camera:
         source = rtsp_source(camera.url, 20.0, CLOCK)
-        reading = Reader("gate", source, queue, Thinning(None), metrics, problems, stop)
+        reading = Reader("gate", source, queue, FrameRateLimit(None), metrics, problems, stop)
         thread = threading.Thread(target=reading.run)
         thread.start()
         assert queue.get() is not None

@@ -86,7 +86,7 @@ def test_a_spool_from_before_there_were_steps_goes_on_where_it_stood(
         assert batch is not None
         assert batch.records == [(2, b"second"), (3, b"third."), (4, b"fourth")]
         assert batch.header == HEADER
-        gate.append(5, None, b"fifth", stand_in=b"fifth alone")
+        gate.append(5, None, b"fifth", intra_copy=b"fifth alone")
         gate.persisted(2, 3)
         gate.detected(4)
     assert version(tmp_path) == NEWEST

@@ -22,7 +22,7 @@ from edge_service.spool.store import Spool
 from icm.codec.bitstream.record import Kind, Record, StreamHeader
 from icm.codec.bundle.loading import Bundle
 from icm.codec.decoder import Decoder
-from icm.codec.encoder import CodedFrame, Encoder, recode_alone
+from icm.codec.encoder import CodedFrame, Encoder, recode_intra
 from icm.codec.latents.latents import Latents
 from icm.errors import IcmError
 from icm.service.clock import ManualClock
@@ -32,7 +32,7 @@ WIDTH, HEIGHT = 64, 48
 T0 = 1_700_000_000_000_000
 FRAME_US = 100_000
 CLOUD_HAS = 3
-STAND_IN_RECORDS = 16
+INTRA_COPY_RECORDS = 16
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def loaded(bundle: Path) -> Bundle:
 @pytest.fixture(autouse=True)
 def stand_ins_are_near_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that few frames show what many would."""
-    monkeypatch.setattr(camera_spool, "STAND_IN_RECORDS", STAND_IN_RECORDS)
+    monkeypatch.setattr(camera_spool, "INTRA_COPY_RECORDS", INTRA_COPY_RECORDS)
 
 
 class Camera:
@@ -89,7 +89,7 @@ class Camera:
 
     def _recode_alone(self, latents: Latents) -> CodedFrame:
         self.coded_twice += 1
-        return recode_alone(self._bundle, latents)
+        return recode_intra(self._bundle, latents)
 
     def _picture(self) -> NDArray[np.uint8]:
         picture = self._scene.copy()
@@ -133,22 +133,22 @@ def test_when_the_oldest_go_the_next_stands_alone_under_its_own_name_and_time(tm
 
 def test_no_more_go_together_than_stand_ins_are_apart(tmp_path: Path, loaded: Bundle) -> None:
     camera = Camera(tmp_path / "spool", loaded, 1 << 24)
-    camera.film(3 * STAND_IN_RECORDS)
+    camera.film(3 * INTRA_COPY_RECORDS)
     camera.clock.advance(3601)
     camera.film(1)
     # By their age all must go, and then nothing is left to lean on.
     (last,) = camera.waiting()
     assert last[1].kind is Kind.I
-    assert camera.lost["spool_aged"] == 3 * STAND_IN_RECORDS
+    assert camera.lost["spool_aged"] == 3 * INTRA_COPY_RECORDS
     camera.spool.close()
 
 
 def test_frames_are_coded_alone_beside_only_while_many_wait(camera: Camera) -> None:
     for _ in range(5):
-        camera.film(STAND_IN_RECORDS - 1)
+        camera.film(INTRA_COPY_RECORDS - 1)
         camera.gate.persisted(1, camera.gate.next_sequence - 1)
     assert camera.coded_twice == 0
-    camera.film(3 * STAND_IN_RECORDS)
+    camera.film(3 * INTRA_COPY_RECORDS)
     assert camera.coded_twice == 2
 
 
@@ -181,10 +181,10 @@ def test_after_a_rejection_the_next_record_stands_alone(camera: Camera, loaded: 
 
 
 def test_what_leans_on_a_record_that_the_cloud_lacks_goes_and_is_counted(camera: Camera, loaded: Bundle) -> None:
-    camera.film(STAND_IN_RECORDS + 10)
+    camera.film(INTRA_COPY_RECORDS + 10)
     camera.gate.persisted(1, 2)
     camera.gate.rejected(3, 3)
-    camera.gate.mend(3)
+    camera.gate.restart_at_intra(3)
     records = camera.waiting()
     assert records[0][1].kind is Kind.I
     assert camera.lost["rejected_reference_missing"] == records[0][1].sequence - 4
@@ -194,7 +194,7 @@ def test_what_leans_on_a_record_that_the_cloud_lacks_goes_and_is_counted(camera:
 def test_where_nothing_stands_alone_all_goes_and_the_camera_starts_over(camera: Camera) -> None:
     camera.film(10)
     camera.gate.rejected(1, 1)
-    camera.gate.mend(1)
+    camera.gate.restart_at_intra(1)
     assert camera.waiting() == []
     assert camera.lost["rejected_reference_missing"] == 9
     camera.film(2)
@@ -217,7 +217,7 @@ def test_whatever_is_damaged_what_is_saved_can_be_decoded_and_the_rest_is_counte
     camera = Camera(tmp_path / "spool", loaded, 1 << 24)
     camera.film(5)
     camera.gate.persisted(1, CLOUD_HAS)
-    camera.film(2 * STAND_IN_RECORDS + 20)
+    camera.film(2 * INTRA_COPY_RECORDS + 20)
     camera.spool.close()
     path = tmp_path / "spool" / FILE_NAME
     data, dice = bytearray(path.read_bytes()), random.Random(seed)
@@ -228,10 +228,10 @@ def test_whatever_is_damaged_what_is_saved_can_be_decoded_and_the_rest_is_counte
     camera.open()
     records = camera.waiting()
     if records and camera.lost:
-        assert len(records) + camera.lost["spool_damaged"] == 2 * STAND_IN_RECORDS + 22
+        assert len(records) + camera.lost["spool_damaged"] == 2 * INTRA_COPY_RECORDS + 22
     elif camera.lost:
         # Where the camera itself is forgotten, nobody knows how far the cloud had it.
-        assert camera.lost["spool_damaged"] in (2 * STAND_IN_RECORDS + 22, 2 * STAND_IN_RECORDS + 22 + CLOUD_HAS)
+        assert camera.lost["spool_damaged"] in (2 * INTRA_COPY_RECORDS + 22, 2 * INTRA_COPY_RECORDS + 22 + CLOUD_HAS)
     there = {record.sequence for _, record in records} | {CLOUD_HAS}
     assert all(record.kind is Kind.I or record.sequence - 1 in there for _, record in records)
     first = next((index for index, (_, record) in enumerate(records) if record.kind is Kind.I), len(records))
@@ -240,7 +240,8 @@ def test_whatever_is_damaged_what_is_saved_can_be_decoded_and_the_rest_is_counte
 
 
 @pytest.mark.parametrize(
-    ("seed", "policy"), [(0, "drop_oldest"), (1, "drop_oldest"), (2, "drop_oldest"), (0, "thin"), (1, "thin")]
+    ("seed", "policy"),
+    [(0, "drop_oldest"), (1, "drop_oldest"), (2, "drop_oldest"), (0, "keep_detections"), (1, "keep_detections")],
 )
 def test_whatever_happens_to_a_camera_every_record_that_waits_can_be_decoded(
     tmp_path: Path, loaded: Bundle, seed: int, policy: str
@@ -264,7 +265,7 @@ def test_whatever_happens_to_a_camera_every_record_that_waits_can_be_decoded(
             case "reject" if waiting := camera.waiting():
                 sequence = waiting[0][1].sequence
                 camera.gate.rejected(sequence, sequence)
-                camera.gate.mend(sequence)
+                camera.gate.restart_at_intra(sequence)
             case "restart":
                 camera.spool.close()
                 camera.open()

@@ -14,7 +14,7 @@ import pytest
 
 from edge_service.metrics import EdgeMetrics
 from edge_service.spool.folder import FILE_NAME
-from edge_service.spool.marks import MARKS_NAME
+from edge_service.spool.high_water_marks import MARKS_NAME
 from edge_service.spool.store import Spool
 from edge_service.uplink.uplink import Uplink
 from icm.codec.bitstream.record import Record, StreamHeader

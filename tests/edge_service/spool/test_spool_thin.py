@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edge_service.spool.camera_spool import CameraSpool
 from edge_service.spool.store import Spool
-from icm.codec.bitstream.record import RECORD_OVERHEAD, stands_alone
+from icm.codec.bitstream.record import RECORD_OVERHEAD, is_intra
 from icm.errors import ReferenceMissingError
 from icm.service.clock import ManualClock
 from tests.edge_service.parts import spool_p_records, spool_records
@@ -35,7 +35,7 @@ class Edge:
     def open(self) -> None:
         """Starts the edge, or starts it anew."""
         self.spool = Spool(
-            self._folder, self._records * SIZE, self._max_age, self.clock, "thin",
+            self._folder, self._records * SIZE, self._max_age, self.clock, "keep_detections",
             lambda camera, reason, count: self.lost.update({(camera, reason): count}), RECENT_SECONDS,
         )  # fmt: skip
 
@@ -84,14 +84,14 @@ def test_frames_of_a_camera_where_nothing_was_found_go_first_though_they_are_new
     edge.film("gate", 3)
     edge.film("yard", 6)
     assert (edge.waiting("gate"), edge.waiting("yard")) == ([2, 3, 4], [4, 5, 6])
-    assert edge.lost == {("yard", "spool_thinned"): 3}
+    assert edge.lost == {("yard", "spool_no_detections"): 3}
 
 
 def test_frames_long_after_the_last_detection_go_before_those_soon_after_it(edge: Edge) -> None:
     edge.see("gate")
     edge.film("gate", 9, seconds=RECENT_SECONDS / 3)
     assert edge.waiting("gate") == [2, 3, 4, 8, 9, 10]
-    assert edge.lost == {("gate", "spool_thinned"): 3}
+    assert edge.lost == {("gate", "spool_no_detections"): 3}
 
 
 def test_frames_with_recent_detections_go_when_nothing_else_is_left_oldest_first(edge: Edge) -> None:
@@ -99,7 +99,7 @@ def test_frames_with_recent_detections_go_when_nothing_else_is_left_oldest_first
     edge.film("yard", 2)
     edge.film("gate", 7)
     assert (edge.waiting("gate"), edge.waiting("yard")) == ([3, 4, 5, 6, 7, 8], [])
-    assert edge.lost == {("yard", "spool_thinned"): 2, ("gate", "spool_full"): 1}
+    assert edge.lost == {("yard", "spool_no_detections"): 2, ("gate", "spool_full"): 1}
 
 
 def test_a_detection_in_a_later_frame_keeps_what_follows_that_one(edge: Edge) -> None:
@@ -152,8 +152,8 @@ def test_what_stays_after_those_that_went_stands_alone(edge: Edge) -> None:
     edge.film("yard", 2)
     # Record 4 is the oldest without recent detections, and 5 leaned on it.
     assert edge.waiting("gate") == [2, 3, 5]
-    assert [stands_alone(record) for _, record in edge.packed("gate")] == [False, False, True]
-    assert edge.lost == {("gate", "spool_thinned"): 1}
+    assert [is_intra(record) for _, record in edge.packed("gate")] == [False, False, True]
+    assert edge.lost == {("gate", "spool_no_detections"): 1}
 
 
 _STEP = st.one_of(
@@ -197,7 +197,7 @@ def test_whatever_happens_what_waits_can_be_decoded_is_counted_and_went_in_the_r
     for camera in CAMERAS:
         packed = edge.packed(camera)
         there = {sequence for sequence, _ in packed} | {edge.persisted[camera]}
-        assert all(stands_alone(record) or sequence - 1 in there for sequence, record in packed)
+        assert all(is_intra(record) or sequence - 1 in there for sequence, record in packed)
         lost = sum(count for (name, _), count in edge.lost.items() if name == camera)
         assert len(packed) + lost + edge.delivered[camera] == sum(name == camera for name, _ in times)
     edge.spool.close()

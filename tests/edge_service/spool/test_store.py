@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_service.spool.folder import FILE_NAME
-from edge_service.spool.marks import MARKS_NAME
+from edge_service.spool.high_water_marks import MARKS_NAME
 from edge_service.spool.store import Spool
 from icm.codec.bitstream.record import StreamHeader
 from icm.errors import SpoolError, SpoolFullError

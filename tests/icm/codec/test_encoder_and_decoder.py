@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from icm.codec.bitstream.record import Kind, Record
 from icm.codec.bundle.loading import Bundle
 from icm.codec.decoder import Decoder
-from icm.codec.encoder import CodedFrame, Encoder, recode_alone
-from icm.codec.predict.skip import BIT_WORTH
+from icm.codec.encoder import CodedFrame, Encoder, recode_intra
+from icm.codec.predict.skip import RD_LAMBDA
 from icm.errors import ConfigError, ImageError, RecordError, ReferenceMissingError
 
 
@@ -74,14 +74,14 @@ def test_a_bundle_from_before_motion_codes_without_it_and_refuses_records_with_i
 ) -> None:
     earlier = copy(codec)
     earlier.motion = None
-    encoder, moved = Encoder(earlier), np.roll(scene, 5, 1)
-    frames = [encoder.encode(picture, 3) for picture in (scene, moved, scene)]
+    encoder, updated = Encoder(earlier), np.roll(scene, 5, 1)
+    frames = [encoder.encode(picture, 3) for picture in (scene, updated, scene)]
     assert not any(frame.motion for frame in frames)
     decoder = Decoder(codec)  # which learned motion since, and still reads these
     for number, frame in enumerate(frames, 1):
         assert (decoder.latents(frame.record(number, 0), 150, 100).values == frame.latents.values).all()
     encoder = Encoder(codec)
-    first, second = (encoder.encode(picture, 3).record(n, 0) for n, picture in enumerate((scene, moved), 1))
+    first, second = (encoder.encode(picture, 3).record(n, 0) for n, picture in enumerate((scene, updated), 1))
     assert second.motion
     decoder = Decoder(earlier)
     decoder.latents(first, 150, 100)
@@ -96,11 +96,11 @@ def test_a_quality_above_the_best_level_is_refused_though_all_else_fits(
 ) -> None:
     encoder, decoder = Encoder(codec), Decoder(codec)
     held = decoder.latents(encoder.encode(scene, 7).record(1, 0), 150, 100)
-    forged = replace(held, moved=np.zeros_like(held.moved), quality=quality)
+    forged = replace(held, updated=np.zeros_like(held.updated), quality=quality)
     if kind is Kind.I:
         payload = codec.entropy.encode(forged)
     else:
-        payload = codec.temporal.encode(forged, held.values, held.moved, codec.entropy.level(quality))
+        payload = codec.temporal.encode(forged, held.values, held.updated, codec.entropy.level(quality))
     record = Record(2, 0, kind, int(kind is Kind.P), quality, forged.digest(), payload)
     with pytest.raises(RecordError, match="best level is 7"):
         decoder.decode(record, 150, 100)
@@ -119,7 +119,7 @@ def moving_square(scene: NDArray[np.uint8], steps: int) -> list[NDArray[np.uint8
 def cost(codec: Bundle, picture: NDArray[np.uint8], coded: CodedFrame) -> float:
     """What an encoder makes small: squared error in quantisation steps, and bits by what they are worth."""
     wanted = codec.analysis.scaled(picture, codec.gains(coded.quality), codec.level_shares(coded.quality))
-    return float(np.square(wanted - coded.latents.values).sum() + BIT_WORTH * 8 * len(coded.payload))
+    return float(np.square(wanted - coded.latents.values).sum() + RD_LAMBDA * 8 * len(coded.payload))
 
 
 def test_a_camera_that_stands_still_sends_one_i_record_and_then_small_p_records(
@@ -183,7 +183,7 @@ def test_any_decoded_frame_can_be_coded_alone_without_loss_and_the_stream_goes_o
     encoder, decoder = Encoder(codec), Decoder(codec)
     records = [encoder.encode(picture, 4).record(n, 0) for n, picture in enumerate(moving_square(scene, 4), 1)]
     latents = [decoder.latents(record, 150, 100) for record in records]
-    alone = recode_alone(codec, latents[2]).record(3, 0)
+    alone = recode_intra(codec, latents[2]).record(3, 0)
     assert alone.kind is Kind.I
     assert alone.digest == records[2].digest
     late = Decoder(codec)

@@ -16,7 +16,7 @@ from av.stream import Disposition
 from icm.media import video_reading
 from icm.media.video_reading import VideoReader
 from tests.debian_tools import environment, path_of
-from tests.icm.media.videos import FPS, FRAMES, cut, in_decoding_order, joined, moved, spoilt, write
+from tests.icm.media.videos import FPS, FRAMES, cut, in_decoding_order, joined, spoilt, updated, write
 
 Make = Callable[[Path], Path]
 
@@ -42,9 +42,9 @@ WHOLE: dict[str, Make] = {
     "mpeg-4 in avi": lambda at: write(at / "v.avi", "mpeg4"),
     "mpeg-1": lambda at: write(at / "v.mpg", "mpeg1video", fps=25),
     "mjpeg in avi": lambda at: write(at / "v.avi", "mjpeg"),
-    "starts long before zero": lambda at: write(at / "v.nut", stamp=moved(-5)),
-    "starts late": lambda at: write(at / "v.mkv", stamp=moved(500)),
-    "wraps": lambda at: write(at / "v.ts", stamp=moved(2**33 / 90_000 - 2.4)),
+    "starts long before zero": lambda at: write(at / "v.nut", stamp=updated(-5)),
+    "starts late": lambda at: write(at / "v.mkv", stamp=updated(500)),
+    "wraps": lambda at: write(at / "v.ts", stamp=updated(2**33 / 90_000 - 2.4)),
     "one frame a minute": lambda at: write(at / "v.mp4", fps=Fraction(1, 60)),
     "one frame an hour": lambda at: write(at / "v.mkv", fps=Fraction(1, 3600)),
     "one frame a minute, b-frames": lambda at: write(at / "v.mp4", b_frames=True, fps=Fraction(1, 60)),
@@ -80,15 +80,15 @@ JUMPS: dict[str, tuple[Make, str]] = {
         "jump back by 2.0 s after 2.0 s",
     ),
     "starts anew below the first": (
-        lambda at: joined(at / "v.ts", write(at / "a.ts", stamp=moved(900)), write(at / "b.ts")),
+        lambda at: joined(at / "v.ts", write(at / "a.ts", stamp=updated(900)), write(at / "b.ts")),
         "after 2.0 s",
     ),
     "leaps by an hour": (
-        lambda at: joined(at / "v.ts", write(at / "a.ts"), write(at / "b.ts", stamp=moved(3602))),
+        lambda at: joined(at / "v.ts", write(at / "a.ts"), write(at / "b.ts", stamp=updated(3602))),
         "jump ahead by 3600.0 s after 2.0 s",
     ),
     "leaps by a year": (
-        lambda at: joined(at / "v.mkv", write(at / "a.mkv"), write(at / "b.mkv", stamp=moved(365 * 86_400.0))),
+        lambda at: joined(at / "v.mkv", write(at / "a.mkv"), write(at / "b.mkv", stamp=updated(365 * 86_400.0))),
         "jump ahead by 3153",
     ),
 }
@@ -106,7 +106,7 @@ def test_a_line_of_time_that_jumps_goes_on_without_the_jump_and_that_is_said(
 
 
 def test_a_pause_of_a_recording_is_kept(tmp_path: Path) -> None:
-    times, said, _ = read(write(tmp_path / "v.mp4", stamp=moved(3600, first=10)))
+    times, said, _ = read(write(tmp_path / "v.mp4", stamp=updated(3600, first=10)))
     assert times == pytest.approx([number / FPS + 3600 * (number >= 10) for number in range(FRAMES)], abs=0.002)
     assert said == []
 

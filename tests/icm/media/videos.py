@@ -95,7 +95,7 @@ def spoilt(path: Path, *numbers: int) -> Path:
     return path
 
 
-def moved(seconds: float, first: int = 0) -> Stamp:
+def updated(seconds: float, first: int = 0) -> Stamp:
     """Stamps that are later by so much from a packet on."""
 
     def move(number: int, packet: Any) -> None:

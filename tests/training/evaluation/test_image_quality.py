@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from icm_train.evaluation.image_quality import Region, likeness
+from icm_train.evaluation.image_quality import Region, image_quality
 from icm_train.models.features import FrozenFeatures
 from tests.training.feature_weights import write_random_weights
 
@@ -24,7 +24,7 @@ def picture() -> NDArray[np.uint8]:
 
 
 def test_equal_pictures_are_alike_in_every_way(picture: NDArray[np.uint8], features: FrozenFeatures) -> None:
-    found = likeness(picture, picture, None, features)
+    found = image_quality(picture, picture, None, features)
     assert math.isinf(found.whole.psnr)
     assert found.ms_ssim == pytest.approx(1, abs=1e-4)
     assert found.perceptual == pytest.approx(0, abs=1e-6)
@@ -37,7 +37,7 @@ def test_what_is_wrong_in_objects_and_in_the_background_is_told_apart(
     mask = np.zeros(picture.shape[:2], bool)
     mask[:, :40] = True
     off = picture + np.where(mask, 2, 20).astype(np.uint8)[:, :, None]
-    found = likeness(picture, off, mask, features)
+    found = image_quality(picture, off, mask, features)
     assert found.objects is not None
     assert found.background is not None
     assert found.objects.psnr == pytest.approx(20 * math.log10(255 / 2))

@@ -69,6 +69,6 @@ def test_the_average_follows_the_weights_and_early_on_closely(shard: Path) -> No
     start = snapshot(one.codec)["gains.log_gain"]
     for _ in range(20):
         one.advance(1)
-    moved = float((one.codec.gains.log_gain.detach() - start).abs().mean())
+    updated = float((one.codec.gains.log_gain.detach() - start).abs().mean())
     followed = float((one.averaged().gains.log_gain.detach() - start).abs().mean())
-    assert 0.3 * moved < followed < moved
+    assert 0.3 * updated < followed < updated

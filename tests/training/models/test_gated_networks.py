@@ -65,9 +65,9 @@ def test_a_changed_pixel_reaches_latents_up_to_64_pixels_beyond_its_block(analys
     image = torch.rand(1, 3, 256, 256)
     changed = image.clone()
     changed[:, :, 128:144, 128:144] = 1 - changed[:, :, 128:144, 128:144]
-    moved = (analysis(image, LEVELS[:1]) - analysis(changed, LEVELS[:1])).abs().amax((0, 1)) > 1e-4
-    rows, columns = moved.nonzero(as_tuple=True)
-    assert moved[8, 8]
+    updated = (analysis(image, LEVELS[:1]) - analysis(changed, LEVELS[:1])).abs().amax((0, 1)) > 1e-4
+    rows, columns = updated.nonzero(as_tuple=True)
+    assert updated[8, 8]
     assert int((rows - 8).abs().max()) <= 4
     assert int((columns - 8).abs().max()) <= 4
 
@@ -77,9 +77,9 @@ def test_a_changed_latent_reaches_pixels_up_to_88_pixels_beyond_its_block(synthe
     latents = 40 * torch.randn(1, 256, 16, 16)
     changed = latents.clone()
     changed[:, :, 8, 8] += 100
-    moved = (synthesis(latents, LEVELS[:1]) - synthesis(changed, LEVELS[:1])).abs().amax((0, 1)) > 1e-6
-    rows, columns = moved.nonzero(as_tuple=True)
-    assert moved[128:144, 128:144].all()
+    updated = (synthesis(latents, LEVELS[:1]) - synthesis(changed, LEVELS[:1])).abs().amax((0, 1)) > 1e-6
+    rows, columns = updated.nonzero(as_tuple=True)
+    assert updated[128:144, 128:144].all()
     for places in (rows, columns):
         assert int(places.min()) >= 128 - 88
         assert int(places.max()) < 144 + 88

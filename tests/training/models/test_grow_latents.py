@@ -9,7 +9,7 @@ import torch
 
 from icm.errors import ConfigError
 from icm_train.models.codec import TrainableCodec
-from icm_train.models.grow_latents import take_over
+from icm_train.models.grow_latents import copy_weights
 from icm_train.models.networks import NetworkConfig
 
 NARROW = NetworkConfig(12, 4, 16, 16, 16, 16, 8, 8, 8)
@@ -33,7 +33,7 @@ def narrow() -> TrainableCodec:
 def wide(narrow: TrainableCodec) -> TrainableCodec:
     torch.manual_seed(3)
     codec = TrainableCodec(WIDE)
-    take_over(codec, narrow.state_dict(), NARROW, IMAGES)
+    copy_weights(codec, narrow.state_dict(), NARROW, IMAGES)
     return codec
 
 
@@ -68,4 +68,4 @@ def test_a_checkpoint_that_differs_in_more_than_fewer_latents_is_refused(
     narrow: TrainableCodec, change: dict[str, int]
 ) -> None:
     with pytest.raises(ConfigError, match="start checkpoint"):
-        take_over(TrainableCodec(replace(NARROW, **change)), narrow.state_dict(), NARROW, IMAGES)
+        copy_weights(TrainableCodec(replace(NARROW, **change)), narrow.state_dict(), NARROW, IMAGES)

@@ -75,11 +75,11 @@ def test_what_is_counted_is_how_often_it_came(trainer: TemporalTrainer) -> None:
     found = [sample for clip in trainer.clips for sample in trainer.samples(clip, 4)]
     for sample in found:
         counts.add(sample)
-    assert counts.modes.sum() == sum(int(sample.field.moved.sum()) for sample in found)
-    assert counts.modes[:, Mode.HELD].sum() == 0
-    travelled = sum(int(sample.field.travelled.sum()) for sample in found)
+    assert counts.modes.sum() == sum(int(sample.field.updated.sum()) for sample in found)
+    assert counts.modes[:, Mode.SKIP].sum() == 0
+    has_motion = sum(int(sample.field.has_motion.sum()) for sample in found)
     split = sum(int(is_split(sample.field.modes).sum()) for sample in found)
-    assert counts.choices.sum() == travelled + 3 * split
+    assert counts.choices.sum() == has_motion + 3 * split
 
 
 def test_groups_hold_every_channel_once_the_most_energetic_first(trainer: TemporalTrainer) -> None:
@@ -122,8 +122,8 @@ def test_the_integer_networks_predict_what_the_float_ones_do(trainer: TemporalTr
 
 def test_counted_tables_fit_what_was_counted(trainer: TemporalTrainer) -> None:
     _, model = integer_model(trainer.network, trainer.path, trainer.counted())
-    moved = model.tables.movement.frequencies[1::3].reshape(-1, 5)
-    assert moved[:, 4].mean() > moved[:, 0].mean()  # more where more neighbours moved
+    updated = model.tables.skip_map_tables.frequencies[1::3].reshape(-1, 5)
+    assert updated[:, 4].mean() > updated[:, 0].mean()  # more where more neighbours moved
     tables = model.differences.tables
     ends = np.cumsum(tables.lengths.astype(int))
     peaks = [int(part.max()) for part in np.split(tables.frequencies, ends[:-1])]

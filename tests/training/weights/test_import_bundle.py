@@ -64,7 +64,9 @@ def test_the_synthesis_is_the_one_before_finetuning(
     unscaled = torch.from_numpy(values)[None].float() * codec.gains.unscale(torch.tensor([LEVEL]))
     restored = codec.synthesis(unscaled)[0].clamp(0, 1).mul(255).permute(1, 2, 0).numpy()
     plain = Synthesis(bundle.folder / "decoder_base.onnx", 1, "cpu")
-    wanted = plain.pictures(values[None], bundle.ungains(16 * LEVEL)[None], bundle.level_shares(16 * LEVEL)[None])[0]
+    wanted = plain.pictures(
+        values[None], bundle.inverse_gains(16 * LEVEL)[None], bundle.level_shares(16 * LEVEL)[None]
+    )[0]
     assert np.abs(restored - wanted).max() < 1
 
 

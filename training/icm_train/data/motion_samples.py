@@ -9,20 +9,20 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from icm.codec.entropy.residuals import ChannelGroups, Surroundings
+from icm.codec.entropy.residuals import ChannelGroups, ResidualContext
 from icm.codec.entropy.skip_map import CONTEXTS, contexts
 from icm.codec.entropy.tables import Tables, normalised
 from icm.codec.latents.field import Field, Mode
 from icm.codec.latents.latents import QUALITY_STEPS, STRIDE
-from icm.codec.latents.memory import Memory
-from icm.codec.motion.choice import Choice, Chooser, Costs
+from icm.codec.latents.memory import BackgroundMemory
+from icm.codec.motion.choice import Costs, Decision, ModeDecision
 from icm.codec.motion.coding import OTHER, FieldTables, symbols
 from icm.codec.motion.known import MODE_CONTEXTS, SPREADS, VECTOR_CONTEXTS
 from icm.codec.motion.linear_path import EIGHTHS, LinearPath, linear_weights
 from icm.codec.motion.prediction import LinearPicture
 from icm.codec.motion.reference import Reference
-from icm.codec.predict.skip import hold
-from icm_train.integer.tables import movement_tables
+from icm.codec.predict.skip import skip_decision
+from icm_train.integer.tables import skip_map_tables
 from icm_train.models.codec import TrainableCodec, gain_arrays
 
 OFFSET_REACH = 24
@@ -38,7 +38,7 @@ class Sample:
     Attributes:
         seen: what the network of each group sees, int8[A, K]; wanted: float32[A, M], the differences in the order of
             the groups; rounded_off: float32[A, M], what the prediction was rounded off by, in quantisation steps.
-        level: of all; field, last: of this frame and of the one before; covered: see ``Known``.
+        level: of all; field, last: of this frame and of the one before; covered: see ``MotionContext``.
     """
 
     seen: list[NDArray[np.int8]]
@@ -47,7 +47,7 @@ class Sample:
     level: int
     field: Field
     last: Field
-    covered: NDArray[np.bool_]
+    foreground: NDArray[np.bool_]
 
 
 def linear_path(codec: TrainableCodec) -> LinearPath:
@@ -81,22 +81,22 @@ class ClipCoder:
         scaled = latents * gains[:, None, None]
         before = np.rint(scaled[0]).astype(np.int16)
         last, touched = Field.without_motion(np.zeros(before.shape[1:], bool)), np.zeros(before.shape[1:], bool)
-        memory, pictures = Memory.of(before), LinearPicture(self._path)
+        memory, pictures = BackgroundMemory.of(before), LinearPicture(self._path)
         quality, step = level * QUALITY_STEPS, float(np.median(1 / gains))
         for image, (earlier, frame) in zip(clip[1:], pairwise(scaled), strict=True):
             changed = (np.abs(frame - earlier) > _CHANGED).any(0)
             seen, touched = changed | touched, changed
-            moved = np.zeros_like(seen)
-            _, moved[seen] = hold(frame[:, seen], before[:, seen])
+            updated = np.zeros_like(seen)
+            _, updated[seen] = skip_decision(frame[:, seen], before[:, seen])
             reference = Reference(before, pictures.of(before, quality), memory, last, quality)
-            choice = Chooser(self._path, self._costs, reference, step).choose(frame, image, moved)
+            choice = ModeDecision(self._path, self._costs, reference, step).choose(frame, image, updated)
             field, values = choice.field, choice.values
             yield self._sample(choice, reference, level)
-            before, last, memory = values, field, memory.after(values, field.moved)
+            before, last, memory = values, field, memory.after(values, field.updated)
 
-    def _sample(self, choice: Choice, reference: Reference, level: int) -> Sample:
+    def _sample(self, choice: Decision, reference: Reference, level: int) -> Sample:
         field, prediction = choice.field, choice.prediction.values
-        surroundings = Surroundings(self._channels, prediction, field.coded, [field.coded, field.travelled])
+        surroundings = ResidualContext(self._channels, prediction, field.coded, [field.coded, field.has_motion])
         there, before = (surroundings.at_coded(each).astype(np.int32) for each in (choice.values, prediction))
         differences = (there - before)[self._channels.order]
         seen = []
@@ -105,7 +105,7 @@ class ClipCoder:
             surroundings.learn(number, differences[group])
         rounded_off = choice.prediction.eighths[self._channels.order].T.astype(np.float32) / EIGHTHS
         wanted = differences.T.astype(np.float32)
-        return Sample(seen, wanted, rounded_off, level, field, reference.field, reference.covered)
+        return Sample(seen, wanted, rounded_off, level, field, reference.field, reference.foreground)
 
 
 class FieldCounts:
@@ -117,16 +117,16 @@ class FieldCounts:
     """
 
     def __init__(self) -> None:
-        self.movement = np.zeros((CONTEXTS, 2), np.int64)
+        self.skip_map_tables = np.zeros((CONTEXTS, 2), np.int64)
         self.modes = np.zeros((MODE_CONTEXTS, len(Mode)), np.int64)
         self.choices = np.zeros((VECTOR_CONTEXTS, OTHER + 1), np.int64)
         self.offsets = np.zeros((2 * SPREADS, 2 * OFFSET_REACH + 2), np.int64)
 
     def add(self, sample: Sample) -> None:
         """Counts a frame."""
-        for where, indexes in contexts(sample.field.moved, sample.last.moved):
-            np.add.at(self.movement, (indexes, sample.field.moved[where].ravel().astype(int)), 1)
-        for part in symbols(sample.field, sample.last, sample.covered):
+        for where, indexes in contexts(sample.field.updated, sample.last.updated):
+            np.add.at(self.skip_map_tables, (indexes, sample.field.updated[where].ravel().astype(int)), 1)
+        for part in symbols(sample.field, sample.last, sample.foreground):
             if part.kind == "offsets":
                 near = np.abs(part.values) <= OFFSET_REACH
                 values = np.where(near, part.values + OFFSET_REACH, 2 * OFFSET_REACH + 1)
@@ -140,7 +140,7 @@ class FieldCounts:
         choices = np.array([4, 1, 1.5, 1, 2])
         offsets = np.append(np.exp(-np.abs(np.arange(-OFFSET_REACH, OFFSET_REACH + 1)) / 3), 1e-2)
         return FieldTables(
-            movement_tables(self.movement),
+            skip_map_tables(self.skip_map_tables),
             _tables(self.modes + 2 * modes, 0),
             _tables(self.choices + 2 * choices, 0),
             _tables(self.offsets + 4 * offsets, -OFFSET_REACH, escape=False),

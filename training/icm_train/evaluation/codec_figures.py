@@ -15,7 +15,7 @@ from icm_train.data.photo_shard import Batch, Crops
 from icm_train.evaluation.average_precision import MatchedDetections
 from icm_train.evaluation.checkerboard import checkerboard_excess
 from icm_train.evaluation.detection import Detect, LabelledPhoto
-from icm_train.evaluation.image_quality import Likeness, Region, likeness
+from icm_train.evaluation.image_quality import ImageQuality, Region, image_quality
 from icm_train.models.codec import TrainableCodec, pad_to
 from icm_train.models.features import FrozenFeatures
 
@@ -59,7 +59,7 @@ def measure(
     """
     # The density of the hyper-latents adds noise, as in training; the same for every codec.
     torch.manual_seed(0)
-    found: list[Likeness] = []
+    found: list[ImageQuality] = []
     originals, decoded, bits = [], [], 0.0
     for crop in crops:
         picture = crop.image.permute(1, 2, 0).numpy()
@@ -67,7 +67,7 @@ def measure(
         means, indexes = codec.hyper_synthesis(z, torch.tensor([level]))
         bits += float(codec.latent_bits(y, means, indexes).sum() + codec.hyper_prior(z).sum())
         restored = _picture(codec, y, level)
-        found.append(likeness(picture, restored, None if crop.mask is None else crop.mask.numpy(), features))
+        found.append(image_quality(picture, restored, None if crop.mask is None else crop.mask.numpy(), features))
         originals.append(picture)
         decoded.append(restored)
     figures = {"bpp": bits / sum(picture.shape[0] * picture.shape[1] for picture in originals)}

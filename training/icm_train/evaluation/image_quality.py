@@ -36,7 +36,7 @@ class Region:
 
 
 @dataclass(frozen=True)
-class Likeness:
+class ImageQuality:
     """Of one picture.
 
     Attributes:
@@ -52,12 +52,12 @@ class Likeness:
     perceptual: float
 
 
-def likeness(
+def image_quality(
     original: NDArray[np.uint8],
     decoded: NDArray[np.uint8],
     mask: NDArray[np.bool_] | None,
     features: FrozenFeatures,
-) -> Likeness:
+) -> ImageQuality:
     """Measures a decoded picture.
 
     Args:
@@ -71,7 +71,7 @@ def likeness(
         first, second = _tensor(original), _tensor(decoded)
         structure = float(ms_ssim(second, first, data_range=255))
         distance = float(features(second / 255, first / 255))
-    return Likeness(_region(error), objects, background, structure, distance)
+    return ImageQuality(_region(error), objects, background, structure, distance)
 
 
 def _region(error: NDArray[np.float64]) -> Region:

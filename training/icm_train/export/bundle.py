@@ -55,8 +55,8 @@ class _Decoder(nn.Module):
         super().__init__()
         self.synthesis = synthesis
 
-    def forward(self, latents: Tensor, ungains: Tensor, levels: Tensor | None = None) -> Tensor:
-        image = self.synthesis(latents * ungains, levels)
+    def forward(self, latents: Tensor, inverse_gains: Tensor, levels: Tensor | None = None) -> Tensor:
+        image = self.synthesis(latents * inverse_gains, levels)
         pixels: Tensor = (image.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
         return pixels
 
@@ -86,8 +86,10 @@ def export_bundle(
         for name in names:
             shutil.copyfile(source / name, folder / name)
     # An I record may say how its frame moved, with the same tables of maps.
-    movement = {name: array for name, array in np.load(moving / MOTION_TABLES).items() if name.startswith("movement_")}
-    tables = dict(np.load(made / quantise.TABLES)) | movement
+    skip_map_tables = {
+        name: array for name, array in np.load(moving / MOTION_TABLES).items() if name.startswith("movement_")
+    }
+    tables = dict(np.load(made / quantise.TABLES)) | skip_map_tables
     np.savez_compressed(folder / "entropy.npz", **tables)
     export_encoder(codec, folder)
     shipped = [*ENCODING, *DECODING, *MOTION, MOTION_TABLES, DECODER]

@@ -68,7 +68,7 @@ def hyper_tables(histograms: Histograms) -> Tables:
     return _tables(frequencies, lengths, lowest, np.zeros(len(lengths), bool))
 
 
-def movement_tables(counts: NDArray[np.int64]) -> Tables:
+def skip_map_tables(counts: NDArray[np.int64]) -> Tables:
     """One table per context of ``icm.codec.entropy.skip_map``: still, moved, and the escape that never comes.
 
     Args:

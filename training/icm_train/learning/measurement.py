@@ -94,17 +94,17 @@ class HeldOut:
         bpp, psnr = [], []
         for level in range(len(codec.config.lambdas)):
             levels = torch.tensor([level], device=device)
-            bits, likeness, pixels = 0.0, 0.0, 0
+            bits, image_quality, pixels = 0.0, 0.0, 0
             for picture in self.pictures:
                 image = torch.from_numpy(picture).to(device).permute(2, 0, 1)[None].float() / 255
                 y, z = codec.integers(image, level)
                 means, indexes = codec.hyper_synthesis(z, levels)
                 bits += tables.bits(y, means, indexes) + float(codec.hyper_prior(z).sum())
                 restored = codec.synthesise(y, levels).clamp(0, 1).mul(255).round()
-                likeness += _psnr(float((restored - image * 255).square().mean()))
+                image_quality += _psnr(float((restored - image * 255).square().mean()))
                 pixels += picture.shape[0] * picture.shape[1]
             bpp.append(bits / pixels)
-            psnr.append(likeness / len(self.pictures))
+            psnr.append(image_quality / len(self.pictures))
         return Curve(bpp, psnr)
 
 
@@ -144,14 +144,14 @@ def _stored_avif(shard: Path, pictures: list[NDArray[np.uint8]], digest: str) ->
 def _avif(pictures: list[NDArray[np.uint8]]) -> Curve:
     bpp, psnr = [], []
     for quality in _AVIF_QUALITIES:
-        size, likeness, pixels = 0, 0.0, 0
+        size, image_quality, pixels = 0, 0.0, 0
         for picture in pictures:
             file = io.BytesIO()
             Image.fromarray(picture).save(file, "AVIF", quality=quality, **_AVIF)
             restored = np.asarray(Image.open(file).convert("RGB"), np.float64)
             size += 8 * len(file.getvalue())
-            likeness += _psnr(float(np.square(restored - picture).mean()))
+            image_quality += _psnr(float(np.square(restored - picture).mean()))
             pixels += picture.shape[0] * picture.shape[1]
         bpp.append(size / pixels)
-        psnr.append(likeness / len(pictures))
+        psnr.append(image_quality / len(pictures))
     return Curve(bpp, psnr)

@@ -126,7 +126,7 @@ class TrainableCodec(nn.Module):
 
 
 def gain_arrays(codec: TrainableCodec) -> dict[str, NDArray[Any]]:
-    """What a bundle stores of the gains: as floats for the transforms, as integers for ``rescale``."""
+    """What a bundle stores of the gains: as floats for the transforms, as integers for ``requantise``."""
     gains = torch.stack((codec.gains.log_gain, codec.gains.log_ungain)).detach().numpy()
     octaves = np.rint(gains[0].astype(np.float64) / math.log(2) * OCTAVE_STEPS).astype(np.int32)
     return {"log_gains": gains.astype(np.float32), "gain_octaves": octaves}

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from icm.codec.entropy.context import PHASES, input_size
 from icm.codec.entropy.integer_network import MEAN_STEPS, SCALE_COUNT
 from icm.codec.entropy.neighbourhood import BIT_LENGTH_MAX, INPUT_MAX
-from icm_train.integer.column_network import ColumnNetwork
 from icm_train.integer.grid import round_ste
+from icm_train.integer.pointwise_network import PointwiseNetwork
 
 
 class ContextNetworks(nn.Module):
@@ -26,7 +26,7 @@ class ContextNetworks(nn.Module):
         networks = []
         for group in groups:
             networks += [
-                ColumnNetwork(input_size(known + phase * len(group), len(group)), len(group), levels)
+                PointwiseNetwork(input_size(known + phase * len(group), len(group)), len(group), levels)
                 for phase in range(PHASES)
             ]
             known += len(group)

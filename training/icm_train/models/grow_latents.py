@@ -19,7 +19,7 @@ _SAME = ("blocks", "level_scales", *(f"{stride}_blocks" for stride in _STRIDES))
 
 
 @torch.no_grad()
-def take_over(codec: TrainableCodec, trained: dict[str, Tensor], narrow: NetworkConfig, images: Tensor) -> None:
+def copy_weights(codec: TrainableCodec, trained: dict[str, Tensor], narrow: NetworkConfig, images: Tensor) -> None:
     """Fills an untrained codec with the weights of one that differs, if at all, in having fewer latents.
 
     Args:

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from icm.codec.entropy.integer_network import SCALE_COUNT
 from icm.codec.entropy.residuals import ChannelGroups, input_size
 from icm.codec.motion.model import FLAGS
-from icm_train.integer.column_network import ColumnNetwork
 from icm_train.integer.grid import SCALE_LOG_STEP, SCALE_MIN
+from icm_train.integer.pointwise_network import PointwiseNetwork
 
 GROUP_SHARES = (1 / 8, 1)
 """Shares of the channels, by falling energy, after which the groups end. Four groups, which knew more of each other,
@@ -31,7 +31,7 @@ class TemporalNetwork(nn.Module):
         self.groups = groups
         channels = ChannelGroups(groups)
         self.networks = nn.ModuleList(
-            ColumnNetwork(
+            PointwiseNetwork(
                 input_size(len(channels.order), channels.wide, group.start, FLAGS), group.stop - group.start, levels
             )
             for group in channels.slices

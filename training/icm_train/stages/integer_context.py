@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from icm.codec.entropy.context import NO_CHANGE, ContextModel, Expected, Surroundings
+from icm.codec.entropy.context import NO_CHANGE, ContextModel, ContextState, Expected
 from icm.codec.entropy.integer_network import IntegerNetwork
-from icm_train.integer.column_network import graph
+from icm_train.integer.pointwise_network import graph
 from icm_train.models.context_model import ContextNetworks
 
 
@@ -39,7 +39,7 @@ def walk(
     means, indexes, latents = (
         array[model.order].reshape(channels, rows * columns) for array in (expected.means, expected.indexes, values)
     )
-    surroundings = Surroundings(model, Expected(means, indexes), rows, columns, level)
+    surroundings = ContextState(model, Expected(means, indexes), rows, columns, level)
     for step in range(len(model)):
         group, positions = surroundings.places(step)
         there = latents[group].take(positions, axis=1)

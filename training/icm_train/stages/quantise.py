@@ -19,12 +19,12 @@ from icm.codec.entropy.context import ContextModel, Expected
 from icm.codec.entropy.integer_network import ACTIVATION_MAX, MEAN_STEPS, SCALE_COUNT, IntegerNetwork
 from icm.codec.entropy.skip_map import CONTEXTS
 from icm.codec.latents.latents import HYPER_MAX, QUALITY_STEPS, Latents
-from icm.codec.payload.intra import EntropyModel
+from icm.codec.payload.intra import IntraEntropyModel
 from icm.errors import BundleError, ConfigError
 from icm_train.data.photo_shard import Crops
 from icm_train.integer.grid import ACTIVATION_STEPS
 from icm_train.integer.network import IntegerLayer, build_graph, integer_layer
-from icm_train.integer.tables import TABLE_REACH, Histograms, hyper_tables, latent_tables, movement_tables
+from icm_train.integer.tables import TABLE_REACH, Histograms, hyper_tables, latent_tables, skip_map_tables
 from icm_train.models.codec import TrainableCodec, gain_arrays
 from icm_train.models.context_model import ContextNetworks, rounded
 from icm_train.models.entropy_model import HyperSynthesis
@@ -83,8 +83,8 @@ def quantise(checkpoint: Path, config: QuantiseConfig, shard: Path, folder: Path
     corrections = context_model(steps, networks.groups)
     histograms = count(codec, network, corrections, [crops.crop().image for _ in range(config.crops)])
     tables = latent_tables(histograms), hyper_tables(histograms)
-    still = movement_tables(np.zeros((CONTEXTS, 2), np.int64))  # photos do not move
-    entropy = EntropyModel(network, corrections, *tables, still, len(codec.config.lambdas), codec.config.latents)
+    still = skip_map_tables(np.zeros((CONTEXTS, 2), np.int64))  # photos do not move
+    entropy = IntraEntropyModel(network, corrections, *tables, still, len(codec.config.lambdas), codec.config.latents)
     loss = rate_loss(codec, networks, entropy, [crops.crop().image for _ in range(min(_COMPARED, config.crops))])
     log.info("the integer entropy model takes %+.2f %% bytes against the float one", 100 * loss)
     if loss > config.largest_rate_loss:
@@ -174,7 +174,7 @@ def count(
 
 @torch.no_grad()
 def rate_loss(
-    codec: TrainableCodec, networks: ContextNetworks, entropy: EntropyModel, images: Iterable[Tensor]
+    codec: TrainableCodec, networks: ContextNetworks, entropy: IntraEntropyModel, images: Iterable[Tensor]
 ) -> float:
     """Payload bytes of the integer model over those of the float one, less 1; over uint8[3, H, W] pictures."""
     integer = floating = 0.0

@@ -20,8 +20,8 @@ from icm.codec.motion.linear_path import LinearPath
 from icm.codec.motion.model import MotionModel
 from icm.errors import ConfigError
 from icm_train.data.motion_samples import FieldCounts, Sample, linear_maps
-from icm_train.integer.column_network import graph
 from icm_train.integer.grid import SCALE_LOG_STEP, SCALE_MIN
+from icm_train.integer.pointwise_network import graph
 from icm_train.integer.tables import CERTAIN, PRIOR_WEIGHT, TABLE_REACH
 from icm_train.models.temporal_model import TemporalNetwork
 from icm_train.stages import temporal
@@ -139,7 +139,7 @@ def write(folder: Path, checkpoint: Path, trainer: TemporalTrainer) -> None:
     for name, stored in zip(MOTION, made, strict=True):
         (target / name).write_bytes(stored)
     channels, (analysis, synthesis) = model.differences.channels, linear_maps(trainer.codec)
-    tables = (model.tables.movement, model.tables.modes, model.tables.choices, model.tables.offsets)
+    tables = (model.tables.skip_map_tables, model.tables.modes, model.tables.choices, model.tables.offsets)
     fields = [table.arrays(name) for name, table in zip(FIELD_TABLES, tables, strict=True)]
     np.savez_compressed(
         target / MOTION_TABLES,

@@ -14,7 +14,7 @@ from torch import Tensor
 from icm_train.data.photo_shard import Batch, Crops
 from icm_train.losses.rate_distortion import bits_per_pixel, squared_error
 from icm_train.models.codec import CodecOutput, RateOn, TrainableCodec
-from icm_train.models.grow_latents import take_over
+from icm_train.models.grow_latents import copy_weights
 from icm_train.models.networks import NetworkConfig
 from icm_train.schedule import load_optimiser, set_rates
 from icm_train.stages.loop import Loop, Metrics, Pace, Stage, training_device
@@ -188,7 +188,7 @@ class CodecTrainer(Stage):
             return
         trained, provenance = found
         state = {name: tensor.to(self.device) for name, tensor in trained.state_dict().items()}
-        take_over(self.codec, state, trained.config, images)
+        copy_weights(self.codec, state, trained.config, images)
         self.average.module.load_state_dict(self.codec.state_dict())
         self.history = [*provenance["history"], provenance["config"]]
 

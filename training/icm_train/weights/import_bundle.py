@@ -61,8 +61,8 @@ def _stored(folder: Path, config: NetworkConfig) -> tuple[dict[str, Tensor], Ten
     said = _hyper_synthesis(folder / "hyper_decoder.onnx")
     state |= {f"hyper_synthesis.{name}": value for name, value in said.items()}
     with np.load(folder / "entropy.npz") as tables:
-        gains, ungains = torch.from_numpy(tables["log_gains"])
-        state |= {"gains.log_gain": gains, "gains.log_ungain": ungains}
+        gains, inverse_gains = torch.from_numpy(tables["log_gains"])
+        state |= {"gains.log_gain": gains, "gains.log_ungain": inverse_gains}
         return state, _hyper_shares(tables, config)
 
 

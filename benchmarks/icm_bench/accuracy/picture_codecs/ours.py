@@ -58,9 +58,9 @@ class OurCodec:
         header, length = StreamHeader.parse(coded)
         record = Record.parse_whole(coded[length:], header)
         latents = Decoder(self._bundle).latents(record, width, height)
-        ungains = self._bundle.ungains(latents.quality)
+        inverse_gains = self._bundle.inverse_gains(latents.quality)
         shares = self._bundle.level_shares(latents.quality)
-        whole = self._synthesis.pictures(latents.values[np.newaxis], ungains[np.newaxis], shares[np.newaxis])[0]
+        whole = self._synthesis.pictures(latents.values[np.newaxis], inverse_gains[np.newaxis], shares[np.newaxis])[0]
         return self._grain.over(whole[:height, :width], latents.quality)
 
 

@@ -239,7 +239,7 @@ class Record:
         return record
 
 
-def stands_alone(packed: bytes) -> bool:
+def is_intra(packed: bytes) -> bool:
     """Whether a packed record, or the first ``RECORD_OVERHEAD`` bytes of one, leans on no other. So do bytes
     that are no record.
     """

@@ -28,8 +28,8 @@ from icm.codec.latents.latents import QUALITY_STEPS
 from icm.codec.motion.coding import FieldTables
 from icm.codec.motion.linear_path import LinearPath
 from icm.codec.motion.model import MotionModel
-from icm.codec.payload.inter import TemporalModel
-from icm.codec.payload.intra import EntropyModel
+from icm.codec.payload.inter import InterEntropyModel
+from icm.codec.payload.intra import IntraEntropyModel
 from icm.codec.transforms.film_grain import Grain
 from icm.codec.transforms.incremental import AnalysisLayers, SynthesisLayers
 from icm.codec.transforms.networks import Analysis, HyperAnalysis, Synthesis
@@ -52,7 +52,7 @@ class Bundle:
         entropy: the integer entropy model of frames coded alone.
         motion: that of frames coded after another, with motion; None in a bundle from before motion. temporal: that
             without, which encoders use only where there is no other; None in a bundle made since.
-        octaves: int32[levels, M], logarithms of the gains for ``rescale``.
+        octaves: int32[levels, M], logarithms of the gains for ``requantise``.
         grain: what lies over the pictures of its synthesis.
     """
 
@@ -61,8 +61,8 @@ class Bundle:
         *,
         folder: Path,
         manifest: Manifest,
-        entropy: EntropyModel,
-        temporal: TemporalModel | None,
+        entropy: IntraEntropyModel,
+        temporal: InterEntropyModel | None,
         motion: MotionModel | None,
         gains: NDArray[np.float32],
         octaves: NDArray[np.int32],
@@ -121,14 +121,14 @@ class Bundle:
             context_groups = np.split(arrays["context_order"], arrays["context_ends"][:-1])
         except KeyError as error:
             raise BundleError(f"{folder / 'entropy.npz'} lacks the array {error.args[0]!r}") from None
-        latent, hyper, movement = (Tables.from_arrays(arrays, name) for name in ("latent", "hyper", "movement"))
+        latent, hyper, skip_map_tables = (Tables.from_arrays(arrays, name) for name in ("latent", "hyper", "movement"))
         context = ContextModel(steps, context_groups)
         _, levels, channels = gains.shape
         motion = _motion(folder, octaves) if MOTION_TABLES in manifest.files else None
         temporal = None
         if TEMPORAL[0] in manifest.files:
-            temporal = TemporalModel(_differences(folder, TEMPORAL, arrays, "entropy.npz"), movement)
-        entropy = EntropyModel(hyper_synthesis, context, latent, hyper, movement, levels, channels, motion)
+            temporal = InterEntropyModel(_differences(folder, TEMPORAL, arrays, "entropy.npz"), skip_map_tables)
+        entropy = IntraEntropyModel(hyper_synthesis, context, latent, hyper, skip_map_tables, levels, channels, motion)
         return Bundle(
             folder=folder,
             manifest=manifest,
@@ -181,7 +181,7 @@ class Bundle:
         """What latents are multiplied by before rounding, float32[M]."""
         return self._interpolated(0, quality)
 
-    def ungains(self, quality: int) -> NDArray[np.float32]:
+    def inverse_gains(self, quality: int) -> NDArray[np.float32]:
         """What integers are multiplied by after decoding, float32[M]."""
         return self._interpolated(1, quality)
 

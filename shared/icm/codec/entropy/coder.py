@@ -44,8 +44,8 @@ class Prediction:
 
     def push(self, coder: Any, values: NDArray[np.int32], tables: Tables) -> None:
         """Pushes int32[n] values; surprises, which are those that differ from what was certain, come last."""
-        surprises = np.flatnonzero(self.certain & (values != self.expected))
-        _push_surprises(coder, surprises, values[surprises] - self.expected[surprises])
+        exceptions = np.flatnonzero(self.certain & (values != self.expected))
+        _push_surprises(coder, exceptions, values[exceptions] - self.expected[exceptions])
         push_symbols(coder, (values - self.means)[self.order], self.order_tables, tables)
 
     def pop(self, coder: Any, tables: Tables, largest: int) -> NDArray[np.int32]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icm.codec.entropy.integer_network import MEAN_STEPS, SCALE_COUNT, IntegerNetwork
-from icm.codec.entropy.neighbourhood import INPUT_MAX, Neighbours
+from icm.codec.entropy.neighbourhood import INPUT_MAX, Neighbourhood
 from icm.codec.latents.latents import LATENT_MAX
 from icm.errors import BundleError
 
@@ -73,7 +73,7 @@ class ContextModel:
         return self._groups[step // PHASES]
 
 
-class Surroundings:
+class ContextState:
     """The latents of one frame as they become known, step by step; encoder and decoder walk through the same.
 
     All arrays have a row for each channel, in the model's order, and a column for each position, row by row.
@@ -86,7 +86,7 @@ class Surroundings:
         """
         self._model, self._level = model, level
         # How far known latents lie from what was expected.
-        self._residuals = Neighbours(len(expected.means), rows, columns)
+        self._residuals = Neighbourhood(len(expected.means), rows, columns)
         parity = np.add.outer(np.arange(rows), np.arange(columns)) % 2
         self._positions = [np.flatnonzero(parity == phase) for phase in range(PHASES)]
         self._means, self._indexes, self._nearest = (
@@ -109,7 +109,7 @@ class Surroundings:
         seen = np.empty((input_size(known.stop, len(means)), len(positions)), np.float32)
         near, loud, expected, scales = np.split(seen, np.cumsum((9 * known.stop, known.stop, len(means))))
         self._residuals.around(known, positions, near)
-        self._residuals.loudness(known, positions, loud)
+        self._residuals.magnitude_sum(known, positions, loud)
         np.clip(nearest, -INPUT_MAX, INPUT_MAX, out=expected)
         scales[:] = indexes
         changes, offsets = self._model.networks[step](seen[None, :, None], self._level)

@@ -12,7 +12,7 @@ BIT_LENGTH_MAX = 7
 _BIT_LENGTHS = np.array([value.bit_length() for value in range(1 << BIT_LENGTH_MAX)], np.uint8)
 
 
-class Neighbours:
+class Neighbourhood:
     """Whole numbers at the positions of a picture, 0 where nothing is known yet and outside the picture.
 
     Positions count row by row. What is asked for is written to a part of what a network sees, float32 with a column
@@ -59,7 +59,7 @@ class Neighbours:
         """The values at the positions themselves, clipped: to float32[C, A]."""
         self._values[channels].take(self._inner[positions], axis=1, out=out, mode="clip")
 
-    def loudness(self, channels: slice, positions: NDArray[np.int64], out: NDArray[np.float32]) -> None:
+    def magnitude_sum(self, channels: slice, positions: NDArray[np.int64], out: NDArray[np.float32]) -> None:
         """The bit lengths of the magnitudes, each at most 7, summed over the 3x3 neighbourhoods: to float32[C, A]."""
         places = self._offsets + self._inner[positions]
         out[:] = self._lengths[places, channels].sum(0, dtype=np.uint8).T

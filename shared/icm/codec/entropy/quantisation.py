@@ -16,7 +16,7 @@ from icm.codec.native import library
 
 _ESCAPE_BITS = 20.0
 """What a value beyond its table takes besides the escape, about."""
-_SURPRISE_BITS = 40.0
+_EXCEPTION_BITS = 40.0
 """What a value takes that differs from one that was certain, about."""
 
 
@@ -28,7 +28,7 @@ class Quantiser:
         bits = -np.log2(tables.frequencies / TOTAL)
         bits[ends - 1] += _ESCAPE_BITS
         for table in np.flatnonzero(tables.certain).tolist():
-            bits[ends[table] - tables.lengths[table] : ends[table]] = _SURPRISE_BITS
+            bits[ends[table] - tables.lengths[table] : ends[table]] = _EXCEPTION_BITS
         sure = tables.certain
         bits[(ends - tables.lengths + tables.certain_values - tables.lowest)[sure]] = 0
         self._bits = bits.astype(np.float32)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from icm.codec.entropy.coder import Prediction
 from icm.codec.entropy.integer_network import MEAN_SHIFT, MEAN_STEPS, SCALE_COUNT, IntegerNetwork
-from icm.codec.entropy.neighbourhood import INPUT_MAX, Neighbours
+from icm.codec.entropy.neighbourhood import INPUT_MAX, Neighbourhood
 from icm.codec.entropy.quantisation import Quantiser
 from icm.codec.entropy.skip_map import Map
 from icm.codec.entropy.tables import Tables
@@ -56,7 +56,7 @@ class ChannelGroups:
         self.wide = ends[min(WIDE_GROUPS, len(ends)) - 1]
 
 
-class Surroundings:
+class ResidualContext:
     """What the networks see of the coded positions of one frame, as its groups become known one after another."""
 
     def __init__(
@@ -73,12 +73,12 @@ class Surroundings:
         fine = slice(channels.wide, count)
         near = np.flatnonzero(_reached(coded))
         around = prediction.reshape(count, -1).take(near, axis=1)[channels.order]
-        before, kinds = Neighbours(count, rows, columns), Neighbours(len(flags), rows, columns)
+        before, kinds = Neighbourhood(count, rows, columns), Neighbourhood(len(flags), rows, columns)
         before.keep(wide, near, around[wide])
         before.measure(fine, near, around[fine])
         there_flags = np.stack([flag.ravel()[near] for flag in flags]) * np.int32(SET_INPUT)
         kinds.keep(slice(len(flags)), near, there_flags)
-        self._differences = Neighbours(count, rows, columns)
+        self._differences = Neighbourhood(count, rows, columns)
         self._flags = len(flags)
         self._seen = np.empty(
             (input_size(count, channels.wide, 0, self._flags), len(self._positions)), np.float32
@@ -87,7 +87,7 @@ class Surroundings:
         neighbourhoods, there, loud, seen_flags = np.split(self._seen, np.cumsum(sizes))
         before.around(wide, self._positions, neighbourhoods)
         np.clip(self.at_coded(prediction)[channels.order[fine]], -INPUT_MAX, INPUT_MAX, out=there)
-        before.loudness(fine, self._positions, loud)
+        before.magnitude_sum(fine, self._positions, loud)
         kinds.around(slice(len(flags)), self._positions, seen_flags)
 
     def seen(self, number: int) -> NDArray[np.float32]:
@@ -101,7 +101,7 @@ class Surroundings:
         first[:] = self._seen
         self._differences.around(slice(coarse), positions, near)
         self._differences.there(fine, positions, there)
-        self._differences.loudness(fine, positions, loud)
+        self._differences.magnitude_sum(fine, positions, loud)
         return seen
 
     @property
@@ -143,7 +143,7 @@ class DifferenceModel:
     def push(
         self,
         coder: Any,
-        surroundings: Surroundings,
+        surroundings: ResidualContext,
         target: NDArray[np.int16],
         prediction: NDArray[np.int16],
         level: int,
@@ -163,7 +163,7 @@ class DifferenceModel:
     def push_chosen(
         self,
         coder: Any,
-        surroundings: Surroundings,
+        surroundings: ResidualContext,
         wanted: NDArray[np.float32],
         prediction: NDArray[np.int16],
         level: int,
@@ -197,7 +197,7 @@ class DifferenceModel:
     def _push(
         self,
         coder: Any,
-        surroundings: Surroundings,
+        surroundings: ResidualContext,
         level: int,
         eighths: NDArray[np.int32] | None,
         differences: Callable[[slice, Prediction], NDArray[np.int32]],
@@ -217,7 +217,7 @@ class DifferenceModel:
     def pop(
         self,
         coder: Any,
-        surroundings: Surroundings,
+        surroundings: ResidualContext,
         prediction: NDArray[np.int16],
         level: int,
         eighths: NDArray[np.int32] | None = None,
@@ -241,7 +241,7 @@ class DifferenceModel:
         return there.astype(np.int16)
 
     def _predict(
-        self, number: int, surroundings: Surroundings, level: int, eighths: NDArray[np.int32] | None
+        self, number: int, surroundings: ResidualContext, level: int, eighths: NDArray[np.int32] | None
     ) -> Prediction:
         """What the network of a group says about its channels at the coded positions, channel by channel."""
         means, indexes = self.networks[number](surroundings.seen(number)[None, :, None], level)

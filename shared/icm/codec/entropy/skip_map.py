@@ -26,28 +26,28 @@ _KNOWN_BUCKETS = np.array([0, 1, 2, 3, 4, 4, 4, 4, 4], np.int32)
 CONTEXTS = len(PASSES) * 2 * 4 * 5
 
 
-def contexts(moved: Map, last: Map) -> list[tuple[tuple[slice, slice], NDArray[np.int32]]]:
+def contexts(updated: Map, last: Map) -> list[tuple[tuple[slice, slice], NDArray[np.int32]]]:
     """For each pass, where its positions are and the table of each, int32[n].
 
-    A pass's tables depend on ``last`` and on the passes of ``moved`` before it, so a decoder can call this again after
-    each pass.
+    A pass's tables depend on ``last`` and on the passes of ``updated`` before it, so a decoder can call this again
+    after each pass.
     """
     before = _neighbours(last)
-    known = np.zeros_like(moved)
+    known = np.zeros_like(updated)
     result = []
     for number, (row, column) in enumerate(PASSES):
         where = slice(row, None, 2), slice(column, None, 2)
         near = _KNOWN_BUCKETS[_neighbours(known)[where]]
         table = (number * 2 + last[where]) * 4 + _LAST_BUCKETS[before[where]]
         result.append((where, (table * 5 + near).astype(np.int32).ravel()))
-        known[where] = moved[where]
+        known[where] = updated[where]
     return result
 
 
-def push_map(coder: Any, moved: Map, last: Map, tables: Tables) -> None:
+def push_map(coder: Any, updated: Map, last: Map, tables: Tables) -> None:
     """Pushes a map, given the map of the frame before; both bool[h, w]."""
-    passes = contexts(moved, last)
-    flags = np.concatenate([moved[where].ravel() for where, _ in passes]).astype(np.int32)
+    passes = contexts(updated, last)
+    flags = np.concatenate([updated[where].ravel() for where, _ in passes]).astype(np.int32)
     # A later pass has later tables, so grouped by table all passes lie in their order.
     indexes = np.concatenate([tables_of for _, tables_of in passes])
     order = np.argsort(indexes, kind="stable")
@@ -56,14 +56,14 @@ def push_map(coder: Any, moved: Map, last: Map, tables: Tables) -> None:
 
 def pop_map(coder: Any, last: Map, tables: Tables) -> Map:
     """What ``push_map`` pushed."""
-    moved = np.zeros_like(last)
+    updated = np.zeros_like(last)
     for number in range(len(PASSES)):
-        where, indexes = contexts(moved, last)[number]
+        where, indexes = contexts(updated, last)[number]
         order = np.argsort(indexes, kind="stable")
         flags = np.empty(len(indexes), bool)
         flags[order] = pop_symbols(coder, indexes[order], tables, 1) != 0
-        moved[where] = flags.reshape(moved[where].shape)
-    return moved
+        updated[where] = flags.reshape(updated[where].shape)
+    return updated
 
 
 def _neighbours(flags: Map) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ VECTOR_MAX = 63
 class Mode(enum.IntEnum):
     """What a position's latents are predicted from, and whether a difference is coded: odd ones have one."""
 
-    HELD = 0
+    SKIP = 0
     """As in the reference."""
     PREVIOUS = 1
     """What is there in the reference, and a difference."""
@@ -27,7 +27,7 @@ class Mode(enum.IntEnum):
     """Four vectors, one for each 8x8 pixels."""
     SPLIT_DIFFERENCE = 5
     BACKGROUND = 6
-    """What stood there for long (``Memory``)."""
+    """What stood there for long (``BackgroundMemory``)."""
     BACKGROUND_DIFFERENCE = 7
 
 
@@ -57,20 +57,20 @@ class Field:
 
     modes: NDArray[np.uint8]
     vectors: NDArray[np.int8]
-    drift: tuple[int, int] = (0, 0)
+    global_motion: tuple[int, int] = (0, 0)
 
     @staticmethod
-    def without_motion(moved: NDArray[np.bool_]) -> Field:
+    def without_motion(updated: NDArray[np.bool_]) -> Field:
         """The field of a frame that is coded without motion, or alone: bool[h, w], positions that moved."""
-        rows, columns = moved.shape
-        modes = np.where(moved, Mode.PREVIOUS, Mode.HELD).astype(np.uint8)
+        rows, columns = updated.shape
+        modes = np.where(updated, Mode.PREVIOUS, Mode.SKIP).astype(np.uint8)
         return Field(modes, np.zeros((2, 2 * rows, 2 * columns), np.int8))
 
     @property
-    def moved(self) -> NDArray[np.bool_]:
+    def updated(self) -> NDArray[np.bool_]:
         """bool[h, w], positions that are not held."""
-        moved: NDArray[np.bool_] = self.modes != Mode.HELD
-        return moved
+        updated: NDArray[np.bool_] = self.modes != Mode.SKIP
+        return updated
 
     @property
     def coded(self) -> NDArray[np.bool_]:
@@ -79,16 +79,16 @@ class Field:
         return coded
 
     @property
-    def travelled(self) -> NDArray[np.bool_]:
+    def has_motion(self) -> NDArray[np.bool_]:
         """bool[h, w], positions that have vectors."""
-        travelled: NDArray[np.bool_] = has_vectors(self.modes)
-        return travelled
+        has_motion: NDArray[np.bool_] = has_vectors(self.modes)
+        return has_motion
 
     @property
-    def uncovered(self) -> NDArray[np.bool_]:
+    def from_background(self) -> NDArray[np.bool_]:
         """bool[h, w], positions that are predicted from the background."""
-        uncovered: NDArray[np.bool_] = self.modes >= Mode.BACKGROUND
-        return uncovered
+        from_background: NDArray[np.bool_] = self.modes >= Mode.BACKGROUND
+        return from_background
 
     def vectors_of(self, positions: NDArray[np.int64]) -> NDArray[np.int8]:
         """Of K positions int8[2, K, 4], of each its four blocks'."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from icm.codec.bitstream.record import VERSION
 from icm.codec.latents.field import Field, Mode
-from icm.codec.latents.memory import Memory
+from icm.codec.latents.memory import BackgroundMemory
 
 STRIDE = 16
 """Pixels a latent spans, in each direction."""
@@ -41,31 +41,31 @@ class Latents:
 
     values: NDArray[np.int16]
     hyper: NDArray[np.int8]
-    moved: NDArray[np.bool_]
+    updated: NDArray[np.bool_]
     quality: int
     width: int
     height: int
     motion: Field | None = None
-    memory: Memory | None = None
+    memory: BackgroundMemory | None = None
 
-    def after(self, field: Field, before: Memory) -> Latents:
+    def after(self, field: Field, before: BackgroundMemory) -> Latents:
         """These latents as a frame with motion: how it was predicted, and the background as remembered before it."""
-        return self.with_state(field, before.after(self.values, field.moved))
+        return self.with_state(field, before.after(self.values, field.updated))
 
-    def with_state(self, field: Field, memory: Memory) -> Latents:
+    def with_state(self, field: Field, memory: BackgroundMemory) -> Latents:
         """The same latents with what a frame with motion leaves for the next one."""
         motion = field if (field.modes > Mode.PREVIOUS).any() else None
-        return replace(self, moved=field.moved, motion=motion, memory=memory)
+        return replace(self, updated=field.updated, motion=motion, memory=memory)
 
     @property
     def field(self) -> Field:
         """How every position was predicted."""
-        return Field.without_motion(self.moved) if self.motion is None else self.motion
+        return Field.without_motion(self.updated) if self.motion is None else self.motion
 
     @property
-    def background(self) -> Memory:
+    def background(self) -> BackgroundMemory:
         """The background as it is remembered after this frame."""
-        return Memory.of(self.values) if self.memory is None else self.memory
+        return BackgroundMemory.of(self.values) if self.memory is None else self.memory
 
     def digest(self, version: int = VERSION) -> int:
         """What a record of this version of the format carries: CRC32C of the latents (int16, little-endian, channels
@@ -77,13 +77,13 @@ class Latents:
         that is coded again, alone, keeps its digest.
         """
         crc = google_crc32c.value(self.values.astype("<i2").tobytes())
-        crc = google_crc32c.extend(crc, self.moved.tobytes())
+        crc = google_crc32c.extend(crc, self.updated.tobytes())
         if self.motion is not None:
-            drift = np.array(self.motion.drift, np.int8).tobytes()
-            crc = google_crc32c.extend(crc, self.motion.modes.tobytes() + self.motion.vectors.tobytes() + drift)
+            global_motion = np.array(self.motion.global_motion, np.int8).tobytes()
+            crc = google_crc32c.extend(crc, self.motion.modes.tobytes() + self.motion.vectors.tobytes() + global_motion)
         if (memory := self.memory) is not None:
             crc = google_crc32c.extend(crc, memory.values.astype("<i2").tobytes())
-            crc = google_crc32c.extend(crc, memory.stirred.tobytes() + bytes([memory.count]))
+            crc = google_crc32c.extend(crc, memory.updated_since.tobytes() + bytes([memory.count]))
         if version >= _COVERS_QUALITY:
             crc = google_crc32c.extend(crc, bytes([self.quality]))
         return int(crc)

@@ -12,7 +12,7 @@ REST = 16
 
 
 @dataclass(frozen=True)
-class Memory:
+class BackgroundMemory:
     """The background as both ends know it.
 
     Attributes:
@@ -21,20 +21,20 @@ class Memory:
     """
 
     values: NDArray[np.int16]
-    stirred: NDArray[np.bool_]
+    updated_since: NDArray[np.bool_]
     count: int
 
     @staticmethod
-    def of(values: NDArray[np.int16]) -> Memory:
+    def of(values: NDArray[np.int16]) -> BackgroundMemory:
         """That of a frame that nothing is known to have come before."""
-        return Memory(values, np.zeros(values.shape[1:], bool), 0)
+        return BackgroundMemory(values, np.zeros(values.shape[1:], bool), 0)
 
-    def after(self, values: NDArray[np.int16], moved: NDArray[np.bool_]) -> Memory:
+    def after(self, values: NDArray[np.int16], updated: NDArray[np.bool_]) -> BackgroundMemory:
         """The next frame's: int16[M, h, w], its latents; bool[h, w], which of them moved."""
-        stirred, count = self.stirred | moved, self.count + 1
+        updated_since, count = self.updated_since | updated, self.count + 1
         if count < REST:
-            return Memory(self.values, stirred, count)
-        return Memory(np.where(stirred, self.values, values), np.zeros_like(stirred), 0)
+            return BackgroundMemory(self.values, updated_since, count)
+        return BackgroundMemory(np.where(updated_since, self.values, values), np.zeros_like(updated_since), 0)
 
     def differs(self, values: NDArray[np.int16]) -> NDArray[np.bool_]:
         """bool[h, w], positions where latents int16[M, h, w] are not as remembered."""

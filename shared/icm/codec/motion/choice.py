@@ -11,13 +11,13 @@ from icm.codec.entropy.tables import TOTAL, Tables
 from icm.codec.latents.field import Field, Mode, has_vectors, is_split
 from icm.codec.latents.latents import LATENT_MAX
 from icm.codec.motion.coding import OTHER, FieldTables, passes
-from icm.codec.motion.known import Known, Positions
+from icm.codec.motion.known import MotionContext, Positions
 from icm.codec.motion.linear_path import LinearPath
 from icm.codec.motion.prediction import Prediction, predicted, whole_steps
 from icm.codec.motion.reference import Reference
 from icm.codec.motion.search import BRIGHTNESS_STEPS, OWN, Matching, brightness, candidates, most_common
 from icm.codec.native import library
-from icm.codec.predict.skip import BIT_WORTH
+from icm.codec.predict.skip import RD_LAMBDA
 
 _BRIGHTNESS = 0.14
 """Squared error of brightness in the search that counts as much as one of latents, which leave out fine detail. Found
@@ -29,12 +29,12 @@ class Weights:
     """What bits are worth.
 
     Attributes:
-        bit: squared error in quantisation steps that a bit is worth, as in ``hold``.
+        bit: squared error in quantisation steps that a bit is worth, as in ``skip_decision``.
         symbol, doubling, position: bits that a difference takes, about: for each that is not 0, for each doubling of
             its magnitude, and for the position as a whole, where every 0 costs something too. Found by trying.
     """
 
-    bit: float = BIT_WORTH
+    bit: float = RD_LAMBDA
     symbol: float = 4.0
     doubling: float = 2.0
     position: float = 28.0
@@ -60,7 +60,7 @@ class Costs:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Decision:
     """How a frame is coded.
 
     Attributes:
@@ -73,7 +73,7 @@ class Choice:
     prediction: Prediction
 
 
-class Chooser:
+class ModeDecision:
     """Chooses the modes and vectors of one frame."""
 
     def __init__(
@@ -91,7 +91,7 @@ class Chooser:
             1 / weights.bit, weights.symbol, weights.doubling, weights.position, _DOUBLINGS.ctypes.data, len(_DOUBLINGS)
         )
 
-    def choose(self, scaled: NDArray[np.float32], image: NDArray[np.uint8], looked_at: NDArray[np.bool_]) -> Choice:
+    def choose(self, scaled: NDArray[np.float32], image: NDArray[np.uint8], looked_at: NDArray[np.bool_]) -> Decision:
         """Chooses how each position is predicted, and what is coded.
 
         Args:
@@ -103,10 +103,10 @@ class Chooser:
         values = reference.latents.copy()
         if len(where) == 0:
             field = Field.without_motion(looked_at)
-            return Choice(field, values, Prediction.of(field, reference, np.zeros((0, len(scaled)), np.int32)))
+            return Decision(field, values, Prediction.of(field, reference, np.zeros((0, len(scaled)), np.int32)))
         matching = Matching(brightness(image), brightness(reference.picture))
         tried = candidates(matching, where, reference.field)
-        known = Known(reference.field, most_common(tried[:, OWN]), reference.covered)
+        known = MotionContext(reference.field, most_common(tried[:, OWN]), reference.foreground)
         wanted, held, remembered = (
             np.ascontiguousarray(plane.reshape(len(scaled), -1)[:, where].T)
             for plane in (scaled, reference.latents, reference.memory.values)
@@ -121,18 +121,18 @@ class Chooser:
                 known, positions, wanted[rows], (held[rows], remembered[rows]), vectors
             )
             known.learn_modes(positions, modes)
-            travelled, split = has_vectors(modes), is_split(modes)
+            has_motion, split = has_vectors(modes), is_split(modes)
             chosen = np.where(split[:, None], vectors[1].vectors, vectors[0].vectors)
-            known.learn(positions[travelled], 0, chosen[:, travelled, 0])
+            known.learn(positions[has_motion], 0, chosen[:, has_motion, 0])
             known.split(positions[split])
             for part in range(1, 4):
                 known.learn(positions[split], part, chosen[:, split, part])
         values.reshape(len(values), -1)[:, where] = coded.T
         field = known.field()
-        return Choice(field, values, Prediction.of(field, reference, eighths[field.travelled.ravel()[where]]))
+        return Decision(field, values, Prediction.of(field, reference, eighths[field.has_motion.ravel()[where]]))
 
     def _vectors(
-        self, known: Known, matching: Matching, positions: Positions, tried: NDArray[np.int64]
+        self, known: MotionContext, matching: Matching, positions: Positions, tried: NDArray[np.int64]
     ) -> tuple[_Vectors, _Vectors]:
         """The best vector of each position, and the best four; tried int64[2, C, K]."""
         count = len(positions)
@@ -146,7 +146,7 @@ class Chooser:
 
     def _modes(
         self,
-        known: Known,
+        known: MotionContext,
         positions: Positions,
         wanted: NDArray[np.float32],
         there: tuple[NDArray[np.int16], NDArray[np.int16]],

@@ -13,7 +13,7 @@ from icm.codec.entropy.coder import pop_integer, pop_symbols, push_integer, push
 from icm.codec.entropy.skip_map import PASSES, Map, pop_map, push_map
 from icm.codec.entropy.tables import Tables
 from icm.codec.latents.field import VECTOR_MAX, Field, Mode, has_vectors, is_split
-from icm.codec.motion.known import MODE_CONTEXTS, SPREADS, VECTOR_CONTEXTS, Known, Positions
+from icm.codec.motion.known import MODE_CONTEXTS, SPREADS, VECTOR_CONTEXTS, MotionContext, Positions
 from icm.errors import BundleError, RecordError
 
 NEAR, NEXT, BEFORE, ZERO, OTHER = range(5)
@@ -23,16 +23,16 @@ NEAR, NEXT, BEFORE, ZERO, OTHER = range(5)
 class FieldTables:
     """The frequency tables of maps, modes and vectors."""
 
-    def __init__(self, movement: Tables, modes: Tables, choices: Tables, offsets: Tables) -> None:
+    def __init__(self, skip_map_tables: Tables, modes: Tables, choices: Tables, offsets: Tables) -> None:
         """Args:
-        movement: see ``movement``; modes: one per context, symbols are modes.
+        movement: see ``skip_map_tables``; modes: one per context, symbols are modes.
         choices: one per context of vectors, symbols ``NEAR`` to ``OTHER``.
         offsets: of a spelled-out vector from its guess, by spread, rows and then columns.
 
         Raises:
             BundleError: they are not as many as they should be.
         """
-        self.movement, self.modes, self.choices, self.offsets = movement, modes, choices, offsets
+        self.skip_map_tables, self.modes, self.choices, self.offsets = skip_map_tables, modes, choices, offsets
         if (len(modes), len(choices), len(offsets)) != (MODE_CONTEXTS, VECTOR_CONTEXTS, 2 * SPREADS):
             raise BundleError("the frequency tables of modes and vectors do not fit the format")
 
@@ -56,23 +56,23 @@ class Source(Protocol):
 
     def modes(self, positions: Positions, contexts: NDArray[np.int64]) -> NDArray[np.int64]: ...
 
-    def vectors(self, positions: Positions, part: int, known: Known) -> NDArray[np.int64]: ...
+    def vectors(self, positions: Positions, part: int, known: MotionContext) -> NDArray[np.int64]: ...
 
 
-def follow(source: Source, moved: Map, last: Field, drift: tuple[int, int], covered: Map) -> Field:
+def follow(source: Source, updated: Map, last: Field, global_motion: tuple[int, int], foreground: Map) -> Field:
     """Walks through a field in the order in which it is coded.
 
     Args:
         moved: bool[h, w], positions that have a mode; last: the field of the frame that this one leans on.
-        drift, covered: see ``Known``.
+        drift, covered: see ``MotionContext``.
     """
-    known = Known(last, drift, covered)
-    for positions in passes(moved):
+    known = MotionContext(last, global_motion, foreground)
+    for positions in passes(updated):
         modes = source.modes(positions, known.mode_contexts(positions))
         known.learn_modes(positions, modes)
-        travelled = positions[has_vectors(modes)]
-        if len(travelled):
-            known.learn(travelled, 0, source.vectors(travelled, 0, known))
+        has_motion = positions[has_vectors(modes)]
+        if len(has_motion):
+            known.learn(has_motion, 0, source.vectors(has_motion, 0, known))
         split = positions[is_split(modes)]
         if len(split):
             known.split(split)
@@ -81,43 +81,43 @@ def follow(source: Source, moved: Map, last: Field, drift: tuple[int, int], cove
     return known.field()
 
 
-def passes(moved: Map) -> Iterator[Positions]:
+def passes(updated: Map) -> Iterator[Positions]:
     """The moved positions of each pass that has any."""
-    rows, columns = np.nonzero(moved)
+    rows, columns = np.nonzero(updated)
     for row, column in PASSES:
         here = (rows % 2 == row) & (columns % 2 == column)
         if here.any():
-            yield rows[here] * moved.shape[1] + columns[here]
+            yield rows[here] * updated.shape[1] + columns[here]
 
 
-def symbols(field: Field, last: Field, covered: Map) -> list[Symbols]:
+def symbols(field: Field, last: Field, foreground: Map) -> list[Symbols]:
     """What a field's modes and vectors are coded as, in order; arguments as in ``follow``."""
     writer = _Writer(field)
-    follow(writer, field.moved, last, field.drift, covered)
+    follow(writer, field.updated, last, field.global_motion, foreground)
     return writer.symbols
 
 
-def push_field(coder: Any, field: Field, last: Field, covered: Map, tables: FieldTables) -> None:
+def push_field(coder: Any, field: Field, last: Field, foreground: Map, tables: FieldTables) -> None:
     """Pushes a field; arguments as in ``follow``."""
-    for part in reversed(symbols(field, last, covered)):
+    for part in reversed(symbols(field, last, foreground)):
         push_symbols(coder, part.values, part.indexes, getattr(tables, part.kind))
-    for component in reversed(field.drift):
+    for component in reversed(field.global_motion):
         push_integer(coder, component)
-    push_map(coder, field.moved, last.moved, tables.movement)
+    push_map(coder, field.updated, last.updated, tables.skip_map_tables)
 
 
-def pop_field(coder: Any, last: Field, covered: Map, tables: FieldTables) -> Field:
+def pop_field(coder: Any, last: Field, foreground: Map, tables: FieldTables) -> Field:
     """What ``push_field`` pushed.
 
     Raises:
         RecordError: the stream holds no field.
     """
-    moved = pop_map(coder, last.moved, tables.movement)
-    drift = pop_integer(coder), pop_integer(coder)
-    if max(map(abs, drift)) > VECTOR_MAX:
+    updated = pop_map(coder, last.updated, tables.skip_map_tables)
+    global_motion = pop_integer(coder), pop_integer(coder)
+    if max(map(abs, global_motion)) > VECTOR_MAX:
         raise RecordError("the payload is damaged: the picture's drift is out of range")
-    field = follow(_Reader(coder, tables), moved, last, drift, covered)
-    if drift != (0, 0) and not field.travelled.any():
+    field = follow(_Reader(coder, tables), updated, last, global_motion, foreground)
+    if global_motion != (0, 0) and not field.has_motion.any():
         raise RecordError("the payload is damaged: the picture drifts, and nothing has a vector")
     return field
 
@@ -136,7 +136,7 @@ class _Writer:
         self._note(modes, contexts, "modes")
         return modes
 
-    def vectors(self, positions: Positions, part: int, known: Known) -> NDArray[np.int64]:
+    def vectors(self, positions: Positions, part: int, known: MotionContext) -> NDArray[np.int64]:
         row, column = np.divmod(positions, self._columns)
         vectors = self._vectors[:, 2 * row + part // 2, 2 * column + part % 2]
         choice, context, *offsets, spread = known.choices(positions, part, vectors)
@@ -162,11 +162,11 @@ class _Reader:
 
     def modes(self, positions: Positions, contexts: NDArray[np.int64]) -> NDArray[np.int64]:
         modes = self._pop(contexts, self._tables.modes, max(Mode))
-        if (modes == Mode.HELD).any() or (modes < 0).any():
+        if (modes == Mode.SKIP).any() or (modes < 0).any():
             raise RecordError("the payload is damaged: a position that moved has no mode")
         return modes
 
-    def vectors(self, positions: Positions, part: int, known: Known) -> NDArray[np.int64]:
+    def vectors(self, positions: Positions, part: int, known: MotionContext) -> NDArray[np.int64]:
         guess = known.guess(positions, part)
         choice = self._pop(guess.context, self._tables.choices, OTHER)
         vectors = np.zeros(guess.near.shape, np.int64)

@@ -1,7 +1,8 @@
 """What modes and vectors that are known already say about the next ones of a frame.
 
-A frame's positions become known in four interlaced passes, as its map does (``movement``): a quarter after what the
-last frame's field says, the others mostly with known neighbours on all sides. All is counting and comparing numbers.
+A frame's positions become known in four interlaced passes, as its map does (``entropy.skip_map``): a quarter after
+what the last frame's field says, the others mostly with known neighbours on all sides. All is counting and comparing
+numbers.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Positions = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Guess:
+class VectorPredictors:
     """What K vectors may be.
 
     Attributes:
@@ -42,31 +43,31 @@ class Guess:
     context: NDArray[np.int64]
 
 
-class Known:
+class MotionContext:
     """Modes and vectors of one frame as they become known.
 
     Attributes:
         native: what compiled code sees of it.
     """
 
-    def __init__(self, last: Field, drift: tuple[int, int], covered: NDArray[np.bool_]) -> None:
+    def __init__(self, last: Field, global_motion: tuple[int, int], foreground: NDArray[np.bool_]) -> None:
         """Args:
         last: the field of the frame that this one leans on; drift: of this one.
         covered: bool[h, w], where the reference is not as the background is remembered.
         """
         rows, columns = last.modes.shape
-        self._rows, self._columns, self._drift = rows, columns, drift
+        self._rows, self._columns, self._drift = rows, columns, global_motion
         self._modes = np.zeros((rows + 2, columns + 2), np.uint8)
         self._last_modes = np.ascontiguousarray(last.modes)
-        self._covered = np.ascontiguousarray(covered)
+        self._covered = np.ascontiguousarray(foreground)
         cells = 2 * rows + 2, 2 * columns + 2
         self._vectors, self._known = np.zeros((2, *cells), np.int16), np.zeros(cells, bool)
         self._before, self._moved_before = np.zeros((2, *cells), np.int16), np.zeros(cells, bool)
         self._before[:, 1:-1, 1:-1] = last.vectors
-        self._moved_before[1:-1, 1:-1] = last.travelled.repeat(2, 0).repeat(2, 1)
+        self._moved_before[1:-1, 1:-1] = last.has_motion.repeat(2, 0).repeat(2, 1)
         planes = (self._last_modes, self._covered, self._modes, self._vectors, self._known, self._before)
         addresses = [plane.ctypes.data for plane in (*planes, self._moved_before)]
-        self.native = library.Known(rows, columns, *addresses, drift)
+        self.native = library.MotionContext(rows, columns, *addresses, global_motion)
 
     def mode_contexts(self, positions: Positions) -> NDArray[np.int64]:
         """The table of each position's mode: by what was there last time and what is known around.
@@ -78,11 +79,11 @@ class Known:
         library.mode_contexts(self.native, positions, len(positions), contexts)
         return contexts
 
-    def guess(self, positions: Positions, part: int) -> Guess:
+    def guess(self, positions: Positions, part: int) -> VectorPredictors:
         """Of the positions' block of 8x8 pixels number ``part``; 0 stands for the whole position as well."""
         vectors, numbers = np.empty((3, 2, len(positions)), np.int64), np.empty((2, len(positions)), np.int64)
         library.guess(self.native, positions, len(positions), part, vectors, numbers)
-        return Guess(*vectors, *numbers)
+        return VectorPredictors(*vectors, *numbers)
 
     def choices(self, positions: Positions, part: int, vectors: NDArray[np.int64]) -> NDArray[np.int64]:
         """How the vectors of a block, int64[2, K], are coded.

@@ -45,7 +45,7 @@ class LinearPath:
         """Args:
         analysis: int32[M, 768], blocks to latents in 2**-16; a block's numbers count row by row, colours innermost.
         synthesis: int32[768, M], latents to blocks.
-        octaves: int32[levels, M], logarithms of the gains as for ``rescale``.
+        octaves: int32[levels, M], logarithms of the gains as for ``requantise``.
 
         Raises:
             BundleError: the maps do not fit together, or their sums could become inexact.

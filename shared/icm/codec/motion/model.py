@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icm.codec.entropy.coder import check_spent, coder_of, new_coder, payload_of
-from icm.codec.entropy.residuals import DifferenceModel, Surroundings
+from icm.codec.entropy.residuals import DifferenceModel, ResidualContext
 from icm.codec.latents.field import Field
 from icm.codec.latents.latents import Latents
 from icm.codec.motion.coding import FieldTables, pop_field, push_field
 from icm.codec.motion.linear_path import LinearPath
 from icm.codec.motion.prediction import Prediction, predict
 from icm.codec.motion.reference import Reference
-from icm.codec.predict.skip import BIT_WORTH
+from icm.codec.predict.skip import RD_LAMBDA
 
 FLAGS = 2
 """How many flags of a position the networks see: whether it has a difference, and whether it has vectors."""
@@ -41,7 +41,7 @@ class MotionModel:
         """
         said, coder = predict(self.path, field, reference), new_coder()
         self.differences.push(coder, self.surroundings(said.values, field), target, said.values, level, said.eighths)
-        push_field(coder, field, reference.field, reference.covered, self.tables)
+        push_field(coder, field, reference.field, reference.foreground, self.tables)
         return payload_of(coder)
 
     def encode_chosen(
@@ -58,9 +58,9 @@ class MotionModel:
         coder, values = new_coder(), said.values.copy()
         surroundings = self.surroundings(said.values, field)
         values[:, field.coded] = self.differences.push_chosen(
-            coder, surroundings, wanted, said.values, level, said.eighths, BIT_WORTH
+            coder, surroundings, wanted, said.values, level, said.eighths, RD_LAMBDA
         )
-        push_field(coder, field, reference.field, reference.covered, self.tables)
+        push_field(coder, field, reference.field, reference.foreground, self.tables)
         return payload_of(coder), values
 
     def decode(self, payload: bytes, like: Latents, reference: Reference, level: int) -> Latents:
@@ -70,16 +70,16 @@ class MotionModel:
             RecordError: the payload does not decode to latents of such a frame.
         """
         coder = coder_of(payload)
-        field = pop_field(coder, reference.field, reference.covered, self.tables)
+        field = pop_field(coder, reference.field, reference.foreground, self.tables)
         said = predict(self.path, field, reference)
         values = said.values
         there = self.differences.pop(coder, self.surroundings(values, field), values, level, said.eighths)
         check_spent(coder)
         values[:, field.coded] = there
         hyper = np.zeros((like.hyper.shape[0], 0, 0), np.int8)
-        alone = Latents(values, hyper, field.moved, like.quality, like.width, like.height)
+        alone = Latents(values, hyper, field.updated, like.quality, like.width, like.height)
         return alone.after(field, reference.memory)
 
-    def surroundings(self, prediction: NDArray[np.int16], field: Field) -> Surroundings:
+    def surroundings(self, prediction: NDArray[np.int16], field: Field) -> ResidualContext:
         """What the networks of differences see of a frame."""
-        return Surroundings(self.differences.channels, prediction, field.coded, [field.coded, field.travelled])
+        return ResidualContext(self.differences.channels, prediction, field.coded, [field.coded, field.has_motion])

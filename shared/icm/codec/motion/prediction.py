@@ -12,7 +12,7 @@ from icm.codec.latents.latents import STRIDE, Latents
 from icm.codec.motion.linear_path import EIGHTHS, PIXELS, LinearPath
 from icm.codec.motion.reference import Reference
 from icm.codec.native import library
-from icm.codec.predict.requantise import rescale
+from icm.codec.predict.requantise import requantise
 
 
 class LinearPicture:
@@ -54,20 +54,20 @@ class Prediction:
     @staticmethod
     def of(field: Field, reference: Reference, eighths: NDArray[np.int32]) -> Prediction:
         """Args: eighths, int32[K, M], of the positions that have vectors, what these say: see ``predicted``."""
-        values = np.where(field.uncovered, reference.memory.values, reference.latents)
-        travelled, coded = field.travelled, field.coded
+        values = np.where(field.from_background, reference.memory.values, reference.latents)
+        has_motion, coded = field.has_motion, field.coded
         whole = whole_steps(eighths)
-        values[:, travelled] = whole.T
+        values[:, has_motion] = whole.T
         left = np.zeros((np.count_nonzero(coded), len(values)), np.int32)
-        left[travelled[coded]] = (eighths - EIGHTHS * whole.astype(np.int32))[coded[travelled]]
+        left[has_motion[coded]] = (eighths - EIGHTHS * whole.astype(np.int32))[coded[has_motion]]
         return Prediction(values, left.T)
 
 
 def predict(path: LinearPath, field: Field, reference: Reference) -> Prediction:
     """What a field says about a frame's latents."""
-    travelled = np.flatnonzero(field.travelled)
-    vectors = field.vectors_of(travelled)
-    return Prediction.of(field, reference, predicted(path, reference.picture, travelled, vectors, reference.quality))
+    has_motion = np.flatnonzero(field.has_motion)
+    vectors = field.vectors_of(has_motion)
+    return Prediction.of(field, reference, predicted(path, reference.picture, has_motion, vectors, reference.quality))
 
 
 def predicted(
@@ -105,9 +105,9 @@ def reference_after(last: Latents, quality: int, octaves: NDArray[np.int32], pic
     Args:
         last: the frame before.
         quality: of the frame that leans on it, in sixteenths of a level.
-        octaves: int32[levels, M], as for ``rescale``.
+        octaves: int32[levels, M], as for ``requantise``.
         pictures: of the chain of frames, so that only what changed is computed.
     """
-    values, memory = rescale(last.values, octaves, last.quality, quality), last.background
-    remembered = rescale(memory.values, octaves, last.quality, quality)
+    values, memory = requantise(last.values, octaves, last.quality, quality), last.background
+    remembered = requantise(memory.values, octaves, last.quality, quality)
     return Reference(values, pictures.of(values, quality), replace(memory, values=remembered), last.field, quality)

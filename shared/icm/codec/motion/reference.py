@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icm.codec.latents.field import Field
-from icm.codec.latents.memory import Memory
+from icm.codec.latents.memory import BackgroundMemory
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,11 @@ class Reference:
 
     latents: NDArray[np.int16]
     picture: NDArray[np.int16]
-    memory: Memory
+    memory: BackgroundMemory
     field: Field
     quality: int
 
     @property
-    def covered(self) -> NDArray[np.bool_]:
+    def foreground(self) -> NDArray[np.bool_]:
         """bool[h, w], positions where something stands before the background."""
         return self.memory.differs(self.latents)

@@ -20,7 +20,7 @@ from icm.errors import ConfigError
 _PATH = Path(__file__).with_name("kernels.dylib" if platform.system() == "Darwin" else "kernels.so")
 
 
-class Known(ctypes.Structure):
+class MotionContext(ctypes.Structure):
     """See ``kernels.h``; holds addresses only, so whoever makes one keeps the arrays."""
 
     _fields_ = (
@@ -101,7 +101,7 @@ def _array(dtype: type[np.generic]) -> Any:
 
 
 _number, _int = ctypes.c_int64, ctypes.c_int
-_known, _pictures, _costs, _weights = (ctypes.POINTER(kind) for kind in (Known, Pictures, Costs, Weights))
+_known, _pictures, _costs, _weights = (ctypes.POINTER(kind) for kind in (MotionContext, Pictures, Costs, Weights))
 _u8, _i8, _i16, _i32, _i64 = (_array(kind) for kind in (np.uint8, np.int8, np.int16, np.int32, np.int64))
 _f32, _f64 = _array(np.float32), _array(np.float64)
 

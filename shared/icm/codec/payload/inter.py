@@ -9,42 +9,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icm.codec.entropy.coder import check_spent, coder_of, new_coder, payload_of
-from icm.codec.entropy.residuals import DifferenceModel, Surroundings
+from icm.codec.entropy.residuals import DifferenceModel, ResidualContext
 from icm.codec.entropy.skip_map import CONTEXTS, Map, pop_map, push_map
 from icm.codec.entropy.tables import Tables
 from icm.codec.latents.latents import Latents
 from icm.errors import BundleError
 
 
-class TemporalModel:
+class InterEntropyModel:
     """What both ends must agree on to code a frame after another."""
 
-    def __init__(self, differences: DifferenceModel, movement_tables: Tables) -> None:
+    def __init__(self, differences: DifferenceModel, skip_map_tables: Tables) -> None:
         """Args:
-        movement_tables: one per context of ``movement``.
+        skip_map_tables: one per context of ``skip_map_tables``.
 
         Raises:
             BundleError: they are not as many as they should be.
         """
-        self.differences, self.movement_tables = differences, movement_tables
-        if len(movement_tables) != CONTEXTS:
-            raise BundleError(f"{len(movement_tables)} frequency tables of movement do not fit {CONTEXTS} contexts")
+        self.differences, self.skip_map_tables = differences, skip_map_tables
+        if len(skip_map_tables) != CONTEXTS:
+            raise BundleError(f"{len(skip_map_tables)} frequency tables of movement do not fit {CONTEXTS} contexts")
 
     def encode(self, target: Latents, reference: NDArray[np.int16], last: Map, level: int) -> bytes:
         """Codes a frame given its reference.
 
         Args:
-            target: what to code; equal to the reference wherever its ``moved`` is false.
+            target: what to code; equal to the reference wherever its ``updated`` is false.
             reference: int16[M, h, w]; last: bool[h, w], what moved in the reference's own frame.
             level: the quality level whose biases hold.
 
         Returns:
             The payload.
         """
-        surroundings = self._surroundings(reference, target.moved)
+        surroundings = self._surroundings(reference, target.updated)
         coder = new_coder()
         self.differences.push(coder, surroundings, target.values, reference, level)
-        push_map(coder, target.moved, last, self.movement_tables)
+        push_map(coder, target.updated, last, self.skip_map_tables)
         return payload_of(coder)
 
     def decode(self, payload: bytes, like: Latents, reference: NDArray[np.int16], last: Map, level: int) -> Latents:
@@ -54,13 +54,13 @@ class TemporalModel:
             RecordError: the payload does not decode to latents of such a frame.
         """
         coder = coder_of(payload)
-        moved = pop_map(coder, last, self.movement_tables)
-        there = self.differences.pop(coder, self._surroundings(reference, moved), reference, level)
+        updated = pop_map(coder, last, self.skip_map_tables)
+        there = self.differences.pop(coder, self._surroundings(reference, updated), reference, level)
         check_spent(coder)
         decoded = reference.copy()
-        decoded[:, moved] = there
+        decoded[:, updated] = there
         hyper = np.zeros((like.hyper.shape[0], 0, 0), np.int8)
-        return Latents(decoded, hyper, moved, like.quality, like.width, like.height)
+        return Latents(decoded, hyper, updated, like.quality, like.width, like.height)
 
-    def _surroundings(self, reference: NDArray[np.int16], moved: Map) -> Surroundings:
-        return Surroundings(self.differences.channels, reference, moved, [moved])
+    def _surroundings(self, reference: NDArray[np.int16], updated: Map) -> ResidualContext:
+        return ResidualContext(self.differences.channels, reference, updated, [updated])

@@ -25,7 +25,7 @@ from icm.codec.entropy.coder import (
     push_number,
     push_symbols,
 )
-from icm.codec.entropy.context import ContextModel, Expected, Surroundings
+from icm.codec.entropy.context import ContextModel, ContextState, Expected
 from icm.codec.entropy.integer_network import MEAN_SHIFT, MEAN_STEPS, SCALE_COUNT, IntegerNetwork
 from icm.codec.entropy.skip_map import pop_map, push_map
 from icm.codec.entropy.tables import Tables
@@ -38,7 +38,7 @@ _NOTHING, _MAP, _STATE = range(3)
 """What an I record says that its frame leaves for the next one beside its latents."""
 
 
-class EntropyModel:
+class IntraEntropyModel:
     """The integer networks and their tables: what both ends must agree on to code a frame alone."""
 
     def __init__(
@@ -47,7 +47,7 @@ class EntropyModel:
         context: ContextModel,
         latent_tables: Tables,
         hyper_tables: Tables,
-        movement_tables: Tables,
+        skip_map_tables: Tables,
         levels: int,
         latent_channels: int,
         motion: MotionModel | None = None,
@@ -56,7 +56,7 @@ class EntropyModel:
         network: h_s, which says what the hyper-latents say about latents; context: corrects that step by step.
         latent_tables: one per scale index and eighth of a mean.
         hyper_tables: one per level and channel.
-        movement_tables: one per context of ``movement``.
+        skip_map_tables: one per context of ``skip_map_tables``.
         levels: how many quality levels there are.
         latent_channels: M.
         motion: of frames with motion, which may be coded again, alone; None in a bundle that has none.
@@ -67,7 +67,7 @@ class EntropyModel:
         self.network, self.context = network, context
         self.latent_tables = latent_tables
         self.hyper_tables = hyper_tables
-        self.movement_tables, self.motion = movement_tables, motion
+        self.skip_map_tables, self.motion = skip_map_tables, motion
         self.levels, self.latent_channels = levels, latent_channels
         self.hyper_channels, odd = divmod(len(hyper_tables), levels)
         if odd or len(latent_tables) != SCALE_COUNT * MEAN_STEPS:
@@ -78,14 +78,14 @@ class EntropyModel:
         """The level whose biases and tables hold at this quality, the nearest one."""
         return min((quality + QUALITY_STEPS // 2) // QUALITY_STEPS, self.levels - 1)
 
-    def surroundings(self, hyper: NDArray[np.int8], quality: int, rows: int, columns: int) -> Surroundings:
+    def surroundings(self, hyper: NDArray[np.int8], quality: int, rows: int, columns: int) -> ContextState:
         """Latents of rows x columns, of which nothing but the hyper-latents is known."""
         level, order = self.level(quality), self.context.order
         means, indexes = (
             array[0, order, :rows, :columns].reshape(len(order), rows * columns).astype(np.int32)
             for array in self.network(hyper[None], level)
         )
-        return Surroundings(self.context, Expected(means, indexes), rows, columns, level)
+        return ContextState(self.context, Expected(means, indexes), rows, columns, level)
 
     def predict(self, expected: Expected) -> Prediction:
         """Tables and coding order of latents of which so much is known."""
@@ -93,7 +93,7 @@ class EntropyModel:
         tables = (expected.indexes.ravel() << MEAN_SHIFT) + (means & (MEAN_STEPS - 1))
         return Prediction(self.latent_tables, means >> MEAN_SHIFT, tables)
 
-    def encode_snapped(self, latents: Latents) -> tuple[Latents, bytes]:
+    def encode_approximate(self, latents: Latents) -> tuple[Latents, bytes]:
         """Sets the latents that the model calls certain to what it expects, which then cost nothing, and encodes.
 
         Returns:
@@ -127,9 +127,9 @@ class EntropyModel:
         push_symbols(coder, latents.hyper.ravel().astype(np.int32), tables, self.hyper_tables)
         if latents.memory is not None:
             push_state(coder, latents, self._known_motion())
-        elif latents.moved.any():
-            push_map(coder, latents.moved, np.zeros_like(latents.moved), self.movement_tables)
-        push_number(coder, _STATE if latents.memory is not None else _MAP if latents.moved.any() else _NOTHING)
+        elif latents.updated.any():
+            push_map(coder, latents.updated, np.zeros_like(latents.updated), self.skip_map_tables)
+        push_number(coder, _STATE if latents.memory is not None else _MAP if latents.updated.any() else _NOTHING)
         return replace(latents, values=self._in_channels(coded, shape)), payload_of(coder)
 
     def decode(self, payload: bytes, quality: int, width: int, height: int) -> Latents:
@@ -142,12 +142,12 @@ class EntropyModel:
         rows, columns = latent_size(width, height)
         hyper_shape = (self.hyper_channels, *hyper_size(width, height))
         tables = self._hyper_tables(quality, hyper_shape[1] * hyper_shape[2])
-        moved, state = np.zeros((rows, columns), bool), None
+        updated, state = np.zeros((rows, columns), bool), None
         leaves = pop_number(coder)
         if leaves == _STATE and self.motion is not None:
-            state = pop_state(coder, moved, self.motion)
+            state = pop_state(coder, updated, self.motion)
         elif leaves == _MAP:
-            moved = pop_map(coder, moved, self.movement_tables)
+            updated = pop_map(coder, updated, self.skip_map_tables)
         elif leaves != _NOTHING:
             raise RecordError("the payload is damaged: it says of nothing known what the frame leaves for the next one")
         hyper = pop_symbols(coder, tables, self.hyper_tables, HYPER_MAX).astype(np.int8).reshape(hyper_shape)
@@ -162,7 +162,7 @@ class EntropyModel:
             decoded[group][:, positions] = values
             surroundings.learn(step, values)
         latents = self._in_channels(decoded, (self.latent_channels, rows, columns))
-        frame = Latents(latents, hyper, moved, quality, width, height)
+        frame = Latents(latents, hyper, updated, quality, width, height)
         if state is not None and self.motion is not None:
             memory = pop_memory(coder, state, latents, self.motion, self.level(quality))
             frame = frame.with_state(state.field, memory)

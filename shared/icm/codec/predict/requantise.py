@@ -16,7 +16,7 @@ _POWERS = np.rint(np.exp2(np.arange(OCTAVE_STEPS) / OCTAVE_STEPS) * (1 << _FRACT
 """2**(k/4096) in 1/2**20. No entry is near enough to a half for two machines to round it differently (tested)."""
 
 
-def rescale(values: NDArray[np.int16], octaves: NDArray[np.int32], old: int, new: int) -> NDArray[np.int16]:
+def requantise(values: NDArray[np.int16], octaves: NDArray[np.int32], old: int, new: int) -> NDArray[np.int16]:
     """Latents as if they had been quantised at another quality.
 
     Args:

@@ -12,14 +12,14 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-BIT_WORTH = math.log(2) / 6
+RD_LAMBDA = math.log(2) / 6
 """Squared error, in quantisation steps, that a bit is worth: of a uniform quantiser at high rate, D = 2**(-2R) / 12."""
-POSITION_BITS = 25.0
+SKIP_THRESHOLD_BITS = 25.0
 """What coding a position anew must save. It costs several times as much, but what is wrong stays wrong until it is
 coded, and that is mostly where something moves."""
 
 
-def hold(scaled: NDArray[np.float32], held: NDArray[np.int16]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+def skip_decision(scaled: NDArray[np.float32], held: NDArray[np.int16]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """Latents to code at K positions of a frame.
 
     Args:
@@ -31,5 +31,5 @@ def hold(scaled: NDArray[np.float32], held: NDArray[np.int16]) -> tuple[NDArray[
     """
     rounded = np.rint(scaled)
     saved = (np.square(scaled - held) - np.square(scaled - rounded)).sum(0)
-    moved: NDArray[np.bool_] = (saved > BIT_WORTH * POSITION_BITS) & (rounded != held).any(0)
-    return np.where(moved, rounded, held).astype(np.int32), moved
+    updated: NDArray[np.bool_] = (saved > RD_LAMBDA * SKIP_THRESHOLD_BITS) & (rounded != held).any(0)
+    return np.where(updated, rounded, held).astype(np.int32), updated

@@ -16,7 +16,7 @@ from icm.codec.transforms.networks import Analysis, Synthesis
 from icm.codec.transforms.sparse.analysis import AnalysisState, SparseAnalysis
 from icm.codec.transforms.sparse.gated_analysis import GatedAnalysisState, SparseGatedAnalysis
 from icm.codec.transforms.sparse.gated_synthesis import GatedSynthesisState, SparseGatedSynthesis
-from icm.codec.transforms.sparse.planes import Mask, widened
+from icm.codec.transforms.sparse.planes import Mask, dilated
 from icm.codec.transforms.sparse.synthesis import SparseSynthesis, SynthesisState
 
 AnalysisLayers = SparseAnalysis | SparseGatedAnalysis
@@ -32,7 +32,7 @@ _LEVELS = 0.25
 """See ``SynthesisState``; keeps pixels within 1 of 255."""
 
 
-class TiledAnalysis:
+class IncrementalAnalysis:
     """g_a of one camera's pictures, one after the other. Not thread-safe."""
 
     def __init__(self, analysis: Analysis, layers: AnalysisLayers | None, threshold: float = NOISE_THRESHOLD) -> None:
@@ -68,18 +68,18 @@ class TiledAnalysis:
             return self._whole(seen, levels)
         if not changed.any():
             return self._latents, changed
-        reached = widened(changed, _ANALYSIS_REACH).mean()
+        reached = dilated(changed, _ANALYSIS_REACH).mean()
         if self._layers is None or reached > (_MOST if self._state else _MOST_TO_START):
             return self._whole(image, levels)
         if self._state is None:
             self._seen = image.copy()
             self._state = self._layers.begin(self._seen, levels)
-            moved = np.ones_like(changed)
+            updated = np.ones_like(changed)
         else:
             _blocks(self._seen)[changed] = _blocks(image)[changed]
-            moved = self._state.update(self._seen, changed)
-        self._latents[:, moved] = self._state.latents(moved)
-        return self._latents, moved
+            updated = self._state.update(self._seen, changed)
+        self._latents[:, updated] = self._state.latents(updated)
+        return self._latents, updated
 
     def _whole(self, image: NDArray[np.uint8], levels: NDArray[np.float32]) -> tuple[NDArray[np.float32], Mask]:
         self._seen, self._levels, self._state = image.copy(), levels, None
@@ -87,7 +87,7 @@ class TiledAnalysis:
         return self._latents, np.ones(self._latents.shape[1:], bool)
 
 
-class TiledSynthesis:
+class IncrementalSynthesis:
     """g_s of one camera's latents, frame after frame. Not thread-safe."""
 
     def __init__(self, synthesis: Synthesis, layers: SynthesisLayers | None) -> None:
@@ -99,31 +99,31 @@ class TiledSynthesis:
         self._state: SynthesisState | GatedSynthesisState | None = None
 
     def picture(
-        self, latents: NDArray[np.int16], ungains: NDArray[np.float32], levels: NDArray[np.float32]
+        self, latents: NDArray[np.int16], inverse_gains: NDArray[np.float32], levels: NDArray[np.float32]
     ) -> NDArray[np.uint8]:
         """int16[M, h, w], float32[M], float32[levels] -> uint8[16h, 16w, 3] RGB, within 1 of the whole network's."""
-        same = latents.shape == self._latents.shape and np.array_equal(ungains, self._ungains)
+        same = latents.shape == self._latents.shape and np.array_equal(inverse_gains, self._ungains)
         if not same:  # another quality has other ungains
-            return self._whole(latents, ungains, levels)
+            return self._whole(latents, inverse_gains, levels)
         changed: Mask = (latents != self._latents).any(0)
         if not changed.any():
             return self._picture.copy()
-        reached = widened(changed, _SYNTHESIS_REACH).mean()
+        reached = dilated(changed, _SYNTHESIS_REACH).mean()
         if self._layers is None or reached > (_MOST if self._state else _MOST_TO_START):
-            return self._whole(latents, ungains, levels)
+            return self._whole(latents, inverse_gains, levels)
         self._latents = latents
         if self._state is None:
-            self._state = self._layers.begin(latents * ungains[:, None, None], levels, _LEVELS)
+            self._state = self._layers.begin(latents * inverse_gains[:, None, None], levels, _LEVELS)
         else:
-            self._state.update(latents[:, changed].T * ungains, changed)
+            self._state.update(latents[:, changed].T * inverse_gains, changed)
         self._picture = self._state.picture
         return self._picture.copy()
 
     def _whole(
-        self, latents: NDArray[np.int16], ungains: NDArray[np.float32], levels: NDArray[np.float32]
+        self, latents: NDArray[np.int16], inverse_gains: NDArray[np.float32], levels: NDArray[np.float32]
     ) -> NDArray[np.uint8]:
-        self._latents, self._ungains, self._state = latents, ungains, None
-        self._picture = self._synthesis.pictures(latents[None], ungains[None], levels[None])[0]
+        self._latents, self._ungains, self._state = latents, inverse_gains, None
+        self._picture = self._synthesis.pictures(latents[None], inverse_gains[None], levels[None])[0]
         return self._picture.copy()
 
 

@@ -113,11 +113,11 @@ class Synthesis(LevelledTransform):
     """g_s with inverse gains: latents to pictures."""
 
     def pictures(
-        self, latents: NDArray[np.int16], ungains: NDArray[np.float32], levels: NDArray[np.float32]
+        self, latents: NDArray[np.int16], inverse_gains: NDArray[np.float32], levels: NDArray[np.float32]
     ) -> NDArray[np.uint8]:
         """int16[B, M, h, w], float32[B, M], float32[B, levels] (see ``Analysis``) -> uint8[B, 16h, 16w, 3] RGB."""
         image: NDArray[np.uint8] = self(  # type: ignore[assignment]
-            latents.astype(np.float32), ungains[:, :, None, None], *self._told(levels)
+            latents.astype(np.float32), inverse_gains[:, :, None, None], *self._told(levels)
         )
         return image
 

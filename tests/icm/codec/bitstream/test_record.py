@@ -17,8 +17,8 @@ from icm.codec.bitstream.record import (
     Kind,
     Record,
     StreamHeader,
+    is_intra,
     parse_stream,
-    stands_alone,
 )
 from icm.errors import RecordError
 
@@ -136,8 +136,8 @@ def test_only_p_records_have_motion() -> None:
 
 def test_a_record_of_motion_leans_on_another() -> None:
     record = Record(2, HEADER.base_us, Kind.P, 1, 0, 0, b"", motion=True)
-    assert not stands_alone(record.pack(HEADER))
-    assert stands_alone(replace(record, kind=Kind.I, reference=0, motion=False).pack(HEADER))
+    assert not is_intra(record.pack(HEADER))
+    assert is_intra(replace(record, kind=Kind.I, reference=0, motion=False).pack(HEADER))
 
 
 @pytest.mark.parametrize(

@@ -9,23 +9,23 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from icm.codec.bundle.loading import Bundle
-from icm.codec.entropy.context import PHASES, ContextModel, Expected, Surroundings
+from icm.codec.entropy.context import PHASES, ContextModel, ContextState, Expected
 from icm.codec.latents.latents import LATENT_MAX
 from icm.errors import BundleError
 
 sides = st.integers(1, 6)
 
 
-def surroundings(codec: Bundle, rows: int, columns: int) -> Surroundings:
+def surroundings(codec: Bundle, rows: int, columns: int) -> ContextState:
     """Of latents that the hyper-latents expect to be anything from -2 to 2."""
     shape = (codec.entropy.latent_channels, rows * columns)
     random = np.random.default_rng(4)
     means, indexes = random.integers(-16, 17, shape), random.integers(0, 64, shape)
     expected = Expected(means.astype(np.int32), indexes.astype(np.int32))
-    return Surroundings(codec.entropy.context, expected, rows, columns, level=2)
+    return ContextState(codec.entropy.context, expected, rows, columns, level=2)
 
 
-def walked(around: Surroundings, values: NDArray[np.int32], steps: int) -> list[Expected]:
+def walked(around: ContextState, values: NDArray[np.int32], steps: int) -> list[Expected]:
     """What is known before each of the steps, if the latents are these."""
     known = []
     for step in range(steps):

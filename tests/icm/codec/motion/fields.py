@@ -18,6 +18,6 @@ def fields(draw: st.DrawFn, rows: int, columns: int) -> Field:
     vectors = random.integers(-reach, reach + 1, (2, rows, 2, columns, 2))
     vectors = np.where(is_split(modes)[:, None, :, None], vectors, vectors[:, :, :1, :, :1])
     vectors = vectors * has_vectors(modes)[:, None, :, None]
-    drift = draw(st.tuples(st.integers(-reach, reach), st.integers(-reach, reach)))
-    drift = drift if has_vectors(modes).any() else (0, 0)
-    return Field(modes, vectors.reshape(2, 2 * rows, 2 * columns).astype(np.int8), drift)
+    global_motion = draw(st.tuples(st.integers(-reach, reach), st.integers(-reach, reach)))
+    global_motion = global_motion if has_vectors(modes).any() else (0, 0)
+    return Field(modes, vectors.reshape(2, 2 * rows, 2 * columns).astype(np.int8), global_motion)

@@ -42,7 +42,7 @@ def coded(codec: Bundle, pictures: list[NDArray[np.uint8]]) -> list[CodedFrame]:
 def test_somebody_who_walks_is_found_where_he_was(codec: Bundle) -> None:
     *_, last = coded(codec, walking(6, speed=5))
     field = last.latents.field
-    followed = field.travelled[3:7, 3:5]  # well within where he is in the sixth picture
+    followed = field.has_motion[3:7, 3:5]  # well within where he is in the sixth picture
     assert followed.mean() > 0.7
     vectors = field.vectors[:, 6:14, 6:10]
     assert np.median(vectors[1]) == -5
@@ -68,7 +68,7 @@ def test_what_he_uncovers_is_remembered(codec: Bundle) -> None:
 
 def test_what_rests_has_no_mode(codec: Bundle) -> None:
     for frame in coded(codec, walking(6, speed=5)):
-        assert (frame.latents.field.modes[8:, :] == Mode.HELD).all()
+        assert (frame.latents.field.modes[8:, :] == Mode.SKIP).all()
 
 
 def test_a_camera_that_turns_takes_one_vector_nearly_everywhere(codec: Bundle) -> None:
@@ -78,5 +78,5 @@ def test_a_camera_that_turns_takes_one_vector_nearly_everywhere(codec: Bundle) -
     fields = [frame.latents.field for frame in frames[2:] if frame.motion]
     assert fields
     for field in fields:
-        assert field.drift == (0, 6)
+        assert field.global_motion == (0, 6)
         assert has_vectors(field.modes)[:, :-1].mean() > 0.5

@@ -22,15 +22,15 @@ sizes = st.tuples(st.integers(1, 9), st.integers(1, 9))
 def test_a_field_after_any_other_comes_back(codec: Bundle, data: st.DataObject, size: tuple[int, int]) -> None:
     assert codec.motion is not None
     field, last = data.draw(fields(*size)), data.draw(fields(*size))
-    covered = np.random.default_rng(data.draw(st.integers(0, 99))).random(size) < 0.3
+    foreground = np.random.default_rng(data.draw(st.integers(0, 99))).random(size) < 0.3
     coder = new_coder()
-    push_field(coder, field, last, covered, codec.motion.tables)
+    push_field(coder, field, last, foreground, codec.motion.tables)
     coder = coder_of(payload_of(coder))
-    decoded = pop_field(coder, last, covered, codec.motion.tables)
+    decoded = pop_field(coder, last, foreground, codec.motion.tables)
     check_spent(coder)
     assert (decoded.modes == field.modes).all()
     assert (decoded.vectors == field.vectors).all()
-    assert decoded.drift == field.drift
+    assert decoded.global_motion == field.global_motion
 
 
 @settings(max_examples=200, deadline=None)
@@ -64,4 +64,4 @@ def test_tables_of_another_format_are_refused(codec: Bundle) -> None:
     assert codec.motion is not None
     tables = codec.motion.tables
     with pytest.raises(BundleError, match="do not fit the format"):
-        FieldTables(tables.movement, tables.choices, tables.modes, tables.offsets)
+        FieldTables(tables.skip_map_tables, tables.choices, tables.modes, tables.offsets)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from icm.codec.latents.field import Field, Mode, has_vectors, is_split
 from icm.codec.motion.coding import BEFORE, NEAR, NEXT, OTHER, ZERO, passes
-from icm.codec.motion.known import Guess, Known
+from icm.codec.motion.known import MotionContext, VectorPredictors
 from tests.icm.codec.motion.fields import fields
 
 ROWS, COLUMNS = 5, 6
@@ -28,12 +28,12 @@ def cell(position: int, part: int) -> tuple[int, int]:
 
 
 def slow_guess(
-    known: Cells, last: Cells, drift: Vector, position: int, part: int
+    known: Cells, last: Cells, global_motion: Vector, position: int, part: int
 ) -> tuple[Vector, Vector, Vector, int, int]:
     top, left = cell(position, 0)
     row, column = cell(position, part)
     beside = [(row, column), (top, left - 1), (top - 1, left), (top, left + 2), (top + 2, left)]
-    before = next((last[place] for place in beside if place in last), drift)
+    before = next((last[place] for place in beside if place in last), global_motion)
     if part:
         around = product(range(row - 1, row + 2), range(column - 1, column + 2))
         ring = [place for place in around if place != (row, column)]
@@ -55,7 +55,7 @@ def slow_guess(
     return near, after, before, spread, context
 
 
-def of(guess: Guess, number: int) -> tuple[Vector, Vector, Vector, int, int]:
+def of(guess: VectorPredictors, number: int) -> tuple[Vector, Vector, Vector, int, int]:
     near, after, before = (
         (int(each[0, number]), int(each[1, number])) for each in (guess.near, guess.next, guess.before)
     )
@@ -72,15 +72,15 @@ def slow_choice(vector: Vector, guess: tuple[Vector, Vector, Vector, int, int]) 
 @settings(max_examples=60, deadline=None)
 @given(fields(ROWS, COLUMNS), fields(ROWS, COLUMNS), st.integers(0, 2**32))
 def test_guesses_and_choices_are_as_defined_at_every_step(field: Field, last: Field, seed: int) -> None:
-    moved_before = last.travelled.repeat(2, 0).repeat(2, 1)
+    moved_before = last.has_motion.repeat(2, 0).repeat(2, 1)
     before: Cells = {
         place: (int(last.vectors[(0, *place)]), int(last.vectors[(1, *place)]))
         for place in product(range(2 * ROWS), range(2 * COLUMNS))
         if moved_before[place]
     }
-    covered = np.random.default_rng(seed).random((ROWS, COLUMNS)) < 0.3
-    known, slow = Known(last, field.drift, covered), Cells()
-    for positions in passes(field.moved):
+    foreground = np.random.default_rng(seed).random((ROWS, COLUMNS)) < 0.3
+    known, slow = MotionContext(last, field.global_motion, foreground), Cells()
+    for positions in passes(field.updated):
         modes = field.modes.ravel()[positions].astype(np.int64)
         known.learn_modes(positions, modes)
         for part in range(4):
@@ -93,7 +93,7 @@ def test_guesses_and_choices_are_as_defined_at_every_step(field: Field, last: Fi
             vectors = vectors.reshape(-1, 2).T.astype(np.int64)
             guess, symbols = known.guess(here, part), known.choices(here, part, vectors)
             for number, position in enumerate(here.tolist()):
-                expected = slow_guess(slow, before, field.drift, position, part)
+                expected = slow_guess(slow, before, field.global_motion, position, part)
                 assert of(guess, number) == expected
                 vector = int(vectors[0, number]), int(vectors[1, number])
                 offset = vector[0] - expected[0][0], vector[1] - expected[0][1]
@@ -106,24 +106,24 @@ def test_guesses_and_choices_are_as_defined_at_every_step(field: Field, last: Fi
     again = known.field()
     assert (again.modes == field.modes).all()
     assert (again.vectors == field.vectors).all()
-    assert again.drift == field.drift
+    assert again.global_motion == field.global_motion
 
 
 @settings(max_examples=60, deadline=None)
 @given(fields(ROWS, COLUMNS), fields(ROWS, COLUMNS), st.integers(0, 2**32))
 def test_a_modes_table_is_as_defined(field: Field, last: Field, seed: int) -> None:
-    covered = np.random.default_rng(seed).random((ROWS, COLUMNS)) < 0.3
-    known = Known(last, field.drift, covered)
+    foreground = np.random.default_rng(seed).random((ROWS, COLUMNS)) < 0.3
+    known = MotionContext(last, field.global_motion, foreground)
     modes = np.zeros((ROWS + 2, COLUMNS + 2), np.int64)
-    for positions in passes(field.moved):
+    for positions in passes(field.updated):
         contexts = known.mode_contexts(positions)
         for position, context in zip(positions.tolist(), contexts.tolist(), strict=True):
             row, column = divmod(position, COLUMNS)
             around = modes[row : row + 3, column : column + 3]
-            travelled, coded = min(int(has_vectors(around).sum()), 3), min(int((around & 1).sum()), 2)
-            uncovered = bool((around >= Mode.BACKGROUND).any())
+            has_motion, coded = min(int(has_vectors(around).sum()), 3), min(int((around & 1).sum()), 2)
+            from_background = bool((around >= Mode.BACKGROUND).any())
             kind = [0, 1, 2, 3, 2, 3, 4, 4][last.modes[row, column]]
-            expected = (((kind * 4 + travelled) * 3 + coded) * 2 + uncovered) * 2 + covered[row, column]
+            expected = (((kind * 4 + has_motion) * 3 + coded) * 2 + from_background) * 2 + foreground[row, column]
             assert context == expected
         here = field.modes.ravel()[positions].astype(np.int64)
         known.learn_modes(positions, here)

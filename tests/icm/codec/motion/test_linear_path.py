@@ -109,9 +109,9 @@ def test_a_block_moved_by_whole_positions_has_the_latents_of_the_block_it_came_f
     picture = LinearPicture(codec.motion.path).of(latents, 32)
     vectors = np.zeros((2, 1, 4), np.int8)
     vectors[0], vectors[1] = 16, -16
-    moved = predicted(codec.motion.path, picture, np.array([1 * 4 + 1]), vectors, 32)
+    updated = predicted(codec.motion.path, picture, np.array([1 * 4 + 1]), vectors, 32)
     there = predicted(codec.motion.path, picture, np.array([2 * 4 + 0]), np.zeros_like(vectors), 32)
-    assert (moved == there).all()
+    assert (updated == there).all()
 
 
 def test_outside_the_picture_its_border_goes_on(codec: Bundle) -> None:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from icm.codec.bitstream.record import Kind, Record
 from icm.codec.bundle.loading import Bundle
 from icm.codec.decoder import decode_latents
-from icm.codec.encoder import recode_alone
+from icm.codec.encoder import recode_intra
 from icm.codec.latents.latents import LATENT_MAX, Latents, latent_size
-from icm.codec.latents.memory import REST, Memory
+from icm.codec.latents.memory import REST, BackgroundMemory
 from icm.codec.motion.prediction import LinearPicture, predict, reference_after
 from icm.codec.motion.reference import Reference
 from icm.errors import RecordError
@@ -29,12 +29,12 @@ def frames(draw: st.DrawFn, codec: Bundle) -> Latents:
     shape = (codec.entropy.latent_channels, *latent_size(width, height))
     spread = draw(st.sampled_from([0, 2, 50, LATENT_MAX]))
     values, remembered = (random.integers(-spread, spread + 1, shape).astype(np.int16) for _ in range(2))
-    covered, stirred = (random.random(shape[1:]) < draw(st.sampled_from([0, 0.2, 1])) for _ in range(2))
-    memory = Memory(np.where(covered, remembered, values), stirred, draw(st.integers(0, REST - 1)))
+    foreground, updated_since = (random.random(shape[1:]) < draw(st.sampled_from([0, 0.2, 1])) for _ in range(2))
+    memory = BackgroundMemory(np.where(foreground, remembered, values), updated_since, draw(st.integers(0, REST - 1)))
     hyper = np.zeros((codec.entropy.hyper_channels, 0, 0), np.int8)
     field = draw(fields(*shape[1:]))
     quality = draw(st.integers(0, 7 * 16))
-    return Latents(values, hyper, field.moved, quality, width, height).with_state(field, memory)
+    return Latents(values, hyper, field.updated, quality, width, height).with_state(field, memory)
 
 
 @st.composite
@@ -44,7 +44,7 @@ def pairs(draw: st.DrawFn, codec: Bundle) -> tuple[Latents, Reference, Latents]:
     quality = draw(st.sampled_from([last.quality, draw(st.integers(0, 7 * 16))]))
     assert codec.motion is not None
     reference = reference_after(last, quality, codec.octaves, LinearPicture(codec.motion.path))
-    field = draw(fields(*last.moved.shape))
+    field = draw(fields(*last.updated.shape))
     prediction = predict(codec.motion.path, field, reference).values
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
     change = draw(st.sampled_from([0, 1, 30, LATENT_MAX]))
@@ -71,11 +71,11 @@ def test_a_frame_after_any_other_comes_back_exactly(codec: Bundle, data: st.Data
 @given(st.data())
 def test_coded_again_alone_a_frame_leaves_the_next_one_the_same(codec: Bundle, data: st.DataObject) -> None:
     frame = data.draw(frames(codec))
-    record = recode_alone(codec, frame).record(1, 0)
+    record = recode_intra(codec, frame).record(1, 0)
     decoded = decode_latents(codec, record, frame.width, frame.height, None)
     assert decoded.digest() == frame.digest()
     assert (decoded.field.modes == frame.field.modes).all()
-    assert (decoded.background.stirred == frame.background.stirred).all()
+    assert (decoded.background.updated_since == frame.background.updated_since).all()
     assert decoded.background.count == frame.background.count
 
 
@@ -98,12 +98,12 @@ def test_the_digest_covers_all_that_the_next_frame_leans_on(codec: Bundle) -> No
     shape = (codec.entropy.latent_channels, 1, 1)
     values, still = np.zeros(shape, np.int16), np.zeros((1, 1), bool)
     plain = Latents(values, np.zeros((codec.entropy.hyper_channels, 0, 0), np.int8), still, 16, 16, 16)
-    memory = Memory.of(values)
+    memory = BackgroundMemory.of(values)
     seen = {plain.digest()}
     for other in (
         memory,
         replace(memory, count=1),
-        replace(memory, stirred=~still),
+        replace(memory, updated_since=~still),
         replace(memory, values=values + np.int16(1)),
     ):
         seen.add(replace(plain, memory=other).digest())
@@ -112,7 +112,7 @@ def test_the_digest_covers_all_that_the_next_frame_leans_on(codec: Bundle) -> No
         vectors = np.zeros((2, 2, 2), np.int8)
         vectors[0] = row
         motion = replace(moving, modes=np.full((1, 1), mode, np.uint8), vectors=vectors)
-        seen.add(replace(plain, moved=~still, motion=motion, memory=memory).digest())
+        seen.add(replace(plain, updated=~still, motion=motion, memory=memory).digest())
     assert len(seen) == 8
 
 

@@ -24,14 +24,14 @@ def reference_and_target(draw: st.DrawFn, codec: Bundle) -> tuple[Latents, Laten
     shape = (codec.entropy.latent_channels, *latent_size(width, height))
     spread = draw(st.sampled_from([0, 2, 50, LATENT_MAX]))
     values = random.integers(-spread, spread + 1, shape).astype(np.int16)
-    last, moved = (random.random(shape[1:]) < draw(st.sampled_from([0, 0.05, 0.5, 1.0])) for _ in range(2))
+    last, updated = (random.random(shape[1:]) < draw(st.sampled_from([0, 0.05, 0.5, 1.0])) for _ in range(2))
     change = draw(st.sampled_from([0, 1, 30, LATENT_MAX]))
     changes = random.integers(-change, change + 1, shape) * (random.random(shape) < draw(st.sampled_from([0.02, 0.7])))
-    after = np.clip(values + changes * moved, -LATENT_MAX, LATENT_MAX).astype(np.int16)
+    after = np.clip(values + changes * updated, -LATENT_MAX, LATENT_MAX).astype(np.int16)
     quality = draw(st.integers(0, 7 * 16))
     hyper = np.zeros((codec.entropy.hyper_channels, 0, 0), np.int8)
     reference = Latents(values, hyper, last, quality, width, height)
-    return reference, replace(reference, values=after, moved=moved)
+    return reference, replace(reference, values=after, updated=updated)
 
 
 @settings(max_examples=60, deadline=None)
@@ -39,10 +39,10 @@ def reference_and_target(draw: st.DrawFn, codec: Bundle) -> tuple[Latents, Laten
 def test_a_frame_after_any_other_comes_back_exactly(codec: Bundle, data: st.DataObject) -> None:
     reference, target = data.draw(reference_and_target(codec))
     level = codec.entropy.level(target.quality)
-    payload = codec.temporal.encode(target, reference.values, reference.moved, level)
-    decoded = codec.temporal.decode(payload, reference, reference.values, reference.moved, level)
+    payload = codec.temporal.encode(target, reference.values, reference.updated, level)
+    decoded = codec.temporal.decode(payload, reference, reference.values, reference.updated, level)
     assert (decoded.values == target.values).all()
-    assert (decoded.moved == target.moved).all()
+    assert (decoded.updated == target.updated).all()
     assert decoded.digest() == target.digest()
 
 
@@ -54,7 +54,7 @@ def test_any_bytes_as_a_payload_give_latents_or_a_record_error(
     reference, _ = data.draw(reference_and_target(codec))
     try:
         latents = codec.temporal.decode(
-            payload, reference, reference.values, reference.moved, codec.entropy.level(reference.quality)
+            payload, reference, reference.values, reference.updated, codec.entropy.level(reference.quality)
         )
     except RecordError:
         return

@@ -29,8 +29,8 @@ def any_latents(draw: st.DrawFn, codec: Bundle) -> Latents:
     values *= random.random(values.shape) < draw(st.sampled_from([0.01, 0.3, 1.0]))
     reach = draw(st.sampled_from([0, 3, HYPER_MAX]))
     hyper = random.integers(-reach, reach + 1, (hyper_channels, *hyper_size(width, height)))
-    moved = random.random(values.shape[1:]) < draw(st.sampled_from([0, 0.02, 0.5, 1.0]))
-    return Latents(values.astype(np.int16), hyper.astype(np.int8), moved, draw(st.integers(0, 7 * 16)), width, height)
+    updated = random.random(values.shape[1:]) < draw(st.sampled_from([0, 0.02, 0.5, 1.0]))
+    return Latents(values.astype(np.int16), hyper.astype(np.int8), updated, draw(st.integers(0, 7 * 16)), width, height)
 
 
 @settings(max_examples=40, deadline=None)
@@ -41,7 +41,7 @@ def test_any_latents_come_back_exactly(codec: Bundle, data: st.DataObject) -> No
     decoded = codec.entropy.decode(payload, latents.quality, latents.width, latents.height)
     assert (decoded.values == latents.values).all()
     assert (decoded.hyper == latents.hyper).all()
-    assert (decoded.moved == latents.moved).all()
+    assert (decoded.updated == latents.updated).all()
     assert decoded.digest() == latents.digest()
 
 
@@ -49,7 +49,7 @@ def test_any_latents_come_back_exactly(codec: Bundle, data: st.DataObject) -> No
 @given(st.data())
 def test_snapped_latents_are_what_their_payload_decodes_to(codec: Bundle, data: st.DataObject) -> None:
     latents = data.draw(any_latents(codec))
-    snapped, payload = codec.entropy.encode_snapped(latents)
+    snapped, payload = codec.entropy.encode_approximate(latents)
     decoded = codec.entropy.decode(payload, latents.quality, latents.width, latents.height)
     assert decoded.digest() == snapped.digest()
     assert len(payload) <= len(codec.entropy.encode(latents))
@@ -92,7 +92,7 @@ def test_a_quality_between_levels_uses_the_nearest_levels_tables(codec: Bundle, 
 
 def test_the_digest_depends_on_every_latent_and_on_what_moved_but_not_on_how_it_was_coded() -> None:
     zeros = Latents(np.zeros((192, 1, 1), np.int16), np.zeros((64, 1, 1), np.int8), np.zeros((1, 1), bool), 0, 16, 16)
-    seen = {zeros.digest(), replace(zeros, moved=np.ones((1, 1), bool)).digest()}
+    seen = {zeros.digest(), replace(zeros, updated=np.ones((1, 1), bool)).digest()}
     for channel in range(192):
         values = zeros.values.copy()
         values[channel] = 1

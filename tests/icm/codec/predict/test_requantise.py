@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from icm.codec.bundle.loading import Bundle
 from icm.codec.latents.latents import LATENT_MAX, QUALITY_STEPS
-from icm.codec.predict.requantise import _FRACTION_BITS, _POWERS, OCTAVE_STEPS, rescale
+from icm.codec.predict.requantise import _FRACTION_BITS, _POWERS, OCTAVE_STEPS, requantise
 
 qualities = st.integers(0, 7 * 16)
 
@@ -29,18 +29,18 @@ def test_the_result_is_the_value_times_the_ratio_of_the_gains(codec: Bundle, old
     values = np.random.default_rng(seed).integers(-200, 201, (channels, 2, 3)).astype(np.int16)
     ratio = (codec.gains(new) / codec.gains(old))[:, None, None].astype(np.float64)
     expected = np.clip(values * ratio, -LATENT_MAX, LATENT_MAX)
-    assert np.abs(rescale(values, codec.octaves, old, new) - expected).max() < 0.5 + 0.002 * np.abs(expected).max()
+    assert np.abs(requantise(values, codec.octaves, old, new) - expected).max() < 0.5 + 0.002 * np.abs(expected).max()
 
 
 @given(qualities)
 def test_the_same_quality_changes_nothing(codec: Bundle, quality: int) -> None:
     values = np.arange(codec.entropy.latent_channels, dtype=np.int16)[:, None, None]
-    assert rescale(values, codec.octaves, quality, quality) is values
+    assert requantise(values, codec.octaves, quality, quality) is values
 
 
 def test_the_largest_latents_stay_in_range(codec: Bundle) -> None:
     values = np.full((codec.entropy.latent_channels, 1, 1), -LATENT_MAX, np.int16)
-    assert rescale(values, codec.octaves, 0, 7 * 16).min() >= -LATENT_MAX
+    assert requantise(values, codec.octaves, 0, 7 * 16).min() >= -LATENT_MAX
 
 
 @given(st.integers(-30, 30), st.integers(-LATENT_MAX, LATENT_MAX))
@@ -48,4 +48,4 @@ def test_a_ratio_of_any_number_of_octaves_is_a_shift_that_rounds_and_clips(octav
     ladder = np.array([[0], [octaves * OCTAVE_STEPS]], np.int32)
     magnitude = abs(value) * 2**octaves if octaves >= 0 else (abs(value) + 2 ** (-octaves - 1)) >> -octaves
     expected = min(magnitude, LATENT_MAX) * (-1 if value < 0 else 1)
-    assert rescale(np.full((1, 1, 1), value, np.int16), ladder, 0, QUALITY_STEPS).item() == expected
+    assert requantise(np.full((1, 1, 1), value, np.int16), ladder, 0, QUALITY_STEPS).item() == expected

@@ -60,9 +60,9 @@ def test_a_loud_sensor_is_learned_and_what_moves_still_seen(sigma: float) -> Non
     assert frames[-1].mean() < 0.01
     person = scene.copy()
     person[48:112, 64:96] = 150
-    moved = detector.changed(noisy(person, sigma, 9), kept, 0.6)
-    assert moved[3:7, 4:6].all()
-    assert moved.sum() <= 8 + 3
+    updated = detector.changed(noisy(person, sigma, 9), kept, 0.6)
+    assert updated[3:7, 4:6].all()
+    assert updated.sum() <= 8 + 3
 
 
 def test_a_camera_that_turns_for_a_second_is_not_taken_for_a_loud_one() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from icm.codec.transforms.incremental import TiledAnalysis, TiledSynthesis
+from icm.codec.transforms.incremental import IncrementalAnalysis, IncrementalSynthesis
 from icm.codec.transforms.networks import Analysis, Synthesis
 from icm.codec.transforms.sparse.gated_analysis import SparseGatedAnalysis
 from icm.codec.transforms.sparse.gated_synthesis import SparseGatedSynthesis
@@ -87,27 +87,27 @@ def test_the_exported_networks_are_told_the_level(analysis: Analysis, synthesis:
 def test_latents_are_those_of_the_whole_network_wherever_something_moves(
     analysis: Analysis, sparse_analysis: SparseGatedAnalysis, levels: NDArray[np.float32]
 ) -> None:
-    tiled = TiledAnalysis(analysis, sparse_analysis, threshold=0)
+    tiled = IncrementalAnalysis(analysis, sparse_analysis, threshold=0)
     image = picture(1)
     tiled.latents(image, levels)
     for number, (row, column) in enumerate(((3, 3), (70, 90), (0, 0), (160, 220))):
         image = image.copy()
         image[row : row + 14, column : column + 9] ^= 255
-        latents, moved = tiled.latents(image, levels)
+        latents, updated = tiled.latents(image, levels)
         np.testing.assert_allclose(latents, analysis.unscaled(image, levels), atol=1e-2)
         # With the first change all features are computed, with the next ones only some.
-        assert (moved.mean() < 0.8) == (number > 0)
+        assert (updated.mean() < 0.8) == (number > 0)
 
 
 def test_another_level_is_computed_anew_and_noise_still_does_not_count(
     analysis: Analysis, sparse_analysis: SparseGatedAnalysis
 ) -> None:
-    tiled = TiledAnalysis(analysis, sparse_analysis)
+    tiled = IncrementalAnalysis(analysis, sparse_analysis)
     image = picture(2)
     tiled.latents(image, LEVELS[2])
     noisy = np.clip(image.astype(int) + np.random.default_rng(0).integers(-1, 2, image.shape), 0, 255).astype(np.uint8)
-    latents, moved = tiled.latents(noisy, LEVELS[5])
-    assert moved.all()
+    latents, updated = tiled.latents(noisy, LEVELS[5])
+    assert updated.all()
     np.testing.assert_allclose(latents, analysis.unscaled(image, LEVELS[5]), atol=1e-2)
     assert not tiled.latents(noisy, LEVELS[5])[1].any()
 
@@ -117,12 +117,12 @@ def test_pictures_of_latents_that_move_are_within_one_of_the_whole_network(
     synthesis: Synthesis, sparse_synthesis: SparseGatedSynthesis, levels: NDArray[np.float32]
 ) -> None:
     random = np.random.default_rng(3)
-    tiled = TiledSynthesis(synthesis, sparse_synthesis)
-    ungains = np.full(CONFIG.latents, 20, np.float32)
+    tiled = IncrementalSynthesis(synthesis, sparse_synthesis)
+    inverse_gains = np.full(CONFIG.latents, 20, np.float32)
     values = np.rint(random.laplace(0, 1, (CONFIG.latents, ROWS, COLUMNS))).astype(np.int16)
     for _ in range(6):
-        whole = synthesis.pictures(values[None], ungains[None], levels[None])[0]
-        assert int(np.abs(tiled.picture(values, ungains, levels).astype(int) - whole).max()) <= 1
+        whole = synthesis.pictures(values[None], inverse_gains[None], levels[None])[0]
+        assert int(np.abs(tiled.picture(values, inverse_gains, levels).astype(int) - whole).max()) <= 1
         values = values.copy()
         values[:, random.integers(ROWS), random.integers(COLUMNS)] += random.integers(-3, 4, CONFIG.latents).astype(
             np.int16

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from icm.codec.bundle.loading import Bundle
 from icm.codec.transforms.change_detection import NOISE_THRESHOLD
-from icm.codec.transforms.incremental import TiledAnalysis, TiledSynthesis
+from icm.codec.transforms.incremental import IncrementalAnalysis, IncrementalSynthesis
 from icm.codec.transforms.sparse.analysis import SparseAnalysis
 from icm.errors import BundleError
 
@@ -42,8 +42,8 @@ def with_person(image: NDArray[np.uint8], row: int, column: int) -> NDArray[np.u
     return changed
 
 
-def analysis_of(codec: Bundle, threshold: float = NOISE_THRESHOLD) -> TiledAnalysis:
-    return TiledAnalysis(codec.analysis, codec.sparse_analysis, threshold)
+def analysis_of(codec: Bundle, threshold: float = NOISE_THRESHOLD) -> IncrementalAnalysis:
+    return IncrementalAnalysis(codec.analysis, codec.sparse_analysis, threshold)
 
 
 places = st.tuples(st.integers(0, SIDES[0] - 1), st.integers(0, SIDES[1] - 1))
@@ -80,17 +80,17 @@ def test_most_latents_are_not_computed_again_and_none_that_differ_are_left_out(
     tiled = analysis_of(codec)
     tiled.latents(street, LEVELS)
     before = tiled.latents(with_person(street, 60, 60), LEVELS)[0].copy()
-    latents, moved = tiled.latents(with_person(street, 62, 60), LEVELS)
-    assert 0 < moved.mean() < 0.8
-    assert ((latents != before).any(0) <= moved).all()
+    latents, updated = tiled.latents(with_person(street, 62, 60), LEVELS)
+    assert 0 < updated.mean() < 0.8
+    assert ((latents != before).any(0) <= updated).all()
 
 
 def test_noise_changes_nothing(codec: Bundle, street: NDArray[np.uint8]) -> None:
     tiled = analysis_of(codec)
     before = tiled.latents(street, LEVELS)[0].copy()
     noise = np.random.default_rng(3).normal(0, 3, street.shape)
-    latents, moved = tiled.latents((street + noise).clip(0, 255).round().astype(np.uint8), LEVELS)
-    assert not moved.any()
+    latents, updated = tiled.latents((street + noise).clip(0, 255).round().astype(np.uint8), LEVELS)
+    assert not updated.any()
     assert (latents == before).all()
 
 
@@ -109,8 +109,8 @@ def test_when_everything_moves_the_whole_network_runs(codec: Bundle, street: NDA
     tiled = analysis_of(codec)
     for shift in range(3):
         image = np.roll(street, 40 * shift, axis=1)
-        latents, moved = tiled.latents(image, LEVELS)
-        assert moved.all()
+        latents, updated = tiled.latents(image, LEVELS)
+        assert updated.all()
         assert (latents == codec.analysis.unscaled(image, LEVELS)).all()
 
 
@@ -121,7 +121,7 @@ def test_pictures_may_change_their_size(codec: Bundle, street: NDArray[np.uint8]
 
 
 def test_without_layers_changes_are_followed_by_the_whole_network(codec: Bundle, street: NDArray[np.uint8]) -> None:
-    tiled = TiledAnalysis(codec.analysis, None)
+    tiled = IncrementalAnalysis(codec.analysis, None)
     for image in (street, with_person(street, 60, 60), with_person(street, 64, 60)):
         assert (tiled.latents(image, LEVELS)[0] == codec.analysis.unscaled(image, LEVELS)).all()
 
@@ -144,44 +144,44 @@ def apart(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> int:
 def test_pictures_of_latents_that_move_are_within_one_of_the_whole_network(
     codec: Bundle, street: NDArray[np.uint8], level: int
 ) -> None:
-    tiled = TiledSynthesis(codec.synthesis, codec.sparse_synthesis)
-    ungains = codec.ungains(16 * level)
+    tiled = IncrementalSynthesis(codec.synthesis, codec.sparse_synthesis)
+    inverse_gains = codec.inverse_gains(16 * level)
     for step in range(8):
         values = rounded(codec, with_person(street, 10 * step, 100 - 8 * step), 16 * level)
-        whole = codec.synthesis.pictures(values[None], ungains[None], LEVELS[None])[0]
-        assert apart(tiled.picture(values, ungains, LEVELS), whole) <= 1
+        whole = codec.synthesis.pictures(values[None], inverse_gains[None], LEVELS[None])[0]
+        assert apart(tiled.picture(values, inverse_gains, LEVELS), whole) <= 1
 
 
 @settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 2**32), level=st.integers(0, 7))
 def test_pictures_of_any_latents_are_within_one_of_the_whole_network(codec: Bundle, seed: int, level: int) -> None:
     random = np.random.default_rng(seed)
-    tiled = TiledSynthesis(codec.synthesis, codec.sparse_synthesis)
-    ungains = codec.ungains(16 * level)
-    values = np.rint(random.laplace(0, 1, (len(ungains), ROWS, COLUMNS))).astype(np.int16)
+    tiled = IncrementalSynthesis(codec.synthesis, codec.sparse_synthesis)
+    inverse_gains = codec.inverse_gains(16 * level)
+    values = np.rint(random.laplace(0, 1, (len(inverse_gains), ROWS, COLUMNS))).astype(np.int16)
     for _ in range(4):
-        whole = codec.synthesis.pictures(values[None], ungains[None], LEVELS[None])[0]
-        assert apart(tiled.picture(values, ungains, LEVELS), whole) <= 1
+        whole = codec.synthesis.pictures(values[None], inverse_gains[None], LEVELS[None])[0]
+        assert apart(tiled.picture(values, inverse_gains, LEVELS), whole) <= 1
         row, column = random.integers(ROWS), random.integers(COLUMNS)
         values = values.copy()
-        values[:, row, column] = np.rint(random.laplace(0, 1, len(ungains)))
+        values[:, row, column] = np.rint(random.laplace(0, 1, len(inverse_gains)))
 
 
 def test_another_quality_gives_another_picture_of_the_same_latents(codec: Bundle, street: NDArray[np.uint8]) -> None:
-    tiled = TiledSynthesis(codec.synthesis, codec.sparse_synthesis)
+    tiled = IncrementalSynthesis(codec.synthesis, codec.sparse_synthesis)
     values = rounded(codec, street, 48)
     for quality in (48, 64, 48):
-        ungains = codec.ungains(quality)
+        inverse_gains = codec.inverse_gains(quality)
         assert (
-            tiled.picture(values, ungains, LEVELS)
-            == codec.synthesis.pictures(values[None], ungains[None], LEVELS[None])[0]
+            tiled.picture(values, inverse_gains, LEVELS)
+            == codec.synthesis.pictures(values[None], inverse_gains[None], LEVELS[None])[0]
         ).all()
 
 
 def test_a_picture_is_its_readers_own(codec: Bundle, street: NDArray[np.uint8]) -> None:
-    tiled = TiledSynthesis(codec.synthesis, codec.sparse_synthesis)
-    values, ungains = rounded(codec, street, 48), codec.ungains(48)
-    first = tiled.picture(values, ungains, LEVELS)
+    tiled = IncrementalSynthesis(codec.synthesis, codec.sparse_synthesis)
+    values, inverse_gains = rounded(codec, street, 48), codec.inverse_gains(48)
+    first = tiled.picture(values, inverse_gains, LEVELS)
     kept = first.copy()
     first[:] = 0
-    assert (tiled.picture(values, ungains, LEVELS) == kept).all()
+    assert (tiled.picture(values, inverse_gains, LEVELS) == kept).all()

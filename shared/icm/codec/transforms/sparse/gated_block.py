@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icm.codec.transforms.sparse.layers import RowNetwork, read_weights
-from icm.codec.transforms.sparse.planes import Plane, widened
+from icm.codec.transforms.sparse.planes import Plane, dilated
 
 GATE_MAX = 2.0
 """What a gate is clipped at; part of the architecture."""
@@ -84,7 +84,7 @@ class GatedRows:
 
     def follow(self, source: Plane, target: Plane) -> None:
         """Computes the target's features where its source changed, or where that is near by."""
-        mask = widened(source.changed) if self.taps > 1 else source.changed
+        mask = dilated(source.changed) if self.taps > 1 else source.changed
         positions = source.grid.positions(mask)
         around = source.grid.around if self.taps > 1 else np.zeros(1, np.int64)
         target.update(positions, self(source.rows, positions[:, None] + around))

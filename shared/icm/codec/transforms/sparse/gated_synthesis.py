@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from icm.codec.latents.latents import STRIDE
 from icm.codec.transforms.sparse.gated_block import GatedRows, LevelRows, gated_blocks, through
 from icm.codec.transforms.sparse.layers import RowLayer, around, read_weights, weights_named
-from icm.codec.transforms.sparse.planes import Grid, Mask, Plane, widened
+from icm.codec.transforms.sparse.planes import Grid, Mask, Plane, dilated
 from icm.codec.transforms.sparse.synthesis import (
     FINE,
     PIXELS,
@@ -109,7 +109,7 @@ class GatedSynthesisState:
         scale, shift = self._levels["fine"]
         fine[0].update(positions, layers.mix(self._mixed.rows, positions[:, None]) * scale + shift)
         through(layers.blocks_fine, fine)
-        self._show(widened(fine[-1].changed) | self._mixed.changed)
+        self._show(dilated(fine[-1].changed) | self._mixed.changed)
 
     def _spread(
         self,

@@ -49,7 +49,7 @@ class Grid:
         return positions
 
 
-def widened(mask: Mask, by: int = 1) -> Mask:
+def dilated(mask: Mask, by: int = 1) -> Mask:
     """Places within ``by`` of a true one, diagonals included."""
     for _ in range(by):
         padded = np.pad(mask, 1)
@@ -94,14 +94,14 @@ class Plane:
         """
         kept = self.rows[positions, columns]
         differs = ~(np.abs(rows - kept) <= self._tolerance[columns]).all(1)
-        moved = positions[differs]
-        self.rows[moved, columns] = rows[differs]
-        row, column = np.divmod(moved, self.grid.stride)
+        updated = positions[differs]
+        self.rows[updated, columns] = rows[differs]
+        row, column = np.divmod(updated, self.grid.stride)
         self.changed[row - 1, column - 1] = True
 
     def convolve(self, layer: RowLayer, source: Plane, residual: Plane | None = None) -> None:
         """Computes a 3x3 convolution of the same grid where its source changed, plus the residual's features."""
-        mask = widened(source.changed)
+        mask = dilated(source.changed)
         if residual is not None:
             mask = mask | residual.changed
         positions = self.grid.positions(mask)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from icm.codec.latents.latents import STRIDE
 from icm.codec.transforms.sparse.layers import RowLayer, around, read_weights, weights_named
-from icm.codec.transforms.sparse.planes import Grid, Mask, Plane, widened
+from icm.codec.transforms.sparse.planes import Grid, Mask, Plane, dilated
 
 FINE = 4
 """Pixels that a position of the last layers spans."""
@@ -169,7 +169,7 @@ class SynthesisState:
             end.convolve(second, inner, start)
         _spread(layers.up_fine, self._wide[-1], self._fine, learned)
         self._mixed.convolve(layers.mix, self._fine)
-        mask = widened(self._mixed.changed) | self._fine.changed
+        mask = dilated(self._mixed.changed) | self._fine.changed
         positions = fine.positions(mask)
         added = self._fine.rows[positions, pixels]
         colours = layers.out(self._mixed.rows, positions[:, None] + fine.around, added)

@@ -39,7 +39,7 @@ class _Message(NamedTuple):
         return self.time - self.before
 
 
-class LinkMeter:
+class LinkEstimator:
     """Measures what the link carries of one camera. Not thread-safe.
 
     A message that waited for the one before it occupied the link from that one's acknowledgement to its own: so many

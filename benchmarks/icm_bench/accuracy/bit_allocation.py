@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from icm.codec.entropy.coder import Prediction
 from icm.codec.entropy.tables import TOTAL, Tables
 from icm.codec.latents.latents import Latents
-from icm.codec.payload.intra import EntropyModel
+from icm.codec.payload.intra import IntraEntropyModel
 
 
-def bits_by_position(model: EntropyModel, latents: Latents) -> NDArray[np.float64]:
+def bits_by_position(model: IntraEntropyModel, latents: Latents) -> NDArray[np.float64]:
     """Bits of a frame coded alone, float64[h, w].
 
     Hyper-latents, 1 to 3 % of the bits, belong to no position and are not in it; of a value outside its table only the

@@ -1,4 +1,4 @@
-"""Which frame is meant."""
+"""The name of one coded frame."""
 
 from __future__ import annotations
 
@@ -12,8 +12,14 @@ _EPOCH_BITS = 63
 """More than that no database holds, and no edge is welcomed with."""
 
 
-class FrameKey(NamedTuple):
-    """Names one coded frame for ever; see the message ``FrameRef``."""
+class FrameId(NamedTuple):
+    """Names one coded frame for ever; as the message ``FrameRef``.
+
+    Attributes:
+        camera: the camera's name.
+        epoch: the numbering that ``sequence`` belongs to.
+        sequence: position within the epoch, from 1.
+    """
 
     camera: str
     epoch: int
@@ -23,10 +29,10 @@ class FrameKey(NamedTuple):
         return FrameRef(camera=self.camera, epoch=self.epoch, sequence=self.sequence)
 
     @staticmethod
-    def from_message(frame: FrameRef) -> FrameKey:
+    def from_message(frame: FrameRef) -> FrameId:
         """Raises NotFoundError: no frame can be called that."""
         if frame.epoch.bit_length() > _EPOCH_BITS:
             raise NotFoundError(f"there is no epoch {frame.epoch}")
         if frame.sequence > MAX_SEQUENCE:
             raise NotFoundError(f"there is no sequence {frame.sequence}; the highest is {MAX_SEQUENCE}")
-        return FrameKey(frame.camera, frame.epoch, frame.sequence)
+        return FrameId(frame.camera, frame.epoch, frame.sequence)

@@ -10,7 +10,7 @@ REPAID = 0.7
 """Part of the income that goes into what a larger record costs beyond that."""
 
 
-class BitBudget:
+class TokenBucket:
     """An account in bits. A record may overdraw it, as its size is known only once it is coded.
 
     Over time exactly the rate is spent. An I record can cost as much as seconds of P records: what exceeds

@@ -17,7 +17,7 @@ _INDEX_STEPS = 8.0
 """Scale indexes per 1.0 of the float network."""
 
 
-class ColumnNetwork(nn.Module):
+class PointwiseNetwork(nn.Module):
     """Columns float32[A, K] (whole numbers) and levels int64[A] -> means and scale indexes, [A, G] each.
 
     Activations are on the integer network's grid already. An untrained network says 0 to everything.
@@ -49,7 +49,7 @@ class ColumnNetwork(nn.Module):
         return means, indexes * _INDEX_STEPS
 
 
-def graph(network: ColumnNetwork, first_index: int = 0) -> bytes:
+def graph(network: PointwiseNetwork, first_index: int = 0) -> bytes:
     """The ONNX graph of the integer form.
 
     Args:
@@ -61,7 +61,7 @@ def graph(network: ColumnNetwork, first_index: int = 0) -> bytes:
     return build_graph(_layers(network, first_index)).SerializeToString()
 
 
-def _layers(network: ColumnNetwork, first_index: int) -> list[IntegerLayer]:
+def _layers(network: PointwiseNetwork, first_index: int) -> list[IntegerLayer]:
     levels = network.first_bias.shape[0]
     hidden = float(ACTIVATION_STEPS)
     outputs = torch.tensor((float(MEAN_STEPS), _INDEX_STEPS)).repeat_interleave(network.outputs)

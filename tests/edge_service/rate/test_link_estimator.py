@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge_service.rate.link_meter import LEAST_BUSY_SECONDS, LONG_SECONDS, RECENT_SECONDS, SLOWER, LinkMeter
+from edge_service.rate.link_estimator import LEAST_BUSY_SECONDS, LONG_SECONDS, RECENT_SECONDS, SLOWER, LinkEstimator
 from icm.service.clock import ManualClock
 
 DELAY = 0.1
@@ -15,7 +15,7 @@ class Line:
 
     def __init__(self) -> None:
         self.clock = ManualClock()
-        self.meter = LinkMeter(8 * 2 * LINK, self.clock)
+        self.meter = LinkEstimator(8 * 2 * LINK, self.clock)
         self._free_at = 0.0
         self._carries = LINK
 

@@ -30,14 +30,14 @@ _THE_FILE = ""
 """In a camera's place, for the mark that says which file the marks are about."""
 
 
-class Mark(NamedTuple):
+class HighWaterMark(NamedTuple):
     """A camera's epoch, and the first sequence of it that was not given away."""
 
     epoch: int
     next_sequence: int
 
 
-class Marks:
+class HighWaterMarks:
     """The marks of one spool. Thread-safe.
 
     Attributes:
@@ -48,7 +48,7 @@ class Marks:
         """Raises: SpoolError, the file cannot be read or written."""
         self._spool = folder / FILE_NAME
         self._lock = Lock()
-        self._marks: dict[str, Mark] = {}
+        self._marks: dict[str, HighWaterMark] = {}
         self._slots: dict[str, int] = {}
         path = folder / MARKS_NAME
         with ExitStack() as opened:
@@ -101,7 +101,7 @@ class Marks:
         """
         mark = _MARK.pack(camera.encode(), epoch, next_sequence)
         with self._lock, suppress(OSError):
-            self._marks[camera] = Mark(epoch, next_sequence)
+            self._marks[camera] = HighWaterMark(epoch, next_sequence)
             if camera not in self._slots:
                 self._slots[camera], self._free = self._free, self._free + 1
             packed = mark + _CRC.pack(google_crc32c.value(mark))
@@ -123,4 +123,4 @@ class Marks:
             return
         name, epoch, next_sequence = _MARK.unpack(mark)
         camera = name.rstrip(b"\0").decode(errors="replace")
-        self._marks[camera], self._slots[camera] = Mark(epoch, next_sequence), slot
+        self._marks[camera], self._slots[camera] = HighWaterMark(epoch, next_sequence), slot
