@@ -74,13 +74,13 @@ def test_every_segment_is_found_while_the_index_is_written_afterwards_and_after_
 def test_a_store_keeps_no_segments_in_memory_but_a_page_of_each_camera(tmp_path: Path, database: Engine) -> None:
     filled(tmp_path, database).close()
     gc.collect()
-    before = sum(isinstance(thing, Segment) for thing in gc.get_objects())
+    before = sum(type(thing) is Segment for thing in gc.get_objects())
     store = opened(tmp_path, database)
     gc.collect()
-    assert sum(isinstance(thing, Segment) for thing in gc.get_objects()) - before <= 2
+    assert sum(type(thing) is Segment for thing in gc.get_objects()) - before <= 2
     read_all(store)
     gc.collect()
-    assert sum(isinstance(thing, Segment) for thing in gc.get_objects()) - before < COUNT / 3
+    assert sum(type(thing) is Segment for thing in gc.get_objects()) - before < COUNT / 3
 
 
 def test_a_segment_whose_file_is_gone_is_not_held_until_its_file_is_back(tmp_path: Path, database: Engine) -> None:
