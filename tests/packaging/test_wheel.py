@@ -29,8 +29,9 @@ import importlib, json, pkgutil, sys
 wrong = {}
 for package in sys.argv[1:]:
     names = [module.name for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}.")]
-    # The first is no module for Python, the second moves the clock of processes that are started with it.
-    for name in [package, *(name for name in names if not name.endswith((".kernels", ".sitecustomize")))]:
+    # Those are no module for Python, one that moves the clock of processes started with it, and one that Alembic runs.
+    odd = (".kernels", ".sitecustomize", ".migrations.env")
+    for name in [package, *(name for name in names if not name.endswith(odd))]:
         try:
             importlib.import_module(name)
         except ImportError as error:
