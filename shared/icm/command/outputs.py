@@ -16,9 +16,14 @@ from icm.service.command_line import STANDARD_OUTPUT
 
 STANDARD = Path("-")
 """Standard input or output."""
-_STANDARD_OUTPUT = (STANDARD, Path("/dev/stdout"))
+_STANDARD_OUTPUT = (STANDARD, Path("/dev/stdout"), Path("/dev/fd/1"), Path("/proc/self/fd/1"))
 
 _unfinished: set[Path] = set()
+
+
+def is_standard(target: Path) -> bool:
+    """Whether that is standard output, by either of its names."""
+    return target in _STANDARD_OUTPUT
 
 
 @contextmanager
@@ -35,7 +40,7 @@ def open_output(target: Path, source: Path) -> Iterator[BinaryIO]:
         OSError: standard output cannot be written.
     """
     try:
-        if target in _STANDARD_OUTPUT:
+        if is_standard(target):
             with _standard_output() as file:
                 yield file
             return
@@ -55,7 +60,7 @@ def open_output(target: Path, source: Path) -> Iterator[BinaryIO]:
                 _set_usual_mode(temporary)
             temporary.replace(place)
     except OSError as error:
-        if target in _STANDARD_OUTPUT:
+        if is_standard(target):
             error.filename = STANDARD_OUTPUT
             raise
         raise ConfigError(f"cannot write {target}: {error.strerror or error}") from None
