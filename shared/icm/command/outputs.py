@@ -69,11 +69,11 @@ def open_output(target: Path, source: Path) -> Iterator[BinaryIO]:
 @contextmanager
 def scratch_file(folder: Path | None = None) -> Iterator[Path]:
     """A file of its own, in the folder or where such files go, that is deleted at the end if it is still there."""
-    handle, name = tempfile.mkstemp(".part", ".icm-", folder)
-    os.close(handle)
-    path = Path(name)
+    path = (folder or Path(tempfile.gettempdir())) / f".icm-{os.urandom(8).hex()}.part"
+    # Before there is such a file: a signal may come at any moment.
     _unfinished.add(path)
     try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         yield path
     finally:
         path.unlink(missing_ok=True)
