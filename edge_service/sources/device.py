@@ -70,7 +70,7 @@ class DeviceSource(Source):
         command = [sys.executable, "-P", capture.__file__]
         # A terminal and a service manager tell the child to stop as well. It is this process that ends it, in order and
         # without an alarm. What a thread blocks, a process that it starts blocks from its first moment on.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, (*STOPS, signal.SIGHUP))
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
         try:
             child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
         except OSError as error:

@@ -17,7 +17,7 @@ from edge_service.sources.base import Frame, Source
 from icm.codec.bitstream.record import check_size
 from icm.errors import ConfigError, ImageError, RecordError, SourceError
 from icm.media.orientation import ShownFrames
-from icm.media.video_files import open_container
+from icm.media.video_files import open_container, why_unreadable
 from icm.media.video_reading import VideoReader, film
 from icm.service.clock import Clock
 
@@ -120,7 +120,7 @@ class FileSource(Source):
         try:
             container = open_container(self._path)
         except (av.error.FFmpegError, OSError) as error:
-            raise SourceError(f"cannot read the video file {self._path}: {error.strerror}") from None
+            raise SourceError(f"cannot read the video file {self._path}: {why_unreadable(self._path, error)}") from None
         if not container.streams.video:
             container.close()
             raise SourceError(f"{self._path} holds no video")

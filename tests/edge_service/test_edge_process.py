@@ -219,7 +219,7 @@ async def test_a_dead_camera_is_a_problem_of_its_own_and_the_others_go_on(tmp_pa
         assert (await process.ended())[0] == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_a_stop_of_the_whole_group_is_no_alarm_and_leaves_no_process(
     tmp_path: Path, number: signal.Signals
 ) -> None:

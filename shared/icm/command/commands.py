@@ -24,7 +24,7 @@ from icm.codec.latents.latents import QUALITY_STEPS
 from icm.codec.threads import MOST_THREADS, thread_count
 from icm.command.doctor import examine
 from icm.command.inputs import Input, open_frames, readable
-from icm.command.outputs import STANDARD, open_output
+from icm.command.outputs import is_standard, open_output
 from icm.errors import CodecMismatchError, ConfigError, IcmError, ImageError, RecordError
 from icm.media.pictures import READABLE, picture_bytes
 from icm.media.video_files import LosslessVideo
@@ -180,7 +180,7 @@ def _decode(options: argparse.Namespace, report: _Report) -> None:
 
 def _check_output(options: argparse.Namespace) -> None:
     output: Path = options.output
-    if options.input.is_dir() and (output == STANDARD or (output.exists() and not output.is_dir())):
+    if options.input.is_dir() and (is_standard(output) or (output.exists() and not output.is_dir())):
         raise ConfigError(f"the files of a folder go to a folder, which {output} is not: name one")
 
 
@@ -233,7 +233,7 @@ def _decode_file(bundle: Bundle, argument: Path, target: Path, in_folder: bool, 
                 f" {bundle.codec_id.hex()[:16]}: name the right one with --bundle"
             )
         suffix = target.suffix.lower()
-        if in_folder or target == STANDARD or (not suffix and target.exists() and not target.is_file()):
+        if in_folder or is_standard(target) or (not suffix and target.exists() and not target.is_file()):
             suffix = ".png" if len(records) == 1 else ".mkv"
         if in_folder:
             target = target.with_name(target.name + suffix)

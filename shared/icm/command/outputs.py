@@ -14,7 +14,12 @@ from icm.service.command_line import STANDARD_OUTPUT
 
 STANDARD = Path("-")
 """Standard input or output."""
-_STANDARD_OUTPUT = (STANDARD, Path("/dev/stdout"))
+_STANDARD_OUTPUT = (STANDARD, Path("/dev/stdout"), Path("/dev/fd/1"), Path("/proc/self/fd/1"))
+
+
+def is_standard(target: Path) -> bool:
+    """Whether that is standard output, by either of its names."""
+    return target in _STANDARD_OUTPUT
 
 
 @contextmanager
@@ -31,7 +36,7 @@ def open_output(target: Path, source: Path) -> Iterator[BinaryIO]:
         OSError: standard output cannot be written.
     """
     try:
-        if target in _STANDARD_OUTPUT:
+        if is_standard(target):
             with _standard_output() as file:
                 yield file
             return
@@ -43,7 +48,7 @@ def open_output(target: Path, source: Path) -> Iterator[BinaryIO]:
         with atomic_writer(target) as file:
             yield file
     except OSError as error:
-        if target in _STANDARD_OUTPUT:
+        if is_standard(target):
             error.filename = STANDARD_OUTPUT
             raise
         raise ConfigError(f"cannot write {target}: {error.strerror or error}") from None

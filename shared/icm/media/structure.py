@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from icm.media import ogg
+
 _BOXES = {
     b"ftyp", b"moov", b"mdat", b"moof", b"mfra", b"sidx", b"styp", b"free", b"skip", b"wide", b"uuid", b"meta", b"udta",
 }  # fmt: skip
@@ -30,6 +32,13 @@ _IN_SEGMENT = {
 }
 """What a Matroska file's segment is made of."""
 _IN_CLUSTER = {bytes.fromhex(one) for one in ("e7", "5854", "a7", "ab", "a3", "a0", "af", "ec", "bf")}
+_FLV, _FLV_TAGS = b"FLV", {8, 9, 18}
+"""How Flash videos begin, and the kinds of their parts: sound, picture, words."""
+_ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+"""What in the header of WMV and ASF files tells their size."""
+_MXF = bytes.fromhex("060e2b34")
+"""How the key of each part of an MXF file begins."""
 _SYNC = 0x47
 _PACKETS = {188: 0, 192: 4, 204: 0}
 """Sizes of MPEG-TS packets, by what stands before each one's first byte."""
@@ -53,6 +62,14 @@ def broken(path: Path) -> str | None:
             check = _riff
         elif start[:4] == _EBML:
             check = _matroska
+        elif start[:4] == ogg.START:
+            check = ogg.broken
+        elif start[:3] == _FLV:
+            check = _flv
+        elif start[:16] == _ASF:
+            check = _asf
+        elif start[:4] == _MXF:
+            check = _mxf
         elif (packet := _packet_size(start)) is not None:
             return None if size % packet == 0 else "it ends in the middle of a packet: it may be cut off"
         return check(file, size) if check is not None else None
@@ -134,6 +151,61 @@ def _element(file: BinaryIO, at: int) -> tuple[bytes, int, int | None]:
     length = int.from_bytes(rest[:digits]) & (1 << 7 * digits) - 1
     unknown = length == (1 << 7 * digits) - 1
     return kind, at + wide + digits, None if unknown else length
+
+
+def _flv(file: BinaryIO, size: int) -> str | None:
+    """Goes from part to part, behind each of which stands its length."""
+    file.seek(5)
+    at = int.from_bytes(file.read(4)) + 4
+    while at + 11 <= size:
+        file.seek(at)
+        head = file.read(4)
+        if head[0] & 0x1F not in _FLV_TAGS:
+            return None
+        at += 11 + int.from_bytes(head[1:]) + 4
+    if at == size:
+        return None
+    return _cut("last part", at, size) if at > size else "it ends in the middle of a part: it may be cut off"
+
+
+def _asf(file: BinaryIO, size: int) -> str | None:
+    file.seek(16)
+    at, end = 30, int.from_bytes(file.read(8), "little")
+    while at + 24 <= min(end, size):
+        file.seek(at)
+        head = file.read(92)
+        if head[:16] == _ASF_FILE and len(head) == 92:
+            told, live = int.from_bytes(head[40:48], "little"), head[88] & 1
+            return None if live or told <= size else _cut("content", told, size)
+        at += max(24, int.from_bytes(head[16:24], "little"))
+    return None
+
+
+def _mxf(file: BinaryIO, size: int) -> str | None:
+    """Goes from part to part; the first one tells where the last ones begin."""
+    file.seek(0)
+    start = file.read(64)
+    length, digits = _mxf_length(start[16:])
+    footer = int.from_bytes(start[16 + digits + 24 : 16 + digits + 32])
+    if footer >= size:
+        return _cut("content", footer, size) if length else None
+    at = 0
+    while at < size:
+        file.seek(at)
+        head = file.read(25)
+        if not head.startswith(_MXF[: len(head)]):
+            return None
+        length, digits = _mxf_length(head[16:])
+        at += 16 + digits + length
+    return _cut("last part", at, size) if at > size else None
+
+
+def _mxf_length(head: bytes) -> tuple[int, int]:
+    """A part's length, and how many bytes say it."""
+    if not head or head[0] < 0x80:
+        return (head[0] if head else 0), 1
+    digits = head[0] & 0x7F
+    return int.from_bytes(head[1 : 1 + digits]), 1 + digits
 
 
 def _packet_size(start: bytes) -> int | None:

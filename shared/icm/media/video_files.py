@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from icm.codec.bitstream.record import check_size
 from icm.errors import ImageError, RecordError
 from icm.media.orientation import ShownFrames
+from icm.media.structure import broken
 from icm.media.video_reading import VideoReader
 
 VIDEOS = {".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".ts", ".y4m"}
@@ -84,7 +85,7 @@ def open_video(
 
             yield reader.count, frames()
     except (av.FFmpegError, FileNotFoundError) as error:
-        raise ImageError(f"{name} cannot be read as a picture or a video: {error.strerror}") from None
+        raise ImageError(f"{name} cannot be read as a picture or a video: {why_unreadable(path, error)}") from None
 
 
 def _check_size(width: int, height: int, name: str) -> None:
@@ -92,6 +93,15 @@ def _check_size(width: int, height: int, name: str) -> None:
         check_size(width, height)
     except RecordError as error:
         raise ImageError(f"{name}: {error}") from None
+
+
+def why_unreadable(path: Path, error: av.FFmpegError | OSError) -> str:
+    """What FFmpeg says of a file, and what is missing of it: of an MP4 that was cut off, it finds invalid data only."""
+    try:
+        missing = broken(path)
+    except OSError:
+        missing = None
+    return f"{error.strerror}; {missing}" if missing else str(error.strerror)
 
 
 def open_container(path: Path) -> InputContainer:

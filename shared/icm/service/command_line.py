@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import FrameType
 
-STOPS = (signal.SIGINT, signal.SIGTERM)
-"""What people, terminals and service managers stop a process with."""
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What people, terminals and service managers stop a process with; a terminal that is closed sends SIGHUP."""
 EXIT_UNREAD = 128 + signal.SIGPIPE
 """Exit status when the reader of what a command prints is gone, as a shell shows that of a program killed by it."""
 STANDARD_OUTPUT = "standard output"
@@ -65,6 +65,11 @@ def start(
     return run() if arguments is not None else run_quietly(name, run, tidy)
 
 
+def heeded() -> list[signal.Signals]:
+    """Those of ``STOPS`` that end this process; ``nohup`` has it ignore SIGHUP, so that it outlives its terminal."""
+    return [one for one in STOPS if one != signal.SIGHUP or signal.getsignal(one) != signal.SIG_IGN]
+
+
 def run_quietly(name: str, run: Callable[[], int], tidy: Callable[[signal.Signals], None] | None = None) -> int:
     """Runs this process's command; returns its exit status.
 
@@ -87,7 +92,7 @@ def run_quietly(name: str, run: Callable[[], int], tidy: Callable[[signal.Signal
         os.kill(os.getpid(), number)
         os._exit(128 + number)
 
-    for number in STOPS:
+    for number in heeded():
         signal.signal(number, leave)
     try:
         status = run()

@@ -208,6 +208,18 @@ def test_standard_input_and_output_stand_for_files(tmp_path: Path, picture: Path
     assert json.loads(run("info", "-", "--json", given=coded))["records"] == 1
 
 
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_standard_output_by_its_other_names_takes_a_picture_as_well(
+    tmp_path: Path, picture: Path, bundle: Path, name: str
+) -> None:
+    assert icm("encode", picture, tmp_path / "out.icm", "--bundle", bundle) == 0
+    command = [sys.executable, "-m", "icm.command.cli", "decode", tmp_path / "out.icm", name, "--bundle", bundle]
+    with (tmp_path / "sent").open("wb") as sent:
+        subprocess.run(command, stdout=sent, check=True)
+    with Image.open(tmp_path / "sent") as decoded:
+        assert decoded.size == (150, 100)
+
+
 def test_a_picture_is_never_written_over_itself(
     tmp_path: Path, picture: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -69,6 +69,12 @@ def test_a_video_of_which_nothing_can_be_had_is_one_line(
         assert line.startswith(f"icm: {path} holds no frames: ")
 
 
+@pytest.mark.parametrize("share", [0.5, 0.95])
+def test_a_video_that_was_cut_off_before_its_table_says_so(tmp_path: Path, share: float) -> None:
+    with pytest.raises(ImageError, match=r"part 'm(dat|oov)' are missing at its end: it may be cut off"):
+        read(cut(tmp_path / "cut.mp4", write(tmp_path / "v.mp4"), share))
+
+
 def test_a_damaged_stream_that_cannot_be_written_as_asked_is_one_line(
     tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -136,3 +136,20 @@ def test_an_end_without_notice_leaves_nothing_unfinished(tmp_path: Path, source:
         file.write(b"new")
         delete_unfinished()
         assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_an_end_at_the_moment_a_file_is_made_leaves_nothing(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, left = os.open, []
+
+    def interrupted(path: Path, flags: int, mode: int) -> int:
+        handle = make(path, flags, mode)
+        delete_unfinished()
+        left.extend(path.parent.iterdir())
+        return handle
+
+    monkeypatch.setattr(os, "open", interrupted)
+    with suppress(ConfigError):
+        write(tmp_path / "out", source)
+    assert left == [source]

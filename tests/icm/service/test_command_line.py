@@ -30,7 +30,7 @@ def wait_for_module(process: subprocess.Popen[bytes], library: str) -> None:
         time.sleep(0.001)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("name", MODULES)
 def test_a_signal_in_the_middle_of_the_start_ends_a_command_at_once_and_silently(
     name: str, number: signal.Signals
@@ -45,7 +45,7 @@ def test_a_signal_in_the_middle_of_the_start_ends_a_command_at_once_and_silently
     assert b"Traceback" not in error
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_file_that_was_being_written_is_gone(tmp_path: Path, number: signal.Signals) -> None:
     noise = np.random.default_rng(1).integers(0, 255, (96, 160, 3), np.uint8)
     write_clip(tmp_path / "clip.mkv", [np.roll(noise, 5 * shift, 1) for shift in range(40)])
@@ -59,6 +59,17 @@ def test_a_file_that_was_being_written_is_gone(tmp_path: Path, number: signal.Si
     assert error.endswith(b"files already finished are kept\n")
     assert error.count(b"\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mkv"]
+
+
+def test_under_nohup_a_command_outlives_its_terminal(tmp_path: Path) -> None:
+    write_clip(tmp_path / "clip.mkv", [np.full((32, 48, 3), 60 * shift, np.uint8) for shift in range(4)])
+    command = [sys.executable, "-m", "icm.command.cli", "encode", tmp_path / "clip.mkv", tmp_path / "out.icm"]
+    process = subprocess.Popen(["nohup", *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    wait_for_module(process, "numpy")
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert (tmp_path / "out.icm").is_file()
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from icm.codec.bitstream.range_checksums import RangeChecksums
-from icm.codec.bitstream.record import Record, StreamHeader
+from icm.codec.bitstream.record import MAGIC, Record, StreamHeader
 from icm.errors import RecordError
 
 _MOST_LOST = 1 << 16
 """Records that may be missing between two; a bound on what is looked at."""
 _AT_FIRST, _AT_ONCE = 1 << 8, 1 << 20
 """Bytes that are looked through for the next record at first, as it is near as a rule, and at most in a step."""
+_LONGEST_HEADER = 1 << 9
 
 
 def whole_records(data: bytes) -> tuple[StreamHeader, list[Record], str | None]:
@@ -21,6 +22,9 @@ def whole_records(data: bytes) -> tuple[StreamHeader, list[Record], str | None]:
         RecordError: there is no header, or not one whole record.
     """
     header, position = StreamHeader.parse(data)
+    end = _next_stream(data, position)
+    another = [f"another stream begins at byte {end}: cut the file in two there"] if end < len(data) else []
+    data = data[:end]
     search = _Search(data, header)
     records: list[Record] = []
     problem, places = "", 0
@@ -38,10 +42,24 @@ def whole_records(data: bytes) -> tuple[StreamHeader, list[Record], str | None]:
             position += length
     if not records:
         raise RecordError(problem or "it holds a header but no record")
-    if not problem:
-        return header, records, None
     more = f", and {places - 1} more such places" if places > 1 else ""
-    return header, records, f"{problem}{more}; {len(records)} whole records are left"
+    damage = [f"{problem}{more}; {len(records)} whole records are left"] if problem else []
+    return header, records, "; ".join(damage + another) or None
+
+
+def _next_stream(data: bytes, at: int) -> int:
+    """Where the header of a further stream stands, as in files that were joined; the end if there is none.
+
+    Its records would otherwise be taken for those of the stream before.
+    """
+    while (at := data.find(MAGIC, at)) >= 0:
+        try:
+            StreamHeader.parse(data[at : at + _LONGEST_HEADER])
+        except RecordError:
+            at += 1
+        else:
+            return at
+    return len(data)
 
 
 class _Search:

@@ -49,6 +49,15 @@ def test_a_file_that_is_whole_says_nothing() -> None:
     assert whole_records(WHOLE) == (HEADER, RECORDS, None)
 
 
+@pytest.mark.parametrize("kept", [len(WHOLE), STARTS[5] + 3])
+def test_what_stands_behind_the_header_of_another_stream_is_none_of_the_first(kept: int) -> None:
+    whole = max(n for n, start in enumerate(STARTS) if start <= kept)
+    header, records, problem = whole_records(WHOLE[:kept] + WHOLE)
+    assert (header, records) == (HEADER, RECORDS[:whole])
+    assert problem is not None
+    assert problem.endswith(f"another stream begins at byte {kept}: cut the file in two there")
+
+
 @given(st.integers(STARTS[1], len(WHOLE) - 1))
 def test_a_cut_costs_only_what_it_cut_off(length: int) -> None:
     whole = max(n for n, start in enumerate(STARTS) if start <= length)
