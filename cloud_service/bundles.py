@@ -17,7 +17,11 @@ class Bundles:
     """
 
     def __init__(self, bundles: Sequence[Bundle]) -> None:
-        """Args: bundles, one at least."""
+        """Creates the set of bundles.
+
+        Args:
+            bundles: one at least.
+        """
         self.first = bundles[0]
         self._bundles = bundles
 

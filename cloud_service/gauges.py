@@ -26,9 +26,11 @@ class StorageGauges(Collector):
         backlog: Callable[[], dict[str, int]],
         cameras: CameraNames,
     ) -> None:
-        """Args:
-        backlog: bytes of records by camera that wait for the detector; raises StorageError.
-        cameras: those with series of their own.
+        """Creates the collector.
+
+        Args:
+            backlog: returns by camera the bytes of records that wait for the detector; raises StorageError.
+            cameras: those with series of their own.
         """
         self._store, self._catalogue, self._backlog, self._cameras = store, catalogue, backlog, cameras
 

@@ -21,7 +21,11 @@ class Metrics:
     """
 
     def __init__(self, codec: str) -> None:
-        """Args: codec, name of the bundle in use."""
+        """Creates the metrics in a registry of their own.
+
+        Args:
+            codec: name of the bundle in use.
+        """
         self.registry = CollectorRegistry()
         self.cameras = CameraNames()
         per_camera = self.cameras.per_camera

@@ -70,7 +70,11 @@ def check(settings: EdgeSettings) -> tuple[Bundle, dict[str, Source]]:
 
 
 def _check_borders(settings: EdgeSettings) -> None:
-    """Raises: ConfigError, the channel or the frame API could not be opened, or would be open to strangers."""
+    """Checks that the channel and the frame API can be opened, and are not open to strangers.
+
+    Raises:
+        ConfigError: the channel or the frame API could not be opened, or would be open to strangers.
+    """
     cloud, api = settings.cloud, settings.frame_api
     proxy_of(cloud.address)
     for side in (cloud, api):
@@ -171,7 +175,11 @@ class Edge:
         return rate
 
     def _uplink(self, spool: CameraSpool, channel: grpc.aio.Channel, rate: RateControl | None) -> Uplink:
-        """Args: rate, None for a camera that only has records left."""
+        """Returns the uplink of a camera.
+
+        Args:
+            rate: None for a camera that only has records left.
+        """
         return Uplink(
             spool,
             self._bundle.codec_id,

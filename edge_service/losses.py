@@ -40,9 +40,11 @@ class Losses:
     """Counts frames that do not arrive. Thread-safe."""
 
     def __init__(self, frames: Counter, dropped: Counter) -> None:
-        """Args:
-        frames: by camera and outcome.
-        dropped: by camera and reason.
+        """Creates the count of frames that were lost.
+
+        Args:
+            frames: by camera and outcome.
+            dropped: by camera and reason.
         """
         self._frames, self._dropped = frames, dropped
 

@@ -42,7 +42,11 @@ class EdgeMetrics:
     """
 
     def __init__(self, bundle: str) -> None:
-        """Args: bundle, its name, for ``icm_build_info``."""
+        """Creates the metrics in a registry of their own.
+
+        Args:
+            bundle: its name, for ``icm_build_info``.
+        """
         registry = self.registry = CollectorRegistry()
         self.frames = Counter(
             "icm_edge_frames", "Frames by what became of them.", ["camera", "outcome"], registry=registry

@@ -19,9 +19,11 @@ _IN_USER = "!$&'()*+,;=:%"
 
 @dataclass(frozen=True)
 class RtspAddress:
-    """Attributes:
-    url: as FFmpeg takes it.
-    shown: as people and logs get to see it. Cameras want passwords in all parts of it but scheme, host and port.
+    """The address of an RTSP camera.
+
+    Attributes:
+        url: as FFmpeg takes it.
+        shown: as people and logs get to see it. Cameras want passwords in all parts of it but scheme, host and port.
     """
 
     url: str
@@ -58,7 +60,14 @@ def parse_rtsp(text: str) -> RtspAddress:
 
 
 def _check_place(place: str) -> None:
-    """Args: place, a host, with a port or without."""
+    """Checks the host and port of a camera's address.
+
+    Args:
+        place: a host, with a port or without.
+
+    Raises:
+        ConfigError: it is no host with a port that can be reached.
+    """
     # The colons within brackets are the host's.
     whole = place if ":" in place.rpartition("]")[2] else f"{place}:554"
     try:

@@ -26,13 +26,25 @@ class Caller(Protocol):
     """What one may do."""
 
     def check_delivers_any(self) -> None:
-        """Raises: PermissionDeniedError, no camera's records."""
+        """Checks that the caller may deliver records of some camera.
+
+        Raises:
+            PermissionDeniedError: it may deliver no camera's records.
+        """
 
     def check_delivers(self, camera: str) -> None:
-        """Raises: PermissionDeniedError, not this camera's records."""
+        """Checks that the caller may deliver this camera's records.
+
+        Raises:
+            PermissionDeniedError: it may not deliver them.
+        """
 
     def check_reads(self, camera: str) -> None:
-        """Raises: PermissionDeniedError, not this camera, or with the empty name, not all of them."""
+        """Checks that the caller may read this camera, or with the empty name, all cameras.
+
+        Raises:
+            PermissionDeniedError: it may not read this camera, or with the empty name, not all of them.
+        """
 
     def reads(self, camera: str) -> bool:
         """Whether the caller may read the camera."""
@@ -42,7 +54,11 @@ class Access(Protocol):
     """Tells a call's caller."""
 
     def caller(self, context: Any) -> Caller:
-        """Args: context, of the call."""
+        """Returns who makes a call.
+
+        Args:
+            context: of the call.
+        """
 
 
 class Anybody:
@@ -77,7 +93,11 @@ class CertificateAccess(CallGuard):
     def __init__(
         self, revocations: RevocationLists | None, clock: Clock, authorities: Authorities | None = None
     ) -> None:
-        """Args: authorities, None if those of the handshake count on."""
+        """Creates the access of callers that show a certificate.
+
+        Args:
+            authorities: None if those of the handshake stay valid.
+        """
         self._revocations, self._clock, self._authorities = revocations, clock, authorities
         self._open = OpenCalls(clock)
 
@@ -87,13 +107,21 @@ class CertificateAccess(CallGuard):
 
     @asynccontextmanager
     async def watch(self, context: Any) -> AsyncIterator[_Watch]:
-        """See ``CallGuard``. Raises: UnauthenticatedError, the certificate does not count any more."""
+        """See ``CallGuard``.
+
+        Raises:
+            UnauthenticatedError: the certificate is not valid any more.
+        """
         certificate = _certificate(context)
         async with self._open.kept(lambda: self.check(certificate)):
             yield _Watch(self, certificate)
 
     def check(self, certificate: x509.Certificate) -> None:
-        """Raises: UnauthenticatedError, the certificate does not count any more."""
+        """Checks that a certificate is still valid.
+
+        Raises:
+            UnauthenticatedError: the certificate is not valid any more.
+        """
         if self._revocations and self._revocations.revoked(certificate):
             raise _refusal(certificate, "was revoked")
         if self._authorities and self._authorities.withdrawn(certificate):

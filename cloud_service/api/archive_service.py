@@ -64,9 +64,11 @@ class ArchiveService(ArchiveServiceServicer):
         detects: bool,
         access: Access = ANYBODY,
     ) -> None:
-        """Args:
-        detects: whether there is a detector.
-        access: who may read which camera.
+        """Creates the service.
+
+        Args:
+            detects: whether there is a detector.
+            access: who may read which camera.
         """
         self._detects = detects
         self._bundles = bundles

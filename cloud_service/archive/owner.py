@@ -47,9 +47,12 @@ class ArchiveOwner:
             raise
 
     def check(self) -> None:
-        """Raises StorageError: the archive is another's by now, or cannot be reached.
+        """Checks that this service still owns the archive.
 
         Who tidies a folder up by age may delete its name with the rest; it is given again.
+
+        Raises:
+            StorageError: the archive is another's by now, or cannot be reached.
         """
         if not self._taken or self._storage.folder is not None:
             self._take()

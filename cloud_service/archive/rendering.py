@@ -19,7 +19,8 @@ class RenderedVideo:
     """A video that lies nowhere yet.
 
     Attributes:
-        camera, number: the record segment it shows.
+        camera: of the record segment that it shows.
+        number: of the record segment that it shows.
         start_us: its first frame's capture time, microseconds since 1970.
         duration_us: from its first frame to the end of its last, in microseconds.
         frames: how many there are.

@@ -21,7 +21,10 @@ class ArchiveStorage:
     """
 
     def __init__(self, url: str) -> None:
-        """Args: url, a folder or an fsspec URL such as s3://bucket/prefix.
+        """Opens the file system that holds the archive.
+
+        Args:
+            url: a folder or an fsspec URL such as s3://bucket/prefix.
 
         Raises:
             ConfigError: there is no file system of that kind, or it does not take the URL.

@@ -29,7 +29,13 @@ class VideoEncoder:
     """
 
     def __init__(self, width: int, height: int, start_us: int) -> None:
-        """Args: size of the pictures, and the first one's capture time in microseconds since 1970."""
+        """Begins a video.
+
+        Args:
+            width: of the pictures.
+            height: of the pictures.
+            start_us: the first picture's capture time in microseconds since 1970.
+        """
         self._start_us = start_us
         # 4:2:0 wants even sides; a repeated last row or column is the least visible way to get them.
         self._pad = ((0, height % 2), (0, width % 2), (0, 0))

@@ -19,12 +19,15 @@ class VideoSegment:
     """An MP4 in the archive.
 
     Attributes:
-        camera, number: the record segment it shows.
+        camera: of the record segment that it shows.
+        number: of the record segment that it shows.
         start_us: its first frame's capture time, microseconds since 1970.
         duration_us: from its first frame to the end of its last, in microseconds.
         frames: how many there are.
-        path, bytes: the MP4, relative to the archive's root, and its size.
-        thumbnail_path, thumbnail_bytes: the same of the JPEG.
+        path: of the MP4, relative to the archive's root.
+        bytes: size of the MP4.
+        thumbnail_path: of the JPEG, relative to the archive's root.
+        thumbnail_bytes: size of the JPEG.
     """
 
     camera: str

@@ -17,7 +17,10 @@ class Detection:
     Attributes:
         class_name: by the model's own name for it.
         score: confidence, 0 to 1.
-        left, top, right, bottom: the box, in pixels of the picture from its top left corner.
+        left: left edge of the box, in pixels of the picture from its top left corner, like the other edges.
+        top: top edge of the box.
+        right: right edge of the box.
+        bottom: bottom edge of the box.
     """
 
     class_name: str

@@ -27,9 +27,12 @@ class BlockKey(NamedTuple):
 
 @dataclass
 class EmptyFrames:
-    """Attributes:
-    key, model: of the row.
-    captures: capture time by sequence, microseconds since 1970.
+    """Frames of a block in which the detector found nothing.
+
+    Attributes:
+        key: of the row.
+        model: of the row.
+        captures: capture time by sequence, microseconds since 1970.
     """
 
     key: BlockKey
@@ -38,7 +41,11 @@ class EmptyFrames:
 
     @staticmethod
     def from_row(row: Any) -> EmptyFrames:
-        """Args: row, of all columns of ``EmptyFramesRow``."""
+        """Returns the frames that a row holds.
+
+        Args:
+            row: of all columns of ``EmptyFramesRow``.
+        """
         members = SequenceSet.from_text(row.sequences)
         sequences = [sequence for first, last in members for sequence in range(first, last + 1)]
         captures = struct.unpack(f"<{len(sequences)}q", row.captures)

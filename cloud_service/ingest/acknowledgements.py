@@ -47,9 +47,11 @@ class Acknowledgements:
         metrics: Metrics,
         clock: Clock,
     ) -> None:
-        """Args:
-        credit: given back as acknowledgements leave.
-        detections: in which frames something was found, for the edge to know.
+        """Creates the acknowledgements of one stream.
+
+        Args:
+            credit: given back as acknowledgements leave.
+            detections: in which frames something was found, for the edge to know.
         """
         self._camera, self._epoch, self._credit, self._detections = camera, epoch, credit, detections
         self._metrics, self._clock = metrics, clock
@@ -72,7 +74,11 @@ class Acknowledgements:
             self._send(Ack(state=ACK_STATE_RECEIVED, first_sequence=first, last_sequence=last))
 
     def persisted(self, records: Sequence[RawRecord], outcomes: Sequence[bool]) -> None:
-        """The records are on the disk. Args: outcomes, whether each is new."""
+        """Acknowledges records that are on the disk.
+
+        Args:
+            outcomes: whether each is new.
+        """
         now, metrics = self._clock.now_us(), self._metrics
         counted = {
             new: metrics.records.labels(self._camera, "persisted" if new else "duplicate") for new in set(outcomes)

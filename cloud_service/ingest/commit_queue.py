@@ -53,7 +53,11 @@ _NEXT = {
 
 @dataclass
 class _Group:
-    """Records under one header that the store gets at once. Attributes: told, whether the edge knows they are here."""
+    """Records under one header that the store gets at once.
+
+    Attributes:
+        told: whether the edge knows they are here.
+    """
 
     header: StreamHeader
     records: Sequence[RawRecord]
@@ -81,11 +85,13 @@ class CommitQueue:
         metrics: Metrics,
         retry_seconds: float,
     ) -> None:
-        """Args:
-        acks: told of records that wait long, and of the end.
-        persisted: told of records that are on the disk, and whether each is new.
-        store_part: the store as a part of the service's health.
-        retry_seconds: how long to wait before trying again what the store refused.
+        """Creates the queue of one stream.
+
+        Args:
+            acks: notified of records that wait long, and of the end.
+            persisted: called with records that are on the disk, and whether each is new.
+            store_part: the store as a part of the service's health.
+            retry_seconds: how long to wait before trying again what the store refused.
         """
         self._camera, self._commit, self._acks, self._persisted = camera, commit, acks, persisted
         self._store_part, self._metrics, self._retry_seconds = store_part, metrics, retry_seconds
@@ -116,7 +122,11 @@ class CommitQueue:
                 self._enter(CommitState.DRAINING)
 
     def close(self, forgotten: Callable[[], None]) -> None:
-        """The stream is over. Args: forgotten, called once none of its records is in memory any more."""
+        """Ends the queue, once the stream is over.
+
+        Args:
+            forgotten: called once none of its records is in memory any more.
+        """
         self._enter(CommitState.CLOSED)
         if self._timer is not None:
             self._timer.cancel()

@@ -27,9 +27,12 @@ class Credit:
     """One stream's account of records that are not acknowledged yet."""
 
     def __init__(self, camera: str, records: int, size: int, pending: Pending) -> None:
-        """Args:
-        records, size: how many, and how many bytes, may wait at any time.
-        pending: what all streams together have waiting.
+        """Creates the credit of one stream.
+
+        Args:
+            records: how many may wait at any time.
+            size: how many bytes may wait at any time.
+            pending: what all streams together have waiting.
         """
         self._camera, self._pending = camera, pending
         self.most_records, self.most_bytes = records, size

@@ -28,7 +28,11 @@ class IngestService(IngestServiceServicer):
     """
 
     def __init__(self, desk: IngestContext, access: Access = ANYBODY) -> None:
-        """Args: access, who may send which camera."""
+        """Creates the service.
+
+        Args:
+            access: who may send which camera.
+        """
         self._desk, self._access = desk, access
         self._sessions: dict[str, Session] = {}
         self._draining = False

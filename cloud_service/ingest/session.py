@@ -58,13 +58,20 @@ class Session:
     """One stream, from its Hello on.
 
     Attributes:
-        camera, epoch: what it carries.
+        camera: whose records it carries.
+        epoch: of the records that it carries.
         peer: the address it comes from.
         ended: set once all is over.
     """
 
     def __init__(self, desk: IngestContext, hello: Hello, peer: str) -> None:
-        """Raises: ConfigError, ProtocolError or CodecMismatchError if the Hello cannot be welcomed."""
+        """Begins the session that a Hello asks for.
+
+        Raises:
+            ConfigError: as of ``check_hello``: the Hello cannot be welcomed.
+            ProtocolError: likewise.
+            CodecMismatchError: likewise.
+        """
         check_hello(hello, desk.bundles)
         self.camera, self.epoch, self.peer = hello.camera, hello.epoch, peer
         self._desk, self._hello = desk, hello

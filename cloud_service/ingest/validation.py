@@ -14,7 +14,13 @@ MAX_EPOCH = (1 << 63) - 1
 
 
 def check_hello(hello: Hello, bundles: Bundles) -> None:
-    """Raises: ConfigError, ProtocolError or CodecMismatchError if the Hello cannot be welcomed."""
+    """Checks a stream's Hello.
+
+    Raises:
+        ConfigError: the camera's name is not allowed.
+        ProtocolError: a number in it is out of range.
+        CodecMismatchError: no bundle here decodes its codec.
+    """
     check_camera_name(hello.camera)
     if not 0 < hello.epoch <= MAX_EPOCH or hello.last_persisted > MAX_SEQUENCE:
         raise ProtocolError(f"Hello: epoch {hello.epoch} or last_persisted {hello.last_persisted} is out of range")
@@ -29,10 +35,12 @@ class RecordValidator:
     """
 
     def __init__(self, hello: Hello, *, store: RecordStore, chains: BrokenReferences, most_ahead: int) -> None:
-        """Args:
-        hello: the stream's, checked.
-        chains: cameras that must send an I record.
-        most_ahead: how many records may lie between two that come after each other.
+        """Creates the validator of one stream.
+
+        Args:
+            hello: the stream's, checked.
+            chains: cameras that must send an I record.
+            most_ahead: how many records may lie between two that come after each other.
         """
         self._hello, self._store, self._chains, self._most_ahead = hello, store, chains, most_ahead
         self._camera, self._epoch = hello.camera, hello.epoch

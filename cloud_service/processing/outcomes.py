@@ -60,11 +60,13 @@ class Outcomes:
         detections: LastDetections,
         stopping: threading.Event,
     ) -> None:
-        """Args:
-        model: the detector's name.
-        chains: told of records that cannot be decoded.
-        detections: told of frames that were looked at.
-        stopping: once set, what the database refuses is not tried again.
+        """Creates what stores the results of one detector.
+
+        Args:
+            model: the detector's name.
+            chains: notified of records that cannot be decoded.
+            detections: notified of frames that were looked at.
+            stopping: once set, what the database refuses is not tried again.
         """
         self._lanes = lanes
         self._model = model

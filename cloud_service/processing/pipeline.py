@@ -58,7 +58,7 @@ class Pipeline:
         chains: BrokenReferences,
         detections: LastDetections,
     ) -> None:
-        """Args: see ``Outcomes``."""
+        """Creates the pipeline; for the arguments see ``Outcomes``."""
         self._store, self._engine = store, engine
         self._woken = threading.Event()
         self._draining = threading.Event()

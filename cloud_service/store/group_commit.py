@@ -54,10 +54,12 @@ class GroupCommit:
     def __init__(
         self, store: RecordStore, delay_seconds: float, persist_seconds: Histogram, on_change: Callable[[], None]
     ) -> None:
-        """Args:
-        delay_seconds: how long the first record of a group waits for others.
-        persist_seconds: observes each group's time on its way to the disk.
-        on_change: called, on the store's thread, when there is more to read.
+        """Creates the queue in front of a store, and a thread that ``start`` starts.
+
+        Args:
+            delay_seconds: how long the first record of a group waits for others.
+            persist_seconds: observes each group's time on its way to the disk.
+            on_change: called, on the store's thread, when there is more to read.
         """
         self._store = store
         self._delay = delay_seconds

@@ -24,7 +24,11 @@ class SegmentKeyframes:
     """The keys of all segments below a store's folder. Thread-safe: a key is written whole or not at all."""
 
     def __init__(self, root: Path, check_owned: Callable[[], None] = lambda: None) -> None:
-        """Args: check_owned, as of ``RecordStore``."""
+        """Opens the key frames of the segments in a folder.
+
+        Args:
+            check_owned: as in ``RecordStore``.
+        """
         self._root, self._check_owned = root, check_owned
 
     def read(self, segment: Segment, first: Record) -> Record | None:

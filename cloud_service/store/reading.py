@@ -144,7 +144,11 @@ def find(root: Path, segment: Segment, sequence: int) -> Chain:
 
 
 def _check_header(path: Path, header: StreamHeader, segment: Segment) -> None:
-    """Raises RecordError: a file that was put here is not the segment's."""
+    """Checks that a file is the segment's.
+
+    Raises:
+        RecordError: a file that was put here is not the segment's.
+    """
     if (header.camera, header.epoch) != (segment.camera, segment.epoch):
         raise RecordError(
             f"segment {path} should hold camera {segment.camera}, epoch {segment.epoch}; here is camera"

@@ -141,7 +141,11 @@ class _Recovery:
         return sorted(to_read, key=lambda each: each[0]), of_files
 
     def _read(self, files: list[tuple[_File, Segment | None]]) -> None:
-        """Takes files by what can be read of them. Args: files, in order of their numbers, as ``_compare`` has them."""
+        """Takes files by what can be read of them.
+
+        Args:
+            files: in order of their numbers, as ``_compare`` has them.
+        """
         longer: list[tuple[Path, Segment]] = []
         before = 0
         for file, known in files:
@@ -160,7 +164,11 @@ class _Recovery:
                 self._take_longer(path, known)
 
     def _note_gone(self, gone: set[int]) -> None:
-        """Marks the rows whose files are not there. Args: gone, numbers of those that are marked already."""
+        """Marks the rows whose files are not there.
+
+        Args:
+            gone: numbers of those that are marked already.
+        """
         missing = [n for n in self._index.numbers(self._camera) if n not in self._numbers and n not in gone]
         records, first = 0, ""
         for row in self._index.rows(self._camera, SequenceSet((n, n) for n in missing)):
@@ -257,7 +265,11 @@ class _Recovery:
         self._change(segment, State.DAMAGED)
 
     def _leave(self, path: Path, reason: str, number: int | None = None) -> None:
-        """Leaves a file where it is, and its records out. Args: number, whose row goes; None: it is another file's."""
+        """Leaves a file where it is, and its records out.
+
+        Args:
+            number: whose row goes; None: it is another file's.
+        """
         self._complain(path, reason)
         if number is not None:
             self._note(Change(self._camera, number, None, None))

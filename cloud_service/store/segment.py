@@ -33,7 +33,8 @@ class Segment:
         path: of the file, relative to the store's folder.
         size: bytes of the file that are on the disk for sure.
         records: how many there are.
-        first_capture_us, last_capture_us: earliest and latest capture time, microseconds since 1970.
+        first_capture_us: earliest capture time, microseconds since 1970.
+        last_capture_us: latest capture time, microseconds since 1970.
         sequences: of its records.
         sealed: whether it will never grow again.
     """

@@ -13,12 +13,14 @@ from icm.errors import RecordError, RecordVersionError
 
 @dataclass(frozen=True)
 class Scan:
-    """Attributes:
-    segment: figures of the whole records at its start; None if not even the header is whole.
-    damage: what is wrong with what follows them, if anything is.
-    rest: bytes that follow them.
-    more: whether whole records follow the damage: then it is none that a crash leaves at a file's end.
-    torn: where there is no header, whether the file is too short to have held a record behind one.
+    """What was found in a segment's file.
+
+    Attributes:
+        segment: figures of the whole records at its start; None if not even the header is whole.
+        damage: what is wrong with what follows them, if anything is.
+        rest: bytes that follow them.
+        more: whether whole records follow the damage: then it is none that a crash leaves at a file's end.
+        torn: where there is no header, whether the file is too short to have held a record behind one.
     """
 
     segment: Segment | None

@@ -21,7 +21,8 @@ class Clip:
     Attributes:
         title: name of the video that its frames are from.
         fps: frames per second.
-        width, height: in pixels.
+        width: in pixels.
+        height: in pixels.
         pixel_format: as FFmpeg names it, such as "yuv420p".
     """
 

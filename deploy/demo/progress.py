@@ -22,11 +22,15 @@ class Progress:
     """What both services' metrics say at one moment.
 
     Attributes:
-        encoded, dropped, persisted, detected: frames so far; dropped ones were lost on the edge.
+        encoded: frames so far.
+        dropped: frames so far that were lost on the edge.
+        persisted: frames so far.
+        detected: frames so far.
         received_bytes: what the cloud took in.
         spool_bytes: records on the edge that the cloud has not persisted.
-        to_persisted, to_detected: p50 and p95 from the frame's capture on, in seconds, from the histograms; None
+        to_persisted: p50 and p95 from the frame's capture until it was persisted, in seconds, from the histograms; None
             before the first frame.
+        to_detected: the same until the detector was done with it.
         detections: objects found so far, by class.
     """
 

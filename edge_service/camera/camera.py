@@ -38,7 +38,11 @@ class Camera:
         problems: Problems,
         announce: Callable[[], None],
     ) -> None:
-        """Args: announce, called after each record that was spooled, from the encoder's thread."""
+        """Creates a camera's reader and encoder, which ``run`` starts.
+
+        Args:
+            announce: called after each record that was spooled, from the encoder's thread.
+        """
         self._source = source
         self._stop = threading.Event()
         name, losses = settings.name, metrics.losses

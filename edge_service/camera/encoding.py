@@ -67,10 +67,12 @@ class EncodingStage:
         announce: Callable[[], None],
         stop: threading.Event,
     ) -> None:
-        """Args:
-        rate: says which frames are coded, and how those that ask for no quality of their own.
-        announce: called after each record that was spooled.
-        stop: once set, a frame that finds no room in the spool is dropped instead of waiting.
+        """Creates the stage between a queue and a spool.
+
+        Args:
+            rate: decides which frames are coded, and the quality of those that ask for none of their own.
+            announce: called after each record that was spooled.
+            stop: once set, a frame that finds no room in the spool is dropped instead of waiting.
         """
         self._codec, self._encoder, self._rate = codec, codec.encoder, rate
         self._queue, self._spool, self._metrics = queue, spool, metrics

@@ -13,7 +13,11 @@ class FrameQueue:
     """Holds a few frames. When it is full a live source loses its oldest frame, any other source waits. Thread-safe."""
 
     def __init__(self, capacity: int, newest_wins: bool, dropped: Callable[[Frame], None]) -> None:
-        """Args: dropped, told of each frame that a newer one pushed out."""
+        """Creates an empty queue.
+
+        Args:
+            dropped: called with each frame that a newer one pushed out.
+        """
         self._capacity = capacity
         self._newest_wins = newest_wins
         self._dropped = dropped

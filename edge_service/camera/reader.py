@@ -58,7 +58,11 @@ class Reader:
         stop: threading.Event,
         most_pixels: int = MAX_PIXELS,
     ) -> None:
-        """Args: most_pixels, of a picture; larger ones are dropped."""
+        """Creates the reader of a camera's source.
+
+        Args:
+            most_pixels: of a picture; larger ones are dropped.
+        """
         self._most_pixels = most_pixels
         self._camera, self._source, self._queue, self._frame_rate_limit = camera, source, queue, thinning
         self._losses, self._stop = metrics.losses, stop

@@ -17,7 +17,11 @@ class CameraControl:
     """All cameras of an edge."""
 
     def __init__(self, rates: Mapping[str, RateControl], highest_quality: float) -> None:
-        """Args: rates, by camera."""
+        """Creates the control of all cameras.
+
+        Args:
+            rates: rate control by camera.
+        """
         self._rates, self._highest_quality = rates, highest_quality
 
     def get(self, camera: str) -> camera_pb2.GetCameraResponse:

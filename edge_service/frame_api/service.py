@@ -37,7 +37,11 @@ MOST_WAIT_SECONDS = 600
 
 @dataclass(frozen=True)
 class SubmittedCamera:
-    """A camera that clients submit to. Attributes: max_pixels, of a picture that it takes."""
+    """A camera that clients submit to.
+
+    Attributes:
+        max_pixels: of a picture that it takes.
+    """
 
     source: SubmittedSource
     uplink: Uplink
@@ -49,8 +53,9 @@ class _Coded(NamedTuple):
 
     Attributes:
         answer: what its client is told; it lacks the detections.
-        across, down: how many of the client's pixels a pixel of the coded picture spans; rate control may have made it
-            smaller.
+        across: how many of the client's pixels a pixel of the coded picture spans in width; rate control may have made
+            it smaller.
+        down: the same in height.
     """
 
     answer: camera_pb2.SubmitFrameResponse
@@ -71,11 +76,13 @@ class FrameApi(camera_pb2_grpc.CameraServiceServicer):
         clock: Clock,
         tokens: Tokens | None = None,
     ) -> None:
-        """Args:
-        cameras: by name.
-        rates: of every camera, by name.
-        cloud: whose archive is asked for detections.
-        tokens: those that clients must show; None to ask for none.
+        """Creates the service.
+
+        Args:
+            cameras: by name.
+            rates: of every camera, by name.
+            cloud: channel to the archive that is asked for detections.
+            tokens: those that clients must show; None to ask for none.
         """
         self._cameras, self._highest_quality, self._metrics, self._clock = cameras, highest_quality, metrics, clock
         self._tokens = tokens

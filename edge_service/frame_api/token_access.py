@@ -22,7 +22,11 @@ class TokenAccess(CallGuard):
 
     @asynccontextmanager
     async def watch(self, context: Any) -> AsyncIterator[_Watch]:
-        """See ``CallGuard``. Raises: UnauthenticatedError, the call shows no token that is known."""
+        """See ``CallGuard``.
+
+        Raises:
+            UnauthenticatedError: the call shows no token that is known.
+        """
         watch = _Watch(self._tokens, context.invocation_metadata() or ())
         async with self._open.kept(watch.check):
             yield watch

@@ -53,7 +53,11 @@ class Tokens:
     """The clients in a file, which is read again when it changes."""
 
     def __init__(self, path: Path) -> None:
-        """Raises: ConfigError, the file cannot be used."""
+        """Reads the tokens from a file.
+
+        Raises:
+            ConfigError: the file cannot be used.
+        """
         self._files = WatchedFiles((path,), lambda: _read(path))
 
     def check_known(self, metadata: Metadata) -> None:

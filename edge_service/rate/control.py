@@ -98,7 +98,8 @@ class RateState:
     Attributes:
         aim: what it was told.
         target: bits a second that records may take now; 0 if nothing bounds them.
-        quality, scale: of the next frame.
+        quality: of the next frame.
+        scale: of the next frame.
         frame_rate: frames a second that were coded lately.
     """
 
@@ -126,10 +127,12 @@ class RateControl:
         clock: Clock,
         decided: Callable[[Decision], None] = lambda decision: None,
     ) -> None:
-        """Args:
-        highest_quality: of the bundle.
-        held_back_seconds: how long the uplink waits for records to share a message.
-        decided: told of every decision.
+        """Creates the rate control of a camera.
+
+        Args:
+            highest_quality: of the bundle.
+            held_back_seconds: how long the uplink waits for records to share a message.
+            decided: called with every decision.
         """
         self._camera, self._highest, self._clock = camera, highest_quality, clock
         self.waiting_bytes, self._held_back, self._decided = waiting_bytes, held_back_seconds, decided

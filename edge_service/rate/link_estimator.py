@@ -49,7 +49,11 @@ class LinkEstimator:
     """
 
     def __init__(self, capacity: float, clock: Clock) -> None:
-        """Args: capacity, in bits a second, what the link is thought to carry until it was seen."""
+        """Creates an estimator that has seen no messages yet.
+
+        Args:
+            capacity: in bits a second, assumed of the link until it is measured.
+        """
         self._clock = clock
         self._thought = capacity
         self._messages: deque[_Message] = deque()

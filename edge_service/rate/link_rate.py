@@ -41,7 +41,11 @@ class LinkRate:
     """
 
     def __init__(self, target: float, clock: Clock) -> None:
-        """Args: target, in bits a second."""
+        """Starts at the target rate.
+
+        Args:
+            target: in bits a second.
+        """
         self._clock = clock
         self._target = self.bits_per_second = self.lasting = target
         self.backlog = False

@@ -20,9 +20,11 @@ class Spooled:
     """What became of a frame: a record in the spool.
 
     Attributes:
-        epoch, sequence: the frame's name together with its camera's; see ``FrameRef``.
+        epoch: with the camera's name and ``sequence``, the frame's name; see ``FrameRef``.
+        sequence: of the frame in the epoch.
         bytes: size of the whole record.
-        width, height: of the picture as it was coded, which rate control may have made smaller.
+        width: of the picture as it was coded, which rate control may have made smaller.
+        height: of the picture as it was coded.
     """
 
     epoch: int

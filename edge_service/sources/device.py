@@ -52,9 +52,11 @@ class DeviceSource(Source):
     def __init__(
         self, url: str, shown: str, format: str | None, options: dict[str, str], timeout_seconds: float, clock: Clock
     ) -> None:
-        """Args:
-        shown: the URL as errors may show it.
-        timeout_seconds: longest wait for a picture, or for a sign that the camera is still there.
+        """Prepares the source; nothing is opened yet.
+
+        Args:
+            shown: the URL as errors may show it.
+            timeout_seconds: longest wait for a picture, or for a sign that the camera is still there.
         """
         order = {"url": url, "format": format, "options": options, "timeout_seconds": timeout_seconds}
         self._order = json.dumps(order).encode() + b"\n"

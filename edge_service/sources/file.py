@@ -43,7 +43,12 @@ class FileSource(Source):
         self._said: set[str] = set()
 
     def check(self) -> None:
-        """Raises ConfigError: there is no such file. SourceError: it holds no video."""
+        """Checks that the file can be read.
+
+        Raises:
+            ConfigError: there is no such file.
+            SourceError: it holds no video.
+        """
         if not self._path.is_file():
             raise ConfigError(f"there is no video file at {self._path}: check the camera's source.path")
         with self._open():

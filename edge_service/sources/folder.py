@@ -27,7 +27,12 @@ class FolderSource(Source):
         self.damaged = 0
 
     def check(self) -> None:
-        """Raises ConfigError: there is no such folder. SourceError: it holds no pictures."""
+        """Checks that the folder can be read.
+
+        Raises:
+            ConfigError: there is no such folder.
+            SourceError: it holds no pictures.
+        """
         if not self._path.is_dir():
             raise ConfigError(f"there is no folder at {self._path}: check the camera's source.path")
         if not self._files():

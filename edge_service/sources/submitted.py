@@ -22,7 +22,11 @@ MOST_WAITING = 16
 
 @dataclass
 class Turn:
-    """A submission's turn. Attributes: work, of a thread, which holds the turn until it is done, whoever gave up."""
+    """A submission's turn.
+
+    Attributes:
+        work: of a thread, which holds the turn until it is done, whoever gave up.
+    """
 
     work: Future[Any] | None = None
 

@@ -56,10 +56,12 @@ class CameraSpool:
         clock: Clock,
         settle: Callable[[Dropped], None],
     ) -> None:
-        """Args:
-        row: the camera's, in the file.
-        room: the spool's bounds.
-        settle: told, after the transaction, of what went so that others stay.
+        """Creates the spool of one camera, in an open file.
+
+        Args:
+            row: the camera's, in the file.
+            room: the spool's bounds.
+            settle: called, after the transaction, with what was dropped so that others stay.
         """
         self.name, self._row = name, row
         self._file, self._room, self._clock, self._settle = file, room, clock, settle
@@ -88,7 +90,7 @@ class CameraSpool:
         Args:
             sequence: must be ``next_sequence``.
             header: the packed stream header that holds from this record on; None: the last one still does.
-            stand_in: the same frame as an I record, in case that a P record loses the one before it.
+            intra_copy: the same frame as an I record, in case that a P record loses the one before it.
 
         Raises:
             ReferenceMissingError: the record leans on one that will never reach the cloud; code the frame alone.

@@ -45,7 +45,11 @@ class HighWaterMarks:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Raises: SpoolError, the file cannot be read or written."""
+        """Opens the marks of a folder's spool, and makes the file where there is none.
+
+        Raises:
+            SpoolError: the file cannot be read or written.
+        """
         self._spool = folder / FILE_NAME
         self._lock = Lock()
         self._marks: dict[str, HighWaterMark] = {}

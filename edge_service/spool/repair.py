@@ -47,7 +47,8 @@ def repair(path: Path) -> Lost:
         it.
 
     Raises:
-        sqlite3.Error, OSError: the folder cannot be read or written.
+        sqlite3.Error: the folder cannot be read or written.
+        OSError: the folder cannot be read or written.
     """
     repaired = path.with_name(f"{path.name}.repaired")
     lost: Lost = {}
@@ -187,7 +188,11 @@ def _rescue(damaged: sqlite3.Connection, sound: sqlite3.Connection) -> dict[str,
 
 
 def _restart_at_intra(connection: sqlite3.Connection, camera: int, last: int) -> None:
-    """Makes every record that follows a gap stand alone. Args: last, the highest sequence that the cloud has."""
+    """Makes every record that follows a gap stand alone.
+
+    Args:
+        last: the highest sequence that the cloud has.
+    """
     while (following := first_waiting(connection, camera, last)) is not None:
         last = following if following == last + 1 else restart_at_intra(connection, camera, following - 1).last + 1
 

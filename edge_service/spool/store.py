@@ -37,9 +37,9 @@ class Spool:
         on_drop: OnDrop = lambda camera, reason, count: None,
         recent_seconds: float = 60.0,
     ) -> None:
-        """Opens the spool, or makes it. A damaged file is set aside, and what can be read of it goes on.
+        """Opens the spool, or makes it; for the bounds see ``SpoolQuota``.
 
-        Args: see ``SpoolQuota`` for the bounds.
+        A damaged file is set aside, and what can be read of it goes on.
 
         Raises:
             SpoolError: the folder cannot be used, another process uses it, or a newer icm-edge has used it.

@@ -89,15 +89,19 @@ class RecordStream:
         resent: Counter[int],
         clock: Clock,
     ) -> None:
-        """Args:
-        codec_id, epoch: of all records that this stream may carry.
-        work: set when there are new records in the spool; set here too when credit comes back.
-        settle: told the first and last of sequences that the cloud has persisted, or rejected with an error.
-        batch_seconds: how long a record waits for others to share its message.
-        hurry: while set, none waits.
-        acknowledged: told how many bytes the cloud is done with, in whole messages, and when the first was sent.
-        rejections: where they are logged, a kind for each reason.
-        resent: how often each sequence was called damaged, on earlier streams too.
+        """Creates the stream of one call.
+
+        Args:
+            codec_id: of all records that this stream may carry.
+            epoch: of all records that this stream may carry.
+            work: set when there are new records in the spool; set here too when credit comes back.
+            settle: called with the first and last of sequences that the cloud has persisted, or rejected with an error.
+            batch_seconds: how long a record waits for others to share its message.
+            flush_now: while set, no record waits.
+            acknowledged: called with how many bytes the cloud is done with, in whole messages, and when the first was
+                sent.
+            rejections: where they are logged, a kind for each reason.
+            resent: how often each sequence was called damaged, on earlier streams too.
         """
         self._call, self._spool, self._kind, self._metrics = call, spool, (codec_id, epoch), metrics
         self._work, self._settle = work, settle

@@ -55,12 +55,14 @@ class Uplink:
         clock: Clock | None = None,
         proxy: Proxy | None = None,
     ) -> None:
-        """Args:
-        codec_id: of the records that will be made; those that wait in the spool carry their own.
-        batch_seconds: how long a record waits for others to share its message.
-        acknowledged: told how many bytes the cloud is done with, in whole messages, and when the first was sent, in
-            monotonic seconds.
-        proxy: what lies between, for texts.
+        """Creates the uplink of a camera.
+
+        Args:
+            codec_id: of the records that will be made; those that wait in the spool carry their own.
+            batch_seconds: how long a record waits for others to share its message.
+            acknowledged: called with how many bytes the cloud is done with, in whole messages, and when the first was
+                sent, in monotonic seconds.
+            proxy: what lies between, for texts.
         """
         self._spool, self._codec_id, self._metrics = spool, codec_id, metrics
         self._part = problems.part("uplink", spool.name)

@@ -142,7 +142,11 @@ class PermissionDeniedError(IcmError):
 
 
 class BusyError(IcmError):
-    """Attributes: retry_seconds, how long to stay away."""
+    """The call cannot be served now, and may be made again later.
+
+    Attributes:
+        retry_seconds: how long to stay away.
+    """
 
     reason = "BUSY"
 

@@ -30,7 +30,11 @@ class FrameId(NamedTuple):
 
     @staticmethod
     def from_message(frame: FrameRef) -> FrameId:
-        """Raises NotFoundError: no frame can be called that."""
+        """Returns the name that a message holds.
+
+        Raises:
+            NotFoundError: no frame can be called that.
+        """
         if frame.epoch.bit_length() > _EPOCH_BITS:
             raise NotFoundError(f"there is no epoch {frame.epoch}")
         if frame.sequence > MAX_SEQUENCE:

@@ -84,7 +84,8 @@ def section(kind: type[Any], values: Any, where: str) -> Any:
     """Settings as the dataclass ``kind``.
 
     Args:
-        values: as YAML gave them; where: file and section, for errors.
+        values: as YAML gave them.
+        where: file and section, for errors.
 
     Raises:
         ConfigError: a setting is unknown, or its value of the wrong type.

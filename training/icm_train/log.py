@@ -13,7 +13,11 @@ class TrainingLog:
     """One row every so many steps, in ``<name>.csv`` and below ``tensorboard/<name>`` in the stage's folder."""
 
     def __init__(self, folder: Path, name: str, step: int) -> None:
-        """Args: step, from which on TensorBoard forgets what an earlier run that was stopped told."""
+        """Opens the log of a run in a folder.
+
+        Args:
+            step: from which on TensorBoard discards the entries of an earlier run that was stopped.
+        """
         self.path = folder / f"{name}.csv"
         self._writer = SummaryWriter(str(folder / "tensorboard" / name), purge_step=step if step else None)
 

@@ -46,7 +46,8 @@ class Run:
     Attributes:
         photos: folders of photos; may be empty once they are packed.
         masks: where object masks come from.
-        folder: shard, checkpoints and logs; bundle: the folder to write.
+        folder: shard, checkpoints and logs.
+        bundle: the folder to write.
         figures: measured values to keep in the manifest.
         videos: of cameras, to train the model of P records on beside made clips.
     """

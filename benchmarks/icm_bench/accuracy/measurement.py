@@ -26,9 +26,11 @@ class Measurement:
     """One codec at one setting before one detector; N photos, R bootstrap samples of them.
 
     Attributes:
-        bits: int64[N], of each coded photo; pixels: int64[N].
+        bits: int64[N], of each coded photo.
+        pixels: int64[N].
         psnr: float64[N], dB.
-        precision: float64[2], mAP50-95 and mAP50 over all photos; resampled: float64[R, 2], over each sample.
+        precision: float64[2], mAP50-95 and mAP50 over all photos.
+        resampled: float64[R, 2], over each sample.
     """
 
     bits: NDArray[np.int64]
@@ -55,9 +57,11 @@ class Measurements:
     """
 
     def __init__(self, photos: Sequence[LabelledPhoto], detectors: Mapping[str, Detect], folder: Path) -> None:
-        """Args:
-        detectors: by the keys that their measurements are kept under.
-        folder: where; each set of photos has a folder of its own in it.
+        """Opens the measurements of a set of photos.
+
+        Args:
+            detectors: by the keys that their measurements are kept under.
+            folder: where; each set of photos has a folder of its own in it.
         """
         self._photos, self._detectors = photos, detectors
         self._folder = folder / _digest(photos)

@@ -38,7 +38,8 @@ class Coded:
     """A photo at one quality.
 
     Attributes:
-        unscaled: latents as the synthesis takes them, float32[M, h, w]; bits: float64[h, w].
+        unscaled: latents as the synthesis takes them, float32[M, h, w].
+        bits: float64[h, w].
         picture: uint8[16h, 16w, 3], without grain.
     """
 

@@ -36,7 +36,9 @@ class DeliveryReport:
     """How many times each promise was broken, after everything was delivered.
 
     Attributes:
-        given, acknowledged, stored: how many frames each.
+        given: how many frames were given.
+        acknowledged: how many frames were acknowledged.
+        stored: how many frames were stored.
         lost: acknowledged frames that the store does not hold, or holds another frame in the place of.
         duplicates: records that the store holds more than once, by name or by frame, and names given to two frames.
         unknown: records of frames that nobody gave.

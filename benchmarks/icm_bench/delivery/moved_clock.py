@@ -14,7 +14,11 @@ class MovedClock:
     """For a Python process that is started with ``environment``."""
 
     def __init__(self, file: Path) -> None:
-        """Args: file, made here, through which the process is told."""
+        """Creates a clock that is not moved yet.
+
+        Args:
+            file: made here; the process reads from it how far its clock is moved.
+        """
         self._file = file
         self.jump(0.0)
 

@@ -81,7 +81,12 @@ class Figures:
 
 
 async def measure(target: float, seconds: float, clip: Path, bundle: Path, folder: Path) -> list[Sample]:
-    """Args: target, in bits a second; seconds, how long before the link halves, and as long after."""
+    """Measures rate control on a link that halves.
+
+    Args:
+        target: in bits a second.
+        seconds: how long before the link halves, and as long after.
+    """
     cloud = Service("icm-cloud", _cloud(bundle, folder), folder)
     edge: Service | None = None
     try:

@@ -38,7 +38,12 @@ class SimulatedCamera:
     def __init__(
         self, name: str, frames: Sequence[CodedFrame], size: tuple[int, int], codec_id: bytes, measured: Measured
     ) -> None:
-        """Args: frames, sent over and over; size, their width and height."""
+        """Creates a camera that sends nothing yet.
+
+        Args:
+            frames: sent over and over.
+            size: width and height of the frames.
+        """
         self._frames, self._measured = frames, measured
         now_us = time.time_ns() // 1000
         self._header = StreamHeader(codec_id, name, now_us, now_us - 60_000_000, *size)

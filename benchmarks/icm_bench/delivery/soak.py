@@ -55,7 +55,8 @@ class Sample:
     Attributes:
         seconds: since the start.
         rss_mb: resident memory.
-        threads, files: how many of each.
+        threads: how many of them.
+        files: how many of them.
     """
 
     seconds: float
@@ -65,7 +66,11 @@ class Sample:
 
     @staticmethod
     def of(process: int, seconds: float) -> Sample:
-        """Args: process, its id."""
+        """Takes a sample of a process.
+
+        Args:
+            process: its id.
+        """
         folder = Path(f"/proc/{process}")
         rss = int((folder / "statm").read_text().split()[1]) * _PAGE / 1e6
         return Sample(seconds, rss, len(list((folder / "task").iterdir())), len(list((folder / "fd").iterdir())))
@@ -76,9 +81,12 @@ class Row:
     """What became of a service's memory.
 
     Attributes:
-        first_mb, last_mb, peak_mb: resident memory when it counted as warm, at the end, and the most there ever was.
+        first_mb: resident memory when the service counted as warm.
+        last_mb: resident memory at the end.
+        peak_mb: the most resident memory there ever was.
         mb_per_hour: slope of the line that fits it best once warm.
-        threads, files: the most there were once warm, less the fewest.
+        threads: the most there were once warm, less the fewest.
+        files: the most there were once warm, less the fewest.
     """
 
     service: str
@@ -91,7 +99,11 @@ class Row:
 
     @staticmethod
     def of(service: str, samples: Sequence[Sample]) -> Row:
-        """Args: samples, at least three."""
+        """Returns the row of a service's samples.
+
+        Args:
+            samples: at least three.
+        """
         warm = [sample for sample in samples if sample.seconds >= WARM_SHARE * samples[-1].seconds]
         slope, _ = np.polyfit([sample.seconds / 3600 for sample in warm], [sample.rss_mb for sample in warm], 1)
         threads, files = [sample.threads for sample in warm], [sample.files for sample in warm]
@@ -105,7 +117,11 @@ class Soak:
     """The services, and a network between them that is cut once a minute."""
 
     def __init__(self, options: argparse.Namespace, clip: Path, weights: Path | None, folder: Path) -> None:
-        """Args: weights, of the detector; None for none."""
+        """Prepares a soak test; nothing is started yet.
+
+        Args:
+            weights: of the detector; None for none.
+        """
         self._options, self._clip, self._weights, self._folder = options, clip, weights, folder
 
     async def run(self) -> tuple[dict[str, list[Sample]], dict[str, float]]:

@@ -35,7 +35,8 @@ class Chain:
 
     Attributes:
         number: also the seed of its choices.
-        width, height: of its pictures.
+        width: of its pictures.
+        height: of its pictures.
         cut: whether they are cut out of the middle of the video's instead of scaled down.
         step: every how many-th frame is taken.
     """
@@ -59,7 +60,10 @@ class Sent:
 
     Attributes:
         data: a stream header and the record, the bytes that a decoder gets.
-        sequence, kind, quality, payload: as in ``Record``.
+        sequence: as in ``Record``.
+        kind: as in ``Record``.
+        quality: as in ``Record``.
+        payload: as in ``Record``.
         latents: those that were coded.
         again: whether it is the frame of the record before it once more, coded alone.
     """
@@ -118,7 +122,11 @@ def _scaled(image: NDArray[np.uint8], chain: Chain) -> NDArray[np.uint8]:
 
 
 def _cut(image: NDArray[np.uint8], chain: Chain) -> NDArray[np.uint8]:
-    """Raises ImageError: the video's pictures are smaller than the chain's."""
+    """Returns the middle of a picture, of the chain's size.
+
+    Raises:
+        ImageError: the video's pictures are smaller than the chain's.
+    """
     top, left = (image.shape[0] - chain.height) // 2, (image.shape[1] - chain.width) // 2
     if top < 0 or left < 0:
         raise ImageError(f"the clip's pictures are smaller than {chain.width}x{chain.height}")

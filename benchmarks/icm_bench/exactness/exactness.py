@@ -83,7 +83,12 @@ class Runtime:
     """One runtime's decoder of one chain, and the tally of it."""
 
     def __init__(self, bundle: Bundle, make: Make, path: Callable[[LinearPath], LinearPath] | None = None) -> None:
-        """Args: make, path: what computes the integer networks and the linear path."""
+        """Creates a decoder of the bundle on another runtime.
+
+        Args:
+            make: makes what computes the integer networks.
+            path: makes what computes the linear path.
+        """
         self._bundle = bundle_in(bundle, make, path)
         self._decoder = Decoder(self._bundle)
         self._last: Latents | None = None
@@ -147,8 +152,10 @@ class Findings:
     """Of one chain or of several.
 
     Attributes:
-        runtimes, controls: tallies by name.
-        qualities: sixteenths of a level that occurred; requantised: P records of another quality than their reference.
+        runtimes: tallies by name.
+        controls: tallies by name.
+        qualities: sixteenths of a level that occurred.
+        requantised: P records of another quality than their reference.
         again: records that are the frame before coded again alone.
     """
 

@@ -34,7 +34,11 @@ class Computed(IntegerNetwork):
     """An integer network whose results something else than the shipped code computes."""
 
     def __init__(self, results: Callable[[NDArray[np.generic], int], NDArray[Any]]) -> None:
-        """Args: results, of what is known and a level: whole numbers of any type, the means and then the indexes."""
+        """Creates a network whose results a function computes.
+
+        Args:
+            results: returns, for what is known and a level, whole numbers of any type, the means and then the indexes.
+        """
         self._results = results
 
     def __call__(self, known: NDArray[np.generic], level: int) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:

@@ -70,7 +70,11 @@ class Running:
         return True
 
     def check(self) -> None:
-        """Raises IcmError: one is gone, is not healthy, or let an exception through."""
+        """Checks that all services are there, are healthy, and let no exception through.
+
+        Raises:
+            IcmError: one is gone, is not healthy, or let an exception through.
+        """
         for name, service in self.services.items():
             with service.log_path.open("rb") as log:
                 log.seek(self.seen[name])
@@ -226,7 +230,11 @@ class ServerTargets:
 
 
 def _check_status(error: Any) -> None:
-    """Raises IcmError: this is no status that a caller could act on."""
+    """Checks that a caller could act on a status.
+
+    Raises:
+        IcmError: this is no status that a caller could act on.
+    """
     if error.code() in _OF_GRPC:
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
             raise IcmError(f"no answer within {ANSWER_SECONDS:g} s")

@@ -43,7 +43,14 @@ NAMES = [
 
 @dataclass(frozen=True)
 class Run:
-    """One call. Attributes: what it is; arguments, those after ``icm``; folder, where it runs; statuses, right ones."""
+    """One call.
+
+    Attributes:
+        what: what the call is.
+        arguments: those after ``icm``.
+        folder: where it runs.
+        statuses: the right ones.
+    """
 
     what: str
     arguments: list[str]

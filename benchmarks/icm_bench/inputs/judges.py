@@ -25,7 +25,11 @@ _SQUARE = "scale=w='max(1,round(iw*if(gt(sar,0),sar,1)))':h=ih:flags=bilinear,se
 
 @dataclass(frozen=True)
 class Judged:
-    """What is shown. Attributes: times, in seconds from the first picture, where they count."""
+    """What is shown.
+
+    Attributes:
+        times: in seconds from the first picture, where they count.
+    """
 
     pictures: list[Picture]
     times: list[float] | None

@@ -21,7 +21,12 @@ from icm_bench.inputs.cases import Picture
 
 @dataclass
 class Outcome:
-    """What came of a file. Attributes: times, in seconds from the first picture; said, in plain words."""
+    """What came of a file.
+
+    Attributes:
+        times: in seconds from the first picture.
+        said: in plain words.
+    """
 
     pictures: list[Picture] = field(default_factory=list)
     times: list[float] = field(default_factory=list)

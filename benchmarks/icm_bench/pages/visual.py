@@ -99,7 +99,11 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _read(folder: Path, first: int | None) -> PictureSet:
-    """Raises FileNotFoundError: the folder holds no pictures."""
+    """Reads the pictures of a folder.
+
+    Raises:
+        FileNotFoundError: the folder holds no pictures.
+    """
     paths = find_photos([folder])[:first]
     if not paths:
         raise FileNotFoundError(f"{folder} holds no pictures")

@@ -71,7 +71,11 @@ class Bench:
     """Runs the services on a clip of 640x384 and measures them."""
 
     def __init__(self, clip: Path, frames: int, bundle: Path, weights: Path, folder: Path, cleanup: ExitStack) -> None:
-        """Args: frames, how many the clip has."""
+        """Prepares the measurements; nothing is started yet.
+
+        Args:
+            frames: how many the clip has.
+        """
         self._clip, self._frames, self._bundle, self._weights = clip, frames, bundle, weights
         self._folder, self._cleanup = folder, cleanup
 

@@ -50,8 +50,11 @@ class Row:
     """What a number of cameras did to the cloud.
 
     Attributes:
-        records, megabytes: persisted per second.
-        p50_ms, p95_ms, p99_ms: of the latency.
+        records: persisted per second.
+        megabytes: persisted per second.
+        p50_ms: of the latency.
+        p95_ms: of the latency.
+        p99_ms: of the latency.
         cpu: of the cloud's process, in cores.
         cpu_ms_a_record: the cloud's time on a CPU for each record.
         cameras_cpu: of the process that is all cameras, in cores.
@@ -81,7 +84,11 @@ class Load:
         self._bundle, self._frames, self._rate, self._seconds = bundle, frames, rate, seconds
 
     async def measure(self, cameras: int, port: int, process: int) -> Row:
-        """All but what gRPC takes of it. Args: process, the cloud's."""
+        """Measures all but what gRPC takes of it.
+
+        Args:
+            process: the cloud's.
+        """
         measured = Measured()
         before = _resident_bytes(process)
         async with open_channel(f"127.0.0.1:{port}", allow_plaintext=False) as channel:
@@ -117,7 +124,7 @@ class Load:
 
 
 async def _sleep(seconds: float, running: Sequence[asyncio.Task[None]]) -> None:
-    """Raises what ends a camera before the time is over."""
+    """Waits for this long; an exception that ends a camera before the time is over is raised at once."""
     done, _ = await asyncio.wait(running, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     for task in done:
         task.result()

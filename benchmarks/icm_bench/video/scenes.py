@@ -24,8 +24,10 @@ class Scene:
     """A clip and what is looked at in it.
 
     Attributes:
-        file: its name in the data's folder; truth: boxes of its persons, MOT Challenge text, where there is one.
-        frames: how many are coded; every: the detector sees every so manieth.
+        file: its name in the data's folder.
+        truth: boxes of its persons, MOT Challenge text, where there is one.
+        frames: how many are coded.
+        every: the detector sees one frame in this many.
         classes: of COCO, that a detector looks for: persons, or whatever drives as well.
     """
 

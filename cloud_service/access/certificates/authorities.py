@@ -16,7 +16,11 @@ class Authorities:
     """Those in a PEM file, which is read again when it changes."""
 
     def __init__(self, path: Path) -> None:
-        """Raises: ConfigError, the file cannot be used."""
+        """Reads the authorities from a file.
+
+        Raises:
+            ConfigError: the file cannot be used.
+        """
         self._files = WatchedFiles((path,), lambda: _read(path))
         self._ever = self._files.current()
 

@@ -20,10 +20,12 @@ _READER = "icm:reader"
 
 @dataclass(frozen=True)
 class Grants:
-    """Attributes:
-    holder: who holds them, for texts.
-    cameras: names of cameras that it may deliver and read.
-    reader: whether it may read every camera.
+    """What the holder of a certificate may do.
+
+    Attributes:
+        holder: who holds the certificate, for texts.
+        cameras: names of cameras that the holder may deliver and read.
+        reader: whether the holder may read every camera.
     """
 
     holder: str
@@ -31,14 +33,22 @@ class Grants:
     reader: bool = False
 
     def check_delivers_any(self) -> None:
-        """Raises: PermissionDeniedError, it may not deliver records of any camera."""
+        """Checks that the holder may deliver records of some camera.
+
+        Raises:
+            PermissionDeniedError: the holder may not deliver records of any camera.
+        """
         if not self.cameras:
             raise PermissionDeniedError(
                 f"{self.holder} may not deliver: its certificate names no camera; issue one that names its cameras"
             )
 
     def check_delivers(self, camera: str) -> None:
-        """Raises: PermissionDeniedError, it may not deliver this camera's records."""
+        """Checks that the holder may deliver this camera's records.
+
+        Raises:
+            PermissionDeniedError: the holder may not deliver this camera's records.
+        """
         if camera not in self.cameras:
             raise PermissionDeniedError(
                 f"{self.holder} may not deliver camera {camera[:80]!r}: its certificate names {self._named()};"
@@ -46,7 +56,11 @@ class Grants:
             )
 
     def check_reads(self, camera: str) -> None:
-        """Raises: PermissionDeniedError, it may not read this camera."""
+        """Checks that the holder may read this camera; the empty name stands for all.
+
+        Raises:
+            PermissionDeniedError: the holder may not read this camera.
+        """
         if not self.reads(camera):
             raise PermissionDeniedError(
                 f"{self.holder} may not read {f'camera {camera[:80]!r}' if camera else 'all cameras'}: its certificate"

@@ -18,7 +18,11 @@ class RevocationLists:
     """The file, read again when it changes. A list counts until it is replaced, whatever date it gives."""
 
     def __init__(self, path: Path, authority: Path) -> None:
-        """Args: authority, PEM file of the certificates of those that may sign the lists.
+        """Reads the lists from a file.
+
+        Args:
+            path: file of the lists.
+            authority: PEM file of the certificates of those that may sign the lists.
 
         Raises:
             ConfigError: a file cannot be used, or a list is signed by somebody else.

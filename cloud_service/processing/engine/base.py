@@ -72,7 +72,8 @@ class FrameResult:
     """What became of one record.
 
     Attributes:
-        sequence, capture_us: the record's.
+        sequence: the record's.
+        capture_us: the record's.
         detections: what was found; None if nobody looked.
         problem: why nobody did, if that was the plan.
     """

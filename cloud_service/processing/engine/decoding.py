@@ -40,13 +40,21 @@ class BatchDecoder:
     """One ``Decoder`` per lane. Not thread-safe, but for ``check``."""
 
     def __init__(self, bundles: Bundles) -> None:
-        """Raises: ConfigError, the bundles' device is not there."""
+        """Loads the bundles' decoders.
+
+        Raises:
+            ConfigError: the bundles' device is not there.
+        """
         self._bundles = bundles
         bundles.load_decoders()
         self._decoders: dict[LaneId, tuple[tuple[bytes, int, int, int], Decoder]] = {}
 
     def check(self, codec_id: bytes, what: str) -> None:
-        """Raises CodecMismatchError: no bundle here decodes such records; another start may have the right one."""
+        """Checks that a bundle here decodes such records.
+
+        Raises:
+            CodecMismatchError: none does; another start may have the right one.
+        """
         self._bundles.of(codec_id, what)
 
     def decode(self, works: Sequence[Work]) -> list[Decoded]:

@@ -15,7 +15,8 @@ class Page(NamedTuple):
     """Neighbouring rows of the index.
 
     Attributes:
-        first, end: it holds all segments in the index whose numbers are from ``first`` to below ``end``.
+        first: start of its range of numbers: it holds all segments in the index from here to below ``end``.
+        end: end of that range, which is not in it any more.
         segments: in order of their numbers.
     """
 
@@ -41,8 +42,10 @@ class CameraLog:
 
     Attributes:
         held: by epoch, the sequences that are persisted. It grows with the gaps between them only.
-        records, bytes: how many there are in all segments.
-        first_capture_us, last_capture_us: earliest and latest capture time, microseconds since 1970.
+        records: how many there are in all segments.
+        bytes: how many there are in all segments.
+        first_capture_us: earliest capture time, microseconds since 1970.
+        last_capture_us: latest capture time, microseconds since 1970.
         newest: the segment with the highest number; None if there is none.
         open: the segment that grows, if there is one; its first record may not be on the disk yet.
         opened_at: when that was, by the monotonic clock.

@@ -28,8 +28,10 @@ class SegmentLookup:
     """
 
     def __init__(self, index: SegmentIndex, logs: dict[str, CameraLog], lock: Lock) -> None:
-        """Args:
-        logs: by camera; whoever changes one holds the lock.
+        """Creates the lookup in an index.
+
+        Args:
+            logs: by camera; whoever changes one holds the lock.
         """
         self._index, self._logs, self._lock = index, logs, lock
 
@@ -128,7 +130,11 @@ class SegmentLookup:
 
 @contextmanager
 def index_answers() -> Iterator[None]:
-    """Raises StorageError in the place of the database's own errors."""
+    """Replaces the database's own errors.
+
+    Raises:
+        StorageError: in the place of the database's own errors.
+    """
     try:
         yield
     except SQLAlchemyError as error:

@@ -33,8 +33,8 @@ class Change(NamedTuple):
     Attributes:
         camera: the camera's name.
         number: the segment's.
-        segment: what readers get; None: nothing.
-        state: the row's; None: there is to be no row.
+        segment: what readers get, or None for nothing.
+        state: the row's, or None if there is to be no row.
     """
 
     camera: str

@@ -25,8 +25,10 @@ class IndexWriter:
     """
 
     def __init__(self, index: SegmentIndex, on_written: Callable[[Sequence[Change]], None]) -> None:
-        """Args:
-        on_written: told, on the writer's thread, what the index says from now on.
+        """Creates the writer and its thread.
+
+        Args:
+            on_written: called, on the writer's thread, with what the index says from now on.
         """
         self._index, self._on_written = index, on_written
         self._lock = threading.Lock()

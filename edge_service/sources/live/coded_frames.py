@@ -19,9 +19,11 @@ _IN_PIECES = {"h261", "h263", "h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4
 
 @dataclass(frozen=True)
 class Arrival:
-    """Attributes:
-    us: when it came, microseconds since 1970, UTC.
-    pts: when it is to be shown, in the stream's units; None where the stream does not say.
+    """When a piece of the stream came.
+
+    Attributes:
+        us: when it came, microseconds since 1970, UTC.
+        pts: when it is to be shown, in the stream's units; None where the stream does not say.
     """
 
     us: int

@@ -17,7 +17,11 @@ class Connections:
     """This process's TCP connections: FFmpeg opens them, and keeps to itself which."""
 
     def __init__(self, patience_seconds: float) -> None:
-        """Args: patience_seconds, after which a peer that does not even acknowledge is gone."""
+        """Derives the times of TCP's probes from the patience.
+
+        Args:
+            patience_seconds: after them a peer that does not even acknowledge counts as gone.
+        """
         self._idle = max(1, round(patience_seconds / 2))
         self._between = max(1, round(patience_seconds / 2 / _PROBES))
 

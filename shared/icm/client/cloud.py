@@ -72,7 +72,8 @@ class CloudClient:
 
         Raises:
             UnreachableError: the cloud cannot be reached, or did not answer in time.
-            UnauthenticatedError, PermissionDeniedError: it does not let this client.
+            UnauthenticatedError: it does not let this client.
+            PermissionDeniedError: it does not let this client.
         """
         answer = self._ask(self._stub.ListCameras, archive_pb2.ListCamerasRequest())
         return [Camera.of(camera) for camera in answer.cameras]
@@ -87,7 +88,9 @@ class CloudClient:
 
         Raises:
             ConfigError: a time has no time zone.
-            UnreachableError, UnauthenticatedError, PermissionDeniedError: as of ``cameras``.
+            UnreachableError: as of ``cameras``.
+            UnauthenticatedError: as of ``cameras``.
+            PermissionDeniedError: as of ``cameras``.
         """
         pages = _Pages(camera, start, end)
         while (request := pages.next()) is not None:
@@ -98,7 +101,9 @@ class CloudClient:
 
         Raises:
             NotFoundError: there is no such frame.
-            UnreachableError, UnauthenticatedError, PermissionDeniedError: as of ``cameras``.
+            UnreachableError: as of ``cameras``.
+            UnauthenticatedError: as of ``cameras``.
+            PermissionDeniedError: as of ``cameras``.
         """
         return _picture(self._ask(self._stub.GetFrame, _frame_request(frame)))
 
@@ -113,7 +118,8 @@ class CloudClient:
         Raises:
             BusyError: this program takes them too slowly, and would have missed some.
             UnreachableError: the cloud could not be reached for as long as a call may take.
-            UnauthenticatedError, PermissionDeniedError: as of ``cameras``.
+            UnauthenticatedError: as of ``cameras``.
+            PermissionDeniedError: as of ``cameras``.
         """
         attempts = self._connection.attempts(sent_twice=True)
         while True:

@@ -96,7 +96,8 @@ class EdgeClient:
             ImageError: it is no picture, or a too large one.
             NotFoundError: there is no such camera.
             ConfigError: quality or time cannot be.
-            UnauthenticatedError, PermissionDeniedError: the token is not known, or is for other cameras.
+            UnauthenticatedError: the token is not known.
+            PermissionDeniedError: the token is for other cameras.
             SpoolFullError: the edge's disk is full and its policy is to refuse.
             UnreachableError: the edge cannot be reached, or did not answer in time; what was sent may have arrived.
         """

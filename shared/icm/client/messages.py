@@ -22,7 +22,10 @@ class Box:
     Attributes:
         class_name: the class, by the model's own name for it, such as "person".
         score: the detector's confidence, 0 to 1.
-        left, top, right, bottom: edges, in pixels from the picture's left and top.
+        left: left edge, in pixels from the picture's left.
+        top: top edge, in pixels from the picture's top.
+        right: right edge, in pixels from the picture's left.
+        bottom: bottom edge, in pixels from the picture's top.
     """
 
     class_name: str
@@ -88,7 +91,8 @@ class Camera:
         name: its name.
         records: how many are stored.
         bytes: their size.
-        first, last: capture times of the oldest and the newest, UTC.
+        first: capture time of the oldest, UTC.
+        last: capture time of the newest, UTC.
     """
 
     name: str

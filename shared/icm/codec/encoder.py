@@ -26,7 +26,11 @@ class CodedFrame:
     """A coded frame that has no place in a stream yet.
 
     Attributes:
-        kind, reference, quality, digest, payload: as in ``Record``; a P frame leans on the one coded just before it.
+        kind: as in ``Record``.
+        reference: as in ``Record``; a P frame refers to the one coded just before it.
+        quality: as in ``Record``.
+        digest: as in ``Record``.
+        payload: as in ``Record``.
         latents: what it will be decoded to.
         motion: as in ``Record``.
     """
@@ -151,7 +155,11 @@ def recode_intra(bundle: Bundle, latents: Latents) -> CodedFrame:
 
 
 def check_image(image: NDArray[np.uint8]) -> None:
-    """Raises ImageError: this is no picture that can be coded."""
+    """Checks that a picture can be coded.
+
+    Raises:
+        ImageError: this is no picture that can be coded.
+    """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ImageError(f"a picture is uint8[H, W, 3], not {image.dtype}{list(image.shape)}")
     try:

@@ -41,7 +41,11 @@ _STATUSES = (
 
 
 class _Report:
-    """What a person should know beside the result. Attributes: short, whether anything is missing from it."""
+    """What a person should know beside the result.
+
+    Attributes:
+        short: whether anything is missing from it.
+    """
 
     def __init__(self) -> None:
         self.short = False
@@ -224,7 +228,11 @@ def _stem(path: Path) -> str:
 
 
 def _decode_file(bundle: Bundle, argument: Path, target: Path, in_folder: bool, report: _Report) -> None:
-    """Args: in_folder, whether the target's name still lacks its ending, .png for one picture and .mkv for more."""
+    """Decodes one file into a picture or a video.
+
+    Args:
+        in_folder: whether the target's name still lacks its ending, .png for one picture and .mkv for more.
+    """
     with readable(argument) as source:
         header, records, problem = _read(source)
         if header.codec_id not in bundle.decodes:

@@ -31,7 +31,12 @@ _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b
 
 @dataclass(frozen=True)
 class Input:
-    """A file to read. Attributes: path, where its bytes are; name, what people call it."""
+    """A file to read.
+
+    Attributes:
+        path: where its bytes are.
+        name: what people call it.
+    """
 
     path: Path
     name: str

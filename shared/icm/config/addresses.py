@@ -16,9 +16,11 @@ _RULE = "an address is host:port with a port of 0 to 65535, such as cloud.exampl
 
 
 class HostPort(NamedTuple):
-    """Attributes:
-    host: a name, an IPv4 address, or an IPv6 address without brackets.
-    port: 0 where the system shall pick one.
+    """A host and a port.
+
+    Attributes:
+        host: a name, an IPv4 address, or an IPv6 address without brackets.
+        port: 0 where the system shall pick one.
     """
 
     host: str

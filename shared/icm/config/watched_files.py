@@ -19,7 +19,10 @@ class WatchedFiles(Generic[Value]):
     """What some files say. Thread-safe."""
 
     def __init__(self, paths: Sequence[Path], read: Callable[[], Value]) -> None:
-        """Args: read, called now and again after each change of any of the files.
+        """Reads the files for the first time.
+
+        Args:
+            read: called now and again after each change of any of the files.
 
         Raises:
             ConfigError: from ``read``.
@@ -53,7 +56,11 @@ class WatchedFiles(Generic[Value]):
 
 
 def read_file(path: Path) -> bytes:
-    """Raises: ConfigError, the file cannot be read."""
+    """Returns the file's content.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
     try:
         return path.read_bytes()
     except OSError as error:

@@ -63,10 +63,12 @@ class PictureFile:
     def __init__(
         self, file: BinaryIO, name: str, formats: tuple[str, ...] | None = None, most_pixels: int = MAX_PIXELS
     ) -> None:
-        """Args:
-        name: what errors call the file.
-        formats: that are taken, by Pillow's names; None for all.
-        most_pixels: that a picture may have.
+        """Opens a file of pictures.
+
+        Args:
+            name: what errors call the file.
+            formats: that are taken, by Pillow's names; None for all.
+            most_pixels: that a picture may have.
 
         Raises:
             ImageError: it is no such file, takes too much work, or its first picture is too large.
@@ -247,7 +249,11 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
 
 
 def check_picture_size(width: int, height: int, most_pixels: int) -> None:
-    """Raises ImageError: no picture of this size can be coded, or it has more pixels than are allowed here."""
+    """Checks a picture's size.
+
+    Raises:
+        ImageError: no picture of this size can be coded, or it has more pixels than are allowed here.
+    """
     try:
         check_size(width, height)
     except RecordError as error:

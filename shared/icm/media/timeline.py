@@ -45,13 +45,16 @@ class Timeline:
         longest_gap: float,
         jumped: Callable[[float, float], None],
     ) -> None:
-        """Args:
-        time_base: seconds of a unit.
-        interval: usual seconds from frame to frame.
-        clock_may_restart: whether the format is one that is cut out of transmissions, such as MPEG-TS.
-        longest_gap: seconds, where that is less than the format allows anyway; packets that lie further apart follow
-            each other at once.
-        jumped: told how many seconds were closed up, negative for a jump back, and how many into the line.
+        """Creates the line of time of one stream.
+
+        Args:
+            time_base: seconds of a unit.
+            interval: usual seconds from frame to frame.
+            clock_may_restart: whether the format is one that is cut out of transmissions, such as MPEG-TS.
+            longest_gap: seconds, where that is less than the format allows anyway; packets that lie further apart
+                follow each other at once.
+            jumped: called with the seconds that were closed up, negative for a jump back, and the seconds into the
+                line.
         """
         self._base, self._interval = time_base, interval / time_base
         usual_gap, most_back = (

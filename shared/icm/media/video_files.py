@@ -136,7 +136,11 @@ class LosslessVideo:
     """
 
     def __init__(self, file: BinaryIO, width: int, height: int) -> None:
-        """Args: file, which only ``finish`` makes a whole video."""
+        """Begins a video in an open file.
+
+        Args:
+            file: only ``finish`` makes it a whole video.
+        """
         self._container = av.open(file, "w", format="matroska")
         self._stream = self._container.add_stream("ffv1", rate=25)
         self._stream.width, self._stream.height = width, height

@@ -71,10 +71,12 @@ class VideoReader:
     def __init__(
         self, container: InputContainer, path: Path, say: Callable[[str], None], longest_gap: float = math.inf
     ) -> None:
-        """Args:
-        path: of the file that was opened.
-        say: told in plain words where the line of time was mended and which packet was the first bad one.
-        longest_gap: seconds that frames may lie apart, where that is to be less than their format allows.
+        """Prepares the video of an open file for reading.
+
+        Args:
+            path: of the file that was opened.
+            say: called with plain words on where the line of time was mended and which packet was the first bad one.
+            longest_gap: seconds that frames may lie apart, where that is to be less than their format allows.
 
         Raises:
             ImageError: FFmpeg cannot decode what the stream holds.

@@ -28,9 +28,11 @@ class GuardedCalls(grpc.aio.ServerInterceptor):
     """
 
     def __init__(self, guards: Sequence[CallGuard], room: MessageRoom) -> None:
-        """Args:
-        guards: the first one is asked first.
-        room: for the messages of all calls.
+        """Creates the interceptor.
+
+        Args:
+            guards: the first one is asked first.
+            room: for the messages of all calls.
         """
         self._guards, self._room = guards, room
 

@@ -27,16 +27,22 @@ class ClientLimits(CallGuard):
     """
 
     def __init__(self, streams: int, bytes_per_second: int, clock: Clock) -> None:
-        """Args:
-        streams: calls of one client that may run at once, unary ones too.
-        bytes_per_second: of one client's messages, over all its calls.
+        """Creates the limits, with no calls running.
+
+        Args:
+            streams: calls of one client that may run at once, unary ones too.
+            bytes_per_second: of one client's messages, over all its calls.
         """
         self._streams, self._rate, self._clock = streams, bytes_per_second, clock
         self._clients: dict[str, _Client] = {}
 
     @asynccontextmanager
     async def watch(self, context: Any) -> AsyncIterator[_Client]:
-        """See ``CallGuard``. Raises: BusyError, the client has too many calls running."""
+        """See ``CallGuard``.
+
+        Raises:
+            BusyError: the client has too many calls running.
+        """
         name = client_of(context)
         client = self._client(name)
         if client.calls >= self._streams:
@@ -63,7 +69,11 @@ class Allowance:
     """Bytes at a rate; a second's worth may come at once, and what is more is a debt to wait for."""
 
     def __init__(self, rate: int, clock: Clock) -> None:
-        """Args: rate, in bytes per second."""
+        """Creates an allowance of one second's bytes.
+
+        Args:
+            rate: in bytes per second.
+        """
         self._rate, self._clock = rate, clock
         self._left, self._at = float(rate), clock.monotonic()
 

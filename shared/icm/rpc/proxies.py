@@ -17,9 +17,11 @@ _EXCEPTING = ("no_grpc_proxy", "no_proxy")
 
 @dataclass(frozen=True)
 class Proxy:
-    """Attributes:
-    place: its host and port.
-    variable: of the environment, that names it.
+    """A proxy that the environment names.
+
+    Attributes:
+        place: its host and port.
+        variable: the environment variable that names it.
     """
 
     place: str

@@ -79,7 +79,11 @@ def client_credentials(authority: Path, certificate: Path | None, key: Path | No
 
 
 def check_tls(settings: TlsSettings) -> None:
-    """Raises: ConfigError, as of ``server_credentials``."""
+    """Checks that the TLS files can be used.
+
+    Raises:
+        ConfigError: as in ``server_credentials``.
+    """
     _read(settings)
 
 

@@ -45,8 +45,11 @@ class OwnerLock:
             raise
 
     def check(self) -> None:
-        """Raises IcmError: what lies at this path is another one by now, or somebody took it whom the kernel here knows
-        nothing of, as on a volume that several machines mount.
+        """Checks that the lock at this path is still the one that was taken.
+
+        Raises:
+            IcmError: the file at this path is another one by now, or was taken by a process that the kernel here does
+                not know of, as on a volume that several machines mount.
         """
         try:
             found, taken = os.stat(self._path), os.fstat(self._descriptor)

@@ -46,10 +46,12 @@ class PostgresServer:
     def __init__(
         self, programs: Path, durable: bool = True, environment: Mapping[str, str] = MappingProxyType({})
     ) -> None:
-        """Args:
-        programs: the folder of ``initdb`` and ``postgres``.
-        durable: whether a commit waits for the disk; what is kept for a test need not.
-        environment: variables beside this process's own.
+        """Prepares a server, which is not started yet.
+
+        Args:
+            programs: the folder of ``initdb`` and ``postgres``.
+            durable: whether a commit waits for the disk; what is kept for a test need not.
+            environment: variables beside this process's own.
         """
         self._programs, self._durable = programs, durable
         self._environment = {**os.environ, **environment, "LC_ALL": "C"}

@@ -96,7 +96,11 @@ class Service:
             await asyncio.sleep(_POLL_SECONDS)
 
     def check(self) -> None:
-        """Raises IcmError, with the end of its log, if the service has ended."""
+        """Checks that the service is running.
+
+        Raises:
+            IcmError: the service has ended; holds the end of its log.
+        """
         code = self.process.poll()
         if code is not None:
             raise IcmError(f"{self.name} ended with exit code {code}. {self.tail()}")

@@ -31,10 +31,13 @@ class AblationConfig:
     """Settings of an ablation.
 
     Attributes:
-        finetune, object: what all runs of a stage share, their number of steps above all.
-        proxy_weight, pattern_weight: the weights of those terms in the runs that have them.
+        finetune: what all runs of this stage share, their number of steps above all.
+        object: the same of this stage.
+        proxy_weight: the weight of that term in the runs that have it.
+        pattern_weight: the weight of that term in the runs that have it.
         levels: quality levels to measure at.
-        crops, crop: how many pictures of the training photos, and of which side in pixels, to measure on.
+        crops: how many pictures of the training photos to measure on.
+        crop: side of those pictures in pixels.
         detector_photos: how many labelled photos a detector is shown.
     """
 
@@ -59,7 +62,8 @@ class Variant:
     """One run.
 
     Attributes:
-        name: what is special about it; settings: of its stage, None for the start as it is.
+        name: what is special about it.
+        settings: of its stage, None for the start as it is.
     """
 
     name: str
@@ -109,7 +113,12 @@ class Ablation:
     """Runs and measures variants; each leaves a row in the folder and is not run again while its settings stay."""
 
     def __init__(self, config: AblationConfig, shard: Path, folder: Path, detector: DetectorTest | None) -> None:
-        """Args: shard, photos with masks; folder, where runs and rows are kept."""
+        """Opens a study in a folder.
+
+        Args:
+            shard: photos with masks.
+            folder: where runs and rows are kept.
+        """
         self.config, self.shard, self.folder, self.detector = config, shard, folder, detector
         self.features = FrozenFeatures(Path(config.finetune.features))
         self.crops: list[Batch] = evaluation_crops(shard, config.crops, config.crop)
@@ -118,7 +127,8 @@ class Ablation:
         """One row for each variant and quality level.
 
         Args:
-            stage: "finetune" or "object"; start: the checkpoint that all its runs begin with.
+            stage: "finetune" or "object".
+            start: the checkpoint that all its runs begin with.
         """
         rows = []
         for number, variant in enumerate(variants):

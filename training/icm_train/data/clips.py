@@ -29,8 +29,10 @@ class Clips:
     """An endless supply of made clips, uint8[frames, size, size, 3] RGB each."""
 
     def __init__(self, shard: Path, size: int, frames: int, seed: int) -> None:
-        """Args:
-        shard: photos with masks beside them.
+        """Opens a shard and cuts out its objects.
+
+        Args:
+            shard: photos with masks beside them.
 
         Raises:
             ConfigError: the shard has no masks, or no object worth cutting out.

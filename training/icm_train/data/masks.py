@@ -34,7 +34,8 @@ class MaskSources:
 
     Attributes:
         weights: a segmentation model, for photos without labels.
-        coco_labels: a COCO instances file; yolo_labels: a folder of YOLO segmentation labels, which go first.
+        coco_labels: a COCO instances file.
+        yolo_labels: a folder of YOLO segmentation labels, which go first.
     """
 
     weights: Path | None = None
@@ -42,7 +43,11 @@ class MaskSources:
     yolo_labels: Path | None = None
 
     def check(self) -> None:
-        """Raises ConfigError: a file is missing, or there is no source at all."""
+        """Checks that there is a source and that its files are there.
+
+        Raises:
+            ConfigError: a file is missing, or there is no source at all.
+        """
         given = [path for path in (self.weights, self.coco_labels, self.yolo_labels) if path]
         if not given:
             raise ConfigError(

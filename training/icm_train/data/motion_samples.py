@@ -36,9 +36,13 @@ class Sample:
     """What is left to code of a frame of a clip, and what the networks may look at to predict it.
 
     Attributes:
-        seen: what the network of each group sees, int8[A, K]; wanted: float32[A, M], the differences in the order of
-            the groups; rounded_off: float32[A, M], what the prediction was rounded off by, in quantisation steps.
-        level: of all; field, last: of this frame and of the one before; covered: see ``MotionContext``.
+        seen: what the network of each group sees, int8[A, K].
+        wanted: float32[A, M], the differences in the order of the groups.
+        rounded_off: float32[A, M], what the prediction was rounded off by, in quantisation steps.
+        level: the quality level of all.
+        field: of this frame.
+        last: the field of the frame before.
+        foreground: see ``MotionContext``.
     """
 
     seen: list[NDArray[np.int8]]
@@ -76,7 +80,9 @@ class ClipCoder:
         """Codes a clip as the encoder does, its first frame alone.
 
         Args:
-            clip: uint8[T, H, W, 3], sides multiples of 16; latents: float32[T, M, h, w], not scaled; gains: float32[M].
+            clip: uint8[T, H, W, 3], sides multiples of 16.
+            latents: float32[T, M, h, w], not scaled.
+            gains: float32[M].
         """
         scaled = latents * gains[:, None, None]
         before = np.rint(scaled[0]).astype(np.int16)
@@ -112,8 +118,10 @@ class FieldCounts:
     """How often each symbol of maps, modes and vectors was met.
 
     Attributes:
-        movement: int64[CONTEXTS, 2]; modes: int64[MODE_CONTEXTS, modes]; choices: int64[VECTOR_CONTEXTS, 5]; offsets:
-            int64[2 * SPREADS, 2 * OFFSET_REACH + 2], the last for what lies beyond the reach.
+        skip_map_tables: int64[CONTEXTS, 2].
+        modes: int64[MODE_CONTEXTS, modes].
+        choices: int64[VECTOR_CONTEXTS, 5].
+        offsets: int64[2 * SPREADS, 2 * OFFSET_REACH + 2], the last for what lies beyond the reach.
     """
 
     def __init__(self) -> None:

@@ -62,7 +62,8 @@ def checkerboard_excess(
     """C_s(decoded) - C_s(originals) by stride, with the upper bound over bootstrap samples of the pictures.
 
     Args:
-        decoded, originals: as for ``checkerboard_scores``, in the same order.
+        decoded: as for ``checkerboard_scores``.
+        originals: as for ``checkerboard_scores``, in the same order.
 
     Raises:
         ValueError: a picture is smaller than a patch.

@@ -40,7 +40,9 @@ class ImageQuality:
     """Of one picture.
 
     Attributes:
-        whole: of all pixels; objects, background: of those in and outside its mask, None for a picture without one.
+        whole: of all pixels.
+        objects: of the pixels in its mask, None for a picture without one.
+        background: of the pixels outside its mask, None for a picture without one.
         ms_ssim: 0..1, 1 for equal pictures.
         perceptual: distance in features of a frozen network, as LPIPS; 0 for equal pictures.
     """
@@ -61,7 +63,8 @@ def image_quality(
     """Measures a decoded picture.
 
     Args:
-        original, decoded: uint8[H, W, 3] RGB, sides of at least 161 pixels.
+        original: uint8[H, W, 3] RGB, sides of at least 161 pixels.
+        decoded: uint8[H, W, 3] RGB, sides of at least 161 pixels.
         mask: bool[H, W], true on objects.
         features: the network of the perceptual distance.
     """

@@ -120,7 +120,8 @@ def extend_bundle(folder: Path, run: Path) -> Manifest:
     """Gives a bundle the P records that the temporal stage learned from it; all of its earlier records still decode.
 
     Args:
-        folder: the bundle; run: the folder of the temporal stage that began with it.
+        folder: the bundle.
+        run: the folder of the temporal stage that began with it.
 
     Raises:
         ConfigError: the stage did not run on this bundle as it is.

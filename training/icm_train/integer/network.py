@@ -52,7 +52,11 @@ class IntegerLayer:
 
 
 def check_exact(layers: list[IntegerLayer]) -> None:
-    """Raises BundleError: a partial sum could leave float32's exact range."""
+    """Checks that every sum of the layers is exact in float32.
+
+    Raises:
+        BundleError: a partial sum could leave float32's exact range.
+    """
     largest_input = HYPER_MAX
     for number, layer in enumerate(layers):
         bound = layer.largest_sum(largest_input)
@@ -74,10 +78,13 @@ def integer_layer(
     """A float convolution in integers.
 
     Args:
-        weight: float32[out, in, k, k]; bias: float32[levels, out].
-        scale_in, scale_out: integer units per 1.0 of the float network's input and output.
+        weight: float32[out, in, k, k].
+        bias: float32[levels, out].
+        scale_in: integer units per 1.0 of the float network's input.
+        scale_out: integer units per 1.0 of the float network's output.
         largest: magnitude of an input, in units.
-        upsample, clip: as in ``IntegerLayer``.
+        upsample: as in ``IntegerLayer``.
+        clip: as in ``IntegerLayer``.
     """
     out = torch.as_tensor(scale_out).double().expand(weight.shape[0])
     weights = (weight.detach().double() * (out / scale_in)[:, None, None, None]).numpy()

@@ -23,12 +23,15 @@ class Recipe:
             levels, whose loss is largest, do not drown the others.
         optimiser: what moves the matrices inside the networks: "adam", or "muon" (orthogonalised momentum, Jordan et
             al. 2024). Everything else is moved by Adam.
-        rate: peak learning rate of the networks; matrix_rate: of the matrices where Muon moves them.
-        gain_rate: of gains and biases of the entropy model; linear_rate: of the two linear transforms that start as a
-            DCT; level_rate: of the level scales.
+        rate: peak learning rate of the networks.
+        matrix_rate: of the matrices where Muon moves them.
+        gain_rate: of gains and biases of the entropy model.
+        linear_rate: of the two linear transforms that start as a DCT.
+        level_rate: of the level scales.
         warmup: steps over which the learning rate rises.
         clip: largest norm of the gradient; a larger one is scaled down to it.
-        rate_on: what the rate is taken of; decoder_sees: what the synthesis is given. See ``TrainableCodec.forward``.
+        rate_on: what the rate is taken of. See ``TrainableCodec.forward``.
+        decoder_sees: what the synthesis is given. See ``TrainableCodec.forward``.
         average: decay of the running average of the weights, which is what is measured and kept.
         smallest_scale: crops are cut at scales from this to the largest that the photo is good for.
         compiled: whether the codec goes through ``torch.compile``.
@@ -56,7 +59,11 @@ class Recipe:
 
 
 def check_recipe(network: NetworkConfig, recipe: Recipe, where: str) -> None:
-    """Raises ConfigError: batch or crop fit neither the levels nor the networks."""
+    """Checks that batch and crop fit the levels and the networks.
+
+    Raises:
+        ConfigError: batch or crop fit neither the levels nor the networks.
+    """
     if recipe.batch < 1 or recipe.crop < 64:
         raise ConfigError(f"{where}: recipe.batch must be at least 1 and recipe.crop at least 64")
     if recipe.crop % 64 or (recipe.levels == "all" and recipe.batch % len(network.lambdas)):

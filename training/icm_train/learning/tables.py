@@ -21,7 +21,11 @@ class CountedTables:
     """A table for each scale index and eighth of a mean; all quality levels share them."""
 
     def __init__(self, counts: NDArray[np.int64]) -> None:
-        """Args: counts, int64[SCALE_COUNT * MEAN_STEPS, 2 * TABLE_REACH + 1], symbols by table."""
+        """Makes tables from counted symbols.
+
+        Args:
+            counts: int64[SCALE_COUNT * MEAN_STEPS, 2 * TABLE_REACH + 1], symbols by table.
+        """
         tables = latent_tables(Histograms(counts, np.zeros((0, 0, 2 * HYPER_MAX + 1), np.int64)))
         self._cost = -np.log2(tables.frequencies / TOTAL)
         self._lengths, self._lowest = tables.lengths.astype(np.int64), tables.lowest.astype(np.int64)

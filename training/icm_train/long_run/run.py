@@ -35,7 +35,11 @@ class LongRun:
     """One run in its folder; ``run`` may be stopped, by a kill too, and called again for as long as one likes."""
 
     def __init__(self, config: LongRunConfig, shard: Path, folder: Path, saved: Path | None = None) -> None:
-        """Args: saved, averaged weights of the run on another machine, for a folder that has no checkpoint."""
+        """Begins a run in a folder, or takes up the one that its checkpoint holds.
+
+        Args:
+            saved: averaged weights of the run on another machine, for a folder that has no checkpoint.
+        """
         self.config, self.folder = config, folder
         self.checkpoints = Checkpoints(folder / "checkpoints")
         self.history = History(folder)

@@ -20,7 +20,8 @@ def pattern_excess(restored: Tensor, image: Tensor) -> Tensor:
     """Mean over the strides of the square of what the score of ``restored`` exceeds that of ``image`` by, dB^2.
 
     Args:
-        restored, image: float32[B, 3, H, W] in 0..1, sides of at least 128.
+        restored: float32[B, 3, H, W] in 0..1, sides of at least 128.
+        image: float32[B, 3, H, W] in 0..1, sides of at least 128.
 
     Returns:
         float32[B]; 0 where no stride's score is above the original's.

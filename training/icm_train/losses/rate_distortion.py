@@ -41,7 +41,8 @@ def visible_error(restored: Tensor, image: Tensor) -> Tensor:
     what surrounds it; plain MSE spends the bits on texture and lets faint outlines go.
 
     Args:
-        restored, image: float32[B, 3, H, W], 0..1, H and W multiples of 4.
+        restored: float32[B, 3, H, W], 0..1, H and W multiples of 4.
+        image: float32[B, 3, H, W], 0..1, H and W multiples of 4.
 
     Returns:
         float32[B, H, W], on the scale of ``squared_error`` in a flat surrounding.
@@ -71,7 +72,8 @@ def object_mse(
     """Object-MSE, float32[B]: the distortion counts inside object masks (Shindo et al. 2023, section III).
 
     Args:
-        restored, image: float32[B, 3, H, W], 0..1.
+        restored: float32[B, 3, H, W], 0..1.
+        image: float32[B, 3, H, W], 0..1.
         measure: what the distortion of a pixel is: the paper's squared error, or ``visible_error``.
         mask: float32[B, H, W], 1 on objects, 0 elsewhere. Known in training only.
         background: weight of a pixel outside all masks, 0..1; the paper's is 0.

@@ -33,7 +33,8 @@ class CodecOutput:
 
     Attributes:
         image: reconstruction, float32[B, 3, H, W], about 0..1, not clamped.
-        latent_bits, hyper_bits: bits of each picture, float32[B].
+        latent_bits: bits of each picture's latents, float32[B].
+        hyper_bits: bits of each picture's hyper-latents, float32[B].
     """
 
     image: Tensor

@@ -36,7 +36,9 @@ class ContextNetworks(nn.Module):
         """Means in 1/8 and scale indexes of all latents, not rounded, from what the hyper-latents say about them.
 
         Args:
-            latents: whole numbers; means: whole numbers, in 1/8; indexes: whole numbers; each float32[B, M, h, w].
+            latents: whole numbers, float32[B, M, h, w].
+            means: whole numbers, in 1/8, float32[B, M, h, w].
+            indexes: whole numbers, float32[B, M, h, w].
             levels: int64[B].
         """
         order = torch.tensor([channel for group in self.groups for channel in group], device=latents.device)

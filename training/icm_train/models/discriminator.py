@@ -43,7 +43,8 @@ def cut_patches(images: tuple[Tensor, ...], size: int, count: int, generator: to
 
     Args:
         images: float32[B, 3, H, W] each, all of one shape, H and W multiples of 16.
-        size: side of a patch in pixels; count: patches of each picture.
+        size: side of a patch in pixels.
+        count: patches of each picture.
         generator: on the CPU.
 
     Returns:

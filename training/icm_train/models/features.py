@@ -40,7 +40,10 @@ class FrozenFeatures(nn.Module):
     """The network and the weights of its channels, none of which ever learns."""
 
     def __init__(self, weights: Path) -> None:
-        """Args: weights, ``alex_shift_tolerant.pth`` of the wheel.
+        """Loads the network's weights.
+
+        Args:
+            weights: ``alex_shift_tolerant.pth`` of the wheel.
 
         Raises:
             ConfigError: the file is missing or holds something else.

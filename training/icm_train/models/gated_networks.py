@@ -33,7 +33,11 @@ class GatedBlock(nn.Module):
     """
 
     def __init__(self, channels: int, *, mixes: bool) -> None:
-        """Args: mixes, whether the block sees its 3x3 surroundings."""
+        """Creates a block that keeps the number of channels.
+
+        Args:
+            mixes: whether the block sees its 3x3 surroundings.
+        """
         super().__init__()
         self.mix = _depthwise(channels) if mixes else nn.Identity()
         self.gate = nn.Conv2d(channels, channels, 1)

@@ -23,7 +23,8 @@ def copy_weights(codec: TrainableCodec, trained: dict[str, Tensor], narrow: Netw
     """Fills an untrained codec with the weights of one that differs, if at all, in having fewer latents.
 
     Args:
-        trained: state of the trained codec; narrow: its widths.
+        trained: state of the trained codec.
+        narrow: its widths.
         images: float32[B, 3, H, W] photos, to set the new channels' scales from.
 
     Raises:

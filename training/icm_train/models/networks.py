@@ -23,15 +23,23 @@ class NetworkConfig:
     """Widths and depths of the networks; everything else about them is fixed.
 
     Attributes:
-        luma, chroma: DCT coefficients kept of the luma plane and of each chroma plane at the start; the latent
-            has ``luma + 2 * chroma`` channels.
-        encoder_wide, encoder_deep: channels of g_a's branch at strides 8 and 16.
-        decoder_deep, decoder_wide, decoder_fine: channels of g_s at strides 16, 8 and 4.
-        hyper: channels of the hyper-latent; hyper_hidden: channels inside h_a and h_s.
+        luma: DCT coefficients kept of the luma plane at the start.
+        chroma: DCT coefficients kept of each chroma plane at the start; the latent has ``luma + 2 * chroma`` channels.
+        encoder_wide: channels of g_a's branch at stride 8.
+        encoder_deep: channels of g_a's branch at stride 16.
+        decoder_deep: channels of g_s at stride 16.
+        decoder_wide: channels of g_s at stride 8.
+        decoder_fine: channels of g_s at stride 4.
+        hyper: channels of the hyper-latent.
+        hyper_hidden: channels inside h_a and h_s.
         lambdas: rate-distortion weight of each quality level, for an MSE on the 0..255 scale.
         blocks: what the transforms' branches are made of: "residual", two 3x3 convolutions around a ReLU, one or two
             blocks a scale (icm-1); or "gated", depthwise and 1x1 convolutions around a gate, more blocks a scale.
-        encoder_wide_blocks, ..., decoder_fine_blocks: gated blocks at each of these scales; residual ones ignore them.
+        encoder_wide_blocks: gated blocks at this scale; residual ones ignore it.
+        encoder_deep_blocks: likewise.
+        decoder_deep_blocks: likewise.
+        decoder_wide_blocks: likewise.
+        decoder_fine_blocks: likewise.
         likelihood: shape of a latent's distribution in training: "gaussian", or "mixture" (``MixtureBits``); the tables
             that ship are counted.
         level_scales: whether gated branches have a scale and a shift per channel and quality level, so that they know

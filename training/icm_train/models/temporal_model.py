@@ -41,7 +41,8 @@ class TemporalNetwork(nn.Module):
         """Means and scale indexes of all channels, in the groups' order, [A, M] each.
 
         Args:
-            seen: what the network of each group sees, float32[A, K]; levels: int64[A].
+            seen: what the network of each group sees, float32[A, K].
+            levels: int64[A].
         """
         said = [network(columns, levels) for network, columns in zip(self.networks, seen, strict=True)]
         return torch.cat([means for means, _ in said], 1), torch.cat([indexes for _, indexes in said], 1)

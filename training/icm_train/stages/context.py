@@ -109,7 +109,9 @@ def predicted_from(
     """What the context model corrects: latents, and their means in 1/8 and scale indexes by the hyper-latents.
 
     Args:
-        latents: whole numbers, float32[B, M, h, w]; hyper: whole numbers, float32[B, N, h/4, w/4]; levels: int64[B].
+        latents: whole numbers, float32[B, M, h, w].
+        hyper: whole numbers, float32[B, N, h/4, w/4].
+        levels: int64[B].
 
     Returns:
         Whole numbers, float32[B, M, h, w] each.

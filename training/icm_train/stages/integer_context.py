@@ -33,7 +33,8 @@ def walk(
     """What is known of latents before each step, and what they are, int32[G, A].
 
     Args:
-        values: int32[M, h, w]; expected: of the same latents, by the hyper-latents.
+        values: int32[M, h, w].
+        expected: of the same latents, by the hyper-latents.
     """
     channels, rows, columns = values.shape
     means, indexes, latents = (

@@ -48,7 +48,8 @@ class QuantiseConfig:
     """Settings of the stage.
 
     Attributes:
-        crops, crop: how many pictures, and of which side in pixels, the tables are counted on, each at every level.
+        crops: how many pictures the tables are counted on, each at every level.
+        crop: side of those pictures in pixels.
         largest_rate_loss: how many more bytes than the float model the integer one may take, as a share.
     """
 

@@ -119,8 +119,10 @@ def train(config: TemporalConfig, checkpoint: Path, shard: Path, folder: Path, v
     """Trains the temporal model of a finished codec, or goes on, and makes the integer one.
 
     Args:
-        checkpoint: of the base or the object stage, or a bundle; shard: photos with masks, to make clips of.
-        folder: the run's; videos: to cut clips out of as well.
+        checkpoint: of the base or the object stage, or a bundle.
+        shard: photos with masks, to make clips of.
+        folder: the run's.
+        videos: to cut clips out of as well.
 
     Raises:
         ConfigError: the shard has no masks, or a video cannot be read.

@@ -25,10 +25,12 @@ class OurCodec:
     slow_to_encode = False
 
     def __init__(self, name: str, bundle: Bundle, quality: float, synthesis_file: str = "decoder.onnx") -> None:
-        """Args:
-        name: what the results call it.
-        quality: level, 0 to ``bundle.levels - 1``.
-        synthesis_file: which of the bundle's synthesis networks shows the pictures.
+        """Creates the codec at one quality of a bundle.
+
+        Args:
+            name: what the results call it.
+            quality: level, 0 to ``bundle.levels - 1``.
+            synthesis_file: which of the bundle's synthesis networks shows the pictures.
 
         Raises:
             ConfigError: there is no such quality.

@@ -22,9 +22,11 @@ class VvcIntra:
     name, slow_to_encode = "VVC", True
 
     def __init__(self, quantiser: int, program: Path) -> None:
-        """Args:
-        quantiser: 0 to 63.
-        program: VVenC's vvencapp.
+        """Creates the codec at one quantiser.
+
+        Args:
+            quantiser: 0 to 63.
+            program: VVenC's vvencapp.
         """
         self.setting, self.key = str(quantiser), f"VVC-{quantiser}"
         self._quantiser, self._program = quantiser, program

@@ -18,9 +18,11 @@ class CodedClip:
     """A clip after coding and decoding.
 
     Attributes:
-        frame_bytes: of each frame, in the order they were coded; wire_bytes: the same on a link (``wire``).
+        frame_bytes: of each frame, in the order they were coded.
+        wire_bytes: the same on a link (``wire``).
         pictures: as decoded, one a frame.
-        encode_seconds, decode_seconds: for the whole clip.
+        encode_seconds: for the whole clip.
+        decode_seconds: for the whole clip.
     """
 
     frame_bytes: list[int]

@@ -28,11 +28,14 @@ class LibavCodec:
         options: Mapping[str, str],
         points: tuple[str, ...],
     ) -> None:
-        """Args:
-        encoder, decoder: FFmpeg's names.
-        gop_seconds: from one key frame to the next; None for the first frame only.
-        options: of the encoder; the rate factor comes on top.
-        points: rate factors, from few bits to many.
+        """Creates a codec of FFmpeg.
+
+        Args:
+            encoder: FFmpeg's name of it.
+            decoder: FFmpeg's name of it.
+            gop_seconds: from one key frame to the next; None for the first frame only.
+            options: of the encoder; the rate factor comes on top.
+            points: rate factors, from few bits to many.
         """
         self.name, self.points = name, points
         self._encoder, self._decoder = encoder, decoder

@@ -21,9 +21,11 @@ class OurVideoCodec:
     """Records of one stream, its header included."""
 
     def __init__(self, bundle: Bundle, *, points: tuple[str, ...]) -> None:
-        """Args:
-        points: quality levels, or ``LEVEL@SCALE`` with the pictures made smaller first, as rate control does where the
-            lowest level takes too many bits. Such pictures are shown at the clip's size.
+        """Creates the codec of a bundle.
+
+        Args:
+            points: quality levels, or ``LEVEL@SCALE`` with the pictures made smaller first, as rate control does where
+                the lowest level takes too many bits. Such pictures are shown at the clip's size.
         """
         self.name = bundle.name
         self.points = points

@@ -61,7 +61,8 @@ class StreamHeader:
         camera: its name; see ``icm.camera_name``.
         epoch: the numbering that the sequences belong to, 0..2**64 - 1.
         base_us: microseconds since 1970, UTC, that capture times count from.
-        width, height: size of every picture, in pixels.
+        width: of every picture, in pixels.
+        height: of every picture, in pixels.
         version: of the record format.
     """
 
@@ -74,7 +75,11 @@ class StreamHeader:
     version: int = VERSION
 
     def __post_init__(self) -> None:
-        """Raises RecordError: a field is outside its range."""
+        """Checks the fields.
+
+        Raises:
+            RecordError: a field is outside its range.
+        """
         if len(self.codec_id) != CODEC_ID_BYTES:
             raise RecordError(f"a codec id has {CODEC_ID_BYTES} bytes, not {len(self.codec_id)}")
         try:
@@ -271,7 +276,11 @@ def parse_stream(data: bytes) -> tuple[StreamHeader, Iterator[Record]]:
 
 
 def check_size(width: int, height: int) -> None:
-    """Raises RecordError: no picture of this size can be coded."""
+    """Checks a picture's size.
+
+    Raises:
+        RecordError: no picture of this size can be coded.
+    """
     if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE and width * height <= MAX_PIXELS):
         raise RecordError(
             f"a picture of {width}x{height} cannot be coded: sides go up to {MAX_SIDE}, pixels up to {MAX_PIXELS}"

@@ -46,8 +46,8 @@ class Bundle:
 
     Attributes:
         name: the bundle's name.
-        codec_id: 32 bytes that name what turns records into latents; decodes: this and the one that the bundle had
-            before it learned motion.
+        codec_id: 32 bytes that name what turns records into latents.
+        decodes: this and the one that the bundle had before it learned motion.
         levels: how many quality levels there are, 0 the coarsest.
         entropy: the integer entropy model of frames coded alone.
         motion: that of frames coded after another, with motion; None in a bundle from before motion. temporal: that
@@ -69,9 +69,12 @@ class Bundle:
         threads: int,
         device: str,
     ) -> None:
-        """Args:
-        gains: float32[2, levels, M], logarithms of the gains and of their decoder-side counterparts.
-        threads, device: as of ``load``.
+        """Creates a bundle from its loaded parts.
+
+        Args:
+            gains: float32[2, levels, M], logarithms of the gains and of their decoder-side counterparts.
+            threads: as in ``load``.
+            device: as in ``load``.
         """
         self.folder = folder
         self.manifest = manifest

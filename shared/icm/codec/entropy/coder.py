@@ -23,12 +23,20 @@ class Prediction:
 
     Attributes:
         means: int32[n], whole means; a symbol is a latent less its mean. indexes: int32[n], of their tables.
-        certain: bool[n], latents that are not coded; expected: int32[n], what those are.
-        order: int64[k], positions of the coded latents, grouped by table; order_tables: int32[k], their tables.
+        certain: bool[n], latents that are not coded.
+        expected: int32[n], what those are.
+        order: int64[k], positions of the coded latents, grouped by table.
+        order_tables: int32[k], their tables.
     """
 
     def __init__(self, tables: Tables, means: NDArray[np.int32], indexes: NDArray[np.int32]) -> None:
-        """Args: means, indexes of tables, int32[n] each."""
+        """Creates the prediction of n latents.
+
+        Args:
+            tables: the frequency tables.
+            means: int32[n], the mean of each latent.
+            indexes: int32[n], the table of each latent.
+        """
         self.means, self.indexes = means, indexes
         self.certain = tables.certain[indexes]
         self.expected = means + tables.certain_values[indexes]
@@ -86,7 +94,11 @@ def coder_of(payload: bytes) -> Any:
 
 
 def check_spent(coder: Any) -> None:
-    """Raises RecordError: something is left on the stack."""
+    """Checks that the coder's stack is empty.
+
+    Raises:
+        RecordError: something is left on the stack.
+    """
     if not coder.is_empty():
         raise RecordError("the payload is damaged: it does not end where its latents do")
 

@@ -36,7 +36,8 @@ class Expected:
     """What is known of latents before they are decoded.
 
     Attributes:
-        means: int32, in 1/8; indexes: int32 of the same shape, scale indexes, 0..63.
+        means: int32, in 1/8.
+        indexes: int32 of the same shape, scale indexes, 0..63.
     """
 
     means: NDArray[np.int32]
@@ -51,12 +52,14 @@ class ContextModel:
     """
 
     def __init__(self, networks: Sequence[IntegerNetwork], groups: Sequence[NDArray[np.int64]]) -> None:
-        """Args:
-        networks: one per step.
-        groups: the channels of each group, together all M.
+        """Creates the model from its networks.
+
+        Args:
+            networks: one per step.
+            groups: the channels of each group, together all M.
 
         Raises:
-            BundleError: they do not fit together.
+            BundleError: networks and groups do not fit together.
         """
         self.networks = list(networks)
         self.order = np.concatenate([np.asarray(group, np.int64) for group in groups])
@@ -80,9 +83,11 @@ class ContextState:
     """
 
     def __init__(self, model: ContextModel, expected: Expected, rows: int, columns: int, level: int) -> None:
-        """Args:
-        expected: of all latents, by the hyper-latents, [M, rows * columns].
-        level: the quality level whose biases hold.
+        """Creates the state of one frame, of which no latents are known yet.
+
+        Args:
+            expected: what the hyper-latents predict of all latents, [M, rows * columns].
+            level: the quality level whose biases are used.
         """
         self._model, self._level = model, level
         # How far known latents lie from what was expected.

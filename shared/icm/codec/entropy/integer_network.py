@@ -38,7 +38,8 @@ class IntegerNetwork:
         """Predicts latents.
 
         Args:
-            known: whole numbers [B, C, rows, columns]; level: the quality level whose biases hold.
+            known: whole numbers [B, C, rows, columns].
+            level: the quality level whose biases hold.
 
         Returns:
             Means int32[B, M, ...] in 1/8 and scale indexes uint8 of the same shape, 0..63.

@@ -40,7 +40,8 @@ class Quantiser:
         """The best of a few whole numbers near each value.
 
         Args:
-            wanted: float32[n], in the units that are coded; expected: what is known of them.
+            wanted: float32[n], in the units that are coded.
+            expected: what is known of them.
             worth: squared error that a bit is worth.
 
         Returns:

@@ -35,7 +35,9 @@ def input_size(channels: int, wide: int, known: int, flags: int = 1) -> int:
     """Numbers a network sees of a position.
 
     Args:
-        channels: M; wide: how many of them are in the wide groups; known: how many are in the groups before its own.
+        channels: M.
+        wide: how many of them are in the wide groups.
+        known: how many are in the groups before its own.
         flags: how many flags of each position are seen.
     """
     return 9 * (wide + flags + min(known, wide)) + 2 * (channels - wide + max(known - wide, 0))
@@ -45,7 +47,8 @@ class ChannelGroups:
     """The channels in groups, the most energetic first.
 
     Attributes:
-        order: int64[M], the channels in the order of their groups; slices: where each group is in it.
+        order: int64[M], the channels in the order of their groups.
+        slices: where each group is in it.
         wide: how many are in the wide groups.
     """
 
@@ -62,9 +65,12 @@ class ResidualContext:
     def __init__(
         self, channels: ChannelGroups, prediction: NDArray[np.int16], coded: Map, flags: Sequence[Map]
     ) -> None:
-        """Args:
-        prediction: int16[M, h, w], of every position; coded: bool[h, w], those with differences.
-        flags: bool[h, w] each, what is known of each position.
+        """Creates the context of one frame, of which no differences are known yet.
+
+        Args:
+            prediction: int16[M, h, w], of every position.
+            coded: bool[h, w], the positions with differences.
+            flags: bool[h, w] each, what is known of each position.
         """
         self._channels = channels
         self._positions = np.flatnonzero(coded)
@@ -124,13 +130,15 @@ class DifferenceModel:
     """What both ends must agree on to code differences."""
 
     def __init__(self, networks: Sequence[IntegerNetwork], groups: Sequence[NDArray[np.int64]], tables: Tables) -> None:
-        """Args:
-        networks: one per group of channels.
-        groups: the channels of each, together all M.
-        tables: one per scale index and eighth of a mean.
+        """Creates the model from its networks and tables.
+
+        Args:
+            networks: one per group of channels.
+            groups: the channels of each group, together all M.
+            tables: one per scale index and eighth of a mean.
 
         Raises:
-            BundleError: they do not fit together.
+            BundleError: networks, groups and tables do not fit together.
         """
         self.networks = list(networks)
         self.channels = ChannelGroups(groups)
@@ -152,7 +160,8 @@ class DifferenceModel:
         """Pushes the differences of a frame.
 
         Args:
-            target, prediction: int16[M, h, w].
+            target: int16[M, h, w].
+            prediction: int16[M, h, w].
             level: the quality level whose biases hold.
             eighths: int32[M, A], what the prediction was rounded off by, in eighths of a step; None for nothing.
         """

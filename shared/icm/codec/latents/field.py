@@ -51,8 +51,8 @@ class Field:
         modes: uint8[h, w], values of ``Mode``.
         vectors: int8[2, 2h, 2w], rows and columns in pixels from a block of 8x8 to where it was in the reference, 0
             where the mode has no vectors, and the same four times where it has one.
-        drift: the vector that most of the picture has, rows and columns: a guess for vectors that nothing else is known
-            about. No later frame leans on it. 0 where nothing has a vector.
+        global_motion: the vector that most of the picture has, rows and columns: a guess for vectors that nothing else
+            is known about. No later frame refers to it. 0 where nothing has a vector.
     """
 
     modes: NDArray[np.uint8]

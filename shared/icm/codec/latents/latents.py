@@ -31,9 +31,10 @@ class Latents:
     Attributes:
         values: int16[M, h, w], the latents; h and w count blocks of 16 pixels.
         hyper: int8[N, ceil(h/4), ceil(w/4)], the hyper-latents, within -63..63; of a P record, int8[N, 0, 0].
-        moved: bool[h, w], positions whose latents differ from the frame that this one leans on.
+        updated: bool[h, w], positions whose latents differ from the frame that this one refers to.
         quality: 1/16 quality levels.
-        width, height: of the picture, in pixels.
+        width: of the picture, in pixels.
+        height: of the picture, in pixels.
         motion: how the moved positions were predicted; None where every moved one was coded as a difference from what
             was there.
         memory: the background as it is remembered; None for what it is after a frame alone, the latents themselves.

@@ -17,7 +17,8 @@ class BackgroundMemory:
 
     Attributes:
         values: int16[M, h, w], latents of the frame's quality.
-        stirred: bool[h, w], positions that moved since ``count`` was 0; count: frames since then, below ``REST``.
+        updated_since: bool[h, w], positions that moved since ``count`` was 0.
+        count: frames since then, below ``REST``.
     """
 
     values: NDArray[np.int16]

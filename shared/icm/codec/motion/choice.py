@@ -30,8 +30,9 @@ class Weights:
 
     Attributes:
         bit: squared error in quantisation steps that a bit is worth, as in ``skip_decision``.
-        symbol, doubling, position: bits that a difference takes, about: for each that is not 0, for each doubling of
-            its magnitude, and for the position as a whole, where every 0 costs something too. Found by trying.
+        symbol: bits that a difference takes, about, for each number that is not 0. Found by trying.
+        doubling: bits, about, for each doubling of its magnitude. Found by trying.
+        position: bits, about, for the position as a whole, where every 0 costs something too. Found by trying.
     """
 
     bit: float = RD_LAMBDA
@@ -64,8 +65,9 @@ class Decision:
     """How a frame is coded.
 
     Attributes:
-        field: modes and vectors; values: int16[M, h, w], about what is to be coded (``encode_chosen`` knows better);
-            prediction: what the field says of them.
+        field: modes and vectors.
+        values: int16[M, h, w], about what is to be coded (``encode_chosen`` knows better).
+        prediction: what the field says of them.
     """
 
     field: Field
@@ -84,7 +86,11 @@ class ModeDecision:
         step: float,
         weights: Weights = DEFAULT_WEIGHTS,
     ) -> None:
-        """Args: step, the quantisation step of most latents, in grey levels."""
+        """Prepares the decisions of one frame.
+
+        Args:
+            step: the quantisation step of most latents, in grey levels.
+        """
         self._path, self._costs, self._reference = path, costs, reference
         self._vector_costs = costs.native(weights.bit * (step * BRIGHTNESS_STEPS) ** 2 * _BRIGHTNESS)
         self._weights = library.Weights(
@@ -155,7 +161,8 @@ class ModeDecision:
         """Of K positions their modes, int64[K], about what to code, int16[K, M], and what motion says, int32[K, M].
 
         Args:
-            wanted: float32[K, M], latents; there: int16[K, M] each, the reference's and the background's.
+            wanted: float32[K, M], latents.
+            there: int16[K, M] each, the reference's and the background's.
         """
         count, channels = wanted.shape
         one, four = vectors

@@ -24,13 +24,16 @@ class FieldTables:
     """The frequency tables of maps, modes and vectors."""
 
     def __init__(self, skip_map_tables: Tables, modes: Tables, choices: Tables, offsets: Tables) -> None:
-        """Args:
-        movement: see ``skip_map_tables``; modes: one per context, symbols are modes.
-        choices: one per context of vectors, symbols ``NEAR`` to ``OTHER``.
-        offsets: of a spelled-out vector from its guess, by spread, rows and then columns.
+        """Creates the set of tables.
+
+        Args:
+            skip_map_tables: one per context of the skip map: see ``skip_map.contexts``.
+            modes: one per context, symbols are modes.
+            choices: one per context of vectors, symbols ``NEAR`` to ``OTHER``.
+            offsets: of a spelled-out vector from its guess, by spread, rows and then columns.
 
         Raises:
-            BundleError: they are not as many as they should be.
+            BundleError: there are more or fewer tables than the format has.
         """
         self.skip_map_tables, self.modes, self.choices, self.offsets = skip_map_tables, modes, choices, offsets
         if (len(modes), len(choices), len(offsets)) != (MODE_CONTEXTS, VECTOR_CONTEXTS, 2 * SPREADS):
@@ -43,7 +46,8 @@ class Symbols:
 
     Attributes:
         kind: whose tables they are under: "modes", "choices" or "offsets".
-        values: int32[K]; indexes: int32[K], rising, of each the table.
+        values: int32[K].
+        indexes: int32[K], rising, of each the table.
     """
 
     kind: Literal["modes", "choices", "offsets"]
@@ -63,8 +67,10 @@ def follow(source: Source, updated: Map, last: Field, global_motion: tuple[int, 
     """Walks through a field in the order in which it is coded.
 
     Args:
-        moved: bool[h, w], positions that have a mode; last: the field of the frame that this one leans on.
-        drift, covered: see ``MotionContext``.
+        updated: bool[h, w], positions that have a mode.
+        last: the field of the frame that this one refers to.
+        global_motion: see ``MotionContext``.
+        foreground: see ``MotionContext``.
     """
     known = MotionContext(last, global_motion, foreground)
     for positions in passes(updated):

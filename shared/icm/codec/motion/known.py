@@ -30,10 +30,12 @@ class VectorPredictors:
     """What K vectors may be.
 
     Attributes:
-        near: int64[2, K], of the known vectors around, the one nearest to all others; next: of those that differ from
-            it again the nearest. before: the last frame's vector there or beside, the drift where there was none.
-            Where nothing is known around, near is before; where nothing differs, next is near.
-        spread: int64[K], see ``SPREADS``; context: int64[K], which tables hold.
+        near: int64[2, K], of the known vectors around, the one nearest to all others; where nothing is known around,
+            ``before``.
+        next: int64[2, K], of those that differ from ``near``, again the nearest; where nothing differs, ``near``.
+        before: int64[2, K], the last frame's vector there or beside, the global motion where there was none.
+        spread: int64[K], see ``SPREADS``.
+        context: int64[K], which tables hold.
     """
 
     near: NDArray[np.int64]
@@ -51,9 +53,12 @@ class MotionContext:
     """
 
     def __init__(self, last: Field, global_motion: tuple[int, int], foreground: NDArray[np.bool_]) -> None:
-        """Args:
-        last: the field of the frame that this one leans on; drift: of this one.
-        covered: bool[h, w], where the reference is not as the background is remembered.
+        """Creates the context of one frame, of which no modes and vectors are known yet.
+
+        Args:
+            last: the field of the frame that this one refers to.
+            global_motion: of this frame.
+            foreground: bool[h, w], where the reference is not as the background is remembered.
         """
         rows, columns = last.modes.shape
         self._rows, self._columns, self._drift = rows, columns, global_motion

@@ -38,14 +38,18 @@ class LinearPath:
     """Both linear maps of a codec. Safe to use from several threads.
 
     Attributes:
-        analysis, synthesis, octaves: what it was made from.
+        analysis: as given to ``__init__``.
+        synthesis: as given to ``__init__``.
+        octaves: as given to ``__init__``.
     """
 
     def __init__(self, analysis: NDArray[np.int32], synthesis: NDArray[np.int32], octaves: NDArray[np.int32]) -> None:
-        """Args:
-        analysis: int32[M, 768], blocks to latents in 2**-16; a block's numbers count row by row, colours innermost.
-        synthesis: int32[768, M], latents to blocks.
-        octaves: int32[levels, M], logarithms of the gains as for ``requantise``.
+        """Creates the path from its maps.
+
+        Args:
+            analysis: int32[M, 768], blocks to latents in 2**-16; a block's numbers count row by row, colours innermost.
+            synthesis: int32[768, M], latents to blocks.
+            octaves: int32[levels, M], logarithms of the gains as for ``requantise``.
 
         Raises:
             BundleError: the maps do not fit together, or their sums could become inexact.

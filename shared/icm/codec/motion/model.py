@@ -50,7 +50,8 @@ class MotionModel:
         """Codes a frame given its reference, differences chosen by rate and distortion.
 
         Args:
-            wanted: float32[M, h, w], latents in quantisation steps, not rounded; said: what ``field`` predicts.
+            wanted: float32[M, h, w], latents in quantisation steps, not rounded.
+            said: what ``field`` predicts.
 
         Returns:
             The payload, and the latents that it decodes to, int16[M, h, w].

@@ -44,8 +44,8 @@ class Prediction:
     """What a field says about a frame's latents.
 
     Attributes:
-        values: int16[M, h, w]; eighths: int32[M, A], what was rounded off at the positions that have a difference, in
-            eighths of a step.
+        values: int16[M, h, w].
+        eighths: int32[M, A], what was rounded off at the positions that have a difference, in eighths of a step.
     """
 
     values: NDArray[np.int16]
@@ -53,7 +53,11 @@ class Prediction:
 
     @staticmethod
     def of(field: Field, reference: Reference, eighths: NDArray[np.int32]) -> Prediction:
-        """Args: eighths, int32[K, M], of the positions that have vectors, what these say: see ``predicted``."""
+        """Returns the prediction that a field makes from its reference.
+
+        Args:
+            eighths: int32[K, M], what the vectors predict at the positions that have them: see ``predicted``.
+        """
         values = np.where(field.from_background, reference.memory.values, reference.latents)
         has_motion, coded = field.has_motion, field.coded
         whole = whole_steps(eighths)
@@ -80,7 +84,8 @@ def predicted(
     """Latents of K positions by their vectors.
 
     Args:
-        picture: the reference's linear picture, whose border goes on for ever outside it; positions: int64[K].
+        picture: the reference's linear picture, whose border goes on for ever outside it.
+        positions: int64[K].
         vectors: int8[2, K, 4], of each position's four blocks.
 
     Returns:

@@ -16,8 +16,10 @@ class Reference:
     """The frame before, at the quality of the frame that leans on it.
 
     Attributes:
-        latents: int16[M, h, w]; picture: int16[16h, 16w, 3], its linear picture.
-        memory: the background as it is remembered after it; field: its own.
+        latents: int16[M, h, w].
+        picture: int16[16h, 16w, 3], its linear picture.
+        memory: the background as it is remembered after it.
+        field: its own.
         quality: in sixteenths of a level.
     """
 

@@ -39,7 +39,12 @@ class Matching:
     """
 
     def __init__(self, source: NDArray[np.int16], reference: NDArray[np.int16]) -> None:
-        """Args: both int16[H, W], ``brightness``, sides multiples of 16."""
+        """Prepares the search for vectors between two pictures.
+
+        Args:
+            source: int16[H, W], ``brightness``, sides multiples of 16.
+            reference: int16[H, W], ``brightness``, sides multiples of 16.
+        """
         self.source, self.reference = source, reference
         self.native = library.Pictures(*source.shape, source.ctypes.data, reference.ctypes.data)
 

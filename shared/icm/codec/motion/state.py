@@ -28,7 +28,8 @@ class State:
 
     Attributes:
         field: of the frame.
-        updated_since, count: of its ``BackgroundMemory``.
+        updated_since: of its ``BackgroundMemory``.
+        count: of its ``BackgroundMemory``.
         foreground: bool[h, w], where that is not as the frame.
     """
 

@@ -20,11 +20,13 @@ class InterEntropyModel:
     """What both ends must agree on to code a frame after another."""
 
     def __init__(self, differences: DifferenceModel, skip_map_tables: Tables) -> None:
-        """Args:
-        skip_map_tables: one per context of ``skip_map_tables``.
+        """Creates the model from its parts.
+
+        Args:
+            skip_map_tables: one per context of the skip map: see ``skip_map.contexts``.
 
         Raises:
-            BundleError: they are not as many as they should be.
+            BundleError: the tables are not as many as the contexts.
         """
         self.differences, self.skip_map_tables = differences, skip_map_tables
         if len(skip_map_tables) != CONTEXTS:
@@ -35,7 +37,8 @@ class InterEntropyModel:
 
         Args:
             target: what to code; equal to the reference wherever its ``updated`` is false.
-            reference: int16[M, h, w]; last: bool[h, w], what moved in the reference's own frame.
+            reference: int16[M, h, w].
+            last: bool[h, w], what moved in the reference's own frame.
             level: the quality level whose biases hold.
 
         Returns:

@@ -52,17 +52,20 @@ class IntraEntropyModel:
         latent_channels: int,
         motion: MotionModel | None = None,
     ) -> None:
-        """Args:
-        network: h_s, which says what the hyper-latents say about latents; context: corrects that step by step.
-        latent_tables: one per scale index and eighth of a mean.
-        hyper_tables: one per level and channel.
-        skip_map_tables: one per context of ``skip_map_tables``.
-        levels: how many quality levels there are.
-        latent_channels: M.
-        motion: of frames with motion, which may be coded again, alone; None in a bundle that has none.
+        """Creates the model from its parts.
+
+        Args:
+            network: h_s, which predicts the latents from the hyper-latents.
+            context: corrects that prediction step by step.
+            latent_tables: one per scale index and eighth of a mean.
+            hyper_tables: one per level and channel.
+            skip_map_tables: one per context of the skip map: see ``skip_map.contexts``.
+            levels: how many quality levels there are.
+            latent_channels: M.
+            motion: of frames with motion, which may be coded again, alone; None in a bundle that has none.
 
         Raises:
-            BundleError: the tables are not as many as they should be.
+            BundleError: the number of tables is wrong.
         """
         self.network, self.context = network, context
         self.latent_tables = latent_tables

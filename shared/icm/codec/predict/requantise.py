@@ -22,7 +22,8 @@ def requantise(values: NDArray[np.int16], octaves: NDArray[np.int32], old: int, 
     Args:
         values: int16[M, h, w].
         octaves: int32[levels, M], logarithms of the gains in 1/4096 octaves.
-        old, new: quality of the values and of the result, in sixteenths of a level.
+        old: quality of the values, in sixteenths of a level.
+        new: quality of the result, in sixteenths of a level.
 
     Returns:
         int16[M, h, w], rounded half away from zero and clipped to the latents' range.
@@ -38,7 +39,8 @@ def times_power(values: NDArray[Any], exponent: NDArray[np.int64], largest: int)
     """values * 2**(exponent / 4096), rounded half away from zero and clipped to -largest..largest, in integers only.
 
     Args:
-        values: whole numbers of at most 2**41; exponent: in 1/4096 octaves, of a shape that fits.
+        values: whole numbers of at most 2**41.
+        exponent: in 1/4096 octaves, of a shape that fits.
         largest: below 2**19.
     """
     factor, shift, most = powers_of(exponent, largest)

@@ -31,7 +31,11 @@ class ChangeDetector:
     """Finds the blocks that changed in one camera's pictures, and learns how noisy these are. Not thread-safe."""
 
     def __init__(self, threshold: float = NOISE_THRESHOLD) -> None:
-        """Args: threshold, in grey levels, of a camera with little noise; 0 for every pixel that changes."""
+        """Creates a detector that has seen no pictures yet.
+
+        Args:
+            threshold: in grey levels, of a camera with little noise; 0 for every pixel that changes.
+        """
         self._threshold = threshold
         self._noise: deque[float] = deque(maxlen=_NOISE_FRAMES)
 
@@ -43,7 +47,8 @@ class ChangeDetector:
         light make it do. With a threshold of 0 it has changed when any pixel has.
 
         Args:
-            image, kept: uint8[16h, 16w, 3].
+            image: uint8[16h, 16w, 3].
+            kept: uint8[16h, 16w, 3].
             most: a share of the blocks; once more than these have changed, the rest may go unexamined.
 
         Returns:

@@ -23,7 +23,11 @@ class Grain:
     """The grain of a bundle, stronger where the quality is low."""
 
     def __init__(self, deviations: Sequence[float]) -> None:
-        """Args: deviations, of each quality level, in grey levels; none at all for no grain."""
+        """Creates the grain of a bundle.
+
+        Args:
+            deviations: standard deviation at each quality level, in grey levels; empty for no grain.
+        """
         self._deviations = tuple(deviations)
 
     def deviation(self, quality: int) -> float:

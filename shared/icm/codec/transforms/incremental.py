@@ -36,9 +36,12 @@ class IncrementalAnalysis:
     """g_a of one camera's pictures, one after the other. Not thread-safe."""
 
     def __init__(self, analysis: Analysis, layers: AnalysisLayers | None, threshold: float = NOISE_THRESHOLD) -> None:
-        """Args:
-        layers: the same network; None where whole pictures are quicker in any case, as on a GPU.
-        threshold: of a ``ChangeDetector``.
+        """Creates an analysis that has seen no picture yet.
+
+        Args:
+            analysis: the network for whole pictures.
+            layers: the same network; None where whole pictures are quicker in any case, as on a GPU.
+            threshold: of a ``ChangeDetector``.
         """
         self._analysis, self._layers, self._changes = analysis, layers, ChangeDetector(threshold)
         self._seen = np.empty((0, 0, 3), np.uint8)
@@ -91,7 +94,12 @@ class IncrementalSynthesis:
     """g_s of one camera's latents, frame after frame. Not thread-safe."""
 
     def __init__(self, synthesis: Synthesis, layers: SynthesisLayers | None) -> None:
-        """Args: layers, the same network; None where whole pictures are quicker in any case, as on a GPU."""
+        """Creates a synthesis that has made no picture yet.
+
+        Args:
+            synthesis: the network for whole pictures.
+            layers: the same network; None where whole pictures are quicker in any case, as on a GPU.
+        """
         self._synthesis, self._layers = synthesis, layers
         self._latents = np.empty((0, 0, 0), np.int16)
         self._ungains = np.empty(0, np.float32)

@@ -85,7 +85,8 @@ class Analysis(LevelledTransform):
 
         Args:
             image: uint8[H, W, 3] RGB.
-            gains: float32[M]; levels: float32[levels], the share of each whole level, which sum to 1.
+            gains: float32[M].
+            levels: float32[levels], the share of each whole level, which sum to 1.
         """
         height, width = image.shape[:2]
         if height % STRIDE or width % STRIDE:

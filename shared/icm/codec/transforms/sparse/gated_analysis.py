@@ -20,7 +20,11 @@ class SparseGatedAnalysis:
     """The layers of g_a, made from encoder.onnx; shared by all cameras."""
 
     def __init__(self, model: Path, threads: int, device: str) -> None:
-        """Raises BundleError: the file holds another architecture."""
+        """Reads the network's weights from its file.
+
+        Raises:
+            BundleError: the file holds another architecture.
+        """
         stored = read_weights(model)
 
         def named(name: str) -> NDArray[np.float32]:

@@ -27,10 +27,13 @@ class GatedRows:
     """
 
     def __init__(self, named: Named, block: str, threads: int, *, mixes: bool) -> None:
-        """Args:
-        named: the network's weights by name; block: the block's name there.
-        threads: CPU threads of one call; 0 for one per core.
-        mixes: whether the block has a depthwise convolution.
+        """Creates the block from its weights.
+
+        Args:
+            named: the network's weights by name.
+            block: the block's name there.
+            threads: CPU threads of one call; 0 for one per core.
+            mixes: whether the block has a depthwise convolution.
         """
         from onnx import TensorProto, helper
 
@@ -118,7 +121,13 @@ class LevelRows:
     """The scale and shift of each feature at a quality level; none in a network that does not know the level."""
 
     def __init__(self, stored: Mapping[str, NDArray[np.float32]], name: str, width: int) -> None:
-        """Args: stored, the network's weights by name; name, of the scale there; width, how many features it scales."""
+        """Creates the scale from its weights.
+
+        Args:
+            stored: the network's weights by name.
+            name: of the scale there.
+            width: how many features it scales.
+        """
         none = np.zeros((1, width), np.float32)
         self._log_scale, self._shift = (stored.get(f"{name}.{part}", none) for part in ("log_scale", "shift"))
 

@@ -26,7 +26,11 @@ class SparseGatedSynthesis:
     """The layers of g_s, made from a decoder's network; shared by all cameras."""
 
     def __init__(self, model: Path, threads: int, device: str) -> None:
-        """Raises BundleError: the file holds another architecture."""
+        """Reads the network's weights from its file.
+
+        Raises:
+            BundleError: the file holds another architecture.
+        """
         stored = read_weights(model)
 
         def named(name: str) -> NDArray[np.float32]:

@@ -43,7 +43,11 @@ def read_weights(model: Path) -> dict[str, NDArray[np.float32]]:
 
 
 def weights_named(weights: Mapping[str, NDArray[np.float32]], name: str, model: Path) -> NDArray[np.float32]:
-    """Raises BundleError: the network has none of this name."""
+    """Returns the weights of this name.
+
+    Raises:
+        BundleError: the network has none of this name.
+    """
     if name not in weights:
         raise BundleError(f"{model} has no weights named {name!r}: it is not of the architecture this version knows")
     return weights[name]
@@ -70,10 +74,14 @@ class RowNetwork:
         constants: Mapping[str, NDArray[Any]],
         threads: int,
     ) -> None:
-        """Args:
-        nodes, inputs: of the ONNX graph; the first inputs are ``source`` and ``index``, as in ``__call__``.
-        result: name of the rows that it makes, and their width.
-        threads: CPU threads of one call; 0 for one per core.
+        """Creates a network from the nodes of its ONNX graph.
+
+        Args:
+            nodes: of the ONNX graph.
+            inputs: of the ONNX graph; the first ones are ``source`` and ``index``, as in ``__call__``.
+            result: name of the rows that the graph makes.
+            width: of those rows.
+            threads: CPU threads of one call; 0 for one per core.
         """
         from onnx import TensorProto, helper, numpy_helper
 
@@ -115,13 +123,15 @@ class RowLayer:
         relu: bool = False,
         added: bool = False,
     ) -> None:
-        """Args:
-        matrix: float32[taps * C, N].
-        bias: float32[N].
-        threads: CPU threads of one call; 0 for one per core.
-        taps: positions gathered for each row of the result.
-        relu: whether negative results become 0.
-        added: whether rows are added before that.
+        """Creates a layer from its matrix and bias.
+
+        Args:
+            matrix: float32[taps * C, N].
+            bias: float32[N].
+            threads: CPU threads of one call; 0 for one per core.
+            taps: positions gathered for each row of the result.
+            relu: whether negative results become 0.
+            added: whether rows are added before that.
         """
         from onnx import TensorProto, helper
 

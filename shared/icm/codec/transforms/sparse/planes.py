@@ -74,7 +74,11 @@ class Plane:
     """
 
     def __init__(self, grid: Grid, width: int, tolerance: float | NDArray[np.float32] = 0) -> None:
-        """Args: tolerance, of each feature or all: smaller changes count as none."""
+        """Creates a plane whose features were never computed.
+
+        Args:
+            tolerance: of each feature or all: smaller changes count as none.
+        """
         self.grid = grid
         # Features that were never computed differ from all that come.
         self.rows = np.full((grid.size, width), np.nan, np.float32)

@@ -21,7 +21,11 @@ class SparseSynthesis:
     """The layers of g_s, made from a decoder's network; shared by all cameras."""
 
     def __init__(self, model: Path, threads: int, device: str) -> None:
-        """Raises BundleError: the file holds another architecture."""
+        """Reads the network's weights from its file.
+
+        Raises:
+            BundleError: the file holds another architecture.
+        """
         stored = read_weights(model)
 
         def named(name: str) -> NDArray[np.float32]:
@@ -75,7 +79,10 @@ class Influences:
     """How much of a pixel's variance, in grey levels squared, a unit of variance in each feature makes.
 
     Attributes:
-        deep, wide: float32[width] of each plane; fine, mixed: of that plane.
+        deep: float32[width] of each plane.
+        wide: float32[width] of each plane.
+        fine: float32[width] of that plane.
+        mixed: float32[width] of that plane.
     """
 
     deep: list[NDArray[np.float32]]
