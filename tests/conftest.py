@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,16 @@ from icm.testing.assets import PEDESTRIANS, WEIGHTS
 from tests.clips import CLIP_FRAMES, first_frames, pan_over_photo, write_clip
 
 ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hangups_reach_what_tests_start() -> Iterator[None]:
+    """Under nohup this process ignores that its terminal is closed, and whatever it starts would inherit that; of a
+    handler a new program inherits nothing.
+    """
+    before = signal.signal(signal.SIGHUP, lambda *_: None)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(scope="session")

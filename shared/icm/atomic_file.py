@@ -82,10 +82,8 @@ def atomic_writer(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
 @contextmanager
 def scratch_file() -> Iterator[Path]:
     """An empty file of its own where the system keeps such files; deleted at the end."""
-    descriptor, name = tempfile.mkstemp(".part", ".icm-")
-    os.close(descriptor)
-    path = Path(name)
-    _unfinished.add(path)
+    path = Path(tempfile.gettempdir()) / f".icm-{os.urandom(8).hex()}.part"
+    os.close(_create(path, 0o600))
     try:
         yield path
     finally:
