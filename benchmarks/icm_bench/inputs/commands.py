@@ -143,7 +143,6 @@ def fault(run: Run) -> str | None:
     scratch.mkdir(exist_ok=True)
     environment = os.environ | {
         "TMPDIR": str(scratch),
-        "PYTHONPATH": os.pathsep.join(map(os.path.abspath, (".", "proto/gen"))),
     }
     command = [sys.executable, "-m", "icm.command.cli", *run.arguments]
     if run.arguments[0] != "info":

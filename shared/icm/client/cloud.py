@@ -7,12 +7,11 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from datetime import UTC, datetime
 from io import BytesIO
-from types import TracebackType
 from typing import Any
 
 import grpc
 
-from icm.client.connection import Connection, Tls
+from icm.client.connection import AsyncClosing, Closing, Connection, Tls
 from icm.client.messages import Camera, Detections, Frame, Segment, time_of
 from icm.errors import ConfigError, ProtocolError
 from icm.frame_id import FrameId
@@ -20,7 +19,7 @@ from icm.rpc.status import error_of
 from icm.v1 import archive_pb2, archive_pb2_grpc
 
 
-class CloudClient:
+class CloudClient(Closing):
     """Reads a cloud's archive, for programs without an event loop. Threads may share one.
 
     A call waits for the connection, comes again after a broken one and while the cloud is busy, until its time is over.
@@ -48,24 +47,8 @@ class CloudClient:
             ConfigError: one of them cannot be.
         """
         self._connection = Connection(address, tls=tls, token=token, timeout=timeout, allow_plaintext=allow_plaintext)
-        options, credentials = self._connection.options, self._connection.credentials
-        if credentials is None:
-            self._channel = grpc.insecure_channel(address, options)
-        else:
-            self._channel = grpc.secure_channel(address, credentials, options)
+        self._channel = self._connection.channel()
         self._stub = archive_pb2_grpc.ArchiveServiceStub(self._channel)
-
-    def __enter__(self) -> CloudClient:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Ends the connection and all calls."""
-        self._channel.close()
 
     def cameras(self) -> list[Camera]:
         """The cameras that ever sent a record, by name.
@@ -153,7 +136,7 @@ class CloudClient:
                 time.sleep(attempts.wait_after(error))
 
 
-class AsyncCloudClient:
+class AsyncCloudClient(AsyncClosing):
     """As ``CloudClient``, for programs of asyncio. Use it within one event loop."""
 
     def __init__(
@@ -167,24 +150,8 @@ class AsyncCloudClient:
     ) -> None:
         """As of ``CloudClient``."""
         self._connection = Connection(address, tls=tls, token=token, timeout=timeout, allow_plaintext=allow_plaintext)
-        options, credentials = self._connection.options, self._connection.credentials
-        if credentials is None:
-            self._channel = grpc.aio.insecure_channel(address, options)
-        else:
-            self._channel = grpc.aio.secure_channel(address, credentials, options)
+        self._channel = self._connection.aio_channel()
         self._stub: Any = archive_pb2_grpc.ArchiveServiceStub(self._channel)
-
-    async def __aenter__(self) -> AsyncCloudClient:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Ends the connection and all calls."""
-        await self._channel.close()
 
     async def cameras(self) -> list[Camera]:
         """As ``CloudClient.cameras``."""

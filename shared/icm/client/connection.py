@@ -6,6 +6,8 @@ import random
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import grpc
 
@@ -76,6 +78,18 @@ class Connection:
         self.metadata = () if token is None else (("authorization", f"Bearer {_printable(token)}"),)
         self._timeout = timeout
 
+    def channel(self) -> grpc.Channel:
+        """A channel for programs without an event loop; it connects with the first call."""
+        if self.credentials is None:
+            return grpc.insecure_channel(self.address, self.options)
+        return grpc.secure_channel(self.address, self.credentials, self.options)
+
+    def aio_channel(self) -> grpc.aio.Channel:
+        """A channel for programs of asyncio; it connects with the first call."""
+        if self.credentials is None:
+            return grpc.aio.insecure_channel(self.address, self.options)
+        return grpc.aio.secure_channel(self.address, self.credentials, self.options)
+
     def attempts(self, *, sent_twice: bool) -> Attempts:
         """The attempts of one call.
 
@@ -83,6 +97,42 @@ class Connection:
             sent_twice: whether the call may reach the service more than once, as one that only reads may.
         """
         return Attempts(self.address, self._timeout, sent_twice)
+
+
+class Closing:
+    """A client without an event loop, which closes its channel at the end of a ``with`` block."""
+
+    _channel: grpc.Channel
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection and all calls."""
+        self._channel.close()
+
+
+class AsyncClosing:
+    """As ``Closing``, for asyncio."""
+
+    _channel: grpc.aio.Channel
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends the connection and all calls."""
+        await self._channel.close()
 
 
 class Attempts:

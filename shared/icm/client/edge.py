@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from icm.client.connection import Connection, Tls
+from icm.client.connection import AsyncClosing, Closing, Connection, Tls
 from icm.client.messages import Submitted
 from icm.errors import ConfigError, ImageError
 from icm.v1 import camera_pb2, camera_pb2_grpc, frame_pb2
@@ -23,7 +22,7 @@ ANSWER_SECONDS = 2.0
 """What is left for the answer of a call that waits for detections."""
 
 
-class EdgeClient:
+class EdgeClient(Closing):
     """Hands pictures to an edge, for programs without an event loop. Threads may share one.
 
     A picture is sent once at most: a call waits for the connection, and comes back while the edge is busy, until its
@@ -52,24 +51,8 @@ class EdgeClient:
             ConfigError: one of them cannot be.
         """
         self._connection = Connection(address, tls=tls, token=token, timeout=timeout, allow_plaintext=allow_plaintext)
-        options, credentials = self._connection.options, self._connection.credentials
-        if credentials is None:
-            self._channel = grpc.insecure_channel(address, options)
-        else:
-            self._channel = grpc.secure_channel(address, credentials, options)
+        self._channel = self._connection.channel()
         self._stub = camera_pb2_grpc.CameraServiceStub(self._channel)
-
-    def __enter__(self) -> EdgeClient:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Ends the connection and all calls."""
-        self._channel.close()
 
     def submit(
         self,
@@ -116,7 +99,7 @@ class EdgeClient:
                 time.sleep(attempts.wait_after(error))
 
 
-class AsyncEdgeClient:
+class AsyncEdgeClient(AsyncClosing):
     """As ``EdgeClient``, for programs of asyncio. Use it within one event loop."""
 
     def __init__(
@@ -130,24 +113,8 @@ class AsyncEdgeClient:
     ) -> None:
         """As of ``EdgeClient``."""
         self._connection = Connection(address, tls=tls, token=token, timeout=timeout, allow_plaintext=allow_plaintext)
-        options, credentials = self._connection.options, self._connection.credentials
-        if credentials is None:
-            self._channel = grpc.aio.insecure_channel(address, options)
-        else:
-            self._channel = grpc.aio.secure_channel(address, credentials, options)
+        self._channel = self._connection.aio_channel()
         self._stub: Any = camera_pb2_grpc.CameraServiceStub(self._channel)
-
-    async def __aenter__(self) -> AsyncEdgeClient:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Ends the connection and all calls."""
-        await self._channel.close()
 
     async def submit(
         self,
