@@ -6,6 +6,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import google_crc32c
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -105,7 +106,9 @@ def old_url(database_url: str, tmp_path: Path) -> str:
     with made.connect() as of, engine.begin() as connection:
         for row in of.execute(text(f"SELECT {SEGMENTS} FROM record_segments")):
             names = ", ".join(f":{name}" for name in SEGMENTS.split(", "))
-            connection.execute(text(f"INSERT INTO record_segments VALUES ({names})"), dict(row._mapping))
+            checksum = google_crc32c.value(repr(list(row)[:-1]).encode())
+            values = {**row._mapping, "checksum": checksum}
+            connection.execute(text(f"INSERT INTO record_segments VALUES ({names})"), values)
     engine.dispose()
     made.dispose()
     return database_url
