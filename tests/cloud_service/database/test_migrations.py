@@ -185,7 +185,7 @@ def test_a_database_that_a_newer_release_used_is_refused_with_what_to_do(databas
     with database.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9001'"))
         connection.execute(text("CREATE TABLE of_the_future (id BIGINT)"))
-    with pytest.raises(StorageError, match="newer icm-cloud: its schema is 9001, this release knows up to [0-9]+"):
+    with pytest.raises(StorageError, match=r"newer icm-cloud: its schema is 9001, this release knows up to [0-9]+"):
         open_database(database_url)
     with database.connect() as connection:
         assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "9001"
