@@ -8,12 +8,10 @@ from pathlib import Path
 import fsspec  # type: ignore[import-untyped]
 from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
 
+from cloud_service.store.segment import BLOCK_BYTES
 from icm.atomic_file import write_atomically
 from icm.errors import ConfigError, StorageError, storage_error
 from icm.folders import make_folder
-
-_BLOCK_BYTES = 512
-"""What stat counts a file's blocks in."""
 
 
 class ArchiveStorage:
@@ -89,7 +87,7 @@ class ArchiveStorage:
         try:
             if self.folder is not None:
                 write_atomically(Path(whole), data)
-                return os.stat(whole).st_blocks * _BLOCK_BYTES or len(data)
+                return os.stat(whole).st_blocks * BLOCK_BYTES or len(data)
             else:
                 self._files.makedirs(whole.rpartition("/")[0], exist_ok=True)
                 self._files.pipe_file(whole, data)

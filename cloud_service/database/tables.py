@@ -8,6 +8,7 @@ empty_frames      ranges of frames in which it found nothing
 skipped_frames    one row per frame that no detector will look at, and why
 video_segments    the MP4 files for people
 usage             what each tier of a camera takes on the disk; see usage_tables.py
+tombstones        record segments that were deleted, and why
 progress          how far each camera's records were detected and rendered
 """
 
@@ -39,6 +40,8 @@ class RecordSegmentRow(Base):
     __tablename__ = "record_segments"
     __table_args__ = (
         Index("ix_record_segments_sequence", "camera", "epoch", "first_sequence"),
+        Index("ix_record_segments_age", "kept_from_us", "camera", "number"),
+        Index("ix_record_segments_capture", "camera", "first_capture_us"),
         # Only of the few that are not whole.
         Index(
             "ix_record_segments_state",
@@ -58,6 +61,9 @@ class RecordSegmentRow(Base):
     first_capture_us: Mapped[int]
     last_capture_us: Mapped[int]
     sequences: Mapped[str]
+    kept_from_us: Mapped[int]
+    disk_bytes: Mapped[int]
+    sha256: Mapped[bytes]
     checksum: Mapped[int]
     first_sequence: Mapped[int]
     last_sequence: Mapped[int]
@@ -163,6 +169,27 @@ class VideoSegmentRow(Base):
     thumbnail_disk_bytes: Mapped[int]
     init: Mapped[str]
     fragments: Mapped[str]
+
+
+class TombstoneRow(Base):
+    """A record segment that was deleted; see ``proof.tombstones``."""
+
+    __tablename__ = "tombstones"
+    __table_args__ = (Index("ix_tombstones_capture", "camera", "last_capture_us"),)
+
+    camera: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    epoch: Mapped[int]
+    first_capture_us: Mapped[int]
+    last_capture_us: Mapped[int]
+    records: Mapped[int]
+    size: Mapped[int]
+    sequences: Mapped[str]
+    sha256: Mapped[bytes]
+    reason: Mapped[str]
+    rule: Mapped[str]
+    deleted_by: Mapped[str]
+    deleted_us: Mapped[int]
 
 
 class CursorRow(Base):

@@ -333,7 +333,7 @@ class RecordStore:
         segment = camera_log.open
         assert segment is not None
         with self._lock:
-            segment.seal()
+            segment.seal(self._clock.now_us())
             self._sealed(camera_log, segment.info)
         self._indexing.write([_whole(segment.info)])
 
@@ -341,7 +341,7 @@ class RecordStore:
         segment = camera_log.open
         if segment is not None:
             with self._lock:
-                kept = segment.abandon()
+                kept = segment.abandon(self._clock.now_us())
                 if kept:
                     self._sealed(camera_log, segment.info)
                 camera_log.open = None

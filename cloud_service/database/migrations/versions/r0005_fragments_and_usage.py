@@ -1,5 +1,7 @@
 """Videos say where their fragments lie and what they take on the disk, and usage is kept by camera and tier.
 
+Segments of records are found by their capture times.
+
 Files of before have no fragments of their own to be played from, and count with their size.
 """
 
@@ -8,8 +10,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0004"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 
 
 def upgrade() -> None:
@@ -39,3 +41,4 @@ def upgrade() -> None:
             "INSERT INTO usage (camera, tier, files, bytes, disk_bytes)"
             f" SELECT camera, '{tier}', count(*), sum({size}), sum({size}) FROM video_segments GROUP BY camera"
         )
+    op.create_index("ix_record_segments_capture", "record_segments", ["camera", "first_capture_us"])
