@@ -11,12 +11,16 @@ from types import TracebackType
 
 from cloud_service.access.access import ANYBODY, Access, certificate_access
 from cloud_service.api.archive_service import ArchiveService
+from cloud_service.api.clip_service import ClipService
 from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.archive.owner import ArchiveOwner
 from cloud_service.archive.rendering import SegmentRenderer
 from cloud_service.archive.storage import ArchiveStorage
 from cloud_service.archive.writer import ArchiveWriter
 from cloud_service.bundles import Bundles
+from cloud_service.clips.cache import RenderCache
+from cloud_service.clips.making import ClipMaker
+from cloud_service.clips.sources import SourceFinder
 from cloud_service.database.opening import open_database, own_database
 from cloud_service.detection import Detector
 from cloud_service.events.feed import EventFeed
@@ -43,6 +47,7 @@ from icm.service.health import Problems
 from icm.service.stopping import stopping
 from icm.service.telemetry import TelemetryServer
 from icm.v1.archive_pb2_grpc import add_ArchiveServiceServicer_to_server
+from icm.v1.clip_pb2_grpc import add_ClipServiceServicer_to_server
 from icm.v1.ingest_pb2_grpc import add_IngestServiceServicer_to_server
 
 log = logging.getLogger(__name__)
@@ -151,6 +156,11 @@ class App:
             ArchiveService(bundles, store, catalogue, events, self._feed, detector is not None, access),
             self._server.grpc,
         )
+        finder = SourceFinder(store, catalogue, storage)
+        cache = RenderCache(settings.render_cache_folder, settings.archive.render_cache_bytes)
+        maker = ClipMaker(store=store, sources=finder, bundles=bundles, events=events, cache=cache)
+        clips = ClipService(maker, finder, cache.folder, access)
+        add_ClipServiceServicer_to_server(clips, self._server.grpc)
         metrics.registry.register(StorageGauges(store, database, self._pipeline.backlog_bytes, metrics.cameras))
         watch_certificates(metrics.registry, {"ingest": ingest.tls})
         self._telemetry = TelemetryServer(settings.metrics.address, metrics.registry, problems.lines)

@@ -70,6 +70,25 @@ class ArchiveStorage:
         except Exception as error:  # remote file systems raise what their clients raise
             raise StorageError(f"cannot read {whole}: {error}") from error
 
+    def read(self, path: str, offset: int, length: int) -> bytes:
+        """Bytes of a file from an offset on.
+
+        Raises:
+            StorageError: the file is gone or shorter, or cannot be read.
+        """
+        whole = self._whole(path)
+        try:
+            data = bytes(self._files.cat_file(whole, start=offset, end=offset + length))
+        except FileNotFoundError:
+            raise StorageError(f"{whole} is gone") from None
+        except OSError as error:
+            raise storage_error(error, whole) from None
+        except Exception as error:  # remote file systems raise what their clients raise
+            raise StorageError(f"cannot read {whole}: {error}") from error
+        if len(data) != length:
+            raise StorageError(f"{whole} is cut off: it has {len(data)} of {length} bytes from byte {offset} on")
+        return data
+
     def put(self, path: str, data: bytes) -> int:
         """Writes a whole file, over one of the same path if there is any; readers see it entirely or not at all.
 

@@ -16,7 +16,7 @@ from cloud_service.archive.fragments import TICKS, to_microseconds, to_ticks
 from cloud_service.archive.mp4_layout import Layout, plain_with_fragments
 from icm.errors import StorageError
 
-KEY_SECONDS = 5.0
+KEY_TICKS = 5 * TICKS
 """Capture time from one key frame to the next, at least."""
 # Key frames come when they are due by capture time, and else never: each begins a fragment.
 _OPTIONS = {"preset": "veryfast", "tune": "zerolatency", "crf": "26", "g": "1000000", "sc_threshold": "0"}
@@ -76,7 +76,7 @@ class VideoEncoder:
             )
             frame.pts, frame.time_base = pts, Fraction(1, TICKS)
             if self._first_pts is None or pts >= self._next_key:
-                frame.pict_type, self._next_key = PictureType.I, pts + round(KEY_SECONDS * TICKS)
+                frame.pict_type, self._next_key = PictureType.I, pts + KEY_TICKS
             (self._pending,) = self._stream.encode(frame)
         except (av.FFmpegError, ValueError) as error:
             raise StorageError(f"cannot encode frame {self.frames + 1} of a video: {error}") from error
