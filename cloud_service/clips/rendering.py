@@ -35,7 +35,7 @@ class PieceRenderer:
         self,
         *,
         request: ClipRequest,
-        size: tuple[int, int],
+        size: tuple[int, int] | None,
         latents: LatentReader,
         cache: RenderCache,
         detections: Callable[[FrameId], Sequence[Detection]],
@@ -45,7 +45,7 @@ class PieceRenderer:
 
         Args:
             request: the clip.
-            size: width and height of its pictures; those of another size are scaled.
+            size: width and height of its pictures; those of another size are scaled. None for that of the first.
             latents: of its records.
             cache: where pieces are taken from and kept.
             detections: what was found in a frame.
@@ -63,6 +63,8 @@ class PieceRenderer:
             StorageError: the disk or the database does not answer, or the encoder failed.
         """
         records, request = recording.records, self._request
+        if self._size is None:
+            self._size = recording.header.width, recording.header.height
         latents = self._latents.latents(recording)
         decoded = 0
         for piece in pieces(records):
@@ -93,6 +95,7 @@ class PieceRenderer:
     ) -> tuple[bytes, bool]:
         """A piece, empty if it has no picture, and whether it has all of them."""
         decoder = self._latents.decoder(recording)
+        assert self._size is not None
         video = VideoEncoder(*self._size)
         whole = True
         for place in piece:
@@ -112,6 +115,7 @@ class PieceRenderer:
         return init + mp4[fragments[0].offset : fragments[-1].offset + fragments[-1].length], whole
 
     def _scaled(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        assert self._size is not None
         width, height = self._size
         if picture.shape[:2] == (height, width):
             return picture

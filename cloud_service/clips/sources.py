@@ -37,11 +37,11 @@ class Sources:
 
     Attributes:
         of: in the order of their times.
-        size: width and height of the clip's pictures.
+        size: width and height of the clip's pictures; None for that of what is read first.
     """
 
     of: tuple[Source, ...]
-    size: tuple[int, int]
+    size: tuple[int, int] | None = None
 
     @property
     def renders(self) -> bool:
@@ -83,8 +83,8 @@ class SourceFinder:
             self._refuse(request)
         order = sorted(times, key=lambda number: (times[number], number))
         inits = {video.init for video in whole.values()}
-        if order == sorted(whole, key=lambda number: (times[number], number)) and len(inits) == 1:
-            return Sources(tuple(Source(segments.get(number), whole[number]) for number in order), (0, 0))
+        if len(whole) == len(order) and len(inits) == 1:
+            return Sources(tuple(Source(segments.get(number), whole[number]) for number in order))
         size = self._size(list(segments.values()))
         # Of the encoder and size that what is rendered will have.
         init = _init_of(*size) if size else next(iter(inits), "")
@@ -94,7 +94,7 @@ class SourceFinder:
             same = video is not None and video.init == init
             if same or number in segments:
                 sources.append(Source(segments.get(number), video if same else None))
-        return Sources(tuple(sources), size or (0, 0))
+        return Sources(tuple(sources), size)
 
     def read(self, video: VideoSegment, request: ClipRequest) -> bytes:
         """The fragments of a video that hold frames of the clip, behind their init segment.
