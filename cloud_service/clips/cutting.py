@@ -85,7 +85,7 @@ class _Writer:
         for packet in source.demux(video):
             if packet.pts is None:
                 continue  # what ends the stream
-            # Pieces of two streams of one camera may overlap: no frame is left out, as others may lean on it.
+            # Pieces of two streams of one camera may overlap: no frame is left out, as others may need it.
             packet.pts = packet.dts = self._last = max(packet.pts, self._last + 1)
             if packet.pts >= self._end:
                 break

@@ -19,10 +19,10 @@ from icm.errors import BusyError, NotFoundError, RecordError
 
 log = logging.getLogger(__name__)
 _KEYS_SECONDS = 30.0
-"""After which to ask again for a segment that leans on too many others."""
+"""After which to ask again for a segment that needs too many others."""
 
 _Stream = tuple[bytes, int, int, int]
-"""What all records have in common that may lean on each other."""
+"""What all records have in common that may need each other."""
 
 
 class LatentReader:
@@ -92,19 +92,19 @@ class LatentReader:
 
     def _first(self, recording: Recording, record: Record, decoder: Decoder, from_elsewhere: bool) -> Latents:
         header, segment = recording.header, recording.segment
-        if (keyframe := self._store.keys.read(segment, record)) is not None:
+        if (keyframe := self._store.keyframes.read(segment, record)) is not None:
             try:
                 return decoder.latents(keyframe, header.width, header.height)
             except RecordError as error:
-                log.warning("the key of segment %s cannot be used: %s", segment.path, error)
+                log.warning("the keyframe of segment %s cannot be used: %s", segment.path, error)
         if from_elsewhere and record.sequence - record.reference != self._last:
             self._decode_before(recording)
         latents = decoder.latents(record, header.width, header.height)
-        self._store.keys.keep(segment, header, keyframe_of(self.bundle(recording), record, latents))
+        self._store.keyframes.keep(segment, header, keyframe_of(self.bundle(recording), record, latents))
         return latents
 
     def _decode_before(self, recording: Recording) -> None:
-        """Decodes what the first record leans on, from the nearest segment on that can be decoded by itself."""
+        """Decodes what the first record needs, from the nearest segment on that can be decoded by itself."""
         segment, header = recording.segment, recording.header
         number = self._store.decodable_from(segment.camera, segment.number)
         count = 0
@@ -112,13 +112,13 @@ class LatentReader:
             count += before.records
             if count > MOST_RECORDS_DECODED:
                 raise BusyError(
-                    f"segment {segment.path} leans on more than {MOST_RECORDS_DECODED} records before it: ask again"
+                    f"segment {segment.path} needs more than {MOST_RECORDS_DECODED} records before it: ask again"
                     " once the detector has come by",
                     _KEYS_SECONDS,
                 )
             number = before.number + 1
             earlier = self._readable(before)
-            # Another stream's has nothing to lean on.
+            # Another stream's does not need it.
             if earlier is not None and _stream(earlier.header) == _stream(header):
                 for _ in self.latents(earlier, from_elsewhere=False):
                     pass

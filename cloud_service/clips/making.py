@@ -63,7 +63,7 @@ class ClipMaker:
 
         Raises:
             BundleError: nothing decodes the records, or not with the decoder that is wanted.
-            BusyError: it leans on too many records, for now.
+            BusyError: it needs too many records, for now.
             NotFoundError: no frame is of that time.
             StorageError: the disk or the database does not answer; or a video of the archive cannot be read, where
                 nothing was to be rendered.

@@ -59,7 +59,7 @@ class PieceRenderer:
 
         Raises:
             BundleError: nothing decodes it.
-            BusyError: it leans on too many records.
+            BusyError: it needs too many records.
             StorageError: the disk or the database does not answer, or the encoder failed.
         """
         records, request = recording.records, self._request

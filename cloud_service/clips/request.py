@@ -75,7 +75,7 @@ class Gap(NamedTuple):
         first_us: capture time of the first, microseconds since 1970.
         last_us: of the last.
         frames: how many there are.
-        reason: why not the first, for a person; what follows mostly leans on it.
+        reason: why not the first, for a person; what follows mostly needs it.
     """
 
     first_us: int

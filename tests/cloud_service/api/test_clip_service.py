@@ -152,7 +152,7 @@ async def test_boxes_of_the_detector_are_drawn_into_the_pictures(cloud: RunningC
     assert difference[30:40, 8:56].mean() < 20
 
 
-async def test_a_record_that_is_damaged_costs_its_frames_and_what_leans_on_them_and_is_named(
+async def test_a_record_that_is_damaged_costs_its_frames_and_those_that_need_them_and_is_named(
     tmp_path: Path, loaded: Bundle
 ) -> None:
     async with running_cloud(tmp_path, loaded, None) as cloud:

@@ -73,7 +73,7 @@ def test_only_the_five_seconds_that_hold_frames_of_the_clip_are_rendered(maker: 
     clip = maker.make(6.2, 6.5)
     assert (clip.cut.frames, clip.cut.start_us) == (3, at(6.2))
     assert shown((maker.folder / "clip.mp4").read_bytes()).frames == numbers(63, 66)
-    # Decoded from the segment's start on, as records lean on each other, and not behind the piece's end.
+    # Decoded from the segment's start on, as records need those before them, and not behind the piece's end.
     assert maker.pieces == 1
     assert 100 <= maker.asked <= 103
     maker.make(5.0, 10.0)
