@@ -100,7 +100,8 @@ def mark_gone(connection: Connection, camera: str, numbers: Sequence[int], tier:
         else (of.thumbnail_path, of.thumbnail_bytes, of.thumbnail_disk_bytes)
     )
     there = (of.camera == camera) & of.number.in_(numbers) & (path != "")
-    rows = connection.execute(select(path, size, disk).where(there)).all()
+    # Locked, as what is subtracted must be what is deleted, whoever renders meanwhile.
+    rows = connection.execute(select(path, size, disk).where(there).with_for_update()).all()
     values: dict[str, str | int] = {path.name: "", size.name: 0, disk.name: 0}
     if tier is Tier.VIDEO:
         values |= {"init": "", "fragments": ""}
@@ -117,11 +118,9 @@ def mark_gone(connection: Connection, camera: str, numbers: Sequence[int], tier:
 
 def _put(connection: Connection, video: VideoSegment) -> None:
     of = _TABLE.c
-    before = connection.execute(
-        select(of.path, of.bytes, of.disk_bytes, of.thumbnail_path, of.thumbnail_bytes, of.thumbnail_disk_bytes).where(
-            of.camera == video.camera, of.number == video.number
-        )
-    ).first()
+    columns = (of.path, of.bytes, of.disk_bytes, of.thumbnail_path, of.thumbnail_bytes, of.thumbnail_disk_bytes)
+    same = (of.camera == video.camera) & (of.number == video.number)
+    before = connection.execute(select(*columns).where(same).with_for_update()).first()
     row = asdict(video) | {"fragments": pack_fragments(video.fragments, video.start_us)}
     put_rows(connection, VideoSegmentRow, [row], update=_COLUMNS)
     video_is = Amount(1, video.bytes, video.disk_bytes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -109,6 +111,25 @@ def test_a_change_that_is_taken_back_takes_its_usage_back(database: Engine) -> N
     with pytest.raises(RuntimeError, match="taken back"):
         change()
     assert read_usage(database) == before
+
+
+def test_a_video_that_is_rendered_again_while_it_is_deleted_is_counted_as_it_is_in_the_end(database: Engine) -> None:
+    catalogue = VideoCatalogue(database)
+    catalogue.add_whole("gate", 1, video_at(1, 0))
+    again = threading.Thread(target=catalogue.add_whole, args=("gate", 1, video_at(1, 0)))
+    with transaction(database) as connection:
+        mark_gone(connection, "gate", [1], Tier.VIDEO)
+        again.start()
+        while database.dialect.name == "postgresql" and not waits(database):
+            time.sleep(0.01)
+    again.join()
+    assert read_usage(database) == {VIDEO: Amount(1, 10, 4096), THUMBNAILS: Amount(1, 1, 512)}
+
+
+def waits(database: Engine) -> bool:
+    """Whether a transaction of PostgreSQL's waits for another."""
+    with database.connect() as connection:
+        return bool(connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
 
 
 @given(
