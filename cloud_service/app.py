@@ -11,6 +11,7 @@ from types import TracebackType
 
 from cloud_service.access.access import ANYBODY, Access, certificate_access
 from cloud_service.api.archive_service import ArchiveService
+from cloud_service.api.proof_service import ProofService
 from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.archive.owner import ArchiveOwner
 from cloud_service.archive.rendering import SegmentRenderer
@@ -31,6 +32,8 @@ from cloud_service.metrics import Metrics
 from cloud_service.processing.engine.decoding import BatchDecoder
 from cloud_service.processing.engine.in_process import InProcessEngine
 from cloud_service.processing.pipeline import Pipeline
+from cloud_service.proof.chain_file import FOLDER as CHAINS
+from cloud_service.proof.chain_index import ChainIndex
 from cloud_service.proof.keeper import open_keeper
 from cloud_service.settings import CloudSettings
 from cloud_service.store import GroupCommit, RecordStore
@@ -45,6 +48,7 @@ from icm.service.stopping import stopping
 from icm.service.telemetry import TelemetryServer
 from icm.v1.archive_pb2_grpc import add_ArchiveServiceServicer_to_server
 from icm.v1.ingest_pb2_grpc import add_IngestServiceServicer_to_server
+from icm.v1.proof_pb2_grpc import add_ProofServiceServicer_to_server
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0
@@ -145,6 +149,7 @@ class App:
             message_bytes=ingest.limits.message_bytes,
             chains=chains,
             detections=detections,
+            newest_head=self._keeper.newest,
         )
         self._ingest = IngestService(context, access)
         limits = ClientLimits(ingest.limits.streams, ingest.limits.bytes_per_second, clock)
@@ -162,6 +167,8 @@ class App:
             ArchiveService(bundles, store, catalogue, events, self._feed, detector is not None, access),
             self._server.grpc,
         )
+        proof = ProofService(settings.store.folder / CHAINS, ChainIndex(database), access)
+        add_ProofServiceServicer_to_server(proof, self._server.grpc)
         metrics.registry.register(StorageGauges(store, database, self._pipeline.backlog_bytes, metrics.cameras))
         watch_certificates(metrics.registry, {"ingest": ingest.tls})
         self._telemetry = TelemetryServer(settings.metrics.address, metrics.registry, problems.lines)

@@ -17,6 +17,7 @@ from edge_service.frame_api.service import FrameApi, SubmittedCamera
 from edge_service.frame_api.token_access import TokenAccess
 from edge_service.frame_api.tokens import Tokens
 from edge_service.metrics import EdgeMetrics
+from edge_service.proof.witness import Witness
 from edge_service.rate.control import RateControl, RateTarget
 from edge_service.settings import CameraSettings, EdgeSettings
 from edge_service.sources import Source, make_source
@@ -100,6 +101,7 @@ class Edge:
         self._stop = asyncio.Event()
         self._problems = Problems()
         self._metrics = EdgeMetrics(bundle.name)
+        self._witness = Witness(settings.spool.folder, self._problems)
 
     def stop(self) -> None:
         """Ends ``run`` soon; what is in the queues is spooled first."""
@@ -190,6 +192,7 @@ class Edge:
             acknowledged=rate.acknowledged if rate is not None else lambda size, sent: None,
             clock=self._clock,
             proxy=proxy_of(self._settings.cloud.address),
+            witness=self._witness.take,
         )
 
     def _camera(self, settings: CameraSettings, spool: Spool, rate: RateControl, uplink: Uplink) -> Camera:

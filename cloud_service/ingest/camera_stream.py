@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 
@@ -20,6 +20,7 @@ from cloud_service.metrics import Metrics
 from cloud_service.store import GroupCommit, RawRecord, RecordStore
 from icm.codec.bitstream.record import VERSION, StreamHeader
 from icm.errors import BusyError, IcmError, ProtocolError, RecordError, ReferenceMissingError
+from icm.proof.chain import Head
 from icm.service.clock import Clock
 from icm.service.health import Problems
 from icm.v1.ingest_pb2 import Hello, RecordBatch, StreamRecordsRequest, StreamRecordsResponse, Welcome
@@ -36,6 +37,7 @@ class IngestContext:
         pending: what waits in all streams together.
         chains: cameras that must send an I record.
         detections: in which frames something was found, for edges to know.
+        newest_head: of a camera's chain, for edges to keep.
         retry_seconds: how long to wait before trying again what the disk refused.
     """
 
@@ -52,6 +54,7 @@ class IngestContext:
     message_bytes: int
     chains: BrokenReferences = field(default_factory=BrokenReferences)
     detections: LastDetections = field(default_factory=LastDetections)
+    newest_head: Callable[[str], Head | None] = lambda camera: None
 
 
 class CameraStream:
@@ -82,6 +85,7 @@ class CameraStream:
             epoch=self.epoch,
             credit=self._credit,
             detections=context.detections,
+            newest_head=context.newest_head,
             metrics=context.metrics,
             clock=context.clock,
         )

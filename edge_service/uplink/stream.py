@@ -88,6 +88,7 @@ class RecordStream:
         rejections: LogLimit,
         resent: Counter[int],
         clock: Clock,
+        witness: Callable[[str, str], None],
     ) -> None:
         """Creates the stream of one call.
 
@@ -102,11 +103,13 @@ class RecordStream:
                 sent.
             rejections: where they are logged, a kind for each reason.
             resent: how often each sequence was called damaged, on earlier streams too.
+            witness: called, on a thread, with the camera and a head of its chain that the cloud shows.
         """
         self._call, self._spool, self._kind, self._metrics = call, spool, (codec_id, epoch), metrics
         self._work, self._settle = work, settle
         self._batch_seconds, self._flush_now, self._acknowledged = batch_seconds, flush_now, acknowledged
         self._rejections, self._resent, self._clock = rejections, resent, clock
+        self._witness = witness
         self._last_batch, self._last_records = -math.inf, 1
         self._more = False
         self._credit = 0
@@ -212,6 +215,8 @@ class RecordStream:
         """Takes acknowledgements until the cloud ends the stream, or lacks what a record refers to."""
         while (answer := await self._read()) is not None:
             ack = answer.ack
+            if ack.chain_head:
+                await asyncio.to_thread(self._witness, self._spool.name, ack.chain_head)
             if ack.state not in (ingest_pb2.ACK_STATE_PERSISTED, ingest_pb2.ACK_STATE_REJECTED):
                 continue
             done = sorted(s for s in self._in_flight if ack.first_sequence <= s <= ack.last_sequence)

@@ -54,6 +54,7 @@ class Uplink:
         acknowledged: Callable[[int, float], None] = lambda size, sent: None,
         clock: Clock | None = None,
         proxy: Proxy | None = None,
+        witness: Callable[[str, str], None] = lambda camera, head: None,
     ) -> None:
         """Creates the uplink of a camera.
 
@@ -63,12 +64,13 @@ class Uplink:
             acknowledged: called with how many bytes the cloud is done with, in whole messages, and when the first was
                 sent, in monotonic seconds.
             proxy: what lies between, for texts.
+            witness: called, on a thread, with the camera and a head of its chain that the cloud shows.
         """
         self._spool, self._codec_id, self._metrics = spool, codec_id, metrics
         self._part = problems.part("uplink", spool.name)
         self._stub = ingest_pb2_grpc.IngestServiceStub(channel)
         self._batch_seconds, self._acknowledged = batch_seconds, acknowledged
-        self._clock = clock or SystemClock()
+        self._clock, self._witness = clock or SystemClock(), witness
         self._through = f" (through {proxy})" if proxy is not None else ""
         self._rejections = LogLimit(_log, logging.ERROR, self._clock)
         self._backoff = backoff or Backoff(FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS)
@@ -151,6 +153,7 @@ class Uplink:
             self._rejections,
             self._resent,
             self._clock,
+            self._witness,
         )
         tasks: list[asyncio.Task[None]] = []
         try:
