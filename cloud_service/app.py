@@ -35,6 +35,8 @@ from cloud_service.processing.pipeline import Pipeline
 from cloud_service.proof.chain_file import FOLDER as CHAINS
 from cloud_service.proof.chain_index import ChainIndex
 from cloud_service.proof.keeper import open_keeper
+from cloud_service.seals.files import FOLDER as SEALS
+from cloud_service.seals.keeper import SealKeeper
 from cloud_service.settings import CloudSettings
 from cloud_service.store import GroupCommit, RecordStore
 from cloud_service.store.identity import check_identity, own_store
@@ -104,6 +106,13 @@ class App:
             self._keeper.sealed,
         )
         self._read_at_start = store.read_at_start
+        self._seals = SealKeeper(
+            records=settings.records_folder,
+            folder=settings.store.folder / CHAINS / SEALS,
+            holder=store.holder,
+            clock=clock,
+            problems=problems,
+        )
         for camera, reasons in store.unreadable.items():
             problems.part("record store", camera).report(f"{len(reasons)} segments cannot be read whole: {reasons[0]}")
         events, catalogue = EventStore(database), VideoCatalogue(database)
@@ -150,6 +159,7 @@ class App:
             chains=chains,
             detections=detections,
             newest_head=self._keeper.newest,
+            take_seal=self._seals.take,
         )
         self._ingest = IngestService(context, access)
         limits = ClientLimits(ingest.limits.streams, ingest.limits.bytes_per_second, clock)
@@ -185,6 +195,7 @@ class App:
 
     async def start(self) -> None:
         self._keeper.start(self._read_at_start)
+        self._seals.start()
         self._commit.start()
         self._pipeline.start()
         self._telemetry.start()
@@ -196,6 +207,7 @@ class App:
         await self._server.set_serving(False)
         await self._ingest.drain()
         await asyncio.to_thread(self._commit.stop)
+        await asyncio.to_thread(self._seals.stop)
         await asyncio.to_thread(self._keeper.stop)
         await asyncio.to_thread(self._pipeline.stop, self._drain_seconds)
         self._feed.close()

@@ -17,6 +17,7 @@ from edge_service.frame_api.service import FrameApi, SubmittedCamera
 from edge_service.frame_api.token_access import TokenAccess
 from edge_service.frame_api.tokens import Tokens
 from edge_service.metrics import EdgeMetrics
+from edge_service.proof.sealing import seal_key
 from edge_service.proof.witness import Witness
 from edge_service.rate.control import RateControl, RateTarget
 from edge_service.settings import CameraSettings, EdgeSettings
@@ -28,6 +29,7 @@ from edge_service.uplink.uplink import Uplink
 from icm.codec.bundle.loading import Bundle
 from icm.codec.encoder import Encoder, recode_intra
 from icm.errors import ConfigError
+from icm.proof.keys import SigningKey
 from icm.rpc.certificate_expiry import watch_certificates
 from icm.rpc.channels import open_channel
 from icm.rpc.limits import REFUSALS, ClientLimits
@@ -145,7 +147,8 @@ class Edge:
             for name in names:
                 self._metrics.add_camera(name, spool.camera(name).last_detection_us)
             rates = {camera.name: self._rate_control(camera, spool.camera(camera.name)) for camera in settings.cameras}
-            uplinks = {name: self._uplink(spool.camera(name), channel, rates.get(name)) for name in names}
+            key = seal_key(kept.folder)
+            uplinks = {name: self._uplink(spool.camera(name), channel, rates.get(name), key) for name in names}
             sending = await stack.enter_async_context(_running(list(uplinks.values())))
             cameras = [
                 self._camera(camera, spool, rates[camera.name], uplinks[camera.name]) for camera in settings.cameras
@@ -176,11 +179,14 @@ class Edge:
         self._metrics.watch_rate(settings.name, lambda: rate.state)
         return rate
 
-    def _uplink(self, spool: CameraSpool, channel: grpc.aio.Channel, rate: RateControl | None) -> Uplink:
+    def _uplink(
+        self, spool: CameraSpool, channel: grpc.aio.Channel, rate: RateControl | None, key: SigningKey
+    ) -> Uplink:
         """Returns the uplink of a camera.
 
         Args:
             rate: None for a camera that only has records left.
+            key: that records are sealed with.
         """
         return Uplink(
             spool,
@@ -193,6 +199,7 @@ class Edge:
             clock=self._clock,
             proxy=proxy_of(self._settings.cloud.address),
             witness=self._witness.take,
+            key=key,
         )
 
     def _camera(self, settings: CameraSettings, spool: Spool, rate: RateControl, uplink: Uplink) -> Camera:

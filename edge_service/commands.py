@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edge_service.app import Edge, check
 from edge_service.frame_api.tokens import add_token
-from edge_service.proof.cli import add_commands, show_heads
+from edge_service.proof.cli import add_commands, show_heads, show_key
 from edge_service.settings import EdgeSettings
 from edge_service.sources import Source
 from icm.codec.bundle.loading import Bundle
@@ -42,6 +42,8 @@ def run(arguments: Sequence[str] | None) -> int:
         configure_logging(settings.log_level)
         if options.command == "heads":
             return show_heads(options, settings)
+        if options.command == "public-key":
+            return show_key(settings)
         if options.command == "check":
             check(settings)
             say(f"{options.config or 'the settings'}: ok")

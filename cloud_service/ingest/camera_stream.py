@@ -23,7 +23,7 @@ from icm.errors import BusyError, IcmError, ProtocolError, RecordError, Referenc
 from icm.proof.chain import Head
 from icm.service.clock import Clock
 from icm.service.health import Problems
-from icm.v1.ingest_pb2 import Hello, RecordBatch, StreamRecordsRequest, StreamRecordsResponse, Welcome
+from icm.v1.ingest_pb2 import Hello, RecordBatch, Seal, StreamRecordsRequest, StreamRecordsResponse, Welcome
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class IngestContext:
         chains: cameras that must send an I record.
         detections: in which frames something was found, for edges to know.
         newest_head: of a camera's chain, for edges to keep.
+        take_seal: called with a camera, an epoch, an edge's public key and its seal over records of these.
         retry_seconds: how long to wait before trying again what the disk refused.
     """
 
@@ -55,6 +56,7 @@ class IngestContext:
     chains: BrokenReferences = field(default_factory=BrokenReferences)
     detections: LastDetections = field(default_factory=LastDetections)
     newest_head: Callable[[str], Head | None] = lambda camera: None
+    take_seal: Callable[[str, int, bytes, Seal], None] | None = None
 
 
 class CameraStream:
@@ -136,6 +138,7 @@ class CameraStream:
             message_bytes=self._context.message_bytes,
             highest=store.highest(self.camera, self.epoch),
             record_version=VERSION,
+            keeps_seals=self._context.take_seal is not None,
         )
 
     async def _finish(self, receiving: asyncio.Task[None]) -> None:
@@ -162,6 +165,8 @@ class CameraStream:
         self._credit.take(len(batch.records), sum(map(len, batch.records)))
         if batch.HasField("send_time"):
             self._compare_clocks(batch.send_time)
+        if batch.HasField("seal") and self._context.take_seal is not None:
+            self._context.take_seal(self.camera, self.epoch, self._hello.seal_key, batch.seal)
         if batch.stream_header:
             validator.take_header(batch.stream_header)
         header = validator.header

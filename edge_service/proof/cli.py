@@ -1,4 +1,4 @@
-"""``icm-edge heads``: the heads that were witnessed, and whether the cloud's chains still hold them."""
+"""``icm-edge heads``: the heads that were witnessed, and whether the cloud's chains still hold them; ``public-key``."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import Any
 
 import grpc
 
+from edge_service.proof.sealing import KEY_NAME
 from edge_service.proof.witness import HEADS_NAME, read_heads
 from edge_service.settings import EdgeSettings
 from icm.errors import NotFoundError, ProofError
 from icm.proof.chain import Block, Head
+from icm.proof.keys import SigningKey
 from icm.proof.witness import check_witnessed
 from icm.rpc.channels import open_channel
 from icm.rpc.status import error_of
@@ -27,7 +29,7 @@ _SECONDS = 30.0
 
 
 def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
-    """Adds the command, and returns it for what all commands with settings have.
+    """Adds the commands, and returns them for what all commands with settings have.
 
     Args:
         commands: what ``add_subparsers`` of the command's parser returned.
@@ -36,7 +38,22 @@ def add_commands(commands: Any) -> list[argparse.ArgumentParser]:
     heads = commands.add_parser("heads", help=text, description=text)
     heads.add_argument("--check", action="store_true", help="ask the cloud whether its chains still hold them")
     heads.add_argument("--cloud", metavar="ADDRESS", help="host:port of the cloud to ask (default: as in the settings)")
-    return [heads]
+    text = "print the public key that this edge seals its records with"
+    key = commands.add_parser("public-key", help=text, description=text)
+    return [heads, key]
+
+
+def show_key(settings: EdgeSettings) -> int:
+    """Prints the public key; returns the exit status.
+
+    Raises:
+        IcmError: there is none yet, or it cannot be read.
+    """
+    path = settings.spool.folder / KEY_NAME
+    if not path.exists():
+        raise NotFoundError(f"there is no key {path} yet: the first start of icm-edge makes it")
+    say(SigningKey.load(path).public.hex())
+    return 0
 
 
 def show_heads(options: argparse.Namespace, settings: EdgeSettings) -> int:

@@ -172,7 +172,7 @@ class RecordBatch(_message.Message):
 
     @_builtins.property
     def seal(self) -> Global___Seal:
-        """Seals the last records that were sent on this stream, up to and with those of this batch, which may have none."""
+        """A seal over records of the stream's epoch that were acknowledged as persisted; the batch may have no records then."""
 
     def __init__(
         self,
@@ -196,25 +196,33 @@ class Seal(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    RECORDS_FIELD_NUMBER: _builtins.int
+    FIRST_SEQUENCE_FIELD_NUMBER: _builtins.int
+    LENGTHS_FIELD_NUMBER: _builtins.int
     SEALED_US_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
-    records: _builtins.int
-    """How many records: all on this stream since the seal before."""
+    first_sequence: _builtins.int
+    """The lowest sequence that is sealed."""
     sealed_us: _builtins.int
     """The edge's clock when it signed, microseconds since 1970."""
     signature: _builtins.bytes
     """Ed25519, 64 bytes."""
+    @_builtins.property
+    def lengths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """How many sequences follow each other that are sealed, from the first on, then how many that are not, and so on by
+        turns; most seals have one number here.
+        """
+
     def __init__(
         self,
         *,
-        records: _builtins.int = ...,
+        first_sequence: _builtins.int = ...,
+        lengths: _abc.Iterable[_builtins.int] | None = ...,
         sealed_us: _builtins.int = ...,
         signature: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["records", b"records", "sealed_us", b"sealed_us", "signature", b"signature"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_sequence", b"first_sequence", "lengths", b"lengths", "sealed_us", b"sealed_us", "signature", b"signature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -264,6 +272,7 @@ class Welcome(_message.Message):
     MESSAGE_BYTES_FIELD_NUMBER: _builtins.int
     HIGHEST_FIELD_NUMBER: _builtins.int
     RECORD_VERSION_FIELD_NUMBER: _builtins.int
+    KEEPS_SEALS_FIELD_NUMBER: _builtins.int
     resume_after: _builtins.int
     """The cloud holds every record of this epoch up to here that it will ever need; send from the next on."""
     credit: _builtins.int
@@ -282,6 +291,8 @@ class Welcome(_message.Message):
     """The highest version of the record format that the cloud reads. Where the edge's is higher, it must wait until the
     cloud has it.
     """
+    keeps_seals: _builtins.bool
+    """Whether the cloud keeps seals; an edge sends none to a cloud that does not say so."""
     def __init__(
         self,
         *,
@@ -291,10 +302,11 @@ class Welcome(_message.Message):
         message_bytes: _builtins.int = ...,
         highest: _builtins.int = ...,
         record_version: _builtins.int = ...,
+        keeps_seals: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "credit_bytes", b"credit_bytes", "highest", b"highest", "message_bytes", b"message_bytes", "record_version", b"record_version", "resume_after", b"resume_after"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "credit_bytes", b"credit_bytes", "highest", b"highest", "keeps_seals", b"keeps_seals", "message_bytes", b"message_bytes", "record_version", b"record_version", "resume_after", b"resume_after"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
