@@ -30,6 +30,7 @@ from cloud_service.ingest.session import IngestContext
 from cloud_service.metrics import Metrics
 from cloud_service.processing.engine.decoding import BatchDecoder
 from cloud_service.processing.engine.in_process import InProcessEngine
+from cloud_service.processing.engine.reuse import ReuseBound
 from cloud_service.processing.pipeline import Pipeline
 from cloud_service.settings import CloudSettings
 from cloud_service.store import GroupCommit, RecordStore
@@ -98,6 +99,7 @@ class App:
             detector=detector,
             renderer=SegmentRenderer(settings.archive.thumbnail_width),
             stage_seconds=metrics.stage_seconds,
+            reuse=ReuseBound.of(settings.detector),
         )
         chains, detections = BrokenReferences(), LastDetections()
         self._pipeline = Pipeline(

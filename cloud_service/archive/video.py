@@ -53,6 +53,7 @@ class VideoEncoder:
         context.color_primaries = context.color_trc = _BT709
         self._pending: av.Packet[Any] | None = None
         self._pending_pts = 0
+        self._repeated_pts = 0
         self.frames = 0
         self.duration_us = 0
 
@@ -62,9 +63,9 @@ class VideoEncoder:
         Raises:
             StorageError: the encoder failed.
         """
-        pts = (capture_us - self._start_us) * _TICKS // 1_000_000
+        pts = self._pts(capture_us)
         if self._pending is not None:
-            pts = max(pts, self._pending_pts + 1)
+            pts = max(pts, self._pending_pts + 1, self._repeated_pts + 1)
             self._write(pts - self._pending_pts)
         if self._pad != ((0, 0), (0, 0), (0, 0)):
             image = np.pad(image, self._pad, mode="edge")
@@ -79,12 +80,21 @@ class VideoEncoder:
         self._pending_pts = pts
         self.frames += 1
 
+    def repeat(self, capture_us: int) -> None:
+        """Adds a frame that shows the last picture: it is not coded again, but shown for longer."""
+        self._repeated_pts = max(self._pts(capture_us), self._repeated_pts, self._pending_pts + 1)
+        self.frames += 1
+
     def finish(self) -> bytes:
         """The whole file. The last frame is shown for as long as the others are on average."""
-        last = round(self.duration_us * _TICKS / 1e6 / (self.frames - 1)) if self.frames > 1 else 0
-        self._write(last or round(DEFAULT_FRAME_SECONDS * _TICKS))
+        latest = max(self._pending_pts, self._repeated_pts)
+        last = round(latest / (self.frames - 1)) if self.frames > 1 else 0
+        self._write(latest - self._pending_pts + (last or round(DEFAULT_FRAME_SECONDS * _TICKS)))
         self._container.close()
         return self._buffer.getvalue()
+
+    def _pts(self, capture_us: int) -> int:
+        return (capture_us - self._start_us) * _TICKS // 1_000_000
 
     def _write(self, ticks: int) -> None:
         assert self._pending is not None

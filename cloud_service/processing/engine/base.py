@@ -76,12 +76,14 @@ class FrameResult:
         capture_us: the record's.
         detections: what was found; None if nobody looked.
         problem: why nobody did, if that was the plan.
+        reused_from: sequence of the earlier frame whose detections these are, where nobody looked at this one.
     """
 
     sequence: int
     capture_us: int
     detections: tuple[Detection, ...] | None = None
     problem: Problem | None = None
+    reused_from: int | None = None
 
 
 @dataclass(frozen=True)
