@@ -24,9 +24,9 @@ from cloud_service.events.store import EventStore
 from cloud_service.feedback.broken_references import BrokenReferences
 from cloud_service.feedback.last_detections import LastDetections
 from cloud_service.gauges import StorageGauges
+from cloud_service.ingest.camera_stream import IngestContext
 from cloud_service.ingest.credit import Pending
 from cloud_service.ingest.service import IngestService
-from cloud_service.ingest.session import IngestContext
 from cloud_service.metrics import Metrics
 from cloud_service.processing.engine.decoding import BatchDecoder
 from cloud_service.processing.engine.in_process import InProcessEngine
@@ -122,7 +122,7 @@ class App:
         access: Access = certificates or ANYBODY
         pending = Pending(ingest.pending_bytes)
         metrics.watch_pending(lambda: pending.bytes)
-        desk = IngestContext(
+        context = IngestContext(
             bundles=bundles,
             store=store,
             commit=self._commit,
@@ -137,7 +137,7 @@ class App:
             chains=chains,
             detections=detections,
         )
-        self._ingest = IngestService(desk, access)
+        self._ingest = IngestService(context, access)
         limits = ClientLimits(ingest.limits.streams, ingest.limits.bytes_per_second, clock)
         guards = (certificates, limits) if certificates else (limits,)
         self._server = Server(
@@ -153,7 +153,7 @@ class App:
             ArchiveService(bundles, store, catalogue, events, self._feed, detector is not None, access),
             self._server.grpc,
         )
-        metrics.registry.register(StorageGauges(store, catalogue, self._pipeline.backlog_bytes, metrics.cameras))
+        metrics.registry.register(StorageGauges(store, database, self._pipeline.backlog_bytes, metrics.cameras))
         watch_certificates(metrics.registry, {"ingest": ingest.tls})
         self._telemetry = TelemetryServer(settings.metrics.address, metrics.registry, problems.lines)
 

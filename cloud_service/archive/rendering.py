@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from cloud_service.archive.fragments import Fragment
 from cloud_service.archive.video import VideoEncoder
 
 _THUMBNAIL_QUALITY = 80
@@ -27,6 +28,8 @@ class RenderedVideo:
         duration_us: from its first frame to the end of its last, in microseconds.
         frames: how many there are.
         mp4: the whole file.
+        init: what its fragments need before them.
+        fragments: where they lie in the file.
         thumbnail: of the first frame, a JPEG file.
     """
 
@@ -36,6 +39,8 @@ class RenderedVideo:
     duration_us: int
     frames: int
     mp4: bytes
+    init: bytes
+    fragments: tuple[Fragment, ...]
     thumbnail: bytes
 
 
@@ -68,7 +73,7 @@ class SegmentRenderer:
         rendering = self._open.get(camera)
         if rendering is None or rendering.number != number:
             height, width = image.shape[:2]
-            video = VideoEncoder(width, height, capture_us)
+            video = VideoEncoder(width, height)
             rendering = _Rendering(number, capture_us, video, self._thumbnail(image), image, capture_us)
             self._open[camera] = rendering
         elif image is rendering.shown and 0 <= capture_us - rendering.coded_us < _REPEATED_US:
@@ -82,14 +87,16 @@ class SegmentRenderer:
         rendering = self._open.pop(camera, None)
         if rendering is None:
             return None
-        data = rendering.video.finish()
+        mp4, init, fragments = rendering.video.finish()
         return RenderedVideo(
             camera=camera,
             number=rendering.number,
             start_us=rendering.start_us,
             duration_us=rendering.video.duration_us,
             frames=rendering.video.frames,
-            mp4=data,
+            mp4=mp4,
+            init=init,
+            fragments=fragments,
             thumbnail=rendering.thumbnail,
         )
 

@@ -64,7 +64,7 @@ def recover(root: Path, index: SegmentIndex) -> dict[str, Recovered]:
     """Every camera's segments.
 
     Files that the index knows are taken at its word if their size fits. All others are read, and the newest of each
-    camera always: what comes next may lean on its last record.
+    camera always: what comes next may refer to its last record.
 
     Raises:
         OSError: the folder cannot be read, or the disk refused.
@@ -204,7 +204,7 @@ class _Recovery:
                 self._complain(path, f"it holds {segment.records} records, the index says {known.records}")
             self._keep(segment)
         elif known is None and newest and not result.more:
-            # Torn in a crash: nobody was told that this is persisted.
+            # Torn in a crash: this was never acknowledged as persisted.
             log.warning("%s: cutting off a torn tail of %d bytes: %s", path, result.rest, result.damage)
             self._cut(path, segment.size)
             self._keep(segment)
