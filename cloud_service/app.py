@@ -32,6 +32,8 @@ from cloud_service.processing.engine.decoding import BatchDecoder
 from cloud_service.processing.engine.in_process import InProcessEngine
 from cloud_service.processing.engine.reuse import ReuseBound
 from cloud_service.processing.pipeline import Pipeline
+from cloud_service.redetection.jobs import RedetectionJobs
+from cloud_service.redetection.worker import Redetection
 from cloud_service.settings import CloudSettings
 from cloud_service.store import GroupCommit, RecordStore
 from cloud_service.store.identity import check_identity, own_store
@@ -114,6 +116,14 @@ class App:
             chains=chains,
             detections=detections,
         )
+        self._redetection = Redetection(
+            jobs=RedetectionJobs(database),
+            store=store,
+            bundles=bundles,
+            settings=settings,
+            is_idle=lambda: self._pipeline.is_idle,
+            problems=problems,
+        )
         self._commit = GroupCommit(
             store, settings.ingest.group_delay_seconds, metrics.stage_seconds.labels("persist"), self._pipeline.wake
         )
@@ -170,6 +180,7 @@ class App:
     async def start(self) -> None:
         self._commit.start()
         self._pipeline.start()
+        self._redetection.start()
         self._telemetry.start()
         await self._server.start()
         log.info("listening grpc=%d metrics=%d", self.port, self.metrics_port)
@@ -179,6 +190,7 @@ class App:
         await self._server.set_serving(False)
         await self._ingest.drain()
         await asyncio.to_thread(self._commit.stop)
+        await asyncio.to_thread(self._redetection.stop)
         await asyncio.to_thread(self._pipeline.stop, self._drain_seconds)
         self._feed.close()
         await self._server.stop(_GRACE_SECONDS)

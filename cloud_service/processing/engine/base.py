@@ -37,6 +37,7 @@ class Work:
         keyframe: the first record's frame as an I record, if it is a P record that starts a segment and this is known.
         detect: whether to look for objects in the frames.
         archive: whether to render the frames into the segment's video.
+        wanted: sequences of the frames that are looked at, if any are; None for all.
     """
 
     lane: LaneId
@@ -48,6 +49,11 @@ class Work:
     keyframe: Record | None
     detect: bool
     archive: bool
+    wanted: frozenset[int] | None = None
+
+    def looks_at(self, record: Record) -> bool:
+        """Whether what is in a record's frame is asked for."""
+        return self.detect and (self.wanted is None or record.sequence in self.wanted)
 
 
 @dataclass(frozen=True)

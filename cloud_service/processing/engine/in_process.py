@@ -136,7 +136,7 @@ class InProcessEngine:
         """For each frame, the look that tells what is in it; None if nobody looks."""
         return [
             None
-            if self._detector is None or not work.detect or isinstance(latents, IcmError)
+            if self._detector is None or not work.looks_at(record) or isinstance(latents, IcmError)
             else self._looks.at(
                 work.lane,
                 stream_key(work.header),
