@@ -35,12 +35,15 @@ from cloud_service.ingest.service import IngestService
 from cloud_service.metrics import Metrics
 from cloud_service.processing.engine.decoding import BatchDecoder
 from cloud_service.processing.engine.in_process import InProcessEngine
+from cloud_service.processing.engine.reuse import ReuseBound
 from cloud_service.processing.pipeline import Pipeline
 from cloud_service.proof.chain_file import FOLDER as CHAINS
 from cloud_service.proof.chain_index import ChainIndex
 from cloud_service.proof.keeper import open_keeper
 from cloud_service.seals.files import FOLDER as SEALS
 from cloud_service.seals.keeper import SealKeeper
+from cloud_service.redetection.jobs import RedetectionJobs
+from cloud_service.redetection.worker import Redetection
 from cloud_service.settings import CloudSettings
 from cloud_service.store import GroupCommit, RecordStore
 from cloud_service.store.identity import check_identity, own_store
@@ -127,6 +130,7 @@ class App:
             detector=detector,
             renderer=SegmentRenderer(settings.archive.thumbnail_width),
             stage_seconds=metrics.stage_seconds,
+            reuse=ReuseBound.of(settings.detector),
         )
         chains, detections = BrokenReferences(), LastDetections()
         self._pipeline = Pipeline(
@@ -140,6 +144,14 @@ class App:
             clock=clock,
             chains=chains,
             detections=detections,
+        )
+        self._redetection = Redetection(
+            jobs=RedetectionJobs(database),
+            store=store,
+            bundles=bundles,
+            settings=settings,
+            is_idle=lambda: self._pipeline.is_idle,
+            problems=problems,
         )
         self._commit = GroupCommit(
             store, settings.ingest.group_delay_seconds, metrics.stage_seconds.labels("persist"), self._pipeline.wake
@@ -208,6 +220,7 @@ class App:
         self._seals.start()
         self._commit.start()
         self._pipeline.start()
+        self._redetection.start()
         self._telemetry.start()
         await self._server.start()
         log.info("listening grpc=%d metrics=%d", self.port, self.metrics_port)
@@ -219,6 +232,7 @@ class App:
         await asyncio.to_thread(self._commit.stop)
         await asyncio.to_thread(self._seals.stop)
         await asyncio.to_thread(self._keeper.stop)
+        await asyncio.to_thread(self._redetection.stop)
         await asyncio.to_thread(self._pipeline.stop, self._drain_seconds)
         self._feed.close()
         await self._server.stop(_GRACE_SECONDS)

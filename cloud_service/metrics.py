@@ -17,7 +17,8 @@ class Metrics:
     Those by camera are bounded: see ``cameras``.
 
     ``records`` outcomes: persisted, duplicate, rejected (at the ingest), skipped (by the decoder).
-    ``stage_seconds`` stages: persist (a group), decode (a batch), detect (a batch), archive (a frame).
+    ``stage_seconds`` stages: persist (a group), decode (a batch), synthesis (a batch),
+    detect (a batch), archive (a frame).
     """
 
     def __init__(self, codec: str) -> None:
@@ -80,6 +81,14 @@ class Metrics:
         )
         self.detections = per_camera(
             Counter("icm_cloud_detections", "Objects found.", ["camera", "class"], registry=self.registry)
+        )
+        self.reused_detections = per_camera(
+            Counter(
+                "icm_cloud_reused_detections",
+                "Frames that took over the detections of one before, as too little had changed.",
+                ["camera"],
+                registry=self.registry,
+            )
         )
         self.detector_failures = per_camera(
             Counter(

@@ -88,6 +88,27 @@ class StoreSettings(Section):
     )
 
 
+class ReuseSettings(Section):
+    """Which frames take over the detections of the frame that the detector looked at last: those with equal latents,
+    and those that differ from it by little and were captured soon after it.
+    """
+
+    change: float = Field(
+        default=4.0,
+        ge=0,
+        le=255,
+        description="Grey levels that a frame may differ by from the one that was looked at, as root mean square over"
+        " the picture.",
+    )
+    seconds: float = Field(
+        default=1.0,
+        ge=0,
+        le=3600,
+        description="Seconds after that one within which such a frame was captured. Frames with equal latents have no"
+        " limit.",
+    )
+
+
 class YoloSettings(Section):
     """Ultralytics YOLO."""
 
@@ -98,6 +119,9 @@ class YoloSettings(Section):
     image_size: int = Field(
         default=640, ge=32, le=4096, multiple_of=32, description="Longer side, in pixels, that frames are scaled to."
     )
+    reuse: ReuseSettings | None = Field(
+        default=ReuseSettings(), description="Frames that need no look of their own. Null: every frame is looked at."
+    )
 
 
 class OnnxSettings(Section):
@@ -106,6 +130,9 @@ class OnnxSettings(Section):
     kind: Literal["onnx"]
     weights: Path = Field(description="A YOLOX .onnx file.")
     confidence: float = Field(default=0.25, ge=0, le=1, description="Least score of a detection, 0 to 1.")
+    reuse: ReuseSettings | None = Field(
+        default=ReuseSettings(), description="Frames that need no look of their own. Null: every frame is looked at."
+    )
 
 
 class NoDetectorSettings(Section):

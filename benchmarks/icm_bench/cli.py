@@ -30,6 +30,9 @@ BENCHMARKS = {
     "motion-modes": Benchmark(
         "video.motion_modes", "where the bits of P records go, and what each of their modes is worth"
     ),
+    "reuse": Benchmark(
+        "video.reuse", "what frames cost the cloud in which little changed, with detections reused and without"
+    ),
     "visual": Benchmark("pages.visual", "what decoded pictures are to a person, and whether a checkerboard is in them"),
     "regions": Benchmark("accuracy.regions", "where a picture's bits go, and what knowing the objects would be worth"),
     "sheet": Benchmark("pages.sheet", "originals beside what JPEG, AVIF and our decoders make of them"),

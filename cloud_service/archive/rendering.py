@@ -13,6 +13,8 @@ from cloud_service.archive.fragments import Fragment
 from cloud_service.archive.video import VideoEncoder
 
 _THUMBNAIL_QUALITY = 80
+_REPEATED_US = 1_000_000
+"""For so long at most a picture that is shown again is not coded again: players seek by what is coded."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class _Rendering:
     start_us: int
     video: VideoEncoder
     thumbnail: bytes
+    shown: NDArray[np.uint8]
+    coded_us: int
 
 
 class SegmentRenderer:
@@ -58,7 +62,10 @@ class SegmentRenderer:
         self._open: dict[str, _Rendering] = {}
 
     def add(self, camera: str, number: int, image: NDArray[np.uint8], capture_us: int) -> None:
-        """Adds a picture uint8[H, W, 3] RGB to the video of a record segment, after those before it.
+        """Adds a picture to the video of a record segment, after those before it.
+
+        Args:
+            image: uint8[H, W, 3] RGB; the very object that was added last is shown on.
 
         Raises:
             StorageError: the video cannot be encoded.
@@ -66,9 +73,14 @@ class SegmentRenderer:
         rendering = self._open.get(camera)
         if rendering is None or rendering.number != number:
             height, width = image.shape[:2]
-            rendering = _Rendering(number, capture_us, VideoEncoder(width, height), self._thumbnail(image))
+            video = VideoEncoder(width, height)
+            rendering = _Rendering(number, capture_us, video, self._thumbnail(image), image, capture_us)
             self._open[camera] = rendering
+        elif image is rendering.shown and 0 <= capture_us - rendering.coded_us < _REPEATED_US:
+            rendering.video.repeat(capture_us)
+            return
         rendering.video.add(image, capture_us)
+        rendering.shown, rendering.coded_us = image, capture_us
 
     def finish(self, camera: str) -> RenderedVideo | None:
         """The camera's video under way as a whole file; None if it has no frame."""

@@ -59,6 +59,7 @@ class VideoEncoder:
         context.color_primaries = context.color_trc = _BT709
         self._pending: av.Packet[Any] | None = None
         self._pending_pts = 0
+        self._repeated_pts = 0
         self._first_pts: int | None = None
         self._key_ticks, self._next_key = key_ticks, 0
         self.frames = 0
@@ -72,7 +73,7 @@ class VideoEncoder:
         """
         pts = to_ticks(capture_us)
         if self._pending is not None:
-            pts = max(pts, self._pending_pts + 1)
+            pts = max(pts, self._pending_pts + 1, self._repeated_pts + 1)
             self._write(pts - self._pending_pts)
         if self._pad != ((0, 0), (0, 0), (0, 0)):
             image = np.pad(image, self._pad, mode="edge")
@@ -90,10 +91,17 @@ class VideoEncoder:
         self._first_pts = pts if self._first_pts is None else self._first_pts
         self.frames += 1
 
+    def repeat(self, capture_us: int) -> None:
+        """Adds a frame that shows the last picture: it is not coded again, but shown for longer."""
+        self._repeated_pts = max(to_ticks(capture_us), self._repeated_pts, self._pending_pts + 1)
+        self.frames += 1
+
     def finish(self) -> Layout:
         """The whole file. The last frame is shown for as long as the others are on average."""
-        last = round(self.duration_us * TICKS / 1e6 / (self.frames - 1)) if self.frames > 1 else 0
-        self._write(last or round(DEFAULT_FRAME_SECONDS * TICKS))
+        assert self._first_pts is not None
+        latest = max(self._pending_pts, self._repeated_pts)
+        last = round((latest - self._first_pts) / (self.frames - 1)) if self.frames > 1 else 0
+        self._write(latest - self._pending_pts + (last or round(DEFAULT_FRAME_SECONDS * TICKS)))
         self._container.close()
         return plain_with_fragments(self._buffer.getvalue())
 

@@ -71,13 +71,9 @@ class EventStore:
         Raises:
             SQLAlchemyError: the database refused; nothing changed.
         """
-        # Of a frame that comes twice the first counts.
-        unique: dict[tuple[FrameId, str], FrameEvent] = {}
-        for event in events:
-            unique.setdefault((event.key, event.model), event)
         whys = {frame.key: frame.why for frame in skipped}
         with transaction(self._database) as connection:
-            _add(connection, list(unique.values()))
+            add_events(connection, events)
             rows = [{**key._asdict(), "why": why} for key, why in whys.items()]
             put_rows(connection, SkippedFrameRow, rows, update=("why",))
             set_detected(connection, detected)
@@ -139,6 +135,15 @@ class EventStore:
                     within = (event for event in _newest_first(rows) if _is_within(event, from_us, to_us))
                     found = list(islice(merge(found, within, key=_age), limit))
         return found
+
+
+def add_events(connection: Connection, events: Sequence[FrameEvent]) -> None:
+    """Adds events as part of the connection's transaction. A frame that the same model has an event for keeps it."""
+    # Of a frame that comes twice the first counts.
+    unique: dict[tuple[FrameId, str], FrameEvent] = {}
+    for event in events:
+        unique.setdefault((event.key, event.model), event)
+    _add(connection, list(unique.values()))
 
 
 def _add(connection: Connection, events: Sequence[FrameEvent]) -> None:

@@ -153,6 +153,7 @@ class Outcomes:
             if frame.detections is not None:
                 self._detector_part.clear()
                 events.append(FrameEvent(key, frame.capture_us, self._model, frame.detections))
+                self._metrics.reused_detections.labels(camera).inc(frame.reused_from is not None)
 
     def _count_problem(self, key: FrameId, problem: Problem) -> None:
         if problem.reason == DetectorError.reason:

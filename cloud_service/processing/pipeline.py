@@ -60,7 +60,7 @@ class Pipeline:
     ) -> None:
         """Creates the pipeline; for the arguments see ``Outcomes``."""
         self._store, self._engine = store, engine
-        self._woken = threading.Event()
+        self._woken, self._idle = threading.Event(), threading.Event()
         self._draining = threading.Event()
         self._stopping = threading.Event()
         self._lanes = Lanes(store=store, database=database, problems=problems, clock=clock)
@@ -106,8 +106,14 @@ class Pipeline:
         """
         return self._lanes.backlog_bytes()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether all that can be read now was taken through the engine."""
+        return self._idle.is_set() and not self._woken.is_set()
+
     def _run(self) -> None:
         while not self._stopping.is_set():
+            self._idle.clear()
             self._woken.clear()
             finished = self._finished()
             if finished:
@@ -117,6 +123,8 @@ class Pipeline:
                 continue
             if self._draining.is_set() and not self._under_way:
                 return
+            if not self._under_way:
+                self._idle.set()
             self._woken.wait(RETRY_SECONDS)
         # What was begun is worth its result; the rest is for the next start.
         for item in self._under_way:

@@ -10,6 +10,7 @@ TITLES = {
     "training_log": "How training went",
     "video": "A still camera against video codecs",
     "motion_modes": "What each mode of P records is worth",
+    "reuse": "Frames in which little changed",
     "framing": "What a record costs on the wire",
     "rate_control": "Rate control",
     "exactness": "The same latents everywhere",
@@ -61,6 +62,14 @@ surroundings could save at the same mAP, with the bits for the map left out.""",
 Milliseconds of one block of ONNX Runtime in float32, on one thread (`_1`) and on two (`_2`), and the same for each
 thousand multiplications a pixel (`ms_per_kmac`), which is what blocks of different sizes are compared by. Dense blocks
 are icm-1's; gated ones are what the next codec is made of, with the gate that costs least.""",
+    "reuse": """\
+Each clip goes through the cloud's engine with a look at every frame (`every frame`) and with `detector.reuse` as it is
+set by default (`reused`), batch by batch in turn: entropy decoding, synthesis, a detector at its usual confidence, and
+the video. `part` is the whole clip, or its quiet stretches: runs of at least a second in which no frame differs from
+the one before at more than that share of positions. `ap50` is that of persons against the ground truth, `agreement`
+that of all boxes against those of looking at every frame, which counts boxes at the edge of the confidence that come
+and go by themselves as well. `emptied` is the clip's background without whatever moves, under the clip's noise: none of
+the clips has a second in which nobody moves.""",
     "index": """\
 Each segment is a file with one record of 64 bytes and a row in an SQLite index; real ones are some hundred times as
 large, but a start asks them for their size alone. The files were written a moment before, so the system still knew

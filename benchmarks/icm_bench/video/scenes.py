@@ -119,6 +119,17 @@ def _zoomed(pictures: list[Picture]) -> list[Picture]:
     return result
 
 
+def emptied(pictures: list[Picture]) -> list[Picture]:
+    """The place without whatever moves in it: each pixel's median over the clip, under the noise that the clip has."""
+    every = np.stack(pictures[:: max(1, len(pictures) // 100)])
+    background = np.median(every, axis=0)
+    apart = np.abs(np.diff(every[:: max(1, len(every) // 10)].astype(np.int16), axis=0))
+    # Of the differences of two frames; what moves is in the upper half of them.
+    deviation = float(np.median(apart[apart > 0])) / 0.6745 / np.sqrt(2) if apart.any() else 0.0
+    random = np.random.default_rng(_SEED)
+    return [_rounded(background + deviation * random.standard_normal(background.shape)) for _ in pictures]
+
+
 CONDITIONS: dict[str, Callable[[list[Picture]], list[Picture]]] = {
     "noise3": _noise(3),
     "noise8": _noise(8),
@@ -153,8 +164,8 @@ def load(name: str, folder: Path) -> tuple[Scene, Clip]:
             f"there is no scene {name}: scenes are {', '.join(SCENES)}, conditions {SLOW} and {', '.join(CONDITIONS)}"
         )
     scene = SCENES[base]
-    pictures, fps = _read(folder / scene.file, scene.frames)
-    truth = None if scene.truth is None else _truth(folder / scene.truth)
+    pictures, fps = read_clip(folder / scene.file, scene.frames)
+    truth = None if scene.truth is None else read_truth(folder / scene.truth)
     if condition == SLOW:
         step = max(1, round(fps / SLOW_FPS))
         pictures, fps = pictures[::step], round(fps / step)
@@ -164,7 +175,7 @@ def load(name: str, folder: Path) -> tuple[Scene, Clip]:
     return scene, Clip(pictures, fps, truth)
 
 
-def _read(path: Path, count: int) -> tuple[list[Picture], int]:
+def read_clip(path: Path, count: int) -> tuple[list[Picture], int]:
     """The first frames of a clip, uint8[H, W, 3] RGB, and its rate."""
     if not path.exists():
         raise ConfigError(f"there is no clip {path}")
@@ -179,7 +190,7 @@ def _read(path: Path, count: int) -> tuple[list[Picture], int]:
     return frames, fps
 
 
-def _truth(path: Path) -> dict[int, NDArray[np.float64]]:
+def read_truth(path: Path) -> dict[int, NDArray[np.float64]]:
     """Boxes of persons by frame number from 0; MOT text counts frames from 1."""
     boxes: dict[int, list[tuple[float, ...]]] = {}
     for line in path.read_text().splitlines():

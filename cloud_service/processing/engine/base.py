@@ -37,6 +37,7 @@ class Work:
         keyframe: the first record's frame as an I record, if it is a P record that starts a segment and this is known.
         detect: whether to look for objects in the frames.
         archive: whether to render the frames into the segment's video.
+        wanted: sequences of the frames that are looked at, if any are; None for all.
     """
 
     lane: LaneId
@@ -48,6 +49,11 @@ class Work:
     keyframe: Record | None
     detect: bool
     archive: bool
+    wanted: frozenset[int] | None = None
+
+    def looks_at(self, record: Record) -> bool:
+        """Whether what is in a record's frame is asked for."""
+        return self.detect and (self.wanted is None or record.sequence in self.wanted)
 
 
 @dataclass(frozen=True)
@@ -76,12 +82,14 @@ class FrameResult:
         capture_us: the record's.
         detections: what was found; None if nobody looked.
         problem: why nobody did, if that was the plan.
+        reused_from: sequence of the earlier frame whose detections these are, where nobody looked at this one.
     """
 
     sequence: int
     capture_us: int
     detections: tuple[Detection, ...] | None = None
     problem: Problem | None = None
+    reused_from: int | None = None
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,9 @@
-"""Records to pictures, each camera's one after the other."""
+"""Records to latents and pictures, each camera's one after the other."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from cloud_service.bundles import Bundles
 from cloud_service.processing.engine.base import LaneId, Work
-from icm.codec.bitstream.record import Kind, Record
+from icm.codec.bitstream.record import Kind, Record, StreamHeader
 from icm.codec.bundle.loading import Bundle
 from icm.codec.decoder import Decoder
 from icm.codec.encoder import recode_intra
@@ -24,16 +23,29 @@ log = logging.getLogger(__name__)
 Picture = NDArray[np.uint8]
 
 
+StreamKey = tuple[bytes, int, int, int]
+"""Codec id, epoch, width and height: latents of one stream can be compared."""
+
+
 class Decoded(NamedTuple):
     """What one piece of work gave.
 
     Attributes:
-        pictures: of its records, uint8[H, W, 3] RGB each, or what kept one from being decoded.
+        frames: its records' latents, or what kept one from being decoded.
         keyframe: the first record as an I record, where it had to be made.
     """
 
-    pictures: list[Picture | IcmError]
+    frames: list[Latents | IcmError]
     keyframe: Record | None
+
+
+@dataclass
+class _Stream:
+    """A lane's decoder, and the picture that it made last."""
+
+    key: StreamKey
+    decoder: Decoder
+    shown: tuple[Latents, Picture] | None = None
 
 
 class BatchDecoder:
@@ -47,7 +59,7 @@ class BatchDecoder:
         """
         self._bundles = bundles
         bundles.load_decoders()
-        self._decoders: dict[LaneId, tuple[tuple[bytes, int, int, int], Decoder]] = {}
+        self._streams: dict[LaneId, _Stream] = {}
 
     def check(self, codec_id: bytes, what: str) -> None:
         """Checks that a bundle here decodes such records.
@@ -57,19 +69,28 @@ class BatchDecoder:
         """
         self._bundles.of(codec_id, what)
 
-    def decode(self, works: Sequence[Work]) -> list[Decoded]:
-        """The pictures of each piece of work, which ``check`` let pass."""
-        decoded = []
-        for work in works:
-            items, keyframe = self._latents(work)
-            decoder = self._decoder(work)
-            pictures = [item if isinstance(item, IcmError) else decoder.picture(item) for item in items]
-            decoded.append(Decoded(pictures, keyframe))
-        return decoded
+    def decode(self, work: Work) -> Decoded:
+        """The latents of a piece of work, which ``check`` let pass."""
+        frames, keyframe = self._latents(work)
+        return Decoded(frames, keyframe)
+
+    def picture(self, work: Work, latents: Latents) -> Picture:
+        """The picture of a frame of the work that was decoded last of its lane, uint8[H, W, 3] RGB, not to be written.
+
+        Frames must come in their order; some may be left out. Of one as the last it is the same object.
+        """
+        stream = self._stream(work)
+        if stream.shown is None or not same_picture(latents, stream.shown[0]):
+            stream.shown = latents, stream.decoder.picture(latents)
+        return stream.shown[1]
+
+    def inverse_gains(self, work: Work, quality: int) -> NDArray[np.float32]:
+        """What latents of a quality are multiplied by before the synthesis: float32[M]."""
+        return self._bundle(work).inverse_gains(quality)
 
     def _latents(self, work: Work) -> tuple[list[Latents | IcmError], Record | None]:
         """The latents of each record, or what kept it from being decoded, and the keyframe that was made, if any."""
-        header, decoder = work.header, self._decoder(work)
+        header, decoder = work.header, self._stream(work).decoder
         result: list[Latents | IcmError] = []
         made = None
         for index, record in enumerate(work.records):
@@ -96,16 +117,24 @@ class BatchDecoder:
         latents = decoder.latents(record, header.width, header.height)
         return latents, keyframe_of(self._bundle(work), record, latents)
 
-    def _decoder(self, work: Work) -> Decoder:
-        header = work.header
-        stream = header.codec_id, header.epoch, header.width, header.height
-        known = self._decoders.get(work.lane)
-        if known is None or known[0] != stream:
-            self._decoders[work.lane] = stream, Decoder(self._bundle(work))
-        return self._decoders[work.lane][1]
+    def _stream(self, work: Work) -> _Stream:
+        key = stream_key(work.header)
+        known = self._streams.get(work.lane)
+        if known is None or known.key != key:
+            known = self._streams[work.lane] = _Stream(key, Decoder(self._bundle(work)))
+        return known
 
     def _bundle(self, work: Work) -> Bundle:
         return self._bundles.of(work.header.codec_id, f"segment {work.segment} of camera {work.lane.camera}")
+
+
+def stream_key(header: StreamHeader) -> StreamKey:
+    return header.codec_id, header.epoch, header.width, header.height
+
+
+def same_picture(one: Latents, other: Latents) -> bool:
+    """Whether two frames of one stream look the same."""
+    return one.quality == other.quality and np.array_equal(one.values, other.values)
 
 
 def keyframe_of(bundle: Bundle, record: Record, latents: Latents) -> Record:

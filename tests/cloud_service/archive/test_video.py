@@ -53,6 +53,37 @@ def test_a_single_frame_is_a_video_too() -> None:
     assert video.duration_us == DEFAULT_FRAME_SECONDS * 1e6
 
 
+def test_a_picture_that_is_shown_again_takes_time_and_no_bits() -> None:
+    video = VideoEncoder(48, 32)
+    video.add(picture(100), START_US)
+    for tenth in range(1, 10):
+        video.repeat(START_US + tenth * 100_000)
+    video.add(picture(200), START_US + 1_000_000)
+    video.repeat(START_US + 1_100_000)
+    data = video.finish().mp4
+    assert shown(data) == pytest.approx([0.0, 1.0], abs=1e-4)
+    assert video.frames == 12
+    assert video.duration_us == pytest.approx(1_200_000, abs=100)
+    with av.open(BytesIO(data), "r") as container:
+        assert container.duration == pytest.approx(1_200_000, abs=1000)
+
+
+@given(st.lists(st.tuples(st.integers(-1_000_000, 3_000_000), st.booleans()), max_size=12))
+@settings(max_examples=25, deadline=None)
+def test_repeated_pictures_keep_the_others_in_order_whatever_the_times(frames: list[tuple[int, bool]]) -> None:
+    video = VideoEncoder(48, 32)
+    video.add(picture(0), START_US)
+    for offset, again in frames:
+        if again:
+            video.repeat(START_US + offset)
+        else:
+            video.add(picture(100), START_US + offset)
+    times = shown(video.finish().mp4)
+    assert len(times) == 1 + sum(not again for _, again in frames)
+    assert all(a < b for a, b in pairwise(time for time in times if time is not None))
+    assert video.duration_us >= 1e6 * (times[-1] or 0)
+
+
 @given(st.lists(st.integers(-1_000_000, 3_000_000), max_size=12))
 @settings(max_examples=25, deadline=None)
 def test_times_that_repeat_or_go_back_lose_no_frame(offsets: list[int]) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from sqlalchemy import Engine as Database
 from sqlalchemy import text
 
@@ -15,6 +18,7 @@ from cloud_service.archive.rendering import SegmentRenderer
 from cloud_service.archive.storage import ArchiveStorage
 from cloud_service.archive.writer import ArchiveWriter
 from cloud_service.bundles import Bundles
+from cloud_service.detection import Detection
 from cloud_service.events.feed import EventFeed
 from cloud_service.events.store import EventStore, FrameSkipped
 from cloud_service.feedback.broken_references import BrokenReferences
@@ -331,3 +335,24 @@ def test_a_stop_without_patience_leaves_the_rest_to_the_next_start(reader: Reade
     assert reader.rendered() == [10, 10, 5]
     assert reader.events.get(reader.events.search(limit=1)[0].key) is not None
     assert reader.events.search(limit=1)[0].key.epoch == EPOCH
+
+
+def test_a_pipeline_is_idle_once_all_that_is_stored_was_taken_through_the_engine(reader: Reader) -> None:
+    idle: list[bool] = []
+
+    class Watching(BrightnessDetector):
+        def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
+            idle.append(reader.pipeline.is_idle)
+            return super().detect(images)
+
+    reader.detector = Watching()
+    reader.start()
+    reader.append(reader.records(20))
+    assert not reader.pipeline.is_idle
+    reader.pipeline.start()
+    pause = threading.Event()
+    while not reader.pipeline.is_idle:
+        pause.wait(0.01)
+    assert reader.detector.seen == 20
+    assert not any(idle)
+    reader.pipeline.stop(PATIENCE_SECONDS)

@@ -1,0 +1,129 @@
+"""Which frames need no look of their own: those that are as the frame that was looked at last, or nearly so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cloud_service.detection.base import Detection
+from cloud_service.processing.engine.base import LaneId, Problem
+from cloud_service.processing.engine.decoding import StreamKey
+from cloud_service.settings import DetectorSettings, NoDetectorSettings
+from icm.codec.bitstream.record import Record
+from icm.codec.latents.latents import STRIDE, Latents
+
+_VALUES = 3 * STRIDE * STRIDE
+"""Of the pixels that a position of the latents spans."""
+
+
+class ReuseBound(NamedTuple):
+    """How far a frame may be from the one whose detections it takes over. One with equal latents always does.
+
+    Attributes:
+        change: grey levels, root mean square over the picture; see ``change``.
+        seconds: that may lie between their captures.
+    """
+
+    change: float
+    seconds: float
+
+    @staticmethod
+    def of(detector: DetectorSettings) -> ReuseBound | None:
+        """What the settings say; None to look at every frame."""
+        if isinstance(detector, NoDetectorSettings) or detector.reuse is None:
+            return None
+        return ReuseBound(detector.reuse.change, detector.reuse.seconds)
+
+
+@dataclass
+class Look:
+    """A frame that the detector looks at, and what came of it.
+
+    Attributes:
+        sequence: the frame's.
+        capture_us: the frame's.
+        stream: the frame's; latents of another are not comparable.
+        latents: the frame's.
+        found: what the detector found, or why it did not; None until it has looked.
+    """
+
+    sequence: int
+    capture_us: int
+    stream: StreamKey
+    latents: Latents
+    found: tuple[Detection, ...] | Problem | None = None
+
+
+class Looks:
+    """The last look at each lane's frames. Not thread-safe.
+
+    What a frame is compared with was itself looked at, whatever lies between the two: small changes add up until they
+    are seen.
+    """
+
+    def __init__(self, bound: ReuseBound | None) -> None:
+        """Begins without any.
+
+        Args:
+            bound: None to look at every frame.
+        """
+        self._bound = bound
+        self._last: dict[LaneId, Look] = {}
+
+    def at(
+        self,
+        lane: LaneId,
+        stream: StreamKey,
+        record: Record,
+        latents: Latents,
+        inverse_gains: NDArray[np.float32],
+    ) -> Look:
+        """The look that tells what is in a frame: an earlier one, or a new one, which the detector has to take.
+
+        Args:
+            stream: the record's.
+            record: the lane's next.
+            latents: the record's.
+            inverse_gains: float32[M], of their quality.
+        """
+        last = self._last.get(lane)
+        if last is not None and self._serves(last, stream, record, latents, inverse_gains):
+            return last
+        look = Look(record.sequence, record.capture_us, stream, latents)
+        self._last[lane] = look
+        return look
+
+    def forget_failed(self) -> None:
+        """Lets the next frame of a lane be looked at whose last look failed."""
+        self._last = {lane: look for lane, look in self._last.items() if not isinstance(look.found, Problem)}
+
+    def _serves(
+        self,
+        last: Look,
+        stream: StreamKey,
+        record: Record,
+        latents: Latents,
+        inverse_gains: NDArray[np.float32],
+    ) -> bool:
+        bound = self._bound
+        if bound is None or last.stream != stream or last.latents.quality != latents.quality:
+            return False
+        changed = change(last.latents, latents, inverse_gains)
+        late = not 0 <= record.capture_us - last.capture_us <= bound.seconds * 1e6
+        return changed == 0 or (changed <= bound.change and not late)
+
+
+def change(before: Latents, after: Latents, inverse_gains: NDArray[np.float32]) -> float:
+    """How far two frames of one size and quality are apart, in grey levels: root mean square over the picture's values.
+
+    The transform nearly keeps distances, so the latents tell it without a picture.
+
+    Args:
+        inverse_gains: float32[M], of their quality.
+    """
+    differs = (before.values != after.values).any(0)
+    steps = np.subtract(after.values[:, differs], before.values[:, differs], dtype=np.float32)
+    return float(np.sqrt(np.square(steps * inverse_gains[:, None]).sum() / (_VALUES * differs.size)))

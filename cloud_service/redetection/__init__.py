@@ -1,0 +1,1 @@
+"""Looking at stored frames again with other weights, beside the live work and after it."""
