@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from cloud_service.bundles import Bundles
 from cloud_service.feedback.broken_references import BrokenReferences
+from cloud_service.feedback.edge_clocks import EdgeClocks
 from cloud_service.feedback.last_detections import LastDetections
 from cloud_service.ingest.acknowledgements import Acknowledgements
 from cloud_service.ingest.commit_queue import CommitQueue
@@ -20,7 +21,7 @@ from cloud_service.metrics import Metrics
 from cloud_service.store import GroupCommit, RawRecord, RecordStore
 from icm.codec.bitstream.record import VERSION, StreamHeader
 from icm.errors import BusyError, IcmError, ProtocolError, RecordError, ReferenceMissingError
-from icm.service.clock import Clock
+from icm.service.clock import Clock, SystemClock
 from icm.service.health import Problems
 from icm.v1.ingest_pb2 import Hello, RecordBatch, StreamRecordsRequest, StreamRecordsResponse, Welcome
 
@@ -36,6 +37,7 @@ class IngestContext:
         pending: what waits in all streams together.
         chains: cameras that must send an I record.
         detections: in which frames something was found, for edges to know.
+        edge_clocks: notified of how far edges' clocks are off.
         retry_seconds: how long to wait before trying again what the disk refused.
     """
 
@@ -52,6 +54,7 @@ class IngestContext:
     message_bytes: int
     chains: BrokenReferences = field(default_factory=BrokenReferences)
     detections: LastDetections = field(default_factory=LastDetections)
+    edge_clocks: EdgeClocks = field(default_factory=lambda: EdgeClocks(SystemClock()))
 
 
 class Session:
@@ -187,4 +190,6 @@ class Session:
 
     def _compare_clocks(self, sent: Timestamp) -> None:
         sent_us = sent.seconds * 1_000_000 + sent.nanos // 1000
-        self._desk.metrics.clock_skew.labels(self.camera).set((self._desk.clock.now_us() - sent_us) / 1e6)
+        skew = (self._desk.clock.now_us() - sent_us) / 1e6
+        self._desk.metrics.clock_skew.labels(self.camera).set(skew)
+        self._desk.edge_clocks.note(self.peer, skew)
