@@ -151,7 +151,7 @@ class App:
             ArchiveService(bundles, store, catalogue, events, self._feed, detector is not None, access),
             self._server.grpc,
         )
-        metrics.registry.register(StorageGauges(store, catalogue, self._pipeline.backlog_bytes, metrics.cameras))
+        metrics.registry.register(StorageGauges(store, database, self._pipeline.backlog_bytes, metrics.cameras))
         watch_certificates(metrics.registry, {"ingest": ingest.tls})
         self._telemetry = TelemetryServer(settings.metrics.address, metrics.registry, problems.lines)
 
