@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import fsspec  # type: ignore[import-untyped]
@@ -11,7 +13,7 @@ from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-
 from cloud_service.store.segment import BLOCK_BYTES
 from icm.atomic_file import write_atomically
 from icm.errors import ConfigError, StorageError, storage_error
-from icm.folders import make_folder
+from icm.folders import delete_files, make_folder
 
 
 class ArchiveStorage:
@@ -96,6 +98,27 @@ class ArchiveStorage:
             raise storage_error(error, whole) from None
         except Exception as error:  # remote file systems raise what their clients raise
             raise StorageError(f"cannot write {whole}: {error}") from error
+
+    def remove(self, paths: Sequence[str]) -> None:
+        """Deletes files, and in a folder those around them that are empty then. One that is not there is gone already.
+
+        Args:
+            paths: relative to the root, with slashes.
+
+        Raises:
+            StorageError: one cannot be deleted; others may be.
+        """
+        try:
+            if self.folder is not None:
+                delete_files(self.folder, paths)
+            else:
+                for path in paths:
+                    with suppress(FileNotFoundError):
+                        self._files.rm_file(self._whole(path))
+        except OSError as error:
+            raise storage_error(error, self._root) from None
+        except Exception as error:  # remote file systems raise what their clients raise
+            raise StorageError(f"cannot delete from {self._root}: {error}") from error
 
     def _whole(self, path: str) -> str:
         return f"{self._root.rstrip('/')}/{path}"

@@ -1,1 +1,1 @@
-"""What processing tells the ingest, for edges to know."""
+"""What parts of the service tell each other beside the way of a record."""

@@ -79,12 +79,14 @@ class Planned:
         reason: the rule's kind.
         rule: the very rule, for a person.
         stills: whether its key frame stays.
+        along: what else of the segment goes with it.
     """
 
     item: Item
     reason: Reason
     rule: str
     stills: bool = False
+    along: tuple[Tier, ...] = ()
 
 
 class View(Protocol):

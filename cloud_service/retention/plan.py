@@ -219,7 +219,8 @@ class Planning:
             return
         self._taken.add((item.tier, item.camera, item.number))
         self._count(item)
-        yield Planned(item, reason, rule, stills)
+        along = self._of(item.camera).along if item.tier is Tier.RECORDS and reason is Reason.MAX_AGE else ()
+        yield Planned(item, reason, rule, stills, along)
 
     def _leave(self, scan: Scan, item: Item) -> None:
         if scan.again_from is None or item.place < scan.again_from:

@@ -80,6 +80,17 @@ class CameraPolicy:
             ages |= {self.quiet_max_age_us, *(self._longest(rule) for rule in self.keep)}
         return sorted((age for age in ages if age is not None), reverse=True)
 
+    @property
+    def along(self) -> tuple[Tier, ...]:
+        """What may not outlive records that are too old. It is too old as well, though by capture times that a camera
+        with a wrong clock gave it may be younger."""
+        longest = self.tiers[Tier.RECORDS].max_age_us
+        return tuple(
+            tier
+            for tier in DERIVED
+            if longest is not None and (age := self.tiers[tier].max_age_us) is not None and age <= longest
+        )
+
     def due(self, item: Item, now_us: int, content: Callable[[], Content]) -> tuple[Reason, str] | None:
         """Why an item is to go by its age, by reason and rule; None if it is not.
 

@@ -19,11 +19,12 @@ from tests.cloud_service.retention.memory_view import DAY, NOW, MemoryView, item
 
 R, V, T = Tier.RECORDS, Tier.VIDEO, Tier.THUMBNAILS
 DAY_SECONDS = 86_400
+NO_NEED = Need()
 
 
 def planning(
     view: MemoryView,
-    need: Need = Need(),  # noqa: B008 - frozen
+    need: Need = NO_NEED,
     now_us: int | None = NOW,
     held: Callable[[Item, Reason], bool] = lambda item, reason: False,
     leased: Callable[[Item], bool] = lambda item: False,
