@@ -205,7 +205,7 @@ class Deleter:
         for row in rows:
             gone = Amount(1, row.bytes, row.disk_bytes)
             add_usage(connection, {UsageKey(row.camera, Tier.KEYFRAMES): -gone})
-            self._store.keys.count(row.camera, -gone)
+            self._store.keyframes.count(row.camera, -gone)
 
     def _take_derived(self, connection: Connection, batch: Sequence[Planned]) -> None:
         numbers: dict[tuple[str, Tier], list[int]] = defaultdict(list)
@@ -224,7 +224,7 @@ class Deleter:
             by_camera[record.segment.camera].append(record)
         for camera, mine in by_camera.items():
             gone = sum((each.keyframe for each in mine if not each.planned.stills), start=Amount())
-            self._store.keys.count(camera, -gone)
+            self._store.keyframes.count(camera, -gone)
             self._store.remove(camera, [record.segment for record in mine])
 
 

@@ -15,7 +15,7 @@ from icm.errors import BusyError, ReferenceMissingError
 MOST_RECORDS_DECODED = 6000
 """For one frame that is asked for."""
 MOST_BYTES_DECODED = 128 << 20
-"""Of these records, which are held together; at least what a segment holds, so that keys always help."""
+"""Of these records, which are held together; at least what a segment holds, so that keyframes always help."""
 _KEYS_SECONDS = 30.0
 """After which to ask again for one that needs more."""
 
@@ -25,8 +25,8 @@ class Found(NamedTuple):
 
     Attributes:
         header: of the frame's segment.
-        lacking: by the sequence of their first record, the segments on the way that have no key to begin with, each
-            with its header.
+        lacking: by the sequence of their first record, the segments on the way that have no keyframe to begin with,
+            each with its header.
     """
 
     header: StreamHeader
@@ -38,7 +38,7 @@ def find_chain(
     root: Path,
     segment: Segment,
     sequence: int,
-    keys: SegmentKeyframes,
+    keyframes: SegmentKeyframes,
     holder: Callable[[str, int, int], Segment | None],
 ) -> Found:
     """The record of this sequence, which a segment holds, and those that it needs; raises as ``RecordStore.find`` does.
@@ -47,7 +47,7 @@ def find_chain(
         root: the store's folder.
         segment: which holds it.
         sequence: whose.
-        keys: of all segments.
+        keyframes: of all segments.
         holder: returns which segment holds a record, by camera, epoch and sequence.
     """
     camera, epoch = segment.camera, segment.epoch
@@ -59,8 +59,8 @@ def find_chain(
     while chain[0].kind is not Kind.I:
         first = chain[0]
         if found.starts:
-            if (key := keys.read(segment, first)) is not None:
-                return Found(header, [key, *chain[1:]], lacking)
+            if (keyframe := keyframes.read(segment, first)) is not None:
+                return Found(header, [keyframe, *chain[1:]], lacking)
             lacking[first.sequence] = segment, found.header
         before = first.sequence - first.reference
         earlier = holder(camera, epoch, before)
@@ -73,7 +73,7 @@ def find_chain(
         chain, size = found.records + chain, size + _bytes(found.records)
         if len(chain) > MOST_RECORDS_DECODED or size > MOST_BYTES_DECODED:
             raise BusyError(
-                f"frame {sequence} of camera {camera!r} leans on {len(chain)} records of {size} bytes before it, or"
+                f"frame {sequence} of camera {camera!r} needs {len(chain)} records of {size} bytes before it, or"
                 f" more; one call decodes {MOST_RECORDS_DECODED} of {MOST_BYTES_DECODED}: ask again once the"
                 " detector has come by",
                 _KEYS_SECONDS,

@@ -1,4 +1,4 @@
-"""The record store: every camera's records, each exactly once, on the disk before anybody is told so."""
+"""The record store: every camera's records, each exactly once, on the disk before it is acknowledged."""
 
 from __future__ import annotations
 
@@ -60,9 +60,10 @@ class RecordStore:
     Nothing may be appended while segments are sealed.
 
     Attributes:
-        keys: of the segments that begin with a P record.
+        keyframes: of the segments that begin with a P record.
         deleted: what is here no more, and by which rule.
         unreadable: by camera, what is wrong with each file that could not be read at the start, or not to its end.
+        read_at_start: by camera, numbers of the segments that were read from their files then.
     """
 
     def __init__(
@@ -72,20 +73,22 @@ class RecordStore:
         segment_seconds: float,
         clock: Clock,
         check_owned: Callable[[], None] = lambda: None,
+        on_sealed: Callable[[Segment], None] = lambda segment: None,
     ) -> None:
         """Opens the store, which this process owns, and repairs what a crash left behind.
 
         Args:
             check_owned: asked before anything is written; raises a StorageError if the store is this process's no more.
+            on_sealed: called with every segment that is sealed, before the index knows of it.
 
         Raises:
             StorageError: the folder or the index cannot be used.
         """
         self._root, self._check_owned = root, check_owned
-        self._seconds = segment_seconds
+        self._seconds, self._on_sealed = segment_seconds, on_sealed
         self._clock = clock
         self._lock = threading.Lock()
-        self.keys = SegmentKeyframes(root, check_owned)
+        self.keyframes = SegmentKeyframes(root, check_owned)
         try:
             make_folder(root)
             with index_answers():
@@ -93,11 +96,12 @@ class RecordStore:
         except OSError as error:
             raise storage_error(error, error.filename or root) from None
         self.unreadable = {camera: found.unreadable for camera, found in recovered.items() if found.unreadable}
+        self.read_at_start = {camera: found.read for camera, found in recovered.items() if found.read.last}
         self._logs = {camera: found.log for camera, found in recovered.items()}
         self._segments = SegmentLookup(index, self._logs, self._lock)
         self.deleted = DeletedSegments(root, check_owned)
         for camera, found in recovered.items():
-            self.keys.count(camera, found.keyframes)
+            self.keyframes.count(camera, found.keyframes)
         self._indexing = IndexWriter(index, self._indexed)
         self._indexing.write([change for found in recovered.values() for change in found.unwritten])
 
@@ -221,20 +225,20 @@ class RecordStore:
         return reading.read(self._root, segment, offset, end, sealed and end == size, limit)
 
     def find(self, camera: str, epoch: int, sequence: int) -> Found:
-        """The record and, before it, those that it needs to be decoded: from the last I record or key on.
+        """The record and, before it, those that it needs to be decoded: from the last I record or keyframe on.
 
         Raises:
             NotFoundError: it is not here; a FrameDeletedError if it was.
             StorageError: its file cannot be read, or the database does not answer.
             StoredDamageError: its file holds something else.
             ReferenceMissingError: one that it needs is not here.
-            BusyError: it needs more of them than one call decodes; keys are made as the detector comes by.
+            BusyError: it needs more of them than one call decodes; keyframes are made as the detector comes by.
         """
         segment = self._segments.holder(camera, epoch, sequence)
         if segment is None:
             raise self.absent(camera, epoch, sequence)
         try:
-            return find_chain(self._root, segment, sequence, self.keys, self._segments.holder)
+            return find_chain(self._root, segment, sequence, self.keyframes, self._segments.holder)
         except StorageError as error:
             gone = self.absent(camera, epoch, sequence)
             raise (gone if isinstance(gone, FrameDeletedError) else error) from None
@@ -262,7 +266,7 @@ class RecordStore:
                 first = reading.first(self._root, segment)
             except (NotFoundError, StorageError, RecordError):
                 break
-            if first.kind is Kind.I or self.keys.read(segment, first) is not None:
+            if first.kind is Kind.I or self.keyframes.read(segment, first) is not None:
                 return segment.number
         return number
 
@@ -332,7 +336,7 @@ class RecordStore:
         with self._lock:
             segment.seal(self._clock.now_us())
             self._sealed(camera_log, segment.info)
-        self._indexing.write([_whole(segment.info)])
+        self._tell_index(segment.info)
 
     def _abandon(self, camera_log: CameraLog) -> None:
         segment = camera_log.open
@@ -343,12 +347,12 @@ class RecordStore:
                     self._sealed(camera_log, segment.info)
                 camera_log.open = None
             if kept:
-                self._indexing.write([_whole(segment.info)])
+                self._tell_index(segment.info)
 
     def _sealed(self, camera_log: CameraLog, segment: Segment) -> None:
         camera_log.unwritten[segment.number] = segment
         camera_log.open = None
 
-
-def _whole(segment: Segment) -> Change:
-    return Change(segment.camera, segment.number, segment, State.WHOLE)
+    def _tell_index(self, segment: Segment) -> None:
+        self._on_sealed(segment)
+        self._indexing.write([Change(segment.camera, segment.number, segment, State.WHOLE)])

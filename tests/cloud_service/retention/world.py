@@ -102,7 +102,7 @@ class World:
     def add_keyframe(self, number: int, camera: str = "gate") -> Path:
         """As the detector makes them when it comes by."""
         segment, of = self.segment(number, camera), header(camera)
-        self.store.keys.write(segment, of, record(segment.sequences.first, bytes(5000), segment.first_capture_us))
+        self.store.keyframes.write(segment, of, record(segment.sequences.first, bytes(5000), segment.first_capture_us))
         return (self.root / segment.path).with_suffix(".keyframe")
 
     def add_video(self, number: int, camera: str = "gate") -> None:
@@ -181,7 +181,7 @@ class World:
     def usage(self) -> dict[UsageKey, Amount]:
         """What the database says is there, where there is anything, and the key frames that the store counts."""
         found = {key: amount for key, amount in read_usage(self.database).items() if key.tier is not Tier.KEYFRAMES}
-        found |= {UsageKey(camera, Tier.KEYFRAMES): amount for camera, amount in self.store.keys.usage().items()}
+        found |= {UsageKey(camera, Tier.KEYFRAMES): amount for camera, amount in self.store.keyframes.usage().items()}
         return {key: amount for key, amount in found.items() if any(amount)}
 
     def on_disk(self) -> dict[UsageKey, Amount]:
