@@ -17,13 +17,16 @@ from cloud_service.archive.rendering import SegmentRenderer
 from cloud_service.archive.storage import ArchiveStorage
 from cloud_service.archive.writer import ArchiveWriter
 from cloud_service.bundles import Bundles
-from cloud_service.database.opening import open_database, own_database
+from cloud_service.database.opening import open_database, own_database, sqlite_path
 from cloud_service.detection import Detector
 from cloud_service.events.feed import EventFeed
 from cloud_service.events.store import EventStore
 from cloud_service.feedback.broken_references import BrokenReferences
+from cloud_service.feedback.edge_clocks import EdgeClocks
 from cloud_service.feedback.last_detections import LastDetections
+from cloud_service.feedback.leases import Leases
 from cloud_service.gauges import StorageGauges
+from cloud_service.holds.book import HoldBook
 from cloud_service.ingest.camera_stream import IngestContext
 from cloud_service.ingest.credit import Pending
 from cloud_service.ingest.service import IngestService
@@ -32,6 +35,9 @@ from cloud_service.processing.engine.decoding import BatchDecoder
 from cloud_service.processing.engine.in_process import InProcessEngine
 from cloud_service.processing.pipeline import Pipeline
 from cloud_service.proof.keeper import open_keeper
+from cloud_service.retention.execution import collect_garbage
+from cloud_service.retention.metrics import RetentionGauges
+from cloud_service.retention.opening import open_retention
 from cloud_service.settings import CloudSettings
 from cloud_service.store import GroupCommit, RecordStore
 from cloud_service.store.identity import check_identity, own_store
@@ -91,6 +97,8 @@ class App:
             clock=clock,
             problems=problems,
         )
+        # Before the store looks at files, of which some were on their way out.
+        collect_garbage(database, settings.records_folder, None)
         store = RecordStore(
             settings.records_folder,
             SegmentIndex(database),
@@ -123,8 +131,28 @@ class App:
             chains=chains,
             detections=detections,
         )
+        edge_clocks, holds = EdgeClocks(clock), HoldBook(settings.records_folder, store_lock.check)
+        self._retention = open_retention(
+            settings=settings.retention,
+            root=settings.records_folder,
+            store_name=store_name,
+            store=store,
+            database=database,
+            storage=storage,
+            check_owned=store_lock.check,
+            keeper=self._keeper,
+            holds=holds,
+            leases=Leases(clock),
+            edges_skew=edge_clocks.skew_seconds,
+            clock=clock,
+            problems=problems,
+        )
         self._commit = GroupCommit(
-            store, settings.ingest.group_delay_seconds, metrics.stage_seconds.labels("persist"), self._pipeline.wake
+            store,
+            settings.ingest.group_delay_seconds,
+            metrics.stage_seconds.labels("persist"),
+            self._pipeline.wake,
+            self._retention.check_not_blocked,
         )
         ingest = settings.ingest
         certificates = certificate_access(ingest.tls, clock)
@@ -145,6 +173,7 @@ class App:
             message_bytes=ingest.limits.message_bytes,
             chains=chains,
             detections=detections,
+            edge_clocks=edge_clocks,
         )
         self._ingest = IngestService(context, access)
         limits = ClientLimits(ingest.limits.streams, ingest.limits.bytes_per_second, clock)
@@ -163,6 +192,11 @@ class App:
             self._server.grpc,
         )
         metrics.registry.register(StorageGauges(store, database, self._pipeline.backlog_bytes, metrics.cameras))
+        metrics.registry.register(
+            RetentionGauges(
+                self._retention, database, holds, settings.records_folder, sqlite_path(database), metrics.cameras
+            )
+        )
         watch_certificates(metrics.registry, {"ingest": ingest.tls})
         self._telemetry = TelemetryServer(settings.metrics.address, metrics.registry, problems.lines)
 
@@ -180,6 +214,7 @@ class App:
         self._keeper.start(self._read_at_start)
         self._commit.start()
         self._pipeline.start()
+        self._retention.start()
         self._telemetry.start()
         await self._server.start()
         log.info("listening grpc=%d metrics=%d", self.port, self.metrics_port)
@@ -188,6 +223,7 @@ class App:
         """Takes no more records, acknowledges what came, lets detector and archive catch up for a while, and ends."""
         await self._server.set_serving(False)
         await self._ingest.drain()
+        await asyncio.to_thread(self._retention.stop)
         await asyncio.to_thread(self._commit.stop)
         await asyncio.to_thread(self._keeper.stop)
         await asyncio.to_thread(self._pipeline.stop, self._drain_seconds)

@@ -94,6 +94,7 @@ class Deleter:
         database: Engine,
         storage: ArchiveStorage,
         check: Callable[[], None],
+        bury: Callable[[Sequence[Deletion]], None] = lambda deletions: None,
         on_step: Callable[[Step], None] = lambda step: None,
     ) -> None:
         """Creates what deletes.
@@ -102,8 +103,10 @@ class Deleter:
             root: the store's folder.
             check: asked before anything is deleted; raises a StorageError where the store, its disk or its archive is
                 not what it was.
+            bury: chains deletions, before any file goes.
             on_step: told of each step.
         """
+        self._bury = bury
         self._root, self._store, self._database, self._storage = root, store, database, storage
         self._index = SegmentIndex(database)
         self._check, self._on_step = check, on_step
@@ -133,6 +136,7 @@ class Deleter:
             raise storage_error(error, self._root) from None
         self._on_step(Step.COMMITTED)
         self._forget(records)
+        self._bury([_deletion(record, by, at_us) for record in records])
         gone = {id(record.planned) for record in records}
         self.collect()
         return Deleted([each for each in batch if each.item.tier is not Tier.RECORDS or id(each) in gone])
@@ -189,10 +193,7 @@ class Deleter:
             add_usage(connection, {UsageKey(camera, Tier.KEYFRAMES): -taken})
             stay = [_still(record) for record in mine if record.keyframe.files and record.planned.stills]
             add_rows(connection, StillRow, stay, (StillRow.number,))
-        write_tombstones(
-            connection,
-            [Deletion(record.segment, record.planned.reason, record.planned.rule, by, at_us) for record in records],
-        )
+        write_tombstones(connection, [_deletion(record, by, at_us) for record in records])
 
     def _take_stills(self, connection: Connection, batch: Sequence[Planned]) -> None:
         keys = [(each.item.camera, each.item.number) for each in batch if each.item.tier is Tier.STILLS]
@@ -296,6 +297,10 @@ def note_restored(database: Engine, store: RecordStore, at_us: int) -> int:
                     write_tombstones(connection, [Deletion(segment, reason, rule, "an earlier database", at_us)])
                 forget(connection, camera, numbers)
         noted += len(rows)
+
+
+def _deletion(record: _Record, by: str, at_us: int) -> Deletion:
+    return Deletion(record.segment, record.planned.reason, record.planned.rule, by, at_us)
 
 
 def _garbage(database: Engine, root: str) -> list[str]:

@@ -135,6 +135,13 @@ class Policy:
     def of(settings: RetentionSettings) -> Policy:
         return Policy(settings, settings.total.max_bytes)
 
+    @staticmethod
+    def none() -> Policy:
+        """Nothing goes."""
+        nothing = RetentionSettings()
+        total = nothing.total.model_copy(update={"min_free_fraction": 0.0, "min_free_inodes_fraction": 0.0})
+        return Policy.of(nothing.model_copy(update={"total": total}))
+
     def camera(self, name: str) -> CameraPolicy:
         """What holds for one camera."""
         found = self.settings.of(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, Engine, select, tuple_
+from sqlalchemy import ColumnElement, Engine, func, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
 from cloud_service.database.retention_tables import StillRow
@@ -12,7 +12,7 @@ from cloud_service.database.tables import CursorRow, RecordSegmentRow, VideoSegm
 from cloud_service.database.usage import Tier, read_usage
 from cloud_service.events.deletion import best_scores
 from cloud_service.retention.items import Content, Item, Place
-from cloud_service.store.index.rows import READABLE
+from cloud_service.store.index.rows import READABLE, State
 from cloud_service.store.keyframes import KEYFRAME_SUFFIX, amount_of
 
 PAGE = 64
@@ -33,6 +33,27 @@ class DatabaseView:
     def cameras(self) -> list[str]:
         """See ``View``."""
         return sorted({key.camera for key, amount in read_usage(self._database).items() if amount.files})
+
+    def missing(self) -> tuple[int, int]:
+        """How many segments of records are missing, and how many are there."""
+        of = RecordSegmentRow
+        # The first condition is that of the index of those few.
+        query = select(func.count()).where(of.state != "whole", of.state == State.GONE)
+        with self._database.connect() as connection:
+            missing = connection.scalar(query) or 0
+        usage = read_usage(self._database)
+        return missing, sum(amount.files for key, amount in usage.items() if key.tier is Tier.RECORDS)
+
+    def bytes_before(self, tier: Tier, camera: str, before_us: int) -> int:
+        """What a camera's items of a tier take whose age counts from before a time."""
+        size, age, of = {
+            Tier.RECORDS: (RecordSegmentRow.disk_bytes, RecordSegmentRow.kept_from_us, RecordSegmentRow.camera),
+            Tier.STILLS: (StillRow.disk_bytes, StillRow.kept_from_us, StillRow.camera),
+            Tier.VIDEO: (VideoSegmentRow.disk_bytes, VideoSegmentRow.start_us, VideoSegmentRow.camera),
+            Tier.THUMBNAILS: (VideoSegmentRow.thumbnail_disk_bytes, VideoSegmentRow.start_us, VideoSegmentRow.camera),
+        }[tier]
+        with self._database.connect() as connection:
+            return int(connection.scalar(select(func.sum(size)).where(of == camera, age < before_us)) or 0)
 
     def page(self, tier: Tier, camera: str, after: Place | None, before_us: int | None) -> list[Item]:
         """See ``View``."""
