@@ -11,6 +11,7 @@ from types import TracebackType
 
 from cloud_service.access.access import ANYBODY, Access, certificate_access
 from cloud_service.api.archive_service import ArchiveService
+from cloud_service.api.hold_service import HoldService
 from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.archive.owner import ArchiveOwner
 from cloud_service.archive.rendering import SegmentRenderer
@@ -50,6 +51,7 @@ from icm.service.health import Problems
 from icm.service.stopping import stopping
 from icm.service.telemetry import TelemetryServer
 from icm.v1.archive_pb2_grpc import add_ArchiveServiceServicer_to_server
+from icm.v1.hold_pb2_grpc import add_HoldServiceServicer_to_server
 from icm.v1.ingest_pb2_grpc import add_IngestServiceServicer_to_server
 
 log = logging.getLogger(__name__)
@@ -191,6 +193,7 @@ class App:
             ArchiveService(bundles, store, catalogue, events, self._feed, detector is not None, access),
             self._server.grpc,
         )
+        add_HoldServiceServicer_to_server(HoldService(holds, clock, access), self._server.grpc)
         metrics.registry.register(StorageGauges(store, database, self._pipeline.backlog_bytes, metrics.cameras))
         metrics.registry.register(
             RetentionGauges(

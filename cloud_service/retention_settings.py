@@ -93,14 +93,6 @@ class FloorSettings(Section):
         return self
 
 
-class HoldSettings(Section):
-    """What may be held."""
-
-    max_fraction: Fraction = Field(
-        default=0.5, description="Part of the disk that all holds together may keep; a hold beyond that is refused."
-    )
-
-
 class CameraRetentionSettings(Section):
     """What is different for one camera: each field that is set takes the place of the common one."""
 
@@ -122,7 +114,6 @@ class RetentionSettings(Section):
     keep: list[KeepSettings] = Field(default=[], max_length=64, description="What makes records worth keeping.")
     quiet: QuietSettings = Field(default=QuietSettings(), description="Records in which nothing was found.")
     floor: FloorSettings = Field(default=FloorSettings(), description="What goes while the disk is too full.")
-    holds: HoldSettings = Field(default=HoldSettings(), description="What may be held.")
     cameras: list[CameraRetentionSettings] = Field(
         default=[], max_length=10_000, description="What is different for some cameras."
     )

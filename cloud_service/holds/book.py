@@ -37,7 +37,6 @@ class Hold:
         reason: why, for a person.
         created_us: when it was added.
         expires_us: when it ends by itself; 0 if never.
-        most_bytes: how much it may keep on the disk; 0 for as much as all holds may.
         within_max_age: whether ``max_age`` deletes in it all the same, as where a law demands it.
         released_us: when it was released; 0 while it was not.
         released_by: who released it.
@@ -51,7 +50,6 @@ class Hold:
     reason: str
     created_us: int
     expires_us: int = 0
-    most_bytes: int = 0
     within_max_age: bool = False
     released_us: int = 0
     released_by: str = ""
@@ -176,8 +174,6 @@ def check_hold(hold: Hold) -> None:
             raise ConfigError(f"a hold needs {name}, of {_MOST_TEXT} characters at most")
     if hold.expires_us and hold.expires_us <= hold.created_us:
         raise ConfigError("a hold must expire in the future, or never")
-    if hold.most_bytes < 0:
-        raise ConfigError("a hold's bytes cannot be negative")
 
 
 def _load(path: Path) -> dict[str, Hold]:

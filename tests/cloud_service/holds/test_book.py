@@ -58,7 +58,6 @@ def test_a_hold_ends_by_itself_when_it_expires_but_not_by_a_time_that_nobody_tru
         ({"owner": " "}, "an owner"),
         ({"reason": "x" * 501}, "a reason"),
         ({"expires_us": NOW}, "in the future"),
-        ({"most_bytes": -1}, "negative"),
     ],
 )
 def test_a_hold_that_cannot_be_is_refused_with_what_is_wrong(
