@@ -253,7 +253,7 @@ def collect_garbage(
                         log.warning("%s: %d of %d files to delete were not there", root, absent, len(paths))
                 else:
                     assert storage is not None
-                    storage.remove(paths)
+                    storage.delete(paths)
                     on_step(Step.UNLINKED)
                 on_step(Step.SYNCED)
                 with transaction(database) as connection:
