@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from cloud_service.database.opening import open_database
 from cloud_service.holds.book import Hold
@@ -175,7 +175,10 @@ def replace_free(part: float) -> Any:
     return ROOMY._replace(free_bytes=round(ROOMY.bytes * part))
 
 
-Machine.TestCase.settings = settings(
-    max_examples=12, stateful_step_count=14, deadline=None, suppress_health_check=list(HealthCheck)
-)
-TestMachine = Machine.TestCase
+def test_whatever_happens_nothing_protected_goes_nothing_due_stays_and_all_adds_up() -> None:
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=12, stateful_step_count=14, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
