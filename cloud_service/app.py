@@ -12,6 +12,7 @@ from types import TracebackType
 from cloud_service.access.access import ANYBODY, Access, certificate_access
 from cloud_service.api.archive_service import ArchiveService
 from cloud_service.api.clip_service import ClipService
+from cloud_service.api.hold_service import HoldService
 from cloud_service.api.proof_service import ProofService
 from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.archive.owner import ArchiveOwner
@@ -22,13 +23,16 @@ from cloud_service.bundles import Bundles
 from cloud_service.clips.cache import RenderCache
 from cloud_service.clips.making import ClipMaker
 from cloud_service.clips.sources import SourceFinder
-from cloud_service.database.opening import open_database, own_database
+from cloud_service.database.opening import open_database, own_database, sqlite_path
 from cloud_service.detection import Detector
 from cloud_service.events.feed import EventFeed
 from cloud_service.events.store import EventStore
 from cloud_service.feedback.broken_references import BrokenReferences
+from cloud_service.feedback.edge_clocks import EdgeClocks
 from cloud_service.feedback.last_detections import LastDetections
+from cloud_service.feedback.leases import Leases
 from cloud_service.gauges import StorageGauges
+from cloud_service.holds.book import HoldBook
 from cloud_service.ingest.camera_stream import IngestContext
 from cloud_service.ingest.credit import Pending
 from cloud_service.ingest.service import IngestService
@@ -40,6 +44,9 @@ from cloud_service.processing.pipeline import Pipeline
 from cloud_service.proof.chain_file import FOLDER as CHAINS
 from cloud_service.proof.chain_index import ChainIndex
 from cloud_service.proof.keeper import open_keeper
+from cloud_service.retention.execution import collect_garbage
+from cloud_service.retention.metrics import RetentionGauges
+from cloud_service.retention.opening import open_retention
 from cloud_service.seals.files import FOLDER as SEALS
 from cloud_service.seals.keeper import SealKeeper
 from cloud_service.redetection.jobs import RedetectionJobs
@@ -57,6 +64,7 @@ from icm.service.stopping import stopping
 from icm.service.telemetry import TelemetryServer
 from icm.v1.archive_pb2_grpc import add_ArchiveServiceServicer_to_server
 from icm.v1.clip_pb2_grpc import add_ClipServiceServicer_to_server
+from icm.v1.hold_pb2_grpc import add_HoldServiceServicer_to_server
 from icm.v1.ingest_pb2_grpc import add_IngestServiceServicer_to_server
 from icm.v1.proof_pb2_grpc import add_ProofServiceServicer_to_server
 
@@ -105,6 +113,8 @@ class App:
             clock=clock,
             problems=problems,
         )
+        # Before the store looks at files, of which some were on their way out.
+        collect_garbage(database, settings.records_folder, None)
         store = RecordStore(
             settings.records_folder,
             SegmentIndex(database),
@@ -153,8 +163,28 @@ class App:
             is_idle=lambda: self._pipeline.is_idle,
             problems=problems,
         )
+        edge_clocks, holds = EdgeClocks(clock), HoldBook(settings.records_folder, store_lock.check)
+        self._retention = open_retention(
+            settings=settings.retention,
+            root=settings.records_folder,
+            store_name=store_name,
+            store=store,
+            database=database,
+            storage=storage,
+            check_owned=store_lock.check,
+            keeper=self._keeper,
+            holds=holds,
+            leases=Leases(clock),
+            edges_skew=edge_clocks.skew_seconds,
+            clock=clock,
+            problems=problems,
+        )
         self._commit = GroupCommit(
-            store, settings.ingest.group_delay_seconds, metrics.stage_seconds.labels("persist"), self._pipeline.wake
+            store,
+            settings.ingest.group_delay_seconds,
+            metrics.stage_seconds.labels("persist"),
+            self._pipeline.wake,
+            self._retention.check_not_blocked,
         )
         ingest = settings.ingest
         certificates = certificate_access(ingest.tls, clock)
@@ -175,6 +205,7 @@ class App:
             message_bytes=ingest.limits.message_bytes,
             chains=chains,
             detections=detections,
+            edge_clocks=edge_clocks,
             newest_head=self._keeper.newest,
             take_seal=self._seals.take,
         )
@@ -194,6 +225,7 @@ class App:
             ArchiveService(bundles, store, catalogue, events, self._feed, detector is not None, access),
             self._server.grpc,
         )
+        add_HoldServiceServicer_to_server(HoldService(holds, clock, access), self._server.grpc)
         finder = SourceFinder(store, catalogue, storage)
         cache = RenderCache(settings.render_cache_folder, settings.archive.render_cache_bytes)
         maker = ClipMaker(store=store, sources=finder, bundles=bundles, events=events, cache=cache)
@@ -202,6 +234,11 @@ class App:
         proof = ProofService(settings.store.folder / CHAINS, ChainIndex(database), access)
         add_ProofServiceServicer_to_server(proof, self._server.grpc)
         metrics.registry.register(StorageGauges(store, database, self._pipeline.backlog_bytes, metrics.cameras))
+        metrics.registry.register(
+            RetentionGauges(
+                self._retention, database, holds, settings.records_folder, sqlite_path(database), metrics.cameras
+            )
+        )
         watch_certificates(metrics.registry, {"ingest": ingest.tls})
         self._telemetry = TelemetryServer(settings.metrics.address, metrics.registry, problems.lines)
 
@@ -221,6 +258,7 @@ class App:
         self._commit.start()
         self._pipeline.start()
         self._redetection.start()
+        self._retention.start()
         self._telemetry.start()
         await self._server.start()
         log.info("listening grpc=%d metrics=%d", self.port, self.metrics_port)
@@ -229,6 +267,7 @@ class App:
         """Takes no more records, acknowledges what came, lets detector and archive catch up for a while, and ends."""
         await self._server.set_serving(False)
         await self._ingest.drain()
+        await asyncio.to_thread(self._retention.stop)
         await asyncio.to_thread(self._commit.stop)
         await asyncio.to_thread(self._seals.stop)
         await asyncio.to_thread(self._keeper.stop)

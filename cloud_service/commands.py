@@ -10,8 +10,10 @@ from pathlib import Path
 
 from cloud_service.access.certificates.cli import add_commands
 from cloud_service.clips.cli import add_command as add_render_command
+from cloud_service.holds import commands as holds
 from cloud_service.proof import cli as proof
 from cloud_service.redetection import cli as redetection
+from cloud_service.retention import commands as retention
 from cloud_service.settings import CloudSettings
 from icm.config.assignments import parse_assignments
 from icm.config.settings import explain_settings, load_settings
@@ -54,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     add_render_command(commands)
     proof.add_commands(commands)
     redetection.add_commands(commands)
+    retention.add_commands(commands)
+    holds.add_commands(commands)
     config = commands.add_parser("config", help="about the settings", description="about the settings")
     config.add_argument("--explain", action="store_true", required=True, help="print every setting with its meaning")
     config.set_defaults(command=_config)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from cloud_service.retention_settings import RetentionSettings
 from icm.codec.bundle.shipped import DEFAULT_BUNDLE
 from icm.codec.threads import MOST_THREADS
 from icm.config.settings import Address, Section, ServiceSettings
@@ -200,6 +201,7 @@ class CloudSettings(ServiceSettings):
     )
     detector: DetectorSettings = Field(default=YoloSettings(kind="yolo"), description="What looks at the frames.")
     archive: ArchiveSettings = Field(default=ArchiveSettings(), description="The archive for people.")
+    retention: RetentionSettings = Field(default=RetentionSettings(), description="What is deleted when.")
 
     @property
     def bundle_folders(self) -> list[Path]:

@@ -22,6 +22,7 @@ from cloud_service.processing.engine.decoding import keyframe_of
 from cloud_service.store import RecordStore
 from icm.codec.decoder import Decoder
 from icm.errors import (
+    FrameDeletedError,
     FrameSkippedError,
     NotFoundError,
     RecordError,
@@ -118,6 +119,10 @@ class ArchiveService(ArchiveServiceServicer):
             with self._feed.subscribe(lambda event: event.key == key) as subscription:
                 # Subscribed first, so that an event made between the two is not missed.
                 event = await asyncio.to_thread(self._events.get, key)
+                if event is None:
+                    absent = await asyncio.to_thread(self._store.absent, key.camera, key.epoch, key.sequence)
+                    if isinstance(absent, FrameDeletedError):
+                        raise absent
                 if event is None and not self._detects:
                     raise NotFoundError("this cloud looks for nothing in its frames: its setting detector.kind is none")
                 if event is None:

@@ -10,7 +10,7 @@ from cloud_service.clips.recording import Recording, read_recording
 from cloud_service.clips.request import ClipDecoder
 from cloud_service.processing.engine.decoding import keyframe_of
 from cloud_service.store import RecordStore, Segment
-from cloud_service.store.store import MOST_RECORDS_DECODED
+from cloud_service.store.chains import MOST_RECORDS_DECODED
 from icm.codec.bitstream.record import Kind, Record, StreamHeader
 from icm.codec.bundle.loading import Bundle
 from icm.codec.decoder import Decoder

@@ -53,7 +53,7 @@ def own_database(url: str) -> OwnerLock | None:
         ConfigError: the URL is none, or its driver is not installed.
         StorageError: another process uses it, or its folder cannot be used.
     """
-    if (path := _sqlite_path(database_engine(url))) is None:
+    if (path := sqlite_path(database_engine(url))) is None:
         return None
     return OwnerLock(path.with_name(f"{path.name}.lock"), f"the database {path}", "icm-cloud", StorageError)
 
@@ -68,7 +68,7 @@ def open_database(url: str) -> Engine:
     """
     engine = database_engine(url)
     try:
-        if (path := _sqlite_path(engine)) is not None:
+        if (path := sqlite_path(engine)) is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             set_aside_if_damaged(path)
             watch_for_damage(engine, path)
@@ -92,7 +92,7 @@ def attach_database(url: str) -> Engine:
     """
     engine = database_engine(url)
     try:
-        if (path := _sqlite_path(engine)) is not None and not path.exists():
+        if (path := sqlite_path(engine)) is not None and not path.exists():
             raise StorageError(f"there is no database {path}: name the settings of the cloud that has one (--config)")
         check_current(engine)
     except StorageError:
@@ -104,7 +104,7 @@ def attach_database(url: str) -> Engine:
     return engine
 
 
-def _sqlite_path(engine: Engine) -> Path | None:
+def sqlite_path(engine: Engine) -> Path | None:
     """Where the database is a file of this machine: that."""
     name = engine.url.database if engine.url.get_backend_name() == "sqlite" else None
     return Path(name) if name and name != ":memory:" else None

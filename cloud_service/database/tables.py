@@ -41,6 +41,7 @@ class RecordSegmentRow(Base):
     __table_args__ = (
         Index("ix_record_segments_sequence", "camera", "epoch", "first_sequence"),
         Index("ix_record_segments_age", "kept_from_us", "camera", "number"),
+        Index("ix_record_segments_camera_age", "camera", "kept_from_us", "number"),
         Index("ix_record_segments_capture", "camera", "first_capture_us"),
         # Only of the few that are not whole.
         Index(

@@ -16,6 +16,10 @@ class Tier(StrEnum):
     """What is kept and deleted apart. Videos and thumbnails can be made again from records."""
 
     RECORDS = "records"
+    KEYFRAMES = "keyframes"
+    """What makes records readable from the middle; goes with them."""
+    STILLS = "stills"
+    """Key frames that stayed when their records went; counted as key frames."""
     VIDEO = "video"
     THUMBNAILS = "thumbnails"
 

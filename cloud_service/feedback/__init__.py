@@ -1,1 +1,1 @@
-"""What the ingest learns from processing, to pass on to edges."""
+"""What parts of the service tell each other beside the way of a record."""

@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from cloud_service.bundles import Bundles
 from cloud_service.feedback.broken_references import BrokenReferences
+from cloud_service.feedback.edge_clocks import EdgeClocks
 from cloud_service.feedback.last_detections import LastDetections
 from cloud_service.ingest.acknowledgements import Acknowledgements
 from cloud_service.ingest.commit_queue import CommitQueue
@@ -21,7 +22,7 @@ from cloud_service.store import GroupCommit, RawRecord, RecordStore
 from icm.codec.bitstream.record import VERSION, StreamHeader
 from icm.errors import BusyError, IcmError, ProtocolError, RecordError, ReferenceMissingError
 from icm.proof.chain import Head
-from icm.service.clock import Clock
+from icm.service.clock import Clock, SystemClock
 from icm.service.health import Problems
 from icm.v1.ingest_pb2 import Hello, RecordBatch, Seal, StreamRecordsRequest, StreamRecordsResponse, Welcome
 
@@ -37,6 +38,7 @@ class IngestContext:
         pending: what waits in all streams together.
         chains: cameras that must send an I record.
         detections: in which frames something was found, for edges to know.
+        edge_clocks: notified of how far edges' clocks are off.
         newest_head: of a camera's chain, for edges to keep.
         take_seal: called with a camera, an epoch, an edge's public key and its seal over records of these.
         retry_seconds: how long to wait before trying again what the disk refused.
@@ -55,6 +57,7 @@ class IngestContext:
     message_bytes: int
     chains: BrokenReferences = field(default_factory=BrokenReferences)
     detections: LastDetections = field(default_factory=LastDetections)
+    edge_clocks: EdgeClocks = field(default_factory=lambda: EdgeClocks(SystemClock()))
     newest_head: Callable[[str], Head | None] = lambda camera: None
     take_seal: Callable[[str, int, bytes, Seal], None] | None = None
 
@@ -196,4 +199,6 @@ class CameraStream:
 
     def _compare_clocks(self, sent: Timestamp) -> None:
         sent_us = sent.seconds * 1_000_000 + sent.nanos // 1000
-        self._context.metrics.clock_skew.labels(self.camera).set((self._context.clock.now_us() - sent_us) / 1e6)
+        skew = (self._context.clock.now_us() - sent_us) / 1e6
+        self._context.metrics.clock_skew.labels(self.camera).set(skew)
+        self._context.edge_clocks.note(self.peer, skew)

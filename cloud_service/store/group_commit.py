@@ -52,7 +52,12 @@ class GroupCommit:
     """
 
     def __init__(
-        self, store: RecordStore, delay_seconds: float, persist_seconds: Histogram, on_change: Callable[[], None]
+        self,
+        store: RecordStore,
+        delay_seconds: float,
+        persist_seconds: Histogram,
+        on_change: Callable[[], None],
+        check_room: Callable[[], None] = lambda: None,
     ) -> None:
         """Creates the queue in front of a store, and a thread that ``start`` starts.
 
@@ -60,7 +65,9 @@ class GroupCommit:
             delay_seconds: how long the first record of a group waits for others.
             persist_seconds: observes each group's time on its way to the disk.
             on_change: called, on the store's thread, when there is more to read.
+            check_room: asked before records are appended; raises a StorageError if none may be taken just now.
         """
+        self._check_room = check_room
         self._store = store
         self._delay = delay_seconds
         self._persist_seconds = persist_seconds
@@ -133,6 +140,7 @@ class GroupCommit:
     def _commit_run(self, header: StreamHeader, run: list[_Pending]) -> _Outcomes:
         records = [raw for pending in run for raw in pending.records]
         try:
+            self._check_room()
             outcomes = iter(self._store.append(header, records))
         except StorageError as error:
             return [(pending, error) for pending in run]

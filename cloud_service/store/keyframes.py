@@ -9,15 +9,18 @@ one that is lost or damaged costs reading from an earlier segment on, and is mad
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from cloud_service.store.segment import Segment
+from cloud_service.database.usage import Amount
+from cloud_service.store.segment import BLOCK_BYTES, Segment
 from icm.atomic_file import write_atomically
 from icm.codec.bitstream.record import Kind, Record, StreamHeader, parse_stream
 from icm.errors import RecordError, StorageError, storage_error
 
 log = logging.getLogger(__name__)
+KEYFRAME_SUFFIX = ".keyframe"
 
 
 class SegmentKeyframes:
@@ -30,6 +33,18 @@ class SegmentKeyframes:
             check_owned: as in ``RecordStore``.
         """
         self._root, self._check_owned = root, check_owned
+        self._lock = threading.Lock()
+        self._usage: dict[str, Amount] = {}
+
+    def usage(self) -> dict[str, Amount]:
+        """What the keys of each camera take."""
+        with self._lock:
+            return dict(self._usage)
+
+    def count(self, camera: str, change: Amount) -> None:
+        """There are so many more of a camera, or fewer."""
+        with self._lock:
+            self._usage[camera] = self._usage.get(camera, Amount()) + change
 
     def read(self, segment: Segment, first: Record) -> Record | None:
         """The keyframe of a segment that begins with the record ``first``; None if there is none that can be used."""
@@ -64,7 +79,9 @@ class SegmentKeyframes:
         self._check_owned()
         path = self._path(segment)
         try:
+            before = amount_of(path)
             write_atomically(path, header.pack() + keyframe.pack(header))
+            self.count(segment.camera, amount_of(path) + -before)
         except OSError as error:
             raise storage_error(error, path) from None
 
@@ -78,4 +95,17 @@ class SegmentKeyframes:
             log.warning("segment %s gets no keyframe: %s", segment.path, error)
 
     def _path(self, segment: Segment) -> Path:
-        return (self._root / segment.path).with_suffix(".keyframe")
+        return (self._root / segment.path).with_suffix(KEYFRAME_SUFFIX)
+
+
+def amount_of(path: Path) -> Amount:
+    """What a file takes; nothing if it is not there.
+
+    Raises:
+        OSError: the disk refused to say.
+    """
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return Amount()
+    return Amount(1, found.st_size, found.st_blocks * BLOCK_BYTES)

@@ -21,14 +21,18 @@ from typing import NamedTuple
 from sqlalchemy.exc import SQLAlchemyError
 
 from cloud_service.database.damage import trouble
+from cloud_service.database.usage import Amount
 from cloud_service.store.index import Change, SegmentIndex, State
 from cloud_service.store.index.camera_log import CameraLog
-from cloud_service.store.index.rows import NUMBER, STATE, segment_of
+from cloud_service.store.index.deleted import DeletedSegments
+from cloud_service.store.index.rows import NUMBER, READABLE, STATE, segment_of
+from cloud_service.store.keyframes import KEYFRAME_SUFFIX
 from cloud_service.store.segment import BLOCK_BYTES, Segment, cut, number_of, sync_file, write_again
 from cloud_service.store.segment_scan import Scan, scan
 from cloud_service.store.sequences import SequenceSet
 from icm.atomic_file import write_atomically
 from icm.codec.bitstream.record import Record
+from icm.errors import StorageError
 
 log = logging.getLogger(__name__)
 _FILES = 2000
@@ -51,12 +55,14 @@ class Recovered:
 
     Attributes:
         log: of its segments, all sealed and on the disk.
+        keyframes: what its key frames take.
         read: numbers of those that were read, and not taken at the index's word.
         unreadable: of each file that cannot be read, or not to its end, what is wrong.
         unwritten: changes of the index that the database refused.
     """
 
     log: CameraLog = field(default_factory=CameraLog)
+    keyframes: Amount = field(default_factory=Amount)
     read: SequenceSet = field(default_factory=SequenceSet)
     unreadable: list[str] = field(default_factory=list)
     unwritten: list[Change] = field(default_factory=list)
@@ -83,11 +89,12 @@ class _Recovery:
         self._root, self._camera, self._index = root, camera, index
         self._found = Recovered()
         self._changes: list[Change] = []
-        self._numbers, self._taken = SequenceSet(), SequenceSet()
+        self._numbers, self._taken, self._deleted = SequenceSet(), SequenceSet(), SequenceSet()
         self._damaged_rows = 0
 
     def run(self) -> Recovered:
         self._found.log.next_number = self._index.next_number(self._camera)
+        self._take_deleted()
         rows, gone = self._index.count(self._camera), self._index.gone(self._camera)
         to_read, of_files = self._compare(gone)
         self._read(to_read)
@@ -98,6 +105,18 @@ class _Recovery:
             log.warning("camera %s: the rows of %d segments in the index are damaged", self._camera, self._damaged_rows)
         self._found.log.last_indexed = self._found.log.next_number - 1
         return self._found
+
+    def _take_deleted(self) -> None:
+        """What was deleted is known as before, and its numbers do not come back."""
+        try:
+            for entry in DeletedSegments(self._root).entries(self._camera):
+                self._found.log.note_deleted(entry.epoch, entry.sequences)
+                for run in entry.numbers:
+                    self._deleted.add_range(*run)
+        except StorageError as error:
+            log.error("camera %s: %s", self._camera, error)
+            self._found.unreadable.append(str(error))
+        self._found.log.next_number = max(self._found.log.next_number, self._deleted.last + 1)
 
     def _compare(self, gone: set[int]) -> tuple[list[tuple[_File, Segment | None]], int]:
         """Takes the files that the index knows as they are.
@@ -111,7 +130,8 @@ class _Recovery:
         to_read: list[tuple[_File, Segment | None]] = []
         newest: tuple[_File, Segment] | None = None
         of_files = 0
-        for files in _lumps(self._root, self._camera):
+        for files, keyframes in _lumps(self._root, self._camera):
+            self._found.keyframes += keyframes
             numbers = SequenceSet((file.number, file.number) for file in files)
             known = {row[NUMBER]: row for row in self._index.rows(self._camera, numbers)}
             of_files += len(known) - sum(number in self._numbers for number in known if number <= self._numbers.last)
@@ -127,7 +147,7 @@ class _Recovery:
                 elif segment.size != file.size:
                     to_read.append((file, segment))
                 else:
-                    if row[STATE] == State.GONE:
+                    if row[STATE] not in READABLE:
                         self._change(segment, State.WHOLE)
                     self._taken.add(file.number)
                     if newest is None or file.number > newest[0].number:
@@ -166,12 +186,15 @@ class _Recovery:
                 self._take_longer(path, known)
 
     def _note_gone(self, gone: set[int]) -> None:
-        """Marks the rows whose files are not there.
+        """Marks the rows whose files are not there: what was deleted, by a database of before, and what is missing.
 
         Args:
             gone: numbers of those that are marked already.
         """
-        missing = [n for n in self._index.numbers(self._camera) if n not in self._numbers and n not in gone]
+        absent = [n for n in self._index.numbers(self._camera) if n not in self._numbers and n not in gone]
+        for number in (n for n in absent if n in self._deleted):
+            self._note(Change(self._camera, number, None, State.DELETED))
+        missing = [n for n in absent if n not in self._deleted]
         records, first = 0, ""
         for row in self._index.rows(self._camera, SequenceSet((n, n) for n in missing)):
             segment = segment_of(row)
@@ -201,6 +224,9 @@ class _Recovery:
             return
         segment = result.segment
         assert segment is not None
+        if known is not None and known.size == segment.size:
+            # When it arrived is known better than from the file's time, which a copy does not keep.
+            segment.kept_from_us = known.kept_from_us
         if result.damage is None:
             if known is not None and segment.records < known.records:
                 self._complain(path, f"it holds {segment.records} records, the index says {known.records}")
@@ -313,9 +339,12 @@ class _Recovery:
         cut(path, size)
 
 
-def _lumps(root: Path, camera: str) -> Iterator[list[_File]]:
-    """A camera's segment files, anywhere below its folder, some thousands at a time, each time by their numbers."""
+def _lumps(root: Path, camera: str) -> Iterator[tuple[list[_File], Amount]]:
+    """A camera's segment files, anywhere below its folder, some thousands at a time, each time by their numbers, with
+    what the key frames beside them take.
+    """
     lump: list[_File] = []
+    keyframes = Amount()
     folders = [str(root / camera)] if (root / camera).is_dir() else []
     skipped = len(str(root)) + 1
     while folders:
@@ -326,11 +355,14 @@ def _lumps(root: Path, camera: str) -> Iterator[list[_File]]:
                     inner.append(entry.path)
                 elif (number := number_of(entry.name)) is not None:
                     lump.append(_File(number, entry.path[skipped:], entry.stat().st_size))
+                elif entry.name.endswith(KEYFRAME_SUFFIX):
+                    found = entry.stat()
+                    keyframes += (1, found.st_size, found.st_blocks * BLOCK_BYTES)
         folders += sorted(inner, reverse=True)
         if len(lump) >= _FILES:
-            yield sorted(lump)
-            lump = []
-    yield sorted(lump)
+            yield sorted(lump), keyframes
+            lump, keyframes = [], Amount()
+    yield sorted(lump), keyframes
 
 
 def _free_name(path: Path) -> Path:

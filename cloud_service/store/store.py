@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
 from cloud_service.store import reading
+from cloud_service.store.chains import Found, find_chain
 from cloud_service.store.index import Change, IndexWriter, SegmentIndex, State
 from cloud_service.store.index.camera_log import CameraLog
+from cloud_service.store.index.deleted import DeletedSegments
 from cloud_service.store.index.lookup import SegmentLookup, index_answers
 from cloud_service.store.keyframes import SegmentKeyframes
 from cloud_service.store.position import Position
@@ -21,19 +23,17 @@ from cloud_service.store.recovery import recover
 from cloud_service.store.segment import OpenSegment, Segment
 from cloud_service.store.sequences import SequenceSet
 from icm.codec.bitstream.record import Kind, Record, StreamHeader
-from icm.errors import BusyError, NotFoundError, RecordError, ReferenceMissingError, StorageError, storage_error
+from icm.errors import (
+    FrameDeletedError,
+    NotFoundError,
+    RecordError,
+    StorageError,
+    storage_error,
+)
 from icm.folders import make_folder
 from icm.service.clock import Clock
 
 log = logging.getLogger(__name__)
-
-
-MOST_RECORDS_DECODED = 6000
-"""For one frame that is asked for."""
-MOST_BYTES_DECODED = 128 << 20
-"""Of these records, which are held together; at least what a segment holds, so that keyframes always help."""
-_KEYS_SECONDS = 30.0
-"""After which to ask again for one that needs more."""
 
 
 class RawRecord(NamedTuple):
@@ -41,20 +41,6 @@ class RawRecord(NamedTuple):
 
     record: Record
     packed: bytes
-
-
-class Found(NamedTuple):
-    """A frame's record and those that it needs before it, in their order.
-
-    Attributes:
-        header: of the frame's segment.
-        lacking: by the sequence of their first record, the segments on the way that have no keyframe to begin with,
-            each with its header.
-    """
-
-    header: StreamHeader
-    records: list[Record]
-    lacking: dict[int, tuple[Segment, StreamHeader]]
 
 
 @dataclass(frozen=True)
@@ -75,6 +61,7 @@ class RecordStore:
 
     Attributes:
         keyframes: of the segments that begin with a P record.
+        deleted: what is here no more, and by which rule.
         unreadable: by camera, what is wrong with each file that could not be read at the start, or not to its end.
         read_at_start: by camera, numbers of the segments that were read from their files then.
     """
@@ -112,6 +99,9 @@ class RecordStore:
         self.read_at_start = {camera: found.read for camera, found in recovered.items() if found.read.last}
         self._logs = {camera: found.log for camera, found in recovered.items()}
         self._segments = SegmentLookup(index, self._logs, self._lock)
+        self.deleted = DeletedSegments(root, check_owned)
+        for camera, found in recovered.items():
+            self.keyframes.count(camera, found.keyframes)
         self._indexing = IndexWriter(index, self._indexed)
         self._indexing.write([change for found in recovered.values() for change in found.unwritten])
 
@@ -167,6 +157,23 @@ class RecordStore:
         self._indexing.go_on()
         return bool(aged)
 
+    def removable(self, camera: str, numbers: Iterable[int]) -> set[int]:
+        """Those segments of which the index says all that there is to say."""
+        with self._lock:
+            return {number for number in numbers if number not in self._logs[camera].unwritten}
+
+    def remove(self, camera: str, segments: Sequence[Segment]) -> None:
+        """Forgets segments that are gone from the index; their files may go from now on.
+
+        Raises:
+            StorageError: the database does not answer; they are forgotten all the same.
+        """
+        with self._lock:
+            self._logs[camera].remove(segments, None)
+        oldest = self._segments.first_from(camera, 0)
+        with self._lock:
+            self._logs[camera].remove((), oldest.first_capture_us if oldest is not None else None)
+
     def close(self) -> None:
         """Seals every open segment; the index knows them all when this returns."""
         for camera_log in self._logs.values():
@@ -221,7 +228,7 @@ class RecordStore:
         """The record and, before it, those that it needs to be decoded: from the last I record or keyframe on.
 
         Raises:
-            NotFoundError: it is not here.
+            NotFoundError: it is not here; a FrameDeletedError if it was.
             StorageError: its file cannot be read, or the database does not answer.
             StoredDamageError: its file holds something else.
             ReferenceMissingError: one that it needs is not here.
@@ -229,34 +236,24 @@ class RecordStore:
         """
         segment = self._segments.holder(camera, epoch, sequence)
         if segment is None:
-            raise NotFoundError(f"there is no frame {sequence} of camera {camera!r}, epoch {epoch}")
-        found = reading.find(self._root, segment, sequence)
-        header, chain = found.header, found.records
-        size = _bytes(chain)
-        lacking: dict[int, tuple[Segment, StreamHeader]] = {}
-        # Every round goes to a lower sequence, whatever the files hold, so there is a last one.
-        while chain[0].kind is not Kind.I:
-            first = chain[0]
-            if found.starts:
-                if (keyframe := self.keyframes.read(segment, first)) is not None:
-                    return Found(header, [keyframe, *chain[1:]], lacking)
-                lacking[first.sequence] = segment, found.header
-            before = first.sequence - first.reference
-            segment = self._segments.holder(camera, epoch, before)
-            if segment is None:
-                raise ReferenceMissingError(
-                    f"frame {sequence} of camera {camera!r} needs record {before}, which is not here"
-                )
-            found = reading.find(self._root, segment, before)
-            chain, size = found.records + chain, size + _bytes(found.records)
-            if len(chain) > MOST_RECORDS_DECODED or size > MOST_BYTES_DECODED:
-                raise BusyError(
-                    f"frame {sequence} of camera {camera!r} needs {len(chain)} records of {size} bytes before it, or"
-                    f" more; one call decodes {MOST_RECORDS_DECODED} of {MOST_BYTES_DECODED}: ask again once the"
-                    " detector has come by",
-                    _KEYS_SECONDS,
-                )
-        return Found(header, chain, lacking)
+            raise self.absent(camera, epoch, sequence)
+        try:
+            return find_chain(self._root, segment, sequence, self.keyframes, self._segments.holder)
+        except StorageError as error:
+            gone = self.absent(camera, epoch, sequence)
+            raise (gone if isinstance(gone, FrameDeletedError) else error) from None
+
+    def absent(self, camera: str, epoch: int, sequence: int) -> NotFoundError:
+        """Why there is no such record: a FrameDeletedError if there was one.
+
+        Raises:
+            StorageError: by which rule it was deleted cannot be read.
+        """
+        with self._lock:
+            deleted = camera in self._logs and sequence in self._logs[camera].deleted.get(epoch, SequenceSet())
+        if deleted:
+            return self.deleted.error(camera, epoch, sequence)
+        return NotFoundError(f"there is no frame {sequence} of camera {camera!r}, epoch {epoch}")
 
     def holder(self, camera: str, epoch: int, sequence: int) -> Segment | None:
         """The segment that holds a record, as it is now.
@@ -380,7 +377,3 @@ class RecordStore:
     def _tell_index(self, segment: Segment) -> None:
         self._on_sealed(segment)
         self._indexing.write([Change(segment.camera, segment.number, segment, State.WHOLE)])
-
-
-def _bytes(records: Sequence[Record]) -> int:
-    return sum(len(record.payload) for record in records)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from icm.client.cloud import AsyncCloudClient, CloudClient
     from icm.client.connection import Tls
     from icm.client.edge import AsyncEdgeClient, EdgeClient
+    from icm.client.holds import Hold
     from icm.client.messages import Box, Camera, Detections, Frame, Segment, Submitted
     from icm.codec.bitstream.record import Kind, Record, StreamHeader, parse_stream
     from icm.codec.bundle.loading import Bundle
@@ -51,6 +52,7 @@ _HOMES = {
     "Encoder": "icm.codec.encoder",
     "Frame": "icm.client.messages",
     "FrameId": "icm.frame_id",
+    "Hold": "icm.client.holds",
     "IcmError": "icm.errors",
     "Kind": "icm.codec.bitstream.record",
     "Record": "icm.codec.bitstream.record",
@@ -81,6 +83,7 @@ __all__ = [
     "Encoder",
     "Frame",
     "FrameId",
+    "Hold",
     "IcmError",
     "Kind",
     "Record",

@@ -21,7 +21,8 @@
     ├── ProtocolError            a peer breaks the rules of a call
     ├── CameraTakenError         two edges send the same camera
     ├── NotFoundError            a camera, frame or segment that is not there
-    │   └── FrameSkippedError    a frame that no detector will ever look at
+    │   ├── FrameSkippedError    a frame that no detector will ever look at
+    │   └── FrameDeletedError    a frame that retention deleted
     ├── DetectorError            a detector cannot be loaded or fails
     ├── UnauthenticatedError     a caller does not show who it is, or with what no longer counts
     ├── PermissionDeniedError    a caller is known, and may not do this
@@ -132,6 +133,10 @@ class NotFoundError(IcmError):
 
 class FrameSkippedError(NotFoundError):
     reason = "FRAME_SKIPPED"
+
+
+class FrameDeletedError(NotFoundError):
+    reason = "FRAME_DELETED"
 
 
 class DetectorError(IcmError):

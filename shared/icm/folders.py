@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -30,3 +32,37 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def delete_files(root: Path, paths: Sequence[str], unlinked: Callable[[], None] = lambda: None) -> int:
+    """Deletes files, and the folders that are empty then, of which only theirs are looked at; that is on the disk when
+    this returns.
+
+    Args:
+        root: a folder, which stays, as do those directly in it.
+        paths: relative to it.
+        unlinked: called between the files and their folders.
+
+    Returns:
+        How many were not there.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    absent = 0
+    for path in paths:
+        try:
+            os.unlink(root / path)
+        except FileNotFoundError:
+            absent += 1
+    unlinked()
+    for folder in {(root / path).parent for path in paths}:
+        with suppress(FileNotFoundError):
+            sync_folder(folder)
+        while folder not in (root, folder.parent) and folder.parent != root:
+            try:
+                folder.rmdir()
+            except OSError:  # not empty, or gone already
+                break
+            folder = folder.parent
+    return absent

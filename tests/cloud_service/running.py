@@ -51,6 +51,7 @@ def app_in(folder: Path, bundle: Bundle | Sequence[Bundle], detector: Detector |
         "store.folder": str(folder),
         "archive.segment_seconds": 1.0,
         "detector.kind": "none",
+        "retention.ballast_bytes": 0,
     }
     return App(load_settings(CloudSettings, None, defaults | flags), Bundles(bundles), detector)
 

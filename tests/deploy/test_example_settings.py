@@ -25,7 +25,7 @@ EXAMPLES = [
     pytest.param(ROOT / "deploy/config/cloud.yaml", CloudSettings, id="cloud"),
 ]
 # What has to be chosen, and what is easier to understand by an example than by its default.
-CHOSEN = {"bundle", "bundles", "cameras", "database", "archive.url"}
+CHOSEN = {"bundle", "bundles", "cameras", "database", "archive.url", "retention.floor.order"}
 SETTING = re.compile(r"^(?P<indent> *)(?P<off>#?)(?P<item>- )?(?P<name>\w+):(?: |$)")
 
 

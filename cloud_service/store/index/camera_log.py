@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from cloud_service.store.index.rows import Change, State
+from cloud_service.store.index.rows import READABLE, Change
 from cloud_service.store.segment import OpenSegment, Segment
 from cloud_service.store.sequences import SequenceSet
 
@@ -41,7 +41,9 @@ class CameraLog:
     """A camera's log of segments. Not thread-safe.
 
     Attributes:
-        held: by epoch, the sequences that are persisted. It grows with the gaps between them only.
+        held: by epoch, the sequences that are persisted, or were and are deleted. It grows with the gaps between them
+            only.
+        deleted: those of them that were deleted.
         records: how many there are in all segments.
         bytes: how many there are in all segments.
         first_capture_us: earliest capture time, microseconds since 1970.
@@ -58,6 +60,7 @@ class CameraLog:
     """
 
     held: dict[int, SequenceSet] = field(default_factory=dict)
+    deleted: dict[int, SequenceSet] = field(default_factory=dict)
     records: int = 0
     bytes: int = 0
     first_capture_us: int = 0
@@ -91,6 +94,31 @@ class CameraLog:
             held.add(sequence)
         self._count(len(sequences), size, segment.first_capture_us, segment.last_capture_us)
 
+    def note_deleted(self, epoch: int, sequences: Iterable[tuple[int, int]]) -> None:
+        """These records, as ranges, were persisted once, and stay known."""
+        held, deleted = self.held.setdefault(epoch, SequenceSet()), self.deleted.setdefault(epoch, SequenceSet())
+        for first, last in sequences:
+            held.add_range(first, last)
+            deleted.add_range(first, last)
+
+    def remove(self, segments: Sequence[Segment], oldest_us: int | None) -> None:
+        """Takes out segments that the index says nothing of any more.
+
+        Args:
+            oldest_us: earliest capture time in what is left, microseconds since 1970; None if that is nothing.
+        """
+        for segment in segments:
+            self.note_deleted(segment.epoch, segment.sequences)
+            self.records -= segment.records
+            self.bytes -= segment.size
+            if self.newest is not None and segment.number == self.newest.number:
+                # What comes next cannot lean on it.
+                self.newest = None
+        if oldest_us is not None:
+            self.first_capture_us = oldest_us
+        self.page, self.backlog = NO_PAGE, None
+        self.version += 1
+
     def holds(self, epoch: int, sequence: int) -> bool:
         """Whether the record is persisted."""
         return epoch in self.held and sequence in self.held[epoch]
@@ -100,7 +128,7 @@ class CameraLog:
         for change in changes:
             if self.unwritten.get(change.number, change) is change.segment:
                 del self.unwritten[change.number]
-            if change.state is not None and change.state is not State.GONE:
+            if change.state in READABLE:
                 self.last_indexed = max(self.last_indexed, change.number)
             if self.page.first <= change.number < self.page.end:
                 self.page = NO_PAGE

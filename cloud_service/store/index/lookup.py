@@ -99,7 +99,7 @@ class SegmentLookup:
             log = self._logs.get(camera)
             if log is None:
                 return 0
-            before, total = log.backlog, log.bytes
+            before, total, version = log.backlog, log.bytes, log.version
         # What was counted last, less what was read since, and more what came: months of segments are counted once.
         if before is None or position.segment < before.number:
             count = self._bytes(camera, log, position.segment, MAX_NUMBER)
@@ -107,7 +107,8 @@ class SegmentLookup:
             read = self._bytes(camera, log, before.number, position.segment - 1)
             count = before.bytes - read + total - before.total
         with self._lock:
-            log.backlog = Backlog(position.segment, count, total)
+            # What was deleted meanwhile is not counted twice.
+            log.backlog = Backlog(position.segment, count, total) if log.version == version else None
         first = self.first_from(camera, position.segment) if position.offset else None
         return count - position.offset if first is not None and first.number == position.segment else count
 

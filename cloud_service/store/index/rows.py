@@ -25,6 +25,12 @@ class State(StrEnum):
     """Its end cannot be read: what comes before is in the row, and each start reads the file again."""
     GONE = "gone"
     """The row stays for its number, which must not come back; no reader gets it."""
+    DELETED = "deleted"
+    """The row is of a database from before the segment was deleted, and goes once that is noted there again."""
+
+
+READABLE = (State.WHOLE, State.DAMAGED)
+"""What has a file."""
 
 
 class Change(NamedTuple):

@@ -6,12 +6,14 @@ import logging
 from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Engine, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, bindparam, delete, func, insert, select, update
 
 from cloud_service.database.proof_tables import ChainRow
+from cloud_service.database.statements import transaction
 from cloud_service.database.tables import CursorRow
 from cloud_service.database.tables import RecordSegmentRow as SegmentRow
-from cloud_service.store.index.rows import COLUMNS, Change, State, row_of, segment_of
+from cloud_service.database.usage import Amount, Tier, UsageKey, add_usage
+from cloud_service.store.index.rows import COLUMNS, READABLE, Change, State, row_of, segment_of
 from cloud_service.store.segment import LONGEST_US, Segment
 from cloud_service.store.sequences import SequenceSet
 from icm.errors import StoredDamageError
@@ -59,11 +61,13 @@ class SegmentIndex:
             return connection.scalar(select(func.count()).where(SegmentRow.camera == camera)) or 0
 
     def gone(self, camera: str) -> set[int]:
-        """Numbers of the segments whose files an earlier start did not find."""
+        """Numbers of the segments whose files an earlier start did not find, deleted or not."""
         with self._database.connect() as connection:
             return set(
                 connection.scalars(
-                    select(SegmentRow.number).where(SegmentRow.camera == camera, SegmentRow.state == State.GONE)
+                    select(SegmentRow.number).where(
+                        SegmentRow.camera == camera, SegmentRow.state.in_((State.GONE, State.DELETED))
+                    )
                 )
             )
 
@@ -141,20 +145,21 @@ class SegmentIndex:
         query = select(func.sum(SegmentRow.size)).where(
             SegmentRow.camera == camera,
             SegmentRow.number.between(first, last),
-            SegmentRow.state != State.GONE,
+            SegmentRow.state.in_(READABLE),
         )
         with self._database.connect() as connection:
             return int(connection.scalar(query) or 0)
 
     def write(self, changes: Sequence[Change]) -> None:
-        """Makes changes, all or none; of several of one number the last."""
+        """Makes changes, and those of the usage that come with them, all or none; of several of one number the last."""
         changes = list({(change.camera, change.number): change for change in changes}.values())
         if not changes:
             return
         marked = [change for change in changes if change.segment is None and change.state is not None]
         rows = [row_of(change.segment, change.state) for change in changes if change.segment and change.state]
         others = [change for change in changes if change.segment is not None or change.state is None]
-        with self._database.begin() as connection:
+        with transaction(self._database) as connection:
+            add_usage(connection, _usage_of(connection, changes))
             if others:
                 connection.execute(_FORGET, [{"camera_": change.camera, "number_": change.number} for change in others])
             if rows:
@@ -167,6 +172,31 @@ class SegmentIndex:
     def _all(self, query: Any) -> Sequence[Row[Any]]:
         with self._database.connect() as connection:
             return connection.execute(query).all()
+
+
+def forget(connection: Connection, camera: str, numbers: Sequence[int]) -> None:
+    """Takes rows out, and what their files take, as part of the connection's transaction."""
+    changes = [Change(camera, number, None, None) for number in numbers]
+    add_usage(connection, _usage_of(connection, changes))
+    connection.execute(_FORGET, [{"camera_": camera, "number_": number} for number in numbers])
+
+
+def _usage_of(connection: Connection, changes: Sequence[Change]) -> dict[UsageKey, Amount]:
+    """How changes change what records take."""
+    usage: dict[UsageKey, Amount] = {}
+    for camera in {change.camera for change in changes}:
+        mine = [change for change in changes if change.camera == camera]
+        files = select(func.count(), func.sum(SegmentRow.size), func.sum(SegmentRow.disk_bytes)).where(
+            SegmentRow.camera == camera,
+            SegmentRow.number.in_([change.number for change in mine]),
+            SegmentRow.state.in_(READABLE),
+        )
+        before = Amount(*(int(value or 0) for value in connection.execute(files).one()))
+        after = [c.segment for c in mine if c.segment is not None and c.state in READABLE]
+        usage[UsageKey(camera, Tier.RECORDS)] = -before + (
+            len(after), sum(of.size for of in after), sum(of.disk_bytes for of in after)
+        )  # fmt: skip
+    return usage
 
 
 def sound_segment(row: Row[Any]) -> Segment:
@@ -184,7 +214,7 @@ def sound_segment(row: Row[Any]) -> Segment:
     return segment
 
 
-_READABLE = select(*COLUMNS).where(SegmentRow.state != State.GONE)
+_READABLE = select(*COLUMNS).where(SegmentRow.state.in_(READABLE))
 _NEXT_CAMERA = select(func.min(SegmentRow.camera)).where(SegmentRow.camera > bindparam("after"))
 _FORGET = delete(SegmentRow).where(SegmentRow.camera == bindparam("camera_"), SegmentRow.number == bindparam("number_"))
 _MARK = (

@@ -13,14 +13,15 @@ import grpc
 
 from icm.client.clips import Clip, ClipAnswer, clip_request
 from icm.client.connection import AsyncClosing, Closing, Connection, Tls
+from icm.client.holds import AsyncHoldCalls, HoldCalls
 from icm.client.messages import Camera, Detections, Frame, Segment, time_of
 from icm.errors import ConfigError, ProtocolError
 from icm.frame_id import FrameId
 from icm.rpc.status import error_of
-from icm.v1 import archive_pb2, archive_pb2_grpc, clip_pb2_grpc
+from icm.v1 import archive_pb2, archive_pb2_grpc, clip_pb2_grpc, hold_pb2_grpc
 
 
-class CloudClient(Closing):
+class CloudClient(HoldCalls, Closing):
     """Reads a cloud's archive, for programs without an event loop. Threads may share one.
 
     A call waits for the connection, comes again after a broken one and while the cloud is busy, until its time is over.
@@ -51,6 +52,7 @@ class CloudClient(Closing):
         self._channel = self._connection.channel()
         self._stub = archive_pb2_grpc.ArchiveServiceStub(self._channel)
         self._clips = clip_pb2_grpc.ClipServiceStub(self._channel)
+        self._holds = hold_pb2_grpc.HoldServiceStub(self._channel)
 
     def cameras(self) -> list[Camera]:
         """The cameras that ever sent a record, by name.
@@ -188,7 +190,7 @@ class CloudClient(Closing):
                 time.sleep(attempts.wait_after(error))
 
 
-class AsyncCloudClient(AsyncClosing):
+class AsyncCloudClient(AsyncHoldCalls, AsyncClosing):
     """As ``CloudClient``, for programs of asyncio. Use it within one event loop."""
 
     def __init__(
@@ -205,6 +207,7 @@ class AsyncCloudClient(AsyncClosing):
         self._channel = self._connection.aio_channel()
         self._stub: Any = archive_pb2_grpc.ArchiveServiceStub(self._channel)
         self._clips: Any = clip_pb2_grpc.ClipServiceStub(self._channel)
+        self._holds: Any = hold_pb2_grpc.HoldServiceStub(self._channel)
 
     async def cameras(self) -> list[Camera]:
         """As ``CloudClient.cameras``."""

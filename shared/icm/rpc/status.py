@@ -38,6 +38,7 @@ STATUS: dict[type[errors.IcmError], grpc.StatusCode] = {
     errors.CameraTakenError: grpc.StatusCode.FAILED_PRECONDITION,
     errors.NotFoundError: grpc.StatusCode.NOT_FOUND,
     errors.FrameSkippedError: grpc.StatusCode.NOT_FOUND,
+    errors.FrameDeletedError: grpc.StatusCode.NOT_FOUND,
     errors.DetectorError: grpc.StatusCode.INTERNAL,
     errors.UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
     errors.PermissionDeniedError: grpc.StatusCode.PERMISSION_DENIED,

@@ -93,7 +93,8 @@ class ArchiveServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetFrame(self, request, context):
-        """One frame as a picture, decoded from its record. NOT_FOUND if there is none; RESOURCE_EXHAUSTED with a
+        """One frame as a picture, decoded from its record. NOT_FOUND if there is none, with the reason FRAME_DELETED if there was
+        and it was deleted, and the text says when and by which rule; RESOURCE_EXHAUSTED with a
         google.rpc.RetryInfo while it leans on more records than one call decodes, until the cloud has decoded them once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -102,7 +103,8 @@ class ArchiveServiceServicer:
 
     def GetDetections(self, request, context):
         """What was found in one frame; waits for the detector as long as the deadline allows. NOT_FOUND at once if the frame was
-        skipped (FRAME_SKIPPED), as it could not be decoded or the detector failed, or if there is no detector.
+        skipped (FRAME_SKIPPED), as it could not be decoded or the detector failed, if it was deleted (FRAME_DELETED), or if
+        there is no detector.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -45,12 +45,14 @@ class ArchiveServiceStub:
     ListSegments: _grpc.UnaryUnaryMultiCallable[_archive_pb2.ListSegmentsRequest, _archive_pb2.ListSegmentsResponse]
     """A camera's playable segments, oldest first."""
     GetFrame: _grpc.UnaryUnaryMultiCallable[_archive_pb2.GetFrameRequest, _archive_pb2.GetFrameResponse]
-    """One frame as a picture, decoded from its record. NOT_FOUND if there is none; RESOURCE_EXHAUSTED with a
+    """One frame as a picture, decoded from its record. NOT_FOUND if there is none, with the reason FRAME_DELETED if there was
+    and it was deleted, and the text says when and by which rule; RESOURCE_EXHAUSTED with a
     google.rpc.RetryInfo while it leans on more records than one call decodes, until the cloud has decoded them once.
     """
     GetDetections: _grpc.UnaryUnaryMultiCallable[_archive_pb2.GetDetectionsRequest, _archive_pb2.GetDetectionsResponse]
     """What was found in one frame; waits for the detector as long as the deadline allows. NOT_FOUND at once if the frame was
-    skipped (FRAME_SKIPPED), as it could not be decoded or the detector failed, or if there is no detector.
+    skipped (FRAME_SKIPPED), as it could not be decoded or the detector failed, if it was deleted (FRAME_DELETED), or if
+    there is no detector.
     """
     WatchDetections: _grpc.UnaryStreamMultiCallable[_archive_pb2.WatchDetectionsRequest, _archive_pb2.WatchDetectionsResponse]
     """Detections as they are made, from the call on."""
@@ -72,12 +74,14 @@ class ArchiveServiceAsyncStub(ArchiveServiceStub):
     ListSegments: _aio.UnaryUnaryMultiCallable[_archive_pb2.ListSegmentsRequest, _archive_pb2.ListSegmentsResponse]  # type: ignore[assignment]
     """A camera's playable segments, oldest first."""
     GetFrame: _aio.UnaryUnaryMultiCallable[_archive_pb2.GetFrameRequest, _archive_pb2.GetFrameResponse]  # type: ignore[assignment]
-    """One frame as a picture, decoded from its record. NOT_FOUND if there is none; RESOURCE_EXHAUSTED with a
+    """One frame as a picture, decoded from its record. NOT_FOUND if there is none, with the reason FRAME_DELETED if there was
+    and it was deleted, and the text says when and by which rule; RESOURCE_EXHAUSTED with a
     google.rpc.RetryInfo while it leans on more records than one call decodes, until the cloud has decoded them once.
     """
     GetDetections: _aio.UnaryUnaryMultiCallable[_archive_pb2.GetDetectionsRequest, _archive_pb2.GetDetectionsResponse]  # type: ignore[assignment]
     """What was found in one frame; waits for the detector as long as the deadline allows. NOT_FOUND at once if the frame was
-    skipped (FRAME_SKIPPED), as it could not be decoded or the detector failed, or if there is no detector.
+    skipped (FRAME_SKIPPED), as it could not be decoded or the detector failed, if it was deleted (FRAME_DELETED), or if
+    there is no detector.
     """
     WatchDetections: _aio.UnaryStreamMultiCallable[_archive_pb2.WatchDetectionsRequest, _archive_pb2.WatchDetectionsResponse]  # type: ignore[assignment]
     """Detections as they are made, from the call on."""
@@ -114,7 +118,8 @@ class ArchiveServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _archive_pb2.GetFrameRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_archive_pb2.GetFrameResponse, _abc.Awaitable[_archive_pb2.GetFrameResponse]]:
-        """One frame as a picture, decoded from its record. NOT_FOUND if there is none; RESOURCE_EXHAUSTED with a
+        """One frame as a picture, decoded from its record. NOT_FOUND if there is none, with the reason FRAME_DELETED if there was
+        and it was deleted, and the text says when and by which rule; RESOURCE_EXHAUSTED with a
         google.rpc.RetryInfo while it leans on more records than one call decodes, until the cloud has decoded them once.
         """
 
@@ -125,7 +130,8 @@ class ArchiveServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_archive_pb2.GetDetectionsResponse, _abc.Awaitable[_archive_pb2.GetDetectionsResponse]]:
         """What was found in one frame; waits for the detector as long as the deadline allows. NOT_FOUND at once if the frame was
-        skipped (FRAME_SKIPPED), as it could not be decoded or the detector failed, or if there is no detector.
+        skipped (FRAME_SKIPPED), as it could not be decoded or the detector failed, if it was deleted (FRAME_DELETED), or if
+        there is no detector.
         """
 
     @_abc_1.abstractmethod

@@ -132,6 +132,7 @@ def test_a_database_from_before_there_were_steps_keeps_all_that_is_in_it(old_url
     assert load_cursors(database, "gate").archive == 2
     assert [(of.path, of.fragments) for of in VideoCatalogue(database).list("gate", None, None)] == [("gate/1.mp4", ())]
     assert read_usage(database) == {
+        UsageKey("gate", Tier.RECORDS): Amount(3, 948, 12_288),
         UsageKey("gate", Tier.VIDEO): Amount(1, 500, 500),
         UsageKey("gate", Tier.THUMBNAILS): Amount(1, 50, 50),
     }

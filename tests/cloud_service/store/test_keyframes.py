@@ -19,7 +19,7 @@ from cloud_service.processing.engine.base import LaneId
 from cloud_service.processing.engine.decoding import BatchDecoder
 from cloud_service.processing.lanes import work_of
 from cloud_service.store import Position, RecordStore
-from cloud_service.store import store as store_module
+from cloud_service.store import chains as store_module
 from cloud_service.store.segment import MAX_BYTES, MAX_RECORDS
 from icm.codec.bitstream.record import MAX_PAYLOAD, Kind, Record, StreamHeader, parse_stream
 from icm.codec.bundle.loading import Bundle

@@ -1,0 +1,124 @@
+"""HoldService: what must not be deleted, for other programs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from cloud_service.access.access import ANYBODY, Access, Caller
+from cloud_service.holds.book import Hold, HoldBook
+from icm.errors import ConfigError, IcmError, NotFoundError
+from icm.rpc.status import abort
+from icm.service.clock import Clock
+from icm.v1 import hold_pb2 as pb
+from icm.v1.hold_pb2_grpc import HoldServiceServicer
+
+_MOST_TEXT = 500
+
+
+class HoldService(HoldServiceServicer):
+    """See hold.proto."""
+
+    def __init__(self, holds: HoldBook, clock: Clock, access: Access = ANYBODY) -> None:
+        """Creates the service.
+
+        Args:
+            access: who may read which camera.
+        """
+        self._holds, self._clock, self._access = holds, clock, access
+
+    async def AddHold(self, request: pb.AddHoldRequest, context: Any) -> pb.AddHoldResponse:
+        """See hold.proto."""
+        async with _errors_answered(context):
+            hold = _hold(request.hold, self._clock.now_us())
+            _check_reads(self._access.caller(context), hold)
+            return pb.AddHoldResponse(hold=_message(await asyncio.to_thread(self._holds.add, hold)))
+
+    async def ListHolds(self, request: pb.ListHoldsRequest, context: Any) -> pb.ListHoldsResponse:
+        """See hold.proto."""
+        async with _errors_answered(context):
+            caller = self._access.caller(context)
+            holds = self._holds.all() if request.all else self._holds.active(self._clock.now_us())
+            return pb.ListHoldsResponse(holds=[_message(hold) for hold in holds if _reads(caller, hold)])
+
+    async def ReleaseHold(self, request: pb.ReleaseHoldRequest, context: Any) -> pb.ReleaseHoldResponse:
+        """See hold.proto."""
+        async with _errors_answered(context):
+            caller = self._access.caller(context)
+            hold = next((hold for hold in self._holds.all() if hold.id == request.id), None)
+            if hold is None or not _reads(caller, hold):
+                raise NotFoundError(f"there is no hold {request.id[:80]!r} to release; list them")
+            if not request.by.strip() or len(request.by) > _MOST_TEXT:
+                raise ConfigError(f"a release must say who asks for it, in {_MOST_TEXT} characters at most")
+            now = self._clock.now_us()
+            released = await asyncio.to_thread(self._holds.release, hold.id, request.by, now)
+            return pb.ReleaseHoldResponse(hold=_message(released))
+
+
+def _reads(caller: Caller, hold: Hold) -> bool:
+    return all(caller.reads(camera) for camera in hold.cameras or ("",))
+
+
+def _check_reads(caller: Caller, hold: Hold) -> None:
+    for camera in hold.cameras or ("",):
+        caller.check_reads(camera)
+
+
+def _hold(message: pb.Hold, now_us: int) -> Hold:
+    return Hold(
+        id="",
+        cameras=tuple(message.cameras),
+        from_us=_microseconds(message, "from"),
+        to_us=_microseconds(message, "to"),
+        owner=message.owner,
+        reason=message.reason,
+        created_us=now_us,
+        expires_us=_microseconds(message, "expires"),
+        within_max_age=message.within_max_age,
+    )
+
+
+def _microseconds(message: pb.Hold, field: str) -> int:
+    if not message.HasField(field):  # type: ignore[arg-type]
+        return 0
+    try:
+        return int(getattr(message, field).ToMicroseconds())
+    except ValueError as error:
+        raise ConfigError(f"AddHold: {field!r} is no time: {error}") from None
+
+
+def _message(hold: Hold) -> pb.Hold:
+    times = {
+        "from": hold.from_us,
+        "to": hold.to_us,
+        "created": hold.created_us,
+        "expires": hold.expires_us,
+        "released": hold.released_us,
+    }
+    message = pb.Hold(
+        id=hold.id,
+        cameras=hold.cameras,
+        owner=hold.owner,
+        reason=hold.reason,
+        within_max_age=hold.within_max_age,
+        released_by=hold.released_by,
+    )
+    for name, time_us in times.items():
+        if time_us or name in ("from", "to"):
+            stamp = Timestamp()
+            stamp.FromMicroseconds(time_us)
+            getattr(message, name).CopyFrom(stamp)
+    return message
+
+
+@asynccontextmanager
+async def _errors_answered(context: Any) -> AsyncIterator[None]:
+    """Ends the call with the status of what the block raises."""
+    try:
+        yield
+    except IcmError as error:
+        await abort(context, error)

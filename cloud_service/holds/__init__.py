@@ -1,0 +1,1 @@
+"""Holds: stretches of time that no rule of retention deletes."""

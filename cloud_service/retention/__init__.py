@@ -1,0 +1,1 @@
+"""Retention: what of the archive is deleted, when, and by which rule."""

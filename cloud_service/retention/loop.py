@@ -1,0 +1,366 @@
+"""The loop that deletes: a pass at least every minute, in small batches, with a heartbeat."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from cloud_service.database.damage import trouble
+from cloud_service.database.statements import put_rows, transaction
+from cloud_service.database.usage import Tier, UsageKey, read_usage
+from cloud_service.database.usage_tables import UsageRow
+from cloud_service.feedback.leases import Leases
+from cloud_service.holds.book import HoldBook
+from cloud_service.retention.clock import Reading, TrustedClock
+from cloud_service.retention.disk import Ballast, Floor, Freed, Space
+from cloud_service.retention.execution import Deleter
+from cloud_service.retention.items import Item, Planned, Reason
+from cloud_service.retention.plan import Need, Planning, Scans
+from cloud_service.retention.policy import DERIVED, Policy
+from cloud_service.retention.view import DatabaseView
+from cloud_service.store import RecordStore
+from icm.atomic_file import write_atomically
+from icm.errors import StorageError, StorageFullError, storage_error
+from icm.service.clock import Clock
+from icm.service.health import Problems
+
+log = logging.getLogger(__name__)
+PASS_SECONDS = 60.0
+RETRY_SECONDS = 600.0
+"""After which what a rule let stand for the moment is looked at again."""
+_RESET_SECONDS = 86_400.0
+_TICK_SECONDS = 1.0
+REQUESTS = ("apply", "trust-clock", "run")
+"""What an operator may ask for, by a file ``retention.<word>`` in the store's folder."""
+APPLIED_NAME = "retention.json"
+MOST_CHANGED = 0.1
+"""How much of anything a change of the rules may delete without being asked for."""
+
+
+@dataclass
+class State:
+    """What is known of the last passes, for metrics. Counters by camera, tier and reason."""
+
+    deleted_bytes: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    deleted_items: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    last_success_us: int = 0
+    clock: Reading = field(default_factory=lambda: Reading(None, True))
+    overdue_bytes: Counter[str] = field(default_factory=Counter)
+    floor_active: bool = False
+    freed_in_vain: bool = False
+    blocked: bool = False
+    waiting: bool = False
+
+
+class Retention:
+    """Deletes what the rules say, from one store. ``start`` it, and ``stop`` it; ``run_pass`` is a pass by itself.
+
+    Attributes:
+        state: for metrics.
+        policy: what holds now.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: Path,
+        store: RecordStore,
+        database: Engine,
+        deleter: Deleter,
+        policy: Policy,
+        time: TrustedClock,
+        clock: Clock,
+        holds: HoldBook,
+        leases: Leases,
+        problems: Problems,
+        space: Callable[[], Space],
+        ballast: Ballast,
+    ) -> None:
+        """Creates the loop.
+
+        Args:
+            root: the store's folder.
+            time: that ages are counted by.
+            clock: for spans, and for when things were deleted.
+            space: returns what the store's file system has.
+
+        Raises:
+            StorageError: what was applied last cannot be read.
+        """
+        self._root, self._store, self._database, self._deleter = root, store, database, deleter
+        self._time, self._clock, self._holds, self._leases = time, clock, holds, leases
+        self._space, self._ballast = space, ballast
+        self._view, self._scans = DatabaseView(database, root), Scans()
+        self._part, self._clock_part = problems.part("retention"), problems.part("retention's clock")
+        self._change_part = problems.part("retention's rules")
+        self._floor, self._freed = Floor(policy.settings.total), Freed()
+        self._wanted, self._held_version = policy, -1
+        self._retried = self._reset = clock.monotonic()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
+        self.state = State()
+        self.policy = self._take_up(policy)
+
+    def start(self) -> None:
+        for line in self.policy.lines():
+            log.info("%s", line)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Returns when the batch under way is done."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def check_not_blocked(self) -> None:
+        """Checks that records may be taken.
+
+        Raises:
+            StorageFullError: the floor is broken, and nothing is left that may be deleted for it.
+        """
+        if self.state.blocked:
+            raise StorageFullError(
+                f"the disk of {self._root} is nearly full, and no rule of retention lets anything more go: free some,"
+                " or change retention.floor"
+            )
+
+    def run_pass(self) -> list[Planned]:
+        """One pass: all that is to go now. What goes wrong is a health problem, and tried again with the next.
+
+        Returns:
+            What went.
+        """
+        gone: list[Planned] = []
+        try:
+            self._pass(gone)
+        except (StorageError, SQLAlchemyError, OSError) as error:
+            text = trouble(error) if isinstance(error, SQLAlchemyError) else str(error)
+            if self._part.report(text):
+                log.error("retention stands still: %s", text)
+            # What was planned and did not go is looked at again.
+            self._scans.reset()
+            if _is_full(error):
+                self._ballast.drop()
+        else:
+            self._part.clear()
+            self.state.last_success_us = self._clock.now_us()
+            self._ballast.fill()
+        with suppress(SQLAlchemyError, OSError):
+            self._count_overdue()
+        return gone
+
+    def _run(self) -> None:
+        since = -PASS_SECONDS
+        while not self._stopping.is_set():
+            now = self._clock.monotonic()
+            if self._requested() or now - since >= PASS_SECONDS:
+                since = now
+                self.run_pass()
+            self._stopping.wait(_TICK_SECONDS)
+
+    def _requested(self) -> bool:
+        """Does what an operator asks for; returns whether a pass is to follow."""
+        found = False
+        for word in REQUESTS:
+            path = self._root / f"retention.{word}"
+            if not path.exists():
+                continue
+            path.unlink(missing_ok=True)
+            found = True
+            log.info("retention: an operator asks for %s", word)
+            try:
+                if word == "apply":
+                    self.apply()
+                elif word == "trust-clock":
+                    self._time.trust()
+            except StorageError as error:
+                self._part.report(str(error))
+        return found
+
+    def apply(self) -> None:
+        """A person says that the rules of the settings hold, whatever they delete.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        self._remember(self._wanted)
+        self.policy = self._wanted
+        self.state.waiting = False
+        self._change_part.clear()
+        self._scans.reset()
+
+    def _pass(self, gone: list[Planned]) -> None:
+        reading = self._time.read()
+        self.state.clock = reading
+        if reading.trusted:
+            self._clock_part.clear()
+        elif self._clock_part.report(reading.why):
+            log.warning("retention: %s", reading.why)
+        self._publish_keyframes()
+        self._deleter.collect()
+        self._check_missing()
+        self._forget_scans()
+        while not self._stopping.is_set():
+            space = self._space()
+            need = self._floor.need(space) if not self._freed.in_vain else Need()
+            planning = Planning(
+                policy=self.policy,
+                view=self._view,
+                scans=self._scans,
+                now_us=reading.now_us,
+                usage=read_usage(self._database),
+                need=need,
+                held=self._is_held,
+                leased=lambda item: self._leases.keeps(item.camera, item.first_capture_us, item.last_capture_us),
+            )
+            batch = next(planning.batches(), None)
+            if batch is None:
+                self._conclude(planning.exhausted, space)
+                return
+            # A hold that was added a moment ago counts.
+            done = self._delete([each for each in batch if not self._is_held(each.item, each.reason)], space)
+            gone += done
+            if not done:
+                return
+
+    def _delete(self, batch: Sequence[Planned], before: Space) -> list[Planned]:
+        done = self._deleter.delete(batch, "retention", self._clock.now_us())
+        if len(done.planned) < len(batch):
+            self._scans.reset()
+        self._freed.note(done.disk_bytes, self._space().free_bytes - before.free_bytes)
+        for each in done.planned:
+            key = each.item.camera, each.item.tier.value, each.reason.value
+            self.state.deleted_bytes[key] += each.item.disk_bytes
+            self.state.deleted_items[key] += 1
+        if done.planned:
+            first = done.planned[0]
+            log.info(
+                "deleted %d items of %d bytes, %s of %s by %s the first",
+                len(done.planned), done.disk_bytes, first.item.tier, first.item.camera, first.rule,
+            )  # fmt: skip
+        return done.planned
+
+    def _conclude(self, exhausted: bool, space: Space) -> None:
+        """All is done that may be."""
+        state = self.state
+        state.floor_active, state.freed_in_vain = self._floor.active, self._freed.in_vain
+        state.blocked = (exhausted or self._freed.in_vain) and self._floor.is_pressing(space)
+        if self._freed.in_vain:
+            raise StorageError(
+                f"deletions free nothing on the disk of {self._root}: does it keep snapshots? No more goes for the"
+                " floor until a restart"
+            )
+        if state.blocked:
+            self.check_not_blocked()
+
+    def _publish_keyframes(self) -> None:
+        rows = [
+            {**UsageKey(camera, Tier.KEYFRAMES)._asdict(), **amount._asdict()}
+            for camera, amount in self._store.keyframes.usage().items()
+        ]
+        with transaction(self._database) as connection:
+            put_rows(connection, UsageRow, rows, update=("files", "bytes", "disk_bytes"))
+
+    def _is_held(self, item: Item, reason: Reason) -> bool:
+        return any(
+            hold.covers(item.camera, item.first_capture_us, item.last_capture_us)
+            and not (hold.within_max_age and reason is Reason.MAX_AGE)
+            for hold in self._holds.active(self.state.clock.now_us)
+        )
+
+    def _count_overdue(self) -> None:
+        """Adds up the oldest that should be gone by now; one page of each camera and tier says enough."""
+        now, overdue = self.state.clock.now_us, Counter[str]()
+        for camera in self._view.cameras() if now is not None else ():
+            rules = self.policy.camera(camera)
+            for tier in (Tier.RECORDS, *DERIVED):
+                if now is not None and (lines := rules.lines(tier)) and rules.tiers[tier].max_age_us is not None:
+                    late = self._view.page(tier, camera, None, now - lines[0] - round(PASS_SECONDS * 1e6))
+                    overdue[tier] += sum(of.disk_bytes for of in late if not self._is_held(of, Reason.MAX_AGE))
+        self.state.overdue_bytes = overdue
+
+    def _check_missing(self) -> None:
+        """Checks that the disk is the one that the database is about.
+
+        Raises:
+            StorageError: too many files are not there.
+        """
+        missing, there = self._view.missing()
+        if missing > max(2, 0.01 * there):
+            raise StorageError(
+                f"{missing} segments are missing below {self._root} that nobody deleted, {there} are there: is the"
+                " right disk mounted, and all of it?"
+            )
+
+    def _forget_scans(self) -> None:
+        now = self._clock.monotonic()
+        if self._holds.version != self._held_version or now - self._reset >= _RESET_SECONDS:
+            self._held_version, self._reset, self._retried = self._holds.version, now, now
+            self._scans.reset()
+        elif now - self._retried >= RETRY_SECONDS:
+            self._retried = now
+            self._scans.retry()
+
+    def _take_up(self, policy: Policy) -> Policy:
+        """The rules to begin with: those of the settings, unless they would delete much more than those before."""
+        path = self._root / APPLIED_NAME
+        wanted = policy.settings.model_dump(mode="json")
+        try:
+            applied = json.loads(path.read_bytes()) if path.exists() else None
+        except OSError as error:
+            raise storage_error(error, path) from None
+        except ValueError:
+            log.error("%s is damaged: what it said was applied does not count", path)
+            applied = None
+        before = Policy.of(type(policy.settings).model_validate(applied)) if applied is not None else Policy.none()
+        if applied == wanted:
+            return policy
+        if over := self._too_much(policy):
+            self.state.waiting = True
+            text = f"the settings would delete {over}: `icm-cloud retention plan` shows it, `... apply` does it"
+            self._change_part.report(text)
+            log.warning("retention goes on with the rules before: %s", text)
+            return before
+        self._remember(policy)
+        return policy
+
+    def _remember(self, policy: Policy) -> None:
+        path = self._root / APPLIED_NAME
+        try:
+            write_atomically(path, json.dumps(policy.settings.model_dump(mode="json"), indent=1) + "\n")
+        except OSError as error:
+            raise storage_error(error, path) from None
+
+    def _too_much(self, policy: Policy) -> str:
+        """What new rules would delete too much of at once, for a person; empty if of nothing."""
+        now = self._time.read().now_us
+        usage = read_usage(self._database)
+        for key, amount in sorted(usage.items()):
+            going = 0
+            rules = policy.camera(key.camera)
+            if key.tier not in rules.tiers or not amount.disk_bytes:
+                continue
+            ages = rules.lines(key.tier)
+            if ages and now is not None:
+                going = self._view.bytes_before(key.tier, key.camera, now - ages[-1])
+            if (most := rules.tiers[key.tier].max_bytes) is not None:
+                going = max(going, amount.disk_bytes - most)
+            if going > MOST_CHANGED * amount.disk_bytes:
+                return f"up to {going} of {amount.disk_bytes} bytes of {key.tier} of {key.camera}"
+        total = sum(amount.disk_bytes for amount in usage.values())
+        if policy.total_bytes is not None and total - policy.total_bytes > MOST_CHANGED * total:
+            return f"{total - policy.total_bytes} of {total} bytes in all"
+        return ""
+
+
+def _is_full(error: BaseException) -> bool:
+    return isinstance(error, StorageFullError) or "disk is full" in str(error)

@@ -1,0 +1,111 @@
+"""What retention tells Prometheus: above all that it runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from cloud_service.camera_series import CameraNames
+from cloud_service.database.usage import Tier, read_usage
+from cloud_service.holds.book import HoldBook
+from cloud_service.retention.disk import space_of
+from cloud_service.retention.loop import Retention
+from cloud_service.store.keyframes import amount_of
+
+
+class RetentionGauges(Collector):
+    """Worked out when asked, from the state of the loop and the usage that the database keeps."""
+
+    def __init__(
+        self,
+        retention: Retention,
+        database: Engine,
+        holds: HoldBook,
+        root: Path,
+        files: Path | None,
+        cameras: CameraNames,
+    ) -> None:
+        """Creates the collector.
+
+        Args:
+            root: the store's folder.
+            files: the database's file, if it is one.
+            cameras: those with series of their own.
+        """
+        self._retention, self._database, self._holds = retention, database, holds
+        self._root, self._files, self._cameras = root, files, cameras
+
+    def collect(self) -> Iterator[Metric]:
+        state = self._retention.state
+        labels = ("camera", "tier", "reason")
+        for named, said, values in (
+            ("icm_retention_deleted_bytes", "Bytes that were deleted.", state.deleted_bytes),
+            ("icm_retention_deleted_segments", "Segments that went from a tier.", state.deleted_items),
+        ):
+            counter = CounterMetricFamily(named, said, labels=labels)
+            for key, count in self._shown(values).items():
+                counter.add_metric(key, count)
+            yield counter
+        overdue = GaugeMetricFamily(
+            "icm_retention_overdue_bytes",
+            "Bytes of the oldest that a limit of age says should be gone and are not.",
+            labels=("tier",),
+        )
+        for tier in (Tier.RECORDS, Tier.VIDEO, Tier.THUMBNAILS):
+            overdue.add_metric((tier,), state.overdue_bytes[tier])
+        yield overdue
+        for name, meaning, value in (
+            (
+                "icm_retention_last_success_timestamp_seconds",
+                "When a pass ended well.",
+                state.last_success_us / 1e6,
+            ),
+            ("icm_retention_clock_trusted", "1 while ages go by the machine's clock.", float(state.clock.trusted)),
+            ("icm_retention_floor_active", "1 while things go as the disk is too full.", float(state.floor_active)),
+            ("icm_retention_frees_nothing", "1 if deletions free nothing.", float(state.freed_in_vain)),
+            ("icm_retention_blocked", "1 while no record is taken as nothing more may go.", float(state.blocked)),
+            ("icm_retention_waiting", "1 while changed rules wait for an operator.", float(state.waiting)),
+            ("icm_holds", "Holds that keep something.", float(len(self._holds.active(state.clock.now_us)))),
+        ):
+            yield GaugeMetricFamily(name, meaning, value=value)
+        yield from self._storage()
+
+    def _shown(self, values: Mapping[tuple[str, str, str], int]) -> Mapping[tuple[str, ...], int]:
+        shown: Counter[tuple[str, ...]] = Counter()
+        for (camera, tier, reason), value in list(values.items()):
+            shown[self._cameras.shown(camera), tier, reason] += value
+        return shown
+
+    def _storage(self) -> Iterator[Metric]:
+        kinds: Counter[str] = Counter()
+        try:
+            for key, amount in read_usage(self._database).items():
+                kinds[key.tier.value] += amount.disk_bytes
+            space = space_of(self._root)
+        except (SQLAlchemyError, OSError):
+            return
+        kinds["database"] = _size(self._files)
+        kinds["foreign"] = space.bytes - space.free_bytes - sum(kinds.values())
+        kinds["free"] = space.free_bytes
+        family = GaugeMetricFamily(
+            "icm_storage_bytes",
+            "Bytes of the store's disk by what takes them; together they are the disk.",
+            labels=("kind",),
+        )
+        for kind, value in kinds.items():
+            family.add_metric((kind,), value)
+        yield family
+        yield GaugeMetricFamily("icm_storage_free_inodes", "Inodes that are free.", value=space.free_inodes)
+
+
+def _size(path: Path | None) -> int:
+    """What a database takes, with what SQLite keeps beside it."""
+    if path is None:
+        return 0
+    return sum(amount_of(path.with_name(f"{path.name}{end}")).disk_bytes for end in ("", "-wal", "-shm"))

@@ -1,0 +1,214 @@
+"""Holds as clients get them, and ask for them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import grpc
+
+from icm.client.connection import Connection
+from icm.client.messages import time_of
+from icm.errors import ConfigError
+from icm.v1 import hold_pb2, hold_pb2_grpc
+
+
+@dataclass(frozen=True)
+class Hold:
+    """A stretch of time of which nothing is deleted.
+
+    Attributes:
+        id: its name.
+        cameras: whose; empty for all.
+        start: where it begins, UTC.
+        end: where it ends, UTC, not included.
+        owner: whose hold it is.
+        reason: why.
+        created: when it was added, UTC.
+        expires: when it ends by itself, UTC; None if never.
+        within_max_age: whether the limit of age deletes in it all the same.
+        released: when it was released, UTC; None while it was not.
+        released_by: who released it.
+    """
+
+    id: str
+    cameras: tuple[str, ...]
+    start: datetime
+    end: datetime
+    owner: str
+    reason: str
+    created: datetime
+    expires: datetime | None
+    within_max_age: bool
+    released: datetime | None
+    released_by: str
+
+    @staticmethod
+    def of(message: hold_pb2.Hold) -> Hold:
+        return Hold(
+            id=message.id,
+            cameras=tuple(message.cameras),
+            start=time_of(getattr(message, "from")),
+            end=time_of(message.to),
+            owner=message.owner,
+            reason=message.reason,
+            created=time_of(message.created),
+            expires=time_of(message.expires) if message.HasField("expires") else None,
+            within_max_age=message.within_max_age,
+            released=time_of(message.released) if message.HasField("released") else None,
+            released_by=message.released_by,
+        )
+
+
+def _add_request(
+    start: datetime,
+    end: datetime,
+    *,
+    owner: str,
+    reason: str,
+    cameras: Sequence[str],
+    expires: datetime | None,
+    within_max_age: bool,
+) -> hold_pb2.AddHoldRequest:
+    """Raises ConfigError where a time has no time zone."""
+    hold = hold_pb2.Hold(cameras=cameras, owner=owner, reason=reason, within_max_age=within_max_age)
+    for name, moment in (("from", start), ("to", end), ("expires", expires)):
+        if moment is None:
+            continue
+        if moment.tzinfo is None:
+            raise ConfigError(f"the time {moment} has no time zone: give one, such as datetime.now(datetime.UTC)")
+        getattr(hold, name).FromDatetime(moment.astimezone(UTC))
+    return hold_pb2.AddHoldRequest(hold=hold)
+
+
+class HoldCalls:
+    """What ``CloudClient`` does about holds."""
+
+    _connection: Connection
+    _holds: hold_pb2_grpc.HoldServiceStub
+
+    def _ask(self, method: Callable[..., Any], request: Any) -> Any:
+        raise NotImplementedError
+
+    def add_hold(
+        self,
+        start: datetime,
+        end: datetime,
+        *,
+        owner: str,
+        reason: str,
+        cameras: Sequence[str] = (),
+        expires: datetime | None = None,
+        within_max_age: bool = False,
+    ) -> Hold:
+        """Keeps a stretch of time from being deleted.
+
+        Args:
+            start: where it begins, with its time zone.
+            end: where it ends, not included.
+            owner: whose hold it is.
+            reason: why.
+            cameras: whose; empty for all.
+            expires: when it ends by itself; None for never.
+            within_max_age: whether the limit of age deletes in it all the same.
+
+        Raises:
+            ConfigError: it cannot be.
+            UnreachableError: as of ``CloudClient.cameras``.
+            UnauthenticatedError: as of ``CloudClient.cameras``.
+            PermissionDeniedError: as of ``CloudClient.cameras``.
+        """
+        request = _add_request(
+            start, end, owner=owner, reason=reason, cameras=cameras, expires=expires, within_max_age=within_max_age
+        )
+        return Hold.of(self._once(self._holds.AddHold, request).hold)
+
+    def holds(self, everything: bool = False) -> list[Hold]:
+        """The holds, the oldest first.
+
+        Args:
+            everything: with those that were released or have expired.
+
+        Raises:
+            UnreachableError: as of ``CloudClient.cameras``.
+            UnauthenticatedError: as of ``CloudClient.cameras``.
+        """
+        answer = self._ask(self._holds.ListHolds, hold_pb2.ListHoldsRequest(all=everything))
+        return [Hold.of(hold) for hold in answer.holds]
+
+    def release_hold(self, name: str, by: str) -> Hold:
+        """Ends a hold.
+
+        Args:
+            name: the hold's.
+            by: who asks, for the record.
+
+        Raises:
+            NotFoundError: there is no such hold.
+            UnreachableError: as of ``CloudClient.cameras``.
+            UnauthenticatedError: as of ``CloudClient.cameras``.
+        """
+        return Hold.of(self._once(self._holds.ReleaseHold, hold_pb2.ReleaseHoldRequest(id=name, by=by)).hold)
+
+    def _once(self, method: Callable[..., Any], request: Any) -> Any:
+        """Calls what must not reach the cloud twice."""
+        attempts = self._connection.attempts(sent_twice=False)
+        while True:
+            try:
+                return method(
+                    request, timeout=attempts.remaining, metadata=self._connection.metadata, wait_for_ready=True
+                )
+            except grpc.RpcError as error:
+                time.sleep(attempts.wait_after(error))
+
+
+class AsyncHoldCalls:
+    """What ``AsyncCloudClient`` does about holds."""
+
+    _connection: Connection
+    _holds: Any
+
+    async def _ask(self, method: Callable[..., Any], request: Any) -> Any:
+        raise NotImplementedError
+
+    async def add_hold(
+        self,
+        start: datetime,
+        end: datetime,
+        *,
+        owner: str,
+        reason: str,
+        cameras: Sequence[str] = (),
+        expires: datetime | None = None,
+        within_max_age: bool = False,
+    ) -> Hold:
+        """As ``CloudClient.add_hold``."""
+        request = _add_request(
+            start, end, owner=owner, reason=reason, cameras=cameras, expires=expires, within_max_age=within_max_age
+        )
+        return Hold.of((await self._once(self._holds.AddHold, request)).hold)
+
+    async def holds(self, everything: bool = False) -> list[Hold]:
+        """As ``CloudClient.holds``."""
+        answer = await self._ask(self._holds.ListHolds, hold_pb2.ListHoldsRequest(all=everything))
+        return [Hold.of(hold) for hold in answer.holds]
+
+    async def release_hold(self, name: str, by: str) -> Hold:
+        """As ``CloudClient.release_hold``."""
+        request = hold_pb2.ReleaseHoldRequest(id=name, by=by)
+        return Hold.of((await self._once(self._holds.ReleaseHold, request)).hold)
+
+    async def _once(self, method: Callable[..., Any], request: Any) -> Any:
+        """As ``CloudClient._once``."""
+        attempts = self._connection.attempts(sent_twice=False)
+        while True:
+            try:
+                return await method(
+                    request, timeout=attempts.remaining, metadata=self._connection.metadata, wait_for_ready=True
+                )
+            except grpc.RpcError as error:
+                await asyncio.sleep(attempts.wait_after(error))

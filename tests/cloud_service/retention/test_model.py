@@ -1,0 +1,184 @@
+"""Whatever happens to an archive, in whatever order: nothing protected goes, nothing due stays, all adds up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from cloud_service.database.opening import open_database
+from cloud_service.holds.book import Hold
+from cloud_service.retention.clock import Moment
+from cloud_service.retention.execution import Step
+from cloud_service.store import Segment
+from tests.cloud_service.parts import EPOCH, START_US, close_stores
+from tests.cloud_service.retention.test_loop import ROOMY, Running
+from tests.cloud_service.retention.world import Crash, World
+
+HOUR_US = 3600 * 1_000_000
+YEARS_US = 3650 * 24 * HOUR_US
+MAX_AGE, MIN_AGE = 10 * HOUR_US, 2 * HOUR_US
+CAMERAS = st.sampled_from(["gate", "yard"])
+
+
+class Machine(RuleBasedStateMachine):
+    """A store, its loop, and a machine whose clock and disk do what they like."""
+
+    @initialize(kind=st.sampled_from(["block", "delete_oldest"]), stills=st.booleans())
+    def begin(self, kind: str, stills: bool) -> None:
+        self.folder = TemporaryDirectory(prefix="icm-retention-")
+        path = Path(self.folder.name)
+        self.database = open_database(f"sqlite:///{path / 'cloud.db'}")
+        self.world = World(path, self.database)
+        self.off_us, self.resort, self.crashed = 0, kind, False
+        self.sealed: dict[tuple[str, int], Segment] = {}
+        self.told: dict[str, Any] = {
+            "total": {"min_free_fraction": 0.1},
+            "records": {"max_age_seconds": MAX_AGE / 1e6, "min_age_seconds": MIN_AGE / 1e6},
+            "quiet": {"max_age_seconds": 5 * HOUR_US / 1e6, "then": "stills" if stills else "delete"},
+            "keep": [{"classes": ["person"]}],
+            "floor": {"last_resort": kind},
+        }
+        self.detected: set[tuple[str, int]] = set()
+        self.running = Running(self.world)
+        self.open()
+
+    def open(self) -> None:
+        self.running.open(**self.told)
+        self.running.retention.apply()
+        real = self.world.clock
+        self.running.retention._time._moment = lambda: Moment(real.now_us() + self.off_us, "boot", real.now_us())
+
+    def there(self) -> set[tuple[str, int]]:
+        return {(camera, number) for camera in ("gate", "yard") for number in self.world.numbers(camera)}
+
+    def held(self, of: Segment) -> bool:
+        active = self.running.holds.active(None)
+        return any(hold.covers(of.camera, of.first_capture_us, of.last_capture_us) for hold in active)
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """What goes in the block went by the rules."""
+        before, held = self.there(), {key for key in self.sealed if self.held(self.sealed[key])}
+        now, pressed = self.world.clock.now_us(), self.running.space != ROOMY
+        yield
+        for key in before - self.there():
+            assert key not in held
+            young = now - self.sealed[key].kept_from_us < MIN_AGE
+            assert not young or (pressed and self.resort == "delete_oldest")
+
+    @rule(camera=CAMERAS, hours=st.integers(0, 6))
+    def seal(self, camera: str, hours: int) -> None:
+        self.world.seal(camera)
+        number = self.world.numbers(camera)[-1]
+        self.sealed[camera, number] = self.world.segment(number, camera)
+        self.world.clock.advance(hours * 3600)
+        self.open()
+
+    @rule(camera=CAMERAS, found=st.booleans(), video=st.booleans())
+    def detect(self, camera: str, found: bool, video: bool) -> None:
+        for number in self.world.numbers(camera):
+            if (camera, number) not in self.detected:
+                self.world.detect(number, camera, *([("person", 0.9)] if found else []))
+                self.world.add_keyframe(number, camera)
+                self.detected.add((camera, number))
+                if video:
+                    self.world.add_video(number, camera)
+
+    @rule(hours=st.integers(0, 12))
+    def wait(self, hours: int) -> None:
+        self.world.clock.advance(hours * 3600)
+
+    @rule(off_us=st.sampled_from([0, YEARS_US, -YEARS_US]))
+    def jump(self, off_us: int) -> None:
+        self.off_us = off_us
+
+    @rule(from_hour=st.integers(0, 60), hours=st.integers(1, 20), camera=CAMERAS | st.none())
+    def hold(self, from_hour: int, hours: int, camera: str | None) -> None:
+        start = START_US + from_hour * HOUR_US
+        cameras = () if camera is None else (camera,)
+        self.running.holds.add(Hold("", cameras, start, start + hours * HOUR_US, "anna", "theft", 1))
+
+    @rule()
+    def release(self) -> None:
+        for hold in self.running.holds.active(None)[:1]:
+            self.running.holds.release(hold.id, "anna", 2)
+
+    @rule(free=st.sampled_from([0.9, 0.02]))
+    def disk(self, free: float) -> None:
+        """Somebody fills the disk, or tidies it up."""
+        self.running.space = replace_free(free)
+
+    @rule()
+    def run_pass(self) -> None:
+        with self.watched():
+            self.running.retention.run_pass()
+        reading = self.running.retention.state.clock
+        if reading.trusted and self.off_us == 0:
+            now = self.world.clock.now_us()
+            for camera, number in self.there():
+                of = self.world.segment(number, camera)
+                assert now - of.kept_from_us <= MAX_AGE or self.held(of)
+
+    @rule(step=st.sampled_from(list(Step)))
+    def crash(self, step: Step) -> None:
+        def die(done: Step) -> None:
+            if done is step:
+                raise Crash
+
+        with self.watched():
+            self.world.on_step = die
+            with suppress(Crash):
+                self.running.retention.run_pass()
+            self.world.on_step = lambda done: None
+            self.world.open()
+        self.world.deleter.collect()
+        self.open()
+
+    @rule()
+    def restart(self) -> None:
+        self.world.restart()
+        self.open()
+
+    @invariant()
+    def what_is_counted_lies_there(self) -> None:
+        if hasattr(self, "world"):
+            assert self.world.usage() == self.world.on_disk()
+
+    @invariant()
+    def every_segment_is_there_or_has_a_tombstone_and_none_is_both(self) -> None:
+        if hasattr(self, "world"):
+            buried = {(camera, number) for camera in ("gate", "yard") for number in self.world.tombstones(camera)}
+            there = self.there()
+            assert not buried & there
+            assert buried | there == set(self.sealed)
+
+    @invariant()
+    def what_was_persisted_stays_known(self) -> None:
+        if hasattr(self, "world"):
+            for of in self.sealed.values():
+                assert self.world.store.holds(of.camera, EPOCH, of.sequences.first)
+
+    def teardown(self) -> None:
+        if hasattr(self, "world"):
+            close_stores(self.database)
+            self.folder.cleanup()
+
+
+def replace_free(part: float) -> Any:
+    return ROOMY._replace(free_bytes=round(ROOMY.bytes * part))
+
+
+def test_whatever_happens_nothing_protected_goes_nothing_due_stays_and_all_adds_up() -> None:
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=12, stateful_step_count=14, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
