@@ -11,12 +11,16 @@ from types import TracebackType
 
 from cloud_service.access.access import ANYBODY, Access, certificate_access
 from cloud_service.api.archive_service import ArchiveService
+from cloud_service.api.clip_service import ClipService
 from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.archive.owner import ArchiveOwner
 from cloud_service.archive.rendering import SegmentRenderer
 from cloud_service.archive.storage import ArchiveStorage
 from cloud_service.archive.writer import ArchiveWriter
 from cloud_service.bundles import Bundles
+from cloud_service.clips.cache import RenderCache
+from cloud_service.clips.making import ClipMaker
+from cloud_service.clips.sources import SourceFinder
 from cloud_service.database.opening import open_database, own_database
 from cloud_service.detection import Detector
 from cloud_service.events.feed import EventFeed
@@ -32,6 +36,7 @@ from cloud_service.processing.engine.decoding import BatchDecoder
 from cloud_service.processing.engine.in_process import InProcessEngine
 from cloud_service.processing.engine.reuse import ReuseBound
 from cloud_service.processing.pipeline import Pipeline
+from cloud_service.proof.keeper import open_keeper
 from cloud_service.redetection.jobs import RedetectionJobs
 from cloud_service.redetection.worker import Redetection
 from cloud_service.settings import CloudSettings
@@ -46,6 +51,7 @@ from icm.service.health import Problems
 from icm.service.stopping import stopping
 from icm.service.telemetry import TelemetryServer
 from icm.v1.archive_pb2_grpc import add_ArchiveServiceServicer_to_server
+from icm.v1.clip_pb2_grpc import add_ClipServiceServicer_to_server
 from icm.v1.ingest_pb2_grpc import add_IngestServiceServicer_to_server
 
 log = logging.getLogger(__name__)
@@ -85,13 +91,23 @@ class App:
         storage = ArchiveStorage(settings.archive_url)
         archive_owner = ArchiveOwner(storage, store_name)
         owned.callback(archive_owner.release)
+        self._keeper = open_keeper(
+            folder=settings.store.folder,
+            records=settings.records_folder,
+            store=store_name,
+            database=database,
+            clock=clock,
+            problems=problems,
+        )
         store = RecordStore(
             settings.records_folder,
             SegmentIndex(database),
             settings.archive.segment_seconds,
             clock,
             store_lock.check,
+            self._keeper.sealed,
         )
+        self._read_at_start = store.read_at_start
         for camera, reasons in store.unreadable.items():
             problems.part("record store", camera).report(f"{len(reasons)} segments cannot be read whole: {reasons[0]}")
         events, catalogue = EventStore(database), VideoCatalogue(database)
@@ -163,6 +179,11 @@ class App:
             ArchiveService(bundles, store, catalogue, events, self._feed, detector is not None, access),
             self._server.grpc,
         )
+        finder = SourceFinder(store, catalogue, storage)
+        cache = RenderCache(settings.render_cache_folder, settings.archive.render_cache_bytes)
+        maker = ClipMaker(store=store, sources=finder, bundles=bundles, events=events, cache=cache)
+        clips = ClipService(maker, finder, cache.folder, access)
+        add_ClipServiceServicer_to_server(clips, self._server.grpc)
         metrics.registry.register(StorageGauges(store, database, self._pipeline.backlog_bytes, metrics.cameras))
         watch_certificates(metrics.registry, {"ingest": ingest.tls})
         self._telemetry = TelemetryServer(settings.metrics.address, metrics.registry, problems.lines)
@@ -178,6 +199,7 @@ class App:
         return self._telemetry.port
 
     async def start(self) -> None:
+        self._keeper.start(self._read_at_start)
         self._commit.start()
         self._pipeline.start()
         self._redetection.start()
@@ -191,6 +213,7 @@ class App:
         await self._ingest.drain()
         await asyncio.to_thread(self._commit.stop)
         await asyncio.to_thread(self._redetection.stop)
+        await asyncio.to_thread(self._keeper.stop)
         await asyncio.to_thread(self._pipeline.stop, self._drain_seconds)
         self._feed.close()
         await self._server.stop(_GRACE_SECONDS)

@@ -24,6 +24,9 @@ BENCHMARKS = {
     "camera-days": Benchmark(
         "archive.camera_days", "how many days of a camera a terabyte holds, as records and as video of equal worth"
     ),
+    "clips": Benchmark(
+        "archive.clips", "how fast clips are cut and rendered, and what key frames cost the archive's videos"
+    ),
     "motion-modes": Benchmark(
         "video.motion_modes", "where the bits of P records go, and what each of their modes is worth"
     ),

@@ -51,11 +51,13 @@ class Recovered:
 
     Attributes:
         log: of its segments, all sealed and on the disk.
+        read: numbers of those that were read, and not taken at the index's word.
         unreadable: of each file that cannot be read, or not to its end, what is wrong.
         unwritten: changes of the index that the database refused.
     """
 
     log: CameraLog = field(default_factory=CameraLog)
+    read: SequenceSet = field(default_factory=SequenceSet)
     unreadable: list[str] = field(default_factory=list)
     unwritten: list[Change] = field(default_factory=list)
 
@@ -267,6 +269,7 @@ class _Recovery:
     def _add(self, segment: Segment) -> None:
         segment.disk_bytes = (self._root / segment.path).stat().st_blocks * BLOCK_BYTES
         self._found.log.add(segment)
+        self._found.read.add(segment.number)
 
     def _leave(self, path: Path, reason: str, number: int | None = None) -> None:
         """Leaves a file where it is, and its records out.
