@@ -12,6 +12,7 @@ from types import TracebackType
 from cloud_service.access.access import ANYBODY, Access, certificate_access
 from cloud_service.api.archive_service import ArchiveService
 from cloud_service.api.clip_service import ClipService
+from cloud_service.api.proof_service import ProofService
 from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.archive.owner import ArchiveOwner
 from cloud_service.archive.rendering import SegmentRenderer
@@ -36,9 +37,13 @@ from cloud_service.processing.engine.decoding import BatchDecoder
 from cloud_service.processing.engine.in_process import InProcessEngine
 from cloud_service.processing.engine.reuse import ReuseBound
 from cloud_service.processing.pipeline import Pipeline
+from cloud_service.proof.chain_file import FOLDER as CHAINS
+from cloud_service.proof.chain_index import ChainIndex
 from cloud_service.proof.keeper import open_keeper
 from cloud_service.redetection.jobs import RedetectionJobs
 from cloud_service.redetection.worker import Redetection
+from cloud_service.seals.files import FOLDER as SEALS
+from cloud_service.seals.keeper import SealKeeper
 from cloud_service.settings import CloudSettings
 from cloud_service.store import GroupCommit, RecordStore
 from cloud_service.store.identity import check_identity, own_store
@@ -53,6 +58,7 @@ from icm.service.telemetry import TelemetryServer
 from icm.v1.archive_pb2_grpc import add_ArchiveServiceServicer_to_server
 from icm.v1.clip_pb2_grpc import add_ClipServiceServicer_to_server
 from icm.v1.ingest_pb2_grpc import add_IngestServiceServicer_to_server
+from icm.v1.proof_pb2_grpc import add_ProofServiceServicer_to_server
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0
@@ -108,6 +114,13 @@ class App:
             self._keeper.sealed,
         )
         self._read_at_start = store.read_at_start
+        self._seals = SealKeeper(
+            records=settings.records_folder,
+            folder=settings.store.folder / CHAINS / SEALS,
+            holder=store.holder,
+            clock=clock,
+            problems=problems,
+        )
         for camera, reasons in store.unreadable.items():
             problems.part("record store", camera).report(f"{len(reasons)} segments cannot be read whole: {reasons[0]}")
         events, catalogue = EventStore(database), VideoCatalogue(database)
@@ -162,6 +175,8 @@ class App:
             message_bytes=ingest.limits.message_bytes,
             chains=chains,
             detections=detections,
+            newest_head=self._keeper.newest,
+            take_seal=self._seals.take,
         )
         self._ingest = IngestService(context, access)
         limits = ClientLimits(ingest.limits.streams, ingest.limits.bytes_per_second, clock)
@@ -184,6 +199,8 @@ class App:
         maker = ClipMaker(store=store, sources=finder, bundles=bundles, events=events, cache=cache)
         clips = ClipService(maker, finder, cache.folder, access)
         add_ClipServiceServicer_to_server(clips, self._server.grpc)
+        proof = ProofService(settings.store.folder / CHAINS, ChainIndex(database), access)
+        add_ProofServiceServicer_to_server(proof, self._server.grpc)
         metrics.registry.register(StorageGauges(store, database, self._pipeline.backlog_bytes, metrics.cameras))
         watch_certificates(metrics.registry, {"ingest": ingest.tls})
         self._telemetry = TelemetryServer(settings.metrics.address, metrics.registry, problems.lines)
@@ -200,6 +217,7 @@ class App:
 
     async def start(self) -> None:
         self._keeper.start(self._read_at_start)
+        self._seals.start()
         self._commit.start()
         self._pipeline.start()
         self._redetection.start()
@@ -213,6 +231,7 @@ class App:
         await self._ingest.drain()
         await asyncio.to_thread(self._commit.stop)
         await asyncio.to_thread(self._redetection.stop)
+        await asyncio.to_thread(self._seals.stop)
         await asyncio.to_thread(self._keeper.stop)
         await asyncio.to_thread(self._pipeline.stop, self._drain_seconds)
         self._feed.close()
