@@ -33,6 +33,7 @@ BENCHMARKS = {
     "reuse": Benchmark(
         "video.reuse", "what frames cost the cloud in which little changed, with detections reused and without"
     ),
+    "redetect": Benchmark("archive.redetect", "how fast the past is looked at again, by which frames are"),
     "visual": Benchmark("pages.visual", "what decoded pictures are to a person, and whether a checkerboard is in them"),
     "regions": Benchmark("accuracy.regions", "where a picture's bits go, and what knowing the objects would be worth"),
     "sheet": Benchmark("pages.sheet", "originals beside what JPEG, AVIF and our decoders make of them"),

@@ -9,7 +9,6 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from cloud_service.database import redetection_tables  # noqa: F401 - adds to the tables that the steps make
 from cloud_service.database.damage import set_aside_if_damaged, trouble, watch_for_damage
 from cloud_service.database.migrations.upgrade import check_current, upgrade
 from icm.errors import ConfigError, StorageError

@@ -11,6 +11,7 @@ TITLES = {
     "video": "A still camera against video codecs",
     "motion_modes": "What each mode of P records is worth",
     "reuse": "Frames in which little changed",
+    "redetect": "Looking at the past again",
     "framing": "What a record costs on the wire",
     "rate_control": "Rate control",
     "exactness": "The same latents everywhere",
@@ -70,6 +71,10 @@ the one before at more than that share of positions. `ap50` is that of persons a
 that of all boxes against those of looking at every frame, which counts boxes at the edge of the confidence that come
 and go by themselves as well. `emptied` is the clip's background without whatever moves, under the clip's noise: none of
 the clips has a second in which nobody moves.""",
+    "redetect": """\
+Each row is a job of `icm-cloud redetect` over one clip, worked off by the service's own worker with nothing live beside
+it. `loading_s` is what the process takes to load torch, weights and bundle. Frames that are not looked at are decoded
+to latents and not synthesised.""",
     "index": """\
 Each segment is a file with one record of 64 bytes and a row in an SQLite index; real ones are some hundred times as
 large, but a start asks them for their size alone. The files were written a moment before, so the system still knew

@@ -20,7 +20,7 @@ from icm.codec.encoder import CodedFrame, Encoder
 from tests.cloud_service.parts import FRAME_US, HEIGHT, START_US, WIDTH, coded_records
 from tests.cloud_service.redetection.parts import Archive, weights_in
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 180.0
 
 
 @pytest.fixture
