@@ -6,7 +6,7 @@
     ├── BundleError              a codec bundle is missing, damaged or not the one meant
     │   └── CodecMismatchError   two parties hold different codecs
     ├── RecordError              bytes are no record, or not one that this decoder can read
-    │   ├── ReferenceMissingError    a P record leans on a frame that is not there
+    │   ├── ReferenceMissingError    a P record refers to a frame that is not there
     │   └── RecordVersionError       they are of a version of the format that this program does not know
     ├── ImageError               a picture cannot be read, or is too large
     ├── SourceError              a camera or file gives no frames

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from icm.camera_name import check_camera_name
 from icm.errors import ConfigError, ProofError
 from icm.proof import merkle
-from icm.proof.entries import Entry, entry_of
+from icm.proof.entries import MOST, Entry, entry_of
 from icm.proof.keys import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, SigningKey, signed_by
 
 BLOCK = "icm-block-1"
@@ -84,7 +84,7 @@ class Head:
             )
         except (ValueError, ConfigError):
             raise ProofError(f"this line is no head of a chain: {line[:200]!r}") from None
-        if tag != HEAD or head.line() != line:
+        if tag != HEAD or not 1 <= head.block <= MOST or head.line() != line:
             raise ProofError(f"this line is no head of a chain: {line[:200]!r}")
         return head
 
@@ -142,7 +142,8 @@ class Block:
             block = Block(store, camera, number, entries, first, last, first_us, last_us, digest, before)
         except (ValueError, ConfigError):
             raise ProofError(f"this line is no block of a chain: {line[:200]!r}") from None
-        if tag != BLOCK or block.line() != line:
+        small = all(0 <= value <= MOST for value in (number - 1, entries - 1, first, last, first_us, last_us))
+        if tag != BLOCK or not small or block.line() != line:
             raise ProofError(f"this line is no block of a chain: {line[:200]!r}")
         return block
 

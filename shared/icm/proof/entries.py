@@ -21,6 +21,8 @@ TOMBSTONE = "icm-tombstone-1"
 _SEQUENCES = re.compile(r"\d+-\d+(,\d+-\d+)*")
 _REASON = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _UNKNOWN = "-"
+MOST = (1 << 63) - 1
+"""Of any number in an entry: what databases hold."""
 
 
 class Origin(StrEnum):
@@ -85,7 +87,9 @@ class SegmentFacts:
             )
         except (ValueError, ConfigError):
             raise ProofError(f"these words say nothing of a segment: {' '.join(words)[:200]!r}") from None
-        right = len(sha256) in (0, merkle.HASH_BYTES) and (not sequences or _SEQUENCES.fullmatch(sequences))
+        fields = (facts.number - 1, facts.epoch, facts.size, facts.records, facts.first_capture_us)
+        small = all(0 <= value <= MOST for value in (*fields, facts.last_capture_us))
+        right = small and len(sha256) in (0, merkle.HASH_BYTES) and (not sequences or _SEQUENCES.fullmatch(sequences))
         if not right or facts.words() != words:
             raise ProofError(f"these words say nothing of a segment: {' '.join(words)[:200]!r}")
         return facts

@@ -17,7 +17,7 @@ from icm.proof.merkle import path_to
 
 KEY = SigningKey.new()
 STORE = "0123456789abcdef"
-numbers = st.integers(0, 2**64 - 1)
+numbers = st.integers(0, 2**63 - 1)
 facts = st.builds(
     SegmentFacts,
     st.from_regex(r"[a-z0-9][a-z0-9_-]{0,8}", fullmatch=True),
