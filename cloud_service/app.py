@@ -11,6 +11,7 @@ from types import TracebackType
 
 from cloud_service.access.access import ANYBODY, Access, certificate_access
 from cloud_service.api.archive_service import ArchiveService
+from cloud_service.api.export_service import ExportService
 from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.archive.owner import ArchiveOwner
 from cloud_service.archive.rendering import SegmentRenderer
@@ -21,6 +22,8 @@ from cloud_service.database.opening import open_database, own_database
 from cloud_service.detection import Detector
 from cloud_service.events.feed import EventFeed
 from cloud_service.events.store import EventStore
+from cloud_service.evidence.camera_export import ExportSources
+from cloud_service.evidence.exporter import open_exporter
 from cloud_service.feedback.broken_references import BrokenReferences
 from cloud_service.feedback.last_detections import LastDetections
 from cloud_service.gauges import StorageGauges
@@ -44,6 +47,7 @@ from icm.service.health import Problems
 from icm.service.stopping import stopping
 from icm.service.telemetry import TelemetryServer
 from icm.v1.archive_pb2_grpc import add_ArchiveServiceServicer_to_server
+from icm.v1.export_pb2_grpc import add_ExportServiceServicer_to_server
 from icm.v1.ingest_pb2_grpc import add_IngestServiceServicer_to_server
 
 log = logging.getLogger(__name__)
@@ -162,6 +166,18 @@ class App:
             ArchiveService(bundles, store, catalogue, events, self._feed, detector is not None, access),
             self._server.grpc,
         )
+        exporter = open_exporter(
+            name=store_name,
+            settings=settings,
+            sources=ExportSources(
+                records=settings.records_folder, store=store, bundles=bundles, events=events, storage=storage
+            ),
+            catalogue=catalogue,
+            database=database,
+            chains=self._keeper,
+            clock=clock,
+        )
+        add_ExportServiceServicer_to_server(ExportService(exporter, access), self._server.grpc)
         metrics.registry.register(StorageGauges(store, database, self._pipeline.backlog_bytes, metrics.cameras))
         watch_certificates(metrics.registry, {"ingest": ingest.tls})
         self._telemetry = TelemetryServer(settings.metrics.address, metrics.registry, problems.lines)

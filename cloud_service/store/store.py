@@ -281,6 +281,15 @@ class RecordStore:
         """
         return self._segments.first_from(camera, number)
 
+    def captured_between(self, camera: str, from_us: int, to_us: int) -> list[Segment]:
+        """The camera's segments that hold frames captured from ``from_us`` on and before ``to_us``, by capture time;
+        those whose files are gone are among them.
+
+        Raises:
+            StorageError: the database does not answer.
+        """
+        return self._segments.captured_between(camera, from_us, to_us)
+
     def _indexed(self, changes: Sequence[Change]) -> None:
         """The index says now what these changes do."""
         with self._lock:

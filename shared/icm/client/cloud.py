@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
 from datetime import UTC, datetime
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import grpc
 
 from icm.client.connection import AsyncClosing, Closing, Connection, Tls
+from icm.client.export import Progress, download_to, export_request
 from icm.client.messages import Camera, Detections, Frame, Segment, time_of
 from icm.errors import ConfigError, ProtocolError
 from icm.frame_id import FrameId
 from icm.rpc.status import error_of
-from icm.v1 import archive_pb2, archive_pb2_grpc
+from icm.v1 import archive_pb2, archive_pb2_grpc, export_pb2_grpc
 
 
 class CloudClient(Closing):
@@ -125,6 +127,54 @@ class CloudClient(Closing):
             finally:
                 call.cancel()
 
+    def export(
+        self,
+        output: Path | str,
+        cameras: str | Sequence[str],
+        start: datetime,
+        end: datetime,
+        *,
+        case: str,
+        by: str,
+        progress: Progress | None = None,
+    ) -> int:
+        """Writes an evidence file: what is stored of cameras in a range of time; docs/evidence.md says what is in it.
+
+        It may take as long as it has to. The file is there when all of it came, and else it is not.
+
+        Args:
+            output: the file to write, such as "case.zip".
+            cameras: a camera's name, or several.
+            start: of the range, with its time zone.
+            end: of the range, which is not in it any more.
+            case: what it is about.
+            by: who exports it.
+            progress: told how far it is.
+
+        Returns:
+            The file's size in bytes.
+
+        Raises:
+            ConfigError: the request cannot be, or the range holds too much for one export.
+            NotFoundError: nothing is stored of the range.
+            BusyError: the cloud makes as many exports as it makes at once.
+            UnreachableError: the cloud cannot be reached, or went away meanwhile.
+            UnauthenticatedError: as of ``cameras``.
+            PermissionDeniedError: as of ``cameras``.
+        """
+        request = export_request(cameras, start, end, case, by)
+        stub = export_pb2_grpc.ExportServiceStub(self._channel)
+        with download_to(output, progress) as download:
+            call = stub.ExportCase(request, metadata=self._connection.metadata)
+            try:
+                for answer in call:
+                    download.take(answer)
+            except grpc.RpcError as error:
+                raise error_of(error, self._connection.address) from None
+            finally:
+                call.cancel()
+        return download.written
+
     def _ask(self, method: Callable[..., Any], request: Any) -> Any:
         attempts = self._connection.attempts(sent_twice=True)
         while True:
@@ -192,6 +242,31 @@ class AsyncCloudClient(AsyncClosing):
                 await asyncio.sleep(attempts.wait_after(error))
             finally:
                 call.cancel()
+
+    async def export(
+        self,
+        output: Path | str,
+        cameras: str | Sequence[str],
+        start: datetime,
+        end: datetime,
+        *,
+        case: str,
+        by: str,
+        progress: Progress | None = None,
+    ) -> int:
+        """As ``CloudClient.export``."""
+        request = export_request(cameras, start, end, case, by)
+        stub: Any = export_pb2_grpc.ExportServiceStub(self._channel)
+        with download_to(output, progress) as download:
+            call = stub.ExportCase(request, metadata=self._connection.metadata)
+            try:
+                async for answer in call:
+                    await asyncio.to_thread(download.take, answer)
+            except grpc.RpcError as error:
+                raise error_of(error, self._connection.address) from None
+            finally:
+                call.cancel()
+        return download.written
 
     async def _ask(self, method: Callable[..., Any], request: Any) -> Any:
         attempts = self._connection.attempts(sent_twice=True)

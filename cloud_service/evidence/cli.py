@@ -1,0 +1,43 @@
+"""``icm-cloud export``: an evidence file from a running cloud."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tqdm import tqdm
+
+from icm.client.command_options import add_cloud_options, cloud_of, time_of
+from icm.errors import ConfigError
+from icm.service.command_line import say
+
+TEXT = "Writes an evidence file: what is stored of cameras in a range of time, and what proves it. docs/evidence.md."
+
+
+def add_commands(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of ``icm-cloud export``."""
+    add_cloud_options(parser)
+    parser.add_argument("--camera", action="append", required=True, help="of this camera; repeatable")
+    parser.add_argument("--from", dest="start", required=True, metavar="TIME", help="such as 2026-11-03T15:00Z")
+    parser.add_argument("--to", dest="end", required=True, metavar="TIME", help="the end, which is not in it any more")
+    parser.add_argument("--case", required=True, metavar="TEXT", help="what it is about")
+    parser.add_argument("--by", required=True, metavar="NAME", help="who exports it")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the zip to write")
+    parser.set_defaults(command=_export)
+
+
+def _export(options: argparse.Namespace) -> int:
+    start, end = time_of(options.start), time_of(options.end)
+    if options.output.is_dir():
+        raise ConfigError(f"{options.output} is a folder: name the zip to write")
+    with cloud_of(options) as cloud, tqdm(unit="B", unit_scale=True, desc="exporting", disable=None) as bar:
+
+        def progress(done: int, expected: int) -> None:
+            bar.total = expected
+            bar.update(done - bar.n)
+
+        size = cloud.export(
+            options.output, options.camera, start, end, case=options.case, by=options.by, progress=progress
+        )
+    say(f"{options.output}: {size} bytes; check it with: icm verify {options.output}")
+    return 0
