@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -11,11 +12,14 @@ from icm.client.command_options import add_cloud_options, cloud_of, time_of
 from icm.errors import ConfigError
 from icm.service.command_line import say
 
-TEXT = "Writes an evidence file: what is stored of cameras in a range of time, and what proves it. docs/evidence.md."
+_TEXT = "Writes an evidence file: what is stored of cameras in a range of time, and what proves it. docs/evidence.md."
 
 
-def add_commands(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of ``icm-cloud export``."""
+def add_commands(commands: Any) -> None:
+    """Adds ``export`` to the commands of ``icm-cloud``."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "export", help="an evidence file from a running cloud", description=_TEXT
+    )
     add_cloud_options(parser)
     parser.add_argument("--camera", action="append", required=True, help="of this camera; repeatable")
     parser.add_argument("--from", dest="start", required=True, metavar="TIME", help="such as 2026-11-03T15:00Z")

@@ -30,7 +30,7 @@ from cloud_service.store.segment import Segment
 from cloud_service.store.sequences import SequenceSet
 from icm.errors import ProofError, StorageError, storage_error
 from icm.proof.chain import Head, Link
-from icm.proof.entries import Leaf, Origin, Tombstone
+from icm.proof.entries import Leaf, Origin, SegmentFacts, Tombstone
 from icm.service.clock import Clock
 from icm.service.health import Problems
 
@@ -81,7 +81,7 @@ class ChainKeeper:
         self._wake = threading.Event()
         self._stopping = False
         self._to_compare: dict[str, SequenceSet] = {}
-        self._behind = True
+        self._behind, self._caught_up = True, set[str]()
         self._thread = threading.Thread(target=self._run, name="chain-keeper", daemon=True)
 
     def sealed(self, segment: Segment) -> None:
@@ -200,10 +200,25 @@ class ChainKeeper:
             self._chains.note_all()
 
     def _take_sealed(self) -> None:
-        while self._sealed:
-            segment = self._sealed[0]
-            self._add(Leaf(facts_of(segment), Origin.SEALED), segment.kept_from_us)
-            self._sealed.popleft()
+        """Adds the leaves of what was sealed; of a camera that is behind only once it is not, so that its leaves come
+        in the order of their numbers.
+        """
+        later: list[Segment] = []
+        try:
+            while self._sealed:
+                segment = self._sealed[0]
+                if self._behind and segment.camera not in self._caught_up:
+                    later.append(segment)
+                elif not self._has_leaf(segment):
+                    self._add(Leaf(facts_of(segment), Origin.SEALED), segment.kept_from_us)
+                self._sealed.popleft()
+        finally:
+            self._sealed.extendleft(reversed(later))
+
+    def _has_leaf(self, segment: Segment | SegmentFacts) -> bool:
+        pending = self._pending.get(segment.camera)
+        known = self._chains.state(segment.camera).numbers
+        return segment.number in known or (pending is not None and segment.number in pending.leaves)
 
     def _add(self, leaf: Leaf, kept_from_us: int) -> None:
         """Puts a leaf into the camera's next block, and closes the one before if that is full, or of another hour."""
@@ -229,11 +244,8 @@ class ChainKeeper:
         new = [entry for entry in entries if entry.facts.number not in state.deleted]
         if not new:
             return
-        pending = self._pending.get(camera)
-        leaves = pending.leaves if pending is not None else {}
         for entry in new:
-            number = entry.facts.number
-            if number not in state.numbers and number not in leaves:
+            if not self._has_leaf(entry.facts):
                 # It goes before it was noted that it came.
                 self._add(Leaf(entry.facts, Origin.FOUND), entry.facts.last_capture_us)
         self._close(camera)
@@ -248,6 +260,9 @@ class ChainKeeper:
             with self._lock:
                 self._bury(camera, self._index.tombstones(camera, self._chains.state(camera).deleted))
             self._find_leaves(camera)
+            if self._stopping:
+                return
+            self._caught_up.add(camera)
             if camera in self._to_compare:
                 self._compare(camera, self._to_compare[camera])
                 del self._to_compare[camera]
@@ -263,10 +278,9 @@ class ChainKeeper:
                 continue
             with self._lock:
                 self._take_sealed()
-                pending = self._pending.get(camera)
-                state = self._chains.state(camera)
-                known_by_now = (state.numbers, state.deleted, pending.leaves if pending is not None else ())
-                if not any(found.number in numbers for numbers in known_by_now):
+                waiting = any((each.camera, each.number) == (camera, found.number) for each in self._sealed)
+                gone = found.number in self._chains.state(camera).deleted
+                if not (waiting or gone or self._has_leaf(found)):
                     self._add(Leaf(facts_of(found), Origin.FOUND), found.kept_from_us)
             if self._stopping:
                 break

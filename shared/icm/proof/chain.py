@@ -123,6 +123,11 @@ class Block:
         words = (BLOCK, self.store, self.camera, *map(str, numbers), self.root.hex(), self.previous.hex())
         return " ".join(words).encode()
 
+    @property
+    def name(self) -> str:
+        """For a person."""
+        return f"block {self.number} of camera {self.camera}"
+
     def hash(self) -> bytes:
         """What the block's head signs."""
         return hashlib.sha256(self.line()).digest()
@@ -176,21 +181,40 @@ class Link:
         Raises:
             ProofError: it does not.
         """
-        block, head = self.block, self.head
-        name = f"block {block.number} of camera {block.camera}"
+        self.check_follows(previous)
+        self.check_sound()
+
+    def check_follows(self, previous: Head | None) -> None:
+        """Checks that it is the one after another, which is signed with the same key.
+
+        Args:
+            previous: the head before; None: this is to be the first block.
+
+        Raises:
+            ProofError: it is not.
+        """
+        block, name = self.block, self.block.name
         number, before = (previous.block + 1, previous.hash) if previous is not None else (1, NOTHING_BEFORE)
         if previous is not None and (block.store, block.camera) != (previous.store, previous.camera):
             raise ProofError(f"{name} belongs to another chain: of camera {block.camera} in store {block.store}")
         if block.number != number or block.previous != before:
             raise ProofError(f"{name} does not follow block {number - 1}: blocks are missing, or not in their order")
+        if previous is not None and self.head.key != previous.key:
+            raise ProofError(f"{name} is signed with another key ({self.head.key.hex()}) than the blocks before it")
+
+    def check_sound(self) -> None:
+        """Checks that the entries are what the root was made of, and the head what was signed.
+
+        Raises:
+            ProofError: they are not.
+        """
+        block, name = self.block, self.block.name
         foreign = next((entry for entry in self.entries if entry.facts.camera != block.camera), None)
         if foreign is not None:
             raise ProofError(f"{name} holds an entry of another camera: {foreign.line().decode()}")
         if merkle.root_of([entry.hash() for entry in self.entries]) != block.root:
             raise ProofError(f"the entries of {name} are not those that its root was made of")
-        _check_head(block, head)
-        if previous is not None and head.key != previous.key:
-            raise ProofError(f"{name} is signed with another key ({head.key.hex()}) than the blocks before it")
+        _check_head(block, self.head)
 
 
 def make_link(
@@ -233,7 +257,7 @@ def check_inclusion(*, entry: Entry, index: int, path: Sequence[bytes], block: B
     Raises:
         ProofError: it is not.
     """
-    name = f"block {block.number} of camera {block.camera}"
+    name = block.name
     if entry.facts.camera != block.camera:
         raise ProofError(f"an entry of camera {entry.facts.camera} cannot be in {name}")
     if merkle.root_by_path(entry.hash(), index, block.entries, path) != block.root:
@@ -242,11 +266,10 @@ def check_inclusion(*, entry: Entry, index: int, path: Sequence[bytes], block: B
 
 
 def _check_head(block: Block, head: Head) -> None:
-    name = f"block {block.number} of camera {block.camera}"
     if (head.store, head.camera, head.block, head.hash) != (block.store, block.camera, block.number, block.hash()):
-        raise ProofError(f"the head of {name} is another block's, or the block's line was changed")
+        raise ProofError(f"the head of {block.name} is another block's, or the block's line was changed")
     if not head.holds():
-        raise ProofError(f"the signature of {name} does not hold")
+        raise ProofError(f"the signature of {block.name} does not hold")
 
 
 def read_links(lines: Iterator[bytes]) -> Iterator[Link]:

@@ -52,6 +52,7 @@ class Kept:
 
     def close(self) -> None:
         """As the service stops."""
+        self.keeper.work()
         self.store.close()
         self.keeper.stop()
 

@@ -201,6 +201,7 @@ def test_a_number_never_comes_again_though_all_is_deleted_and_the_database_lost(
 
 def test_a_deletion_is_in_the_chain_before_its_file_goes(tmp_path: Path, database: Engine) -> None:
     kept = Kept(tmp_path, database)
+    kept.keeper.work()
     kept.append(1, 25)
     kept.store.close()
     kept.keeper.deleted([deletion(kept.segments()[0])])
@@ -312,6 +313,7 @@ def test_a_disk_that_refuses_a_block_gets_it_later(
     tmp_path: Path, database: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = Kept(tmp_path, database)
+    kept.keeper.work()
     kept.append(1, 15)
     kept.store.close()
     with monkeypatch.context() as patch:
@@ -332,6 +334,7 @@ def refuse(descriptor: int) -> None:
 
 def test_a_database_that_refuses_learns_of_blocks_later(tmp_path: Path, database: Engine) -> None:
     kept = Kept(tmp_path, database)
+    kept.keeper.work()
     kept.append(1, 15)
     kept.store.close()
     with database.begin() as connection:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from icm.evidence.layout import CASE, MANIFEST, PAGE
 from icm.evidence.manifest import parse_manifest
@@ -84,9 +84,9 @@ def test_a_good_case_passes_and_its_clips_play_with_times_and_boxes(page: Page, 
     assert page.inner_text("#verdict-text") == "Nothing is wrong with this file"
     assert page.locator("#clip option").count() == 3
     page.select_option("#clip", "1")
-    page.wait_for_function("document.getElementById('video').readyState >= 2")
+    expect(page.locator("#time")).to_contain_text("2026-09-21T14:13:22.0")
     page.evaluate("document.getElementById('video').currentTime = 0.35")
-    page.wait_for_function("document.getElementById('time').textContent.startsWith('2026-09-21T14:13:22.300000Z')")
+    expect(page.locator("#time")).to_contain_text("2026-09-21T14:13:22.300000Z")
     assert page.inner_text("#found").startswith("dark 0.")
     drawn = "document.getElementById('overlay').getContext('2d').getImageData(0, 0, 2, 2).data.some((v) => v > 0)"
     assert page.evaluate(drawn)

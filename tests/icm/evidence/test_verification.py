@@ -26,7 +26,7 @@ Verify = Callable[..., Findings]
 
 
 @pytest.fixture
-def verify(loaded: Bundle, tmp_path: Path) -> Verify:
+def verify(codec: Bundle, tmp_path: Path) -> Verify:
     """Checks an evidence file, or one of these files."""
 
     def check(case: Path | dict[str, bytes], key: bytes | None = None, decoding: bool = True) -> Findings:
@@ -34,7 +34,7 @@ def verify(loaded: Bundle, tmp_path: Path) -> Verify:
         if isinstance(case, dict):
             write_case(path, case)
         return verify_case(
-            case if isinstance(case, Path) else path, key=key, bundles=lambda: [loaded] if decoding else []
+            case if isinstance(case, Path) else path, key=key, bundles=lambda: [codec] if decoding else []
         )
 
     return check
