@@ -1,1 +1,1 @@
-"""Evidence files: what is stored of cameras in a range of time, put together for people outside. docs/evidence.md."""
+"""Evidence files: what is stored of cameras in a range of time, for people outside; see docs/evidence-files.md."""

@@ -12,7 +12,7 @@ from icm.client.command_options import add_cloud_options, cloud_of, time_of
 from icm.errors import ConfigError
 from icm.service.command_line import say
 
-_TEXT = "Writes an evidence file: what is stored of cameras in a range of time, and what proves it. docs/evidence.md."
+_TEXT = "Writes an evidence file: what is stored of cameras in a range of time, and what proves it."
 
 
 def add_commands(commands: Any) -> None:

@@ -138,9 +138,10 @@ class CloudClient(Closing):
         by: str,
         progress: Progress | None = None,
     ) -> int:
-        """Writes an evidence file: what is stored of cameras in a range of time; docs/evidence.md says what is in it.
+        """Writes an evidence file: what is stored of cameras in a range of time.
 
-        It may take as long as it has to. The file is there when all of it came, and else it is not.
+        docs/evidence-files.md says what is in it. It may take as long as it has to. The file is there when all of it
+        came, and else it is not.
 
         Args:
             output: the file to write, such as "case.zip".

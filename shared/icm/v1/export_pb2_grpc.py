@@ -47,7 +47,7 @@ class ExportServiceServicer:
     """
 
     def ExportCase(self, request, context):
-        """An evidence file (icm-evidence/1, a zip), as a stream of its bytes; docs/evidence.md says what is in it. It is whole
+        """An evidence file (icm-evidence/1, a zip), as a stream of its bytes; docs/evidence-files.md says what is in it. It is whole
         if the stream ends with OK. INVALID_ARGUMENT if the request cannot be, or its range holds more than the cloud's
         setting export.max_bytes; NOT_FOUND if nothing is stored of the range; RESOURCE_EXHAUSTED with a
         google.rpc.RetryInfo while as many exports run as the cloud makes at once.

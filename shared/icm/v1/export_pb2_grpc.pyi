@@ -34,7 +34,7 @@ class ExportServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ExportServiceAsyncStub: ...
     ExportCase: _grpc.UnaryStreamMultiCallable[_export_pb2.ExportCaseRequest, _export_pb2.ExportCaseResponse]
-    """An evidence file (icm-evidence/1, a zip), as a stream of its bytes; docs/evidence.md says what is in it. It is whole
+    """An evidence file (icm-evidence/1, a zip), as a stream of its bytes; docs/evidence-files.md says what is in it. It is whole
     if the stream ends with OK. INVALID_ARGUMENT if the request cannot be, or its range holds more than the cloud's
     setting export.max_bytes; NOT_FOUND if nothing is stored of the range; RESOURCE_EXHAUSTED with a
     google.rpc.RetryInfo while as many exports run as the cloud makes at once.
@@ -46,7 +46,7 @@ class ExportServiceAsyncStub(ExportServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ExportCase: _aio.UnaryStreamMultiCallable[_export_pb2.ExportCaseRequest, _export_pb2.ExportCaseResponse]  # type: ignore[assignment]
-    """An evidence file (icm-evidence/1, a zip), as a stream of its bytes; docs/evidence.md says what is in it. It is whole
+    """An evidence file (icm-evidence/1, a zip), as a stream of its bytes; docs/evidence-files.md says what is in it. It is whole
     if the stream ends with OK. INVALID_ARGUMENT if the request cannot be, or its range holds more than the cloud's
     setting export.max_bytes; NOT_FOUND if nothing is stored of the range; RESOURCE_EXHAUSTED with a
     google.rpc.RetryInfo while as many exports run as the cloud makes at once.
@@ -61,7 +61,7 @@ class ExportServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _export_pb2.ExportCaseRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_export_pb2.ExportCaseResponse], _abc.AsyncIterator[_export_pb2.ExportCaseResponse]]:
-        """An evidence file (icm-evidence/1, a zip), as a stream of its bytes; docs/evidence.md says what is in it. It is whole
+        """An evidence file (icm-evidence/1, a zip), as a stream of its bytes; docs/evidence-files.md says what is in it. It is whole
         if the stream ends with OK. INVALID_ARGUMENT if the request cannot be, or its range holds more than the cloud's
         setting export.max_bytes; NOT_FOUND if nothing is stored of the range; RESOURCE_EXHAUSTED with a
         google.rpc.RetryInfo while as many exports run as the cloud makes at once.

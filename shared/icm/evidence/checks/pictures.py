@@ -20,7 +20,7 @@ LUMA_BLOCK = 32
 """Side of a block in pixels; half of it in the planes of colour."""
 BASE_ERROR, ERROR_SHARE = 100.0, 0.5
 """A block's mean squared error may be the first, and as much of the block's variance as the second says."""
-EARLIER_ERROR, EARLIER_SHARE = 80.0, 4.0
+EARLIER_ERROR, EARLIER_SHARE = 80.0, 10.0
 """A block whose mean squared error is above the first may not be closer to the picture before by the second."""
 _PEAK = 255.0
 
