@@ -12,8 +12,12 @@ _FORM = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 
 def time_text(microseconds: int) -> str:
-    """A time, from microseconds since 1970, such as 2026-09-21T14:13:20.000000Z."""
-    return f"{_EPOCH + timedelta(microseconds=microseconds):%Y-%m-%dT%H:%M:%S.%f}Z".rjust(27, "0")
+    """A time, from microseconds since 1970, such as 2026-09-21T14:13:20.000000Z; a number where no calendar has it."""
+    try:
+        time = _EPOCH + timedelta(microseconds=microseconds)
+    except OverflowError:
+        return f"{microseconds} us since 1970"
+    return f"{time:%Y-%m-%dT%H:%M:%S.%f}Z".rjust(27, "0")
 
 
 def microseconds_of(text: str) -> int:

@@ -7,9 +7,12 @@ import json
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from icm.codec.bundle.loading import Bundle
 from icm.errors import EvidenceError
@@ -271,6 +274,11 @@ def test_a_segment_that_is_left_out_is_missed(files: dict[str, bytes], verify: V
     sign_again(files, THIEF)
     assert any("segment 3 of camera gate is left out" in text for text in wrong(verify(files)))
 
+    # Nor does it help to take its entry out of the proof.
+    edit(files, PROOF, lambda proof: proof.update(entries=[e for e in proof["entries"] if " gate 3 " not in e["line"]]))
+    sign_again(files, THIEF)
+    assert any("segment 3 of camera gate left out" in text for text in wrong(verify(files)))
+
 
 def test_a_deletion_that_never_was_is_found_and_one_that_is_hidden_too(files: dict[str, bytes], verify: Verify) -> None:
     hidden = dict(files)
@@ -312,3 +320,37 @@ def test_records_of_a_codec_that_is_not_here_are_said_to_be_unchecked(cases: dic
     lacking = "\n".join(finding.text for finding in findings.found if finding.kind is Kind.LACKS)
     assert "records of camera gate were NOT decoded" in lacking
     assert "was NOT compared" in lacking
+
+
+VALUES = st.one_of(
+    st.none(),
+    st.integers(-(1 << 60), 1 << 60),
+    st.text(max_size=20),
+    st.just([]),
+    st.just("9999-12-31T23:59:59.999999Z"),
+    st.just("00" * 32),
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.sampled_from([CASE, PROOF]), place=st.integers(0, 1 << 30), value=VALUES)
+def test_whatever_a_case_says_the_check_ends_with_findings(
+    cases: dict[str, Path], tmp_path: Path, name: str, place: int, value: object
+) -> None:
+    files = contents(cases["gate"])
+    found = json.loads(files[name])
+    places: list[tuple[Any, Any]] = []
+
+    def walk(inner: Any) -> None:
+        for key in list(inner) if isinstance(inner, dict) else range(len(inner)):
+            places.append((inner, key))
+            if isinstance(inner[key], (dict, list)):
+                walk(inner[key])
+
+    walk(found)
+    inner, key = places[place % len(places)]
+    inner[key] = value
+    files[name] = json.dumps(found).encode()
+    sign_again(files, THIEF)
+    write_case(tmp_path / "case.zip", files)
+    assert verify_case(tmp_path / "case.zip", key=None, bundles=lambda: []).found

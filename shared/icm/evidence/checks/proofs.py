@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 from icm.errors import EvidenceError, ProofError
 from icm.evidence.case import CameraCase, Case, SegmentEntry
@@ -149,24 +150,25 @@ class ProofCheck:
 
     def _check_complete(self) -> None:
         """Checks that every segment of the range is here or accounted for, as far as the numbers tell."""
+        name = self._camera.name
         here = {segment.number for segment in self._camera.segments}
         here |= {said.number for said in self._camera.tombstones}
-        here |= {missing.segment for missing in self._described.missing if missing.camera == self._camera.name}
+        here |= {missing.segment for missing in self._described.missing if missing.camera == name and missing.segment}
         if not here:
             return
-        for number in range(min(here), max(here) + 1):
-            entry = self._tombstones.get(number) or self._leaves.get(number)
-            if number in here or (entry is not None and not self._is_within(entry.facts)):
-                continue
-            self._findings.wrong(
-                f"segment {number} of camera {self._camera.name} is left out: it is neither here nor accounted for"
-            )
-        for number, found in (self._leaves | self._tombstones).items():
-            if number not in here and self._is_within(found.facts) and not min(here) <= number <= max(here):
+        elsewhere = set[int]()
+        for number in (self._leaves.keys() | self._tombstones.keys()) - here:
+            entry = self._tombstones.get(number) or self._leaves[number]
+            if self._is_within(entry.facts):
                 self._findings.wrong(
-                    f"segment {number} of camera {self._camera.name} is left out: the chain has records of the range in"
-                    " it"
+                    f"segment {number} of camera {name} is left out: the chain has records of the range in it"
                 )
+            elsewhere.add(number)
+        known = sorted(here | {number for number in elsewhere if min(here) < number < max(here)})
+        for before, after in pairwise(known):
+            if after - before > 1:
+                what = f"segment {before + 1}" if after - before == 2 else f"segments {before + 1} to {after - 1}"
+                self._findings.wrong(f"{what} of camera {name} left out: neither here nor accounted for")
 
     def _is_within(self, facts: SegmentFacts) -> bool:
         asked = self._described.range
