@@ -12,6 +12,7 @@ from types import TracebackType
 from cloud_service.access.access import ANYBODY, Access, certificate_access
 from cloud_service.api.archive_service import ArchiveService
 from cloud_service.api.export_service import ExportService
+from cloud_service.api.proof_service import ProofService
 from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.archive.owner import ArchiveOwner
 from cloud_service.archive.rendering import SegmentRenderer
@@ -34,7 +35,11 @@ from cloud_service.metrics import Metrics
 from cloud_service.processing.engine.decoding import BatchDecoder
 from cloud_service.processing.engine.in_process import InProcessEngine
 from cloud_service.processing.pipeline import Pipeline
+from cloud_service.proof.chain_file import FOLDER as CHAINS
+from cloud_service.proof.chain_index import ChainIndex
 from cloud_service.proof.keeper import open_keeper
+from cloud_service.seals.files import FOLDER as SEALS
+from cloud_service.seals.keeper import SealKeeper
 from cloud_service.settings import CloudSettings
 from cloud_service.store import GroupCommit, RecordStore
 from cloud_service.store.identity import check_identity, own_store
@@ -49,6 +54,7 @@ from icm.service.telemetry import TelemetryServer
 from icm.v1.archive_pb2_grpc import add_ArchiveServiceServicer_to_server
 from icm.v1.export_pb2_grpc import add_ExportServiceServicer_to_server
 from icm.v1.ingest_pb2_grpc import add_IngestServiceServicer_to_server
+from icm.v1.proof_pb2_grpc import add_ProofServiceServicer_to_server
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0
@@ -104,6 +110,13 @@ class App:
             self._keeper.sealed,
         )
         self._read_at_start = store.read_at_start
+        self._seals = SealKeeper(
+            records=settings.records_folder,
+            folder=settings.store.folder / CHAINS / SEALS,
+            holder=store.holder,
+            clock=clock,
+            problems=problems,
+        )
         for camera, reasons in store.unreadable.items():
             problems.part("record store", camera).report(f"{len(reasons)} segments cannot be read whole: {reasons[0]}")
         events, catalogue = EventStore(database), VideoCatalogue(database)
@@ -149,6 +162,8 @@ class App:
             message_bytes=ingest.limits.message_bytes,
             chains=chains,
             detections=detections,
+            newest_head=self._keeper.newest,
+            take_seal=self._seals.take,
         )
         self._ingest = IngestService(context, access)
         limits = ClientLimits(ingest.limits.streams, ingest.limits.bytes_per_second, clock)
@@ -170,7 +185,12 @@ class App:
             name=store_name,
             settings=settings,
             sources=ExportSources(
-                records=settings.records_folder, store=store, bundles=bundles, events=events, storage=storage
+                records=settings.records_folder,
+                seals=settings.store.folder / CHAINS / SEALS,
+                store=store,
+                bundles=bundles,
+                events=events,
+                storage=storage,
             ),
             catalogue=catalogue,
             database=database,
@@ -178,6 +198,8 @@ class App:
             clock=clock,
         )
         add_ExportServiceServicer_to_server(ExportService(exporter, access), self._server.grpc)
+        proof = ProofService(settings.store.folder / CHAINS, ChainIndex(database), access)
+        add_ProofServiceServicer_to_server(proof, self._server.grpc)
         metrics.registry.register(StorageGauges(store, database, self._pipeline.backlog_bytes, metrics.cameras))
         watch_certificates(metrics.registry, {"ingest": ingest.tls})
         self._telemetry = TelemetryServer(settings.metrics.address, metrics.registry, problems.lines)
@@ -194,6 +216,7 @@ class App:
 
     async def start(self) -> None:
         self._keeper.start(self._read_at_start)
+        self._seals.start()
         self._commit.start()
         self._pipeline.start()
         self._telemetry.start()
@@ -205,6 +228,7 @@ class App:
         await self._server.set_serving(False)
         await self._ingest.drain()
         await asyncio.to_thread(self._commit.stop)
+        await asyncio.to_thread(self._seals.stop)
         await asyncio.to_thread(self._keeper.stop)
         await asyncio.to_thread(self._pipeline.stop, self._drain_seconds)
         self._feed.close()

@@ -25,7 +25,9 @@ from icm.evidence.manifest import FileEntry, Manifest, parse_manifest
 from icm.evidence.zip_reading import CaseFile
 from icm.evidence.zip_writing import CaseZip
 from icm.proof.keys import SigningKey, public_pem
+from icm.proof.seals import make_seal, record_hash
 from icm.v1.archive_pb2 import ListSegmentsRequest
+from icm.v1.ingest_pb2 import Seal
 from tests.cloud_service.parts import FRAME_US, START_US, BrightnessDetector
 from tests.cloud_service.running import RunningCloud, running_cloud
 
@@ -33,6 +35,8 @@ WIDTH, HEIGHT = 96, 64
 EPOCH = 7
 SEGMENT_FRAMES = 10
 """At ten frames a second in segments of a second."""
+EDGE_KEY = SigningKey.new()
+"""Of the edge that sends gate."""
 START = datetime.fromtimestamp(START_US / 1e6, UTC)
 
 
@@ -93,6 +97,25 @@ def delete_segment(cloud: RunningCloud, folder: Path, camera: str, number: int) 
     database.dispose()
 
 
+async def sealed(cloud: RunningCloud, folder: Path, header: StreamHeader, records: list[Record]) -> None:
+    """Hands the cloud the seal of an edge over these records, and waits until it is kept.
+
+    Args:
+        folder: that everything of the cloud lies in.
+    """
+    hashes = {record.sequence: record_hash(header.pack(), record.pack(header)) for record in records}
+    seal = make_seal(
+        camera=header.camera, epoch=header.epoch, records=hashes, sealed_us=records[-1].capture_us, key=EDGE_KEY
+    )
+    message = Seal(first_sequence=1, lengths=[len(records)], sealed_us=seal.sealed_us, signature=seal.signature)
+    cloud.app._seals.take(header.camera, header.epoch, EDGE_KEY.public, message)
+    for _ in range(600):
+        if any((folder / "proof/seals").rglob("*.seals")):
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("the cloud keeps no seals after half a minute")
+
+
 def contents(path: Path) -> dict[str, bytes]:
     """The files of an evidence file, in their order."""
     with CaseFile(path) as case:
@@ -135,8 +158,11 @@ async def make_cases(folder: Path, bundle: Bundle) -> dict[str, Path]:
     made = {camera: folder / f"{camera}.zip" for camera in ("gate", "yard")}
     async with running_cloud(folder / "cloud", bundle, BrightnessDetector()) as cloud:
         for first, camera in enumerate(made):
-            await cloud.deliver(*coded_stream(bundle, camera, moving_square(45, 20 * first)))
+            header, records = coded_stream(bundle, camera, moving_square(45, 20 * first))
+            await cloud.deliver(header, records)
             await archived(cloud, camera, 5)
+            if camera == "gate":
+                await sealed(cloud, folder / "cloud", header, records)
         delete_segment(cloud, folder / "cloud", "gate", 4)
         async with AsyncCloudClient(f"127.0.0.1:{cloud.app.port}") as client:
             for camera, path in made.items():

@@ -41,6 +41,7 @@ BENCHMARKS = {
     "load": Benchmark("speed.load", "how many cameras one cloud takes, and what each costs it"),
     "events": Benchmark("speed.events", "how many frames a second the event store takes, by database"),
     "index": Benchmark("speed.index", "what a start of the record store costs, by how many segments it holds"),
+    "verify": Benchmark("archive.verify", "how fast an archive is verified against its chains, beside sha256sum"),
     "framing": Benchmark("speed.framing", "bytes that a record costs on the wire beside its payload"),
     "rate-control": Benchmark(
         "delivery.rate_control", "how near a camera comes to its target bitrate, and how soon once its link halves"

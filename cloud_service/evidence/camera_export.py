@@ -18,11 +18,20 @@ from cloud_service.evidence.contents import CameraContents
 from cloud_service.evidence.detection_files import DetectionFiles, events_of, subtitles
 from cloud_service.evidence.request import ExportRequest
 from cloud_service.evidence.segment_files import KeyframeSource, SegmentFile
+from cloud_service.seals.files import parts_in, seal_file
 from cloud_service.store import RecordStore
 from cloud_service.store.segment import Segment
-from icm.errors import IcmError, StorageError
+from icm.errors import IcmError, StorageError, storage_error
 from icm.evidence.case import CameraCase, ClipEntry, DetectionsEntry, Gap, Missing, SegmentEntry
-from icm.evidence.layout import Role, clip_path, detections_path, keyframe_path, records_path, subtitles_path
+from icm.evidence.layout import (
+    Role,
+    clip_path,
+    detections_path,
+    keyframe_path,
+    records_path,
+    seals_path,
+    subtitles_path,
+)
 from icm.evidence.times import time_text
 from icm.evidence.zip_writing import CaseZip
 
@@ -37,6 +46,7 @@ class ExportSources:
 
     Attributes:
         records: folder of the record store.
+        seals: folder of the seals of edges.
         store: the same, opened.
         bundles: the codecs that the cloud reads.
         events: what detectors found.
@@ -44,6 +54,7 @@ class ExportSources:
     """
 
     records: Path
+    seals: Path
     store: RecordStore
     bundles: Bundles
     events: EventStore
@@ -90,6 +101,7 @@ class CameraExport:
                 yield from self._clip(case, segment, events)
             if detections.frames:
                 yield from self._detections(case, detections)
+        yield from self._seals(case)
 
     def result(self, request: ExportRequest, now_us: int) -> CameraCase:
         """What case.json says of the camera.
@@ -170,6 +182,21 @@ class CameraExport:
         except SQLAlchemyError as error:
             self._miss(segment, "what was found in it", f"the database does not answer: {trouble(error)}")
             return []
+
+    def _seals(self, case: CaseZip) -> Iterator[bytes]:
+        """Adds what edges sealed of the segments that are there."""
+        numbers = {of.number for of in self._segments}
+        lines = list[bytes]()
+        try:
+            for day in sorted({seal_file(self.sources.seals, of.path) for of in self.contents.segments}):
+                for number, parts in parts_in(day).items():
+                    lines += [part.line() + b"\n" for part in parts if number in numbers]
+        except OSError as error:
+            what, why = "the seals of its edge", str(storage_error(error, self.sources.seals))
+            self.missing.append(Missing(camera=self.contents.camera, segment=0, what=what, why=why))
+            return
+        if lines:
+            yield from case.add(seals_path(self.contents.camera), Role.PROOF, [b"".join(lines)])
 
     def _detections(self, case: CaseZip, detections: DetectionFiles) -> Iterator[bytes]:
         json_path, coco_path = (detections_path(self.contents.camera, ending) for ending in ("json", "coco.json"))

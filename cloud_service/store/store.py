@@ -258,6 +258,14 @@ class RecordStore:
                 )
         return Found(header, chain, lacking)
 
+    def holder(self, camera: str, epoch: int, sequence: int) -> Segment | None:
+        """The segment that holds a record, as it is now.
+
+        Raises:
+            StorageError: the database does not answer.
+        """
+        return self._segments.holder(camera, epoch, sequence)
+
     def decodable_from(self, camera: str, number: int) -> int:
         """The nearest segment, at or before this one, that can be read by itself; where there is none, this one.
 

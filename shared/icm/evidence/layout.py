@@ -73,6 +73,11 @@ def proof_path(camera: str) -> str:
     return f"proof/{camera}.json"
 
 
+def seals_path(camera: str) -> str:
+    """Where the seals of a camera's edge lie, lines as ``icm.proof.seals`` has them."""
+    return f"proof/{camera}.seals"
+
+
 def bundle_path(codec_id: str) -> str:
     """Where the manifest of a codec's bundle lies, by its id in hexadecimal."""
     return f"bundles/{codec_id}.json"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from icm.codec.bitstream.record import parse_stream
 from icm.codec.bundle.loading import Bundle
 from icm.errors import EvidenceError
 from icm.evidence.checks.findings import Findings, Kind
@@ -21,9 +23,10 @@ from icm.evidence.checks.verification import verify_case
 from icm.evidence.layout import CASE, MANIFEST, SIGNATURE
 from icm.evidence.manifest import parse_manifest
 from icm.proof.keys import SigningKey
-from tests.cases import contents, sign_again, write_case
+from tests.cases import EDGE_KEY, contents, sign_again, write_case
 
 PROOF = "proof/gate.json"
+SEALS = "proof/gate.seals"
 THIEF = SigningKey.new()
 Verify = Callable[..., Findings]
 
@@ -69,6 +72,7 @@ def test_a_case_is_whole_and_says_what_it_rests_on(cases: dict[str, Path], verif
     assert "records of camera gate: 25 decode" in said
     assert "clips of camera gate: 25 frames show what the records do" in said
     assert "proof of camera gate: 3 segments and 1 deletions are in the chain" in said
+    assert f"seals of camera gate: 25 of 25 records are sealed by the edge with key {EDGE_KEY.public.hex()}" in said
     assert "whose owner you must know" in notes(findings)
     assert "segment 4: deleted at 2026-09-22T14:13:20.000000Z by retention by the rule max_age" in notes(findings)
     assert "begins at 2 places with a keyframe" in notes(findings)
@@ -191,21 +195,21 @@ def test_records_of_another_camera_are_found(files: dict[str, bytes], cases: dic
     assert any("holds records of camera yard" in text for text in found)
 
 
-def test_a_record_that_does_not_decode_to_what_it_promises_is_found(files: dict[str, bytes], verify: Verify) -> None:
-    """A payload with a fitting checksum, as somebody makes who writes records."""
-    from dataclasses import replace
-
-    from icm.codec.bitstream.record import parse_stream
-
-    name = named(files, "records/gate", 1 if named(files, "records/gate").endswith("keyframe") else 0)
-    header, records = parse_stream(files[name])
+def with_another_digest(data: bytes) -> bytes:
+    """Records of which the fourth promises other latents, with a fitting checksum, as a forger makes them."""
+    header, records = parse_stream(data)
     changed = list(records)
     changed[3] = replace(changed[3], digest=changed[3].digest ^ 1)
-    files[name] = header.pack() + b"".join(record.pack(header) for record in changed)
+    return header.pack() + b"".join(record.pack(header) for record in changed)
+
+
+def test_a_record_that_does_not_decode_to_what_it_promises_is_found(files: dict[str, bytes], verify: Verify) -> None:
+    name = named(files, "records/gate")
+    files[name] = with_another_digest(files[name])
     sign_again(files, THIEF)
     found = wrong(verify(files))
     assert found[0].startswith(f"{name} is not the file that the chain has")
-    assert any(f"record {changed[3].sequence} decodes to latents with digest" in text for text in found)
+    assert any("record 14 decodes to latents with digest" in text for text in found)
 
 
 def test_another_frame_in_a_keyframes_place_is_found(files: dict[str, bytes], verify: Verify) -> None:
@@ -260,6 +264,30 @@ def test_a_proof_that_was_changed_is_found(
     edit(files, PROOF, change)
     sign_again(files, THIEF)
     assert any(found in text for text in wrong(verify(files)))
+
+
+def test_records_that_the_edge_did_not_seal_are_found_though_the_archives_owner_made_them(
+    files: dict[str, bytes], cases: dict[str, Path], verify: Verify
+) -> None:
+    """Whoever has the archive's key can make a chain of other records, and no seals over them."""
+    name, forged = named(files, "records/gate"), dict(files)
+    forged[name] = with_another_digest(files[name])
+    sign_again(forged, THIEF)
+    assert any("is over other bytes than segment 2 holds" in text for text in wrong(verify(forged)))
+
+    lines = files[SEALS].splitlines()
+    files[SEALS] = b"".join(line.replace(b"4400000 ", b"4400001 ") + b"\n" for line in lines)
+    sign_again(files, THIEF)
+    assert any("the signature of the seal over records 11-20" in text for text in wrong(verify(files)))
+
+    files[SEALS] = b"\n".join([*lines, lines[0].replace(b" 2 10 10 ", b" 9 10 10 ")]) + b"\n"
+    sign_again(files, THIEF)
+    assert any("has a seal over segment 9, which is not here" in text for text in wrong(verify(files)))
+
+    del files[SEALS]
+    sign_again(files, THIEF)
+    assert "records of camera gate are not sealed by the edge that sent them" in notes(verify(files))
+    assert "records of camera yard are not sealed" in notes(verify(cases["yard"]))
 
 
 def test_a_segment_that_is_left_out_is_missed(files: dict[str, bytes], verify: Verify) -> None:

@@ -14,6 +14,7 @@ from icm.evidence.checks.clips import ClipCheck
 from icm.evidence.checks.findings import Finding, Findings
 from icm.evidence.checks.proofs import ProofCheck
 from icm.evidence.checks.records import RecordCheck
+from icm.evidence.checks.seals import check_seals
 from icm.evidence.layout import CASE, MANIFEST, MOST_CASE_BYTES, SIGNATURE, SIGNER, Role, bundle_path
 from icm.evidence.manifest import Counts, Manifest, parse_manifest
 from icm.evidence.times import time_text
@@ -70,6 +71,7 @@ def verify_case(
             ProofCheck(
                 case=case, described=described, camera=camera, digests=digests, signer=signer, findings=findings
             ).check()
+            check_seals(case, camera, findings)
             _check_pictures(case, described, camera, loaded, findings)
     return findings
 
