@@ -11,6 +11,7 @@ from types import TracebackType
 
 from cloud_service.access.access import ANYBODY, Access, certificate_access
 from cloud_service.api.archive_service import ArchiveService
+from cloud_service.api.clip_service import ClipService
 from cloud_service.api.export_service import ExportService
 from cloud_service.api.proof_service import ProofService
 from cloud_service.archive.catalogue import VideoCatalogue
@@ -19,6 +20,9 @@ from cloud_service.archive.rendering import SegmentRenderer
 from cloud_service.archive.storage import ArchiveStorage
 from cloud_service.archive.writer import ArchiveWriter
 from cloud_service.bundles import Bundles
+from cloud_service.clips.cache import RenderCache
+from cloud_service.clips.making import ClipMaker
+from cloud_service.clips.sources import SourceFinder
 from cloud_service.database.opening import open_database, own_database
 from cloud_service.detection import Detector
 from cloud_service.events.feed import EventFeed
@@ -52,6 +56,7 @@ from icm.service.health import Problems
 from icm.service.stopping import stopping
 from icm.service.telemetry import TelemetryServer
 from icm.v1.archive_pb2_grpc import add_ArchiveServiceServicer_to_server
+from icm.v1.clip_pb2_grpc import add_ClipServiceServicer_to_server
 from icm.v1.export_pb2_grpc import add_ExportServiceServicer_to_server
 from icm.v1.ingest_pb2_grpc import add_IngestServiceServicer_to_server
 from icm.v1.proof_pb2_grpc import add_ProofServiceServicer_to_server
@@ -198,6 +203,11 @@ class App:
             clock=clock,
         )
         add_ExportServiceServicer_to_server(ExportService(exporter, access), self._server.grpc)
+        finder = SourceFinder(store, catalogue, storage)
+        cache = RenderCache(settings.render_cache_folder, settings.archive.render_cache_bytes)
+        maker = ClipMaker(store=store, sources=finder, bundles=bundles, events=events, cache=cache)
+        clips = ClipService(maker, finder, cache.folder, access)
+        add_ClipServiceServicer_to_server(clips, self._server.grpc)
         proof = ProofService(settings.store.folder / CHAINS, ChainIndex(database), access)
         add_ProofServiceServicer_to_server(proof, self._server.grpc)
         metrics.registry.register(StorageGauges(store, database, self._pipeline.backlog_bytes, metrics.cameras))

@@ -25,6 +25,9 @@ BENCHMARKS = {
         "archive.camera_days", "how many days of a camera a terabyte holds, as records and as video of equal worth"
     ),
     "evidence": Benchmark("archive.evidence", "how fast evidence files are made and checked, and how surely"),
+    "clips": Benchmark(
+        "archive.clips", "how fast clips are cut and rendered, and what key frames cost the archive's videos"
+    ),
     "motion-modes": Benchmark(
         "video.motion_modes", "where the bits of P records go, and what each of their modes is worth"
     ),

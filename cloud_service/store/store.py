@@ -298,6 +298,10 @@ class RecordStore:
         """
         return self._segments.captured_between(camera, from_us, to_us)
 
+    def header(self, segment: Segment) -> StreamHeader:
+        """The header of a segment's file; raises as ``read`` does."""
+        return reading.header(self._root, segment)
+
     def _indexed(self, changes: Sequence[Change]) -> None:
         """The index says now what these changes do."""
         with self._lock:

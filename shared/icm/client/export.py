@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import grpc
+
 from icm.atomic_file import atomic_writer
+from icm.client.connection import Connection
 from icm.errors import ConfigError, ProtocolError
-from icm.v1 import export_pb2
+from icm.rpc.status import error_of
+from icm.v1 import export_pb2, export_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,6 +63,42 @@ class CaseDownload:
         self.written += len(answer.chunk)
         if self._progress is not None:
             self._progress(self.written, max(self._expected, self.written))
+
+
+def export_case(
+    channel: grpc.Channel, connection: Connection, request: export_pb2.ExportCaseRequest, download: CaseDownload
+) -> int:
+    """Writes an evidence file; returns its size in bytes.
+
+    Raises:
+        IcmError: the cloud refused it, or went away.
+        OSError: the disk refused.
+    """
+    call = export_pb2_grpc.ExportServiceStub(channel).ExportCase(request, metadata=connection.metadata)
+    try:
+        for answer in call:
+            download.take(answer)
+    except grpc.RpcError as error:
+        raise error_of(error, connection.address) from None
+    finally:
+        call.cancel()
+    return download.written
+
+
+async def export_case_async(
+    channel: grpc.aio.Channel, connection: Connection, request: export_pb2.ExportCaseRequest, download: CaseDownload
+) -> int:
+    """As ``export_case``, for asyncio."""
+    stub: Any = export_pb2_grpc.ExportServiceStub(channel)
+    call = stub.ExportCase(request, metadata=connection.metadata)
+    try:
+        async for answer in call:
+            await asyncio.to_thread(download.take, answer)
+    except grpc.RpcError as error:
+        raise error_of(error, connection.address) from None
+    finally:
+        call.cancel()
+    return download.written
 
 
 @contextmanager
