@@ -11,7 +11,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-# Debian's programs that tests need, unpacked here and not installed: Prometheus, ffmpeg, PostgreSQL, GStreamer.
+# Debian's programs that tests need, unpacked here and not installed: Prometheus, ffmpeg, PostgreSQL, Chromium, GStreamer.
 TOOLS := .cache/tools
 # protoc finds its plug-ins here, and the tests those tools.
 export PATH := $(CURDIR)/$(BIN):$(PATH):$(CURDIR)/$(TOOLS)/usr/bin

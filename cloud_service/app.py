@@ -12,6 +12,7 @@ from types import TracebackType
 from cloud_service.access.access import ANYBODY, Access, certificate_access
 from cloud_service.api.archive_service import ArchiveService
 from cloud_service.api.clip_service import ClipService
+from cloud_service.api.export_service import ExportService
 from cloud_service.api.hold_service import HoldService
 from cloud_service.api.proof_service import ProofService
 from cloud_service.archive.catalogue import VideoCatalogue
@@ -27,6 +28,8 @@ from cloud_service.database.opening import open_database, own_database, sqlite_p
 from cloud_service.detection import Detector
 from cloud_service.events.feed import EventFeed
 from cloud_service.events.store import EventStore
+from cloud_service.evidence.camera_export import ExportSources
+from cloud_service.evidence.exporter import open_exporter
 from cloud_service.feedback.broken_references import BrokenReferences
 from cloud_service.feedback.edge_clocks import EdgeClocks
 from cloud_service.feedback.last_detections import LastDetections
@@ -44,13 +47,13 @@ from cloud_service.processing.pipeline import Pipeline
 from cloud_service.proof.chain_file import FOLDER as CHAINS
 from cloud_service.proof.chain_index import ChainIndex
 from cloud_service.proof.keeper import open_keeper
+from cloud_service.redetection.jobs import RedetectionJobs
+from cloud_service.redetection.worker import Redetection
 from cloud_service.retention.execution import collect_garbage
 from cloud_service.retention.metrics import RetentionGauges
 from cloud_service.retention.opening import open_retention
 from cloud_service.seals.files import FOLDER as SEALS
 from cloud_service.seals.keeper import SealKeeper
-from cloud_service.redetection.jobs import RedetectionJobs
-from cloud_service.redetection.worker import Redetection
 from cloud_service.settings import CloudSettings
 from cloud_service.store import GroupCommit, RecordStore
 from cloud_service.store.identity import check_identity, own_store
@@ -64,6 +67,7 @@ from icm.service.stopping import stopping
 from icm.service.telemetry import TelemetryServer
 from icm.v1.archive_pb2_grpc import add_ArchiveServiceServicer_to_server
 from icm.v1.clip_pb2_grpc import add_ClipServiceServicer_to_server
+from icm.v1.export_pb2_grpc import add_ExportServiceServicer_to_server
 from icm.v1.hold_pb2_grpc import add_HoldServiceServicer_to_server
 from icm.v1.ingest_pb2_grpc import add_IngestServiceServicer_to_server
 from icm.v1.proof_pb2_grpc import add_ProofServiceServicer_to_server
@@ -226,6 +230,23 @@ class App:
             self._server.grpc,
         )
         add_HoldServiceServicer_to_server(HoldService(holds, clock, access), self._server.grpc)
+        exporter = open_exporter(
+            name=store_name,
+            settings=settings,
+            sources=ExportSources(
+                records=settings.records_folder,
+                seals=settings.store.folder / CHAINS / SEALS,
+                store=store,
+                bundles=bundles,
+                events=events,
+                storage=storage,
+            ),
+            catalogue=catalogue,
+            database=database,
+            chains=self._keeper,
+            clock=clock,
+        )
+        add_ExportServiceServicer_to_server(ExportService(exporter, access), self._server.grpc)
         finder = SourceFinder(store, catalogue, storage)
         cache = RenderCache(settings.render_cache_folder, settings.archive.render_cache_bytes)
         maker = ClipMaker(store=store, sources=finder, bundles=bundles, events=events, cache=cache)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cloud_service.access.certificates.cli import add_commands
 from cloud_service.clips.cli import add_command as add_render_command
+from cloud_service.evidence import cli as evidence
 from cloud_service.holds import commands as holds
 from cloud_service.proof import cli as proof
 from cloud_service.redetection import cli as redetection
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     redetection.add_commands(commands)
     retention.add_commands(commands)
     holds.add_commands(commands)
+    evidence.add_commands(commands)
     config = commands.add_parser("config", help="about the settings", description="about the settings")
     config.add_argument("--explain", action="store_true", required=True, help="print every setting with its meaning")
     config.set_defaults(command=_config)

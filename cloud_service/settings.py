@@ -170,6 +170,14 @@ class ArchiveSettings(Section):
     thumbnail_width: int = Field(default=320, ge=16, le=4096, description="Longer side of a thumbnail, in pixels.")
 
 
+class ExportSettings(Section):
+    """Evidence files (`icm-cloud export`)."""
+
+    max_bytes: int = Field(
+        default=16 << 30, ge=1 << 10, le=1 << 50, description="Bytes of the largest one; a longer range is refused."
+    )
+
+
 class CloudSettings(ServiceSettings):
     """All settings of ``icm-cloud``."""
 
@@ -202,6 +210,7 @@ class CloudSettings(ServiceSettings):
     detector: DetectorSettings = Field(default=YoloSettings(kind="yolo"), description="What looks at the frames.")
     archive: ArchiveSettings = Field(default=ArchiveSettings(), description="The archive for people.")
     retention: RetentionSettings = Field(default=RetentionSettings(), description="What is deleted when.")
+    export: ExportSettings = Field(default=ExportSettings(), description="Evidence files (`icm-cloud export`).")
 
     @property
     def bundle_folders(self) -> list[Path]:

@@ -24,6 +24,7 @@ BENCHMARKS = {
     "camera-days": Benchmark(
         "archive.camera_days", "how many days of a camera a terabyte holds, as records and as video of equal worth"
     ),
+    "evidence": Benchmark("archive.evidence", "how fast evidence files are made and checked, and how surely"),
     "clips": Benchmark(
         "archive.clips", "how fast clips are cut and rendered, and what key frames cost the archive's videos"
     ),

@@ -25,6 +25,10 @@ log = logging.getLogger(__name__)
 class Caller(Protocol):
     """What one may do."""
 
+    @property
+    def holder(self) -> str:
+        """Who it is, by the certificate that was shown; empty where none was."""
+
     def check_delivers_any(self) -> None:
         """Checks that the caller may deliver records of some camera.
 
@@ -63,6 +67,8 @@ class Access(Protocol):
 
 class Anybody:
     """On a listener without TLS nobody is known, and everything is allowed to all who reach it."""
+
+    holder = ""
 
     def caller(self, context: Any) -> Caller:
         return self

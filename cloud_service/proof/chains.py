@@ -11,7 +11,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from cloud_service.database.damage import trouble
 from cloud_service.proof.chain_file import ChainFile, PlacedLink, chained_cameras
 from cloud_service.proof.chain_index import ChainIndex, ChainState
-from icm.proof.chain import make_link
+from cloud_service.store.segment import MAX_NUMBER
+from icm.proof.chain import Link, make_link
 from icm.proof.entries import Entry
 from icm.proof.keys import SigningKey
 from icm.service.clock import Clock
@@ -107,6 +108,19 @@ class Chains:
             placed = next(file.links(offset), None)
             if placed is not None:
                 yield placed
+
+    def links_from(self, camera: str, first: int) -> Iterator[Link]:
+        """All blocks from the earliest on that may speak of segment ``first`` or a later one, up to the newest.
+
+        Raises:
+            OSError: the chain cannot be read.
+            ProofError: it is damaged there.
+            SQLAlchemyError: the database does not answer.
+        """
+        places = self._index.blocks_of(camera, first, MAX_NUMBER)
+        if places:
+            file = ChainFile(self._folder, camera)
+            yield from (placed.link for placed in file.links(min(offset for offset, _ in places)))
 
     def _open(self, camera: str) -> _Chain:
         file = ChainFile(self._folder, camera)

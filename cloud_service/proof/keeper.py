@@ -28,8 +28,8 @@ from cloud_service.store.index import SegmentIndex, State
 from cloud_service.store.index.rows import STATE, segment_of
 from cloud_service.store.segment import Segment
 from cloud_service.store.sequences import SequenceSet
-from icm.errors import ProofError, storage_error
-from icm.proof.chain import Head
+from icm.errors import ProofError, StorageError, storage_error
+from icm.proof.chain import Head, Link
 from icm.proof.entries import Leaf, Origin, SegmentFacts, Tombstone
 from icm.service.clock import Clock
 from icm.service.health import Problems
@@ -135,6 +135,33 @@ class ChainKeeper:
     def newest(self, camera: str) -> Head | None:
         """The head that stands for all of a camera's chain."""
         return self._chains.state(camera).head
+
+    def settle(self, camera: str) -> None:
+        """Puts what was sealed of a camera so far into a block, without waiting for the hour's end.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        with self._lock:
+            try:
+                self._take_sealed()
+                self._close(camera)
+            except OSError as error:
+                raise storage_error(error, self._records.parent) from None
+
+    def links_from(self, camera: str, first: int) -> Iterator[Link]:
+        """As of ``Chains.links_from``.
+
+        Raises:
+            ProofError: the chain is damaged there.
+            StorageError: the disk or the database does not answer.
+        """
+        try:
+            yield from self._chains.links_from(camera, first)
+        except OSError as error:
+            raise storage_error(error, error.filename or self._records.parent) from None
+        except SQLAlchemyError as error:
+            raise StorageError(f"cannot look a chain up in the database: {trouble(error)}") from None
 
     def deleted(self, deletions: Sequence[Deletion]) -> None:
         """Notes deletions; call it when the transaction that makes them is done, and before any file goes.

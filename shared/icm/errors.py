@@ -17,6 +17,7 @@
     ├── StorageError             the cloud's disk cannot take or give data
     │   ├── StorageFullError     it is full
     │   └── StoredDamageError    what it gives is not what was stored
+    ├── EvidenceError            an evidence file cannot be read, or is not what it says
     ├── ProofError               a chain, a head or a seal is malformed, or does not hold
     ├── ProtocolError            a peer breaks the rules of a call
     ├── CameraTakenError         two edges send the same camera
@@ -117,6 +118,10 @@ class StoredDamageError(StorageError):
 
 class ProofError(IcmError):
     reason = "PROOF_INVALID"
+
+
+class EvidenceError(IcmError):
+    reason = "EVIDENCE_INVALID"
 
 
 class ProtocolError(IcmError):

@@ -1,7 +1,8 @@
-"""A codec of the shipped bundle, and pictures to code."""
+"""A codec of the shipped bundle, pictures to code, and evidence files."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,19 @@ import pytest
 from numpy.typing import NDArray
 
 from icm.codec.bundle.loading import Bundle
+from tests.cases import make_cases
 
 
 @pytest.fixture(scope="session")
 def codec(bundle: Path) -> Bundle:
     """The shipped bundle, loaded."""
     return Bundle.load(bundle, threads=1)
+
+
+@pytest.fixture(scope="session")
+def cases(codec: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """By camera, gate and yard, an evidence file that a real cloud made."""
+    return asyncio.run(make_cases(tmp_path_factory.mktemp("cases"), codec))
 
 
 @pytest.fixture(scope="session")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
 from datetime import UTC, datetime
 from io import BytesIO
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import grpc
 
 from icm.client.clips import Clip, ClipAnswer, clip_request
 from icm.client.connection import AsyncClosing, Closing, Connection, Tls
+from icm.client.export import Progress, download_to, export_case, export_case_async, export_request
 from icm.client.holds import AsyncHoldCalls, HoldCalls
 from icm.client.messages import Camera, Detections, Frame, Segment, time_of
 from icm.errors import ConfigError, ProtocolError
@@ -128,6 +130,46 @@ class CloudClient(HoldCalls, Closing):
                 time.sleep(attempts.wait_after(error))
             finally:
                 call.cancel()
+
+    def export(
+        self,
+        output: Path | str,
+        cameras: str | Sequence[str],
+        start: datetime,
+        end: datetime,
+        *,
+        case: str,
+        by: str,
+        progress: Progress | None = None,
+    ) -> int:
+        """Writes an evidence file: what is stored of cameras in a range of time.
+
+        docs/evidence-files.md says what is in it. It may take as long as it has to. The file is there when all of it
+        came, and else it is not.
+
+        Args:
+            output: the file to write, such as "case.zip".
+            cameras: a camera's name, or several.
+            start: of the range, with its time zone.
+            end: of the range, which is not in it any more.
+            case: what it is about.
+            by: who exports it.
+            progress: told how far it is.
+
+        Returns:
+            The file's size in bytes.
+
+        Raises:
+            ConfigError: the request cannot be, or the range holds too much for one export.
+            NotFoundError: nothing is stored of the range.
+            BusyError: the cloud makes as many exports as it makes at once.
+            UnreachableError: the cloud cannot be reached, or went away meanwhile.
+            UnauthenticatedError: as of ``cameras``.
+            PermissionDeniedError: as of ``cameras``.
+        """
+        request = export_request(cameras, start, end, case, by)
+        with download_to(output, progress) as download:
+            return export_case(self._channel, self._connection, request, download)
 
     def clip(
         self,
@@ -248,6 +290,22 @@ class AsyncCloudClient(AsyncHoldCalls, AsyncClosing):
                 await asyncio.sleep(attempts.wait_after(error))
             finally:
                 call.cancel()
+
+    async def export(
+        self,
+        output: Path | str,
+        cameras: str | Sequence[str],
+        start: datetime,
+        end: datetime,
+        *,
+        case: str,
+        by: str,
+        progress: Progress | None = None,
+    ) -> int:
+        """As ``CloudClient.export``."""
+        request = export_request(cameras, start, end, case, by)
+        with download_to(output, progress) as download:
+            return await export_case_async(self._channel, self._connection, request, download)
 
     async def clip(
         self,

@@ -25,6 +25,7 @@ from icm.codec.threads import MOST_THREADS, thread_count
 from icm.command.doctor import examine
 from icm.command.inputs import Input, open_frames, readable
 from icm.command.outputs import is_standard, open_output
+from icm.command.verify import add_verify
 from icm.errors import CodecMismatchError, ConfigError, IcmError, ImageError, RecordError
 from icm.media.pictures import READABLE, picture_bytes
 from icm.media.video_files import LosslessVideo
@@ -115,6 +116,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     doctor.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE, help="codec bundle; default %(default)s")
     doctor.set_defaults(run=_doctor)
+    verify = add_verify(commands)
+    verify.set_defaults(run=lambda options, _report: options.verify(options))
     return parser
 
 

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
+    PublicFormat,
     load_pem_private_key,
 )
 
@@ -94,3 +95,8 @@ def public_key_of(text: str) -> bytes:
     if len(key) != PUBLIC_KEY_BYTES:
         raise ConfigError(f"{text.strip()[:80]!r} is no public key: one is 64 hexadecimal digits")
     return key
+
+
+def public_pem(public: bytes) -> bytes:
+    """A public key as a PEM file, for other programs such as OpenSSL."""
+    return Ed25519PublicKey.from_public_bytes(public).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

@@ -1,0 +1,29 @@
+"""verify.html: the page with which a browser checks an evidence file without a network.
+
+It is one file made of three. Its content security policy lets these very scripts and styles run, known by their
+digests, and nothing be loaded from anywhere: whatever an evidence file says can be shown, and never run.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib.resources import files
+
+_PARTS = files(__package__) / "web"
+
+
+def page() -> bytes:
+    """The whole page."""
+    html, script, style = ((_PARTS / f"verify.{ending}").read_text() for ending in ("html", "js", "css"))
+    policy = (
+        f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; media-src blob:;"
+        " base-uri 'none'; form-action 'none'"
+    )
+    for name, text in (("POLICY", policy), ("STYLE", style), ("SCRIPT", script)):
+        html = html.replace(f"@{name}@", text, 1)
+    return html.encode()
+
+
+def _digest(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

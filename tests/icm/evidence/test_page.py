@@ -1,0 +1,185 @@
+"""The page that comes with an evidence file, in a real browser, from the disk: it finds what was changed, shows texts
+of strangers as texts, and asks nobody for anything.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from icm.evidence.layout import CASE, MANIFEST, PAGE
+from icm.evidence.manifest import parse_manifest
+from icm.evidence.page import page as page_bytes
+from icm.proof.keys import SigningKey
+from tests.cases import contents, sign_again, write_case
+from tests.debian_tools import environment, path_of
+
+THIEF = SigningKey.new()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    script = path_of("chromium")
+    if script is None:
+        reason = "needs chromium: make tools"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    # Debian's is a script, which looks for the program below /usr.
+    program = Path(script).parents[1] / "lib/chromium/chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=program if program.exists() else script,
+            env=environment(),
+            args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, tmp_path: Path) -> Iterator[Page]:
+    """The page as it lies in a folder. A request to anybody, and an error in the console, fail the test."""
+    place = tmp_path / PAGE
+    place.write_bytes(page_bytes())
+    context = browser.new_context()
+    page = context.new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: said.append(request.url) if request.url[:5] not in ("file:", "blob:") else None)
+    page.goto(place.as_uri())
+    yield page
+    context.close()
+    assert said == []
+
+
+def check(page: Page, case: Path, key: str = "") -> list[tuple[str, str]]:
+    """What the page finds, as (kind, text)."""
+    page.reload()
+    page.fill("#key", key)
+    page.set_input_files("#file", case)
+    page.wait_for_selector("#verdict:not([hidden])")
+    found = page.evaluate(
+        "[...document.querySelectorAll('#findings li')].map(i => [i.className, i.children[1].innerText])"
+    )
+    return [(kind, text) for kind, text in found]
+
+
+def wrong(found: list[tuple[str, str]]) -> list[str]:
+    return [text for kind, text in found if kind == "wrong"]
+
+
+def test_a_good_case_passes_and_its_clips_play_with_times_and_boxes(page: Page, cases: dict[str, Path]) -> None:
+    found = check(page, cases["gate"])
+    assert wrong(found) == []
+    said = "\n".join(text for _, text in found)
+    assert "each of the" in said
+    assert "3 segments and 1 deletions of camera gate are in the chain" in said
+    assert "whose owner you must know" in said
+    assert page.inner_text("#verdict-text") == "Nothing is wrong with this file"
+    assert page.locator("#clip option").count() == 3
+    page.select_option("#clip", "1")
+    expect(page.locator("#time")).to_contain_text("2026-09-21T14:13:22.0")
+    page.evaluate("document.getElementById('video').currentTime = 0.35")
+    expect(page.locator("#time")).to_contain_text("2026-09-21T14:13:22.300000Z")
+    assert page.inner_text("#found").startswith("dark 0.")
+    drawn = "document.getElementById('overlay').getContext('2d').getImageData(0, 0, 2, 2).data.some((v) => v > 0)"
+    assert page.evaluate(drawn)
+    page.uncheck("#boxes")
+    assert not page.evaluate(drawn)
+
+
+def test_the_key_that_signed_it_is_told_from_another(page: Page, cases: dict[str, Path]) -> None:
+    signer = parse_manifest(contents(cases["gate"])[MANIFEST]).signer
+    assert ("ok", "manifest.json is signed by the key that you gave") in check(page, cases["gate"], signer)
+    assert "not by the key that you gave" in wrong(check(page, cases["gate"], THIEF.public.hex()))[0]
+
+
+def test_a_flipped_byte_in_any_file_is_named(page: Page, files: dict[str, bytes], tmp_path: Path) -> None:
+    for name, data in files.items():
+        changed = bytearray(data)
+        changed[len(data) // 2] ^= 1
+        write_case(tmp_path / "case.zip", files | {name: bytes(changed)})
+        found = wrong(check(page, tmp_path / "case.zip"))
+        assert any(name in text for text in found), (name, found)
+
+
+def test_files_that_were_removed_or_added_are_named(page: Page, files: dict[str, bytes], tmp_path: Path) -> None:
+    gone = next(name for name in files if name.startswith("clips/"))
+    write_case(tmp_path / "case.zip", {name: files[name] for name in files if name != gone} | {"more.txt": b"more"})
+    assert {f"{gone} was removed", "more.txt was added"} <= {
+        text.partition(":")[0] for text in wrong(check(page, tmp_path / "case.zip"))
+    }
+
+
+def change(proof: dict[str, Any], what: str) -> None:
+    """Changes a proof."""
+    if what == "path":
+        proof["entries"][0]["path"][0] = "00" * 32
+    elif what == "head":
+        head = proof["blocks"][0]["head"]
+        proof["blocks"][0]["head"] = head[:-1] + ("0" if head[-1] != "0" else "1")
+    elif what == "block":
+        proof["blocks"][0]["line"] = proof["blocks"][0]["line"].replace(" gate 1 ", " gate 2 ")
+    else:
+        del proof["entries"][1]
+
+
+@pytest.mark.parametrize(
+    ("what", "found"),
+    [
+        ("path", "leads to no root"),
+        ("head", "the signature of block 1 does not hold"),
+        ("block", "the head of block 2 is another's"),
+        ("entry", "is not in the chain of camera gate"),
+    ],
+)
+def test_a_proof_that_was_changed_is_found_though_another_key_signed_it_all(
+    page: Page, files: dict[str, bytes], tmp_path: Path, what: str, found: str
+) -> None:
+    proof = json.loads(files["proof/gate.json"])
+    change(proof, what)
+    files["proof/gate.json"] = json.dumps(proof).encode()
+    sign_again(files, THIEF)
+    write_case(tmp_path / "case.zip", files)
+    assert any(found in text for text in wrong(check(page, tmp_path / "case.zip")))
+
+
+def test_texts_of_strangers_are_shown_and_never_run(page: Page, files: dict[str, bytes], tmp_path: Path) -> None:
+    hostile = "<img src=x onerror=alert(1)><script>document.title='hacked'</script>"
+    case = json.loads(files[CASE])
+    case["case"] = hostile
+    case["missing"] = [{"camera": hostile, "segment": 0, "what": hostile, "why": hostile}]
+    files[CASE] = json.dumps(case).encode()
+    found = json.loads(files["detections/gate.json"])
+    found["frames"][0]["detections"][0]["class"] = hostile
+    files["detections/gate.json"] = json.dumps(found).encode()
+    sign_again(files, THIEF)
+    write_case(tmp_path / "case.zip", files)
+    check(page, tmp_path / "case.zip")
+    assert hostile in page.inner_text("#facts")
+    assert page.locator("main img").count() == 0
+    assert page.title() == "Check an evidence file"
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"no zip", b"PK\5\6" + bytes(18), bytes(100_000)], ids=["empty", "text", "bare", "zeros"]
+)
+def test_what_is_no_evidence_file_is_said_to_be_none(page: Page, tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "case.zip").write_bytes(data)
+    assert len(wrong(check(page, tmp_path / "case.zip"))) == 1
+
+
+def test_everything_can_be_reached_by_keyboard(page: Page, cases: dict[str, Path]) -> None:
+    check(page, cases["gate"])
+    assert page.evaluate("document.activeElement.id") == "verdict-text"
+    reached = []
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id"))
+    assert [name for name in reached if name in ("clip", "boxes", "video")][:3] == ["clip", "boxes", "video"]
