@@ -18,6 +18,7 @@ from cloud_service.archive.storage import ArchiveStorage
 from cloud_service.archive.writer import ArchiveWriter
 from cloud_service.bundles import Bundles
 from cloud_service.database.opening import open_database, own_database
+from cloud_service.database.waiting import SERVER_WAIT_SECONDS
 from cloud_service.detection import Detector
 from cloud_service.events.feed import EventFeed
 from cloud_service.events.store import EventStore
@@ -76,7 +77,7 @@ class App:
         owned.callback(store_lock.release)
         if (database_lock := own_database(settings.database_url)) is not None:
             owned.callback(database_lock.release)
-        database = open_database(settings.database_url)
+        database = open_database(settings.database_url, SERVER_WAIT_SECONDS)
         owned.callback(database.dispose)
         store_name = check_identity(settings.records_folder, database)
         storage = ArchiveStorage(settings.archive_url)

@@ -41,7 +41,8 @@ class CameraLog:
     """A camera's log of segments. Not thread-safe.
 
     Attributes:
-        held: by epoch, the sequences that are persisted. It grows with the gaps between them only.
+        held: by epoch, the sequences that are persisted. It grows with the gaps between them only, and nothing of it is
+            forgotten: that would be kept twice.
         records: how many there are in all segments.
         bytes: how many there are in all segments.
         first_capture_us: earliest capture time, microseconds since 1970.
