@@ -32,6 +32,7 @@ from cloud_service.metrics import Metrics
 from cloud_service.processing.engine.decoding import BatchDecoder
 from cloud_service.processing.engine.in_process import InProcessEngine
 from cloud_service.processing.pipeline import Pipeline
+from cloud_service.proof.keeper import open_keeper
 from cloud_service.settings import CloudSettings
 from cloud_service.store import GroupCommit, RecordStore
 from cloud_service.store.identity import check_identity, own_store
@@ -83,13 +84,23 @@ class App:
         storage = ArchiveStorage(settings.archive_url)
         archive_owner = ArchiveOwner(storage, store_name)
         owned.callback(archive_owner.release)
+        self._keeper = open_keeper(
+            folder=settings.store.folder,
+            records=settings.records_folder,
+            store=store_name,
+            database=database,
+            clock=clock,
+            problems=problems,
+        )
         store = RecordStore(
             settings.records_folder,
             SegmentIndex(database),
             settings.archive.segment_seconds,
             clock,
             store_lock.check,
+            self._keeper.sealed,
         )
+        self._read_at_start = store.read_at_start
         for camera, reasons in store.unreadable.items():
             problems.part("record store", camera).report(f"{len(reasons)} segments cannot be read whole: {reasons[0]}")
         events, catalogue = EventStore(database), VideoCatalogue(database)
@@ -152,7 +163,7 @@ class App:
             ArchiveService(bundles, store, catalogue, events, self._feed, detector is not None, access),
             self._server.grpc,
         )
-        metrics.registry.register(StorageGauges(store, catalogue, self._pipeline.backlog_bytes, metrics.cameras))
+        metrics.registry.register(StorageGauges(store, database, self._pipeline.backlog_bytes, metrics.cameras))
         watch_certificates(metrics.registry, {"ingest": ingest.tls})
         self._telemetry = TelemetryServer(settings.metrics.address, metrics.registry, problems.lines)
 
@@ -167,6 +178,7 @@ class App:
         return self._telemetry.port
 
     async def start(self) -> None:
+        self._keeper.start(self._read_at_start)
         self._commit.start()
         self._pipeline.start()
         self._telemetry.start()
@@ -178,6 +190,7 @@ class App:
         await self._server.set_serving(False)
         await self._ingest.drain()
         await asyncio.to_thread(self._commit.stop)
+        await asyncio.to_thread(self._keeper.stop)
         await asyncio.to_thread(self._pipeline.stop, self._drain_seconds)
         self._feed.close()
         await self._server.stop(_GRACE_SECONDS)

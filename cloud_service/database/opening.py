@@ -10,7 +10,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from cloud_service.database.damage import set_aside_if_damaged, trouble, watch_for_damage
-from cloud_service.database.migrations.upgrade import upgrade
+from cloud_service.database.migrations.upgrade import check_current, upgrade
 from cloud_service.database.waiting import wait_for_server
 from icm.errors import ConfigError, StorageError
 from icm.service.owner_lock import OwnerLock
@@ -84,6 +84,27 @@ def open_database(url: str, wait_seconds: float = 0.0) -> Engine:
         engine.dispose()
         reason = trouble(error) if isinstance(error, SQLAlchemyError) else error.strerror
         raise StorageError(f"cannot open database {engine.url.render_as_string()}: {reason}") from None
+    return engine
+
+
+def attach_database(url: str) -> Engine:
+    """Opens a database that an icm-cloud may be using, and changes nothing about its tables.
+
+    Raises:
+        ConfigError: the URL is none, or its driver is not installed.
+        StorageError: there is no such database, it cannot be reached, or it is of another release.
+    """
+    engine = database_engine(url)
+    try:
+        if (path := _sqlite_path(engine)) is not None and not path.exists():
+            raise StorageError(f"there is no database {path}: name the settings of the cloud that has one (--config)")
+        check_current(engine)
+    except StorageError:
+        engine.dispose()
+        raise
+    except SQLAlchemyError as error:
+        engine.dispose()
+        raise StorageError(f"cannot open database {engine.url.render_as_string()}: {trouble(error)}") from None
     return engine
 
 

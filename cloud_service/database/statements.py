@@ -45,5 +45,16 @@ def put_rows(connection: Connection, table: type[Base], rows: Values, update: Se
     connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values), list(rows))
 
 
+def add_to_rows(connection: Connection, table: type[Base], rows: Values) -> None:
+    """Adds rows of numbers, or adds to those of a row with the same primary key. Each key may come once."""
+    if not rows:
+        return
+    statement = _insert(connection, table)
+    columns = table.__table__.columns
+    keys = [column.name for column in table.__table__.primary_key]
+    sums = {of.name: of + statement.excluded[of.name] for of in columns if of.name not in keys}
+    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=sums), list(rows))
+
+
 def _insert(connection: Connection, table: type[Base]) -> sqlite.Insert | postgresql.Insert:
     return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)

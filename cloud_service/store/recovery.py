@@ -24,7 +24,7 @@ from cloud_service.database.damage import trouble
 from cloud_service.store.index import Change, SegmentIndex, State
 from cloud_service.store.index.camera_log import CameraLog
 from cloud_service.store.index.rows import NUMBER, STATE, segment_of
-from cloud_service.store.segment import Segment, cut, number_of, sync_file, write_again
+from cloud_service.store.segment import BLOCK_BYTES, Segment, cut, number_of, sync_file, write_again
 from cloud_service.store.segment_scan import Scan, scan
 from cloud_service.store.sequences import SequenceSet
 from icm.atomic_file import write_atomically
@@ -51,11 +51,13 @@ class Recovered:
 
     Attributes:
         log: of its segments, all sealed and on the disk.
+        read: numbers of those that were read, and not taken at the index's word.
         unreadable: of each file that cannot be read, or not to its end, what is wrong.
         unwritten: changes of the index that the database refused.
     """
 
     log: CameraLog = field(default_factory=CameraLog)
+    read: SequenceSet = field(default_factory=SequenceSet)
     unreadable: list[str] = field(default_factory=list)
     unwritten: list[Change] = field(default_factory=list)
 
@@ -253,7 +255,7 @@ class _Recovery:
         return False
 
     def _keep(self, segment: Segment) -> None:
-        self._found.log.add(segment)
+        self._add(segment)
         self._change(segment, State.WHOLE)
 
     def _doubt(self, path: Path, segment: Segment, result: Scan) -> None:
@@ -261,8 +263,13 @@ class _Recovery:
         at, and is read again at each start.
         """
         self._complain(path, f"its last {result.rest} bytes cannot be read: {result.damage}")
-        self._found.log.add(segment)
+        self._add(segment)
         self._change(segment, State.DAMAGED)
+
+    def _add(self, segment: Segment) -> None:
+        segment.disk_bytes = (self._root / segment.path).stat().st_blocks * BLOCK_BYTES
+        self._found.log.add(segment)
+        self._found.read.add(segment.number)
 
     def _leave(self, path: Path, reason: str, number: int | None = None) -> None:
         """Leaves a file where it is, and its records out.

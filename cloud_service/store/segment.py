@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Sequence
@@ -19,6 +20,11 @@ MAX_BYTES = 64 << 20
 MAX_RECORDS = 3000
 MAX_NUMBER = (1 << 63) - 1
 """Of a segment: no database holds a higher one."""
+BLOCK_BYTES = 512
+"""What the operating system counts a file's place on its disk in."""
+LATEST_ARRIVAL_US = 7 * 86_400 * 1_000_000
+"""How much older than its arrival a segment may be, in microseconds: as long as edges keep records unless told
+otherwise. A camera whose clock says 1970 makes no segment that is due at once."""
 _NAME = re.compile(r"\d{8}T\d{12}Z-(\d{6,})\.icm")
 
 
@@ -37,6 +43,9 @@ class Segment:
         last_capture_us: latest capture time, microseconds since 1970.
         sequences: of its records.
         sealed: whether it will never grow again.
+        kept_from_us: what its age counts from, microseconds since 1970; set when it is sealed, and never again.
+        disk_bytes: what the file takes on its disk, once it is sealed.
+        sha256: of the file's ``size`` bytes, once it is sealed; empty if that was before segments had one.
     """
 
     camera: str
@@ -49,6 +58,17 @@ class Segment:
     last_capture_us: int = 0
     sequences: SequenceSet = field(default_factory=SequenceSet)
     sealed: bool = False
+    kept_from_us: int = 0
+    disk_bytes: int = 0
+    sha256: bytes = b""
+
+    def arrived(self, at_us: int) -> None:
+        """Sets what its age counts from: its last capture, but not after it arrived, nor long before that.
+
+        Args:
+            at_us: when its last record arrived, microseconds since 1970.
+        """
+        self.kept_from_us = min(max(self.last_capture_us, at_us - LATEST_ARRIVAL_US), at_us)
 
     def count(self, record: Record) -> None:
         """Takes a record into the figures."""
@@ -85,11 +105,12 @@ class OpenSegment:
         self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
         self.info = Segment(header.camera, number, header.epoch, str(self.path.relative_to(root)), len(packed))
         self.start_us = first_capture_us
+        self._digest = hashlib.sha256(packed)
         try:
             self._write(packed)
             sync_folder(self.path.parent)
         except OSError:
-            self.abandon()
+            self.abandon(first_capture_us)
             raise
 
     def fits(self, header: StreamHeader, capture_us: int, seconds: float) -> bool:
@@ -110,19 +131,31 @@ class OpenSegment:
         self._write(data)
         # The kernel may drop pages that it failed to write, so a second fdatasync that succeeds would prove nothing.
         os.fdatasync(self._descriptor)
+        self._digest.update(data)
 
-    def seal(self) -> None:
-        """Closes the file; it never grows again."""
+    def seal(self, now_us: int) -> None:
+        """Closes the file; it never grows again.
+
+        Args:
+            now_us: the time, microseconds since 1970.
+        """
+        self.info.disk_bytes = os.fstat(self._descriptor).st_blocks * BLOCK_BYTES
         os.close(self._descriptor)
+        self.info.sha256 = self._digest.digest()
+        self.info.arrived(now_us)
         self.info.sealed = True
 
-    def abandon(self) -> bool:
-        """Cuts off what may not be on the disk and closes the file. Returns whether any record is left in it."""
+    def abandon(self, now_us: int) -> bool:
+        """Cuts off what may not be on the disk and closes the file. Returns whether any record is left in it.
+
+        Args:
+            now_us: the time, microseconds since 1970.
+        """
         if self.info.records:
             # Readers stop at info.size anyway, and the next start looks at what follows.
             with suppress(OSError):
                 os.truncate(self._descriptor, self.info.size)
-            self.seal()
+            self.seal(now_us)
             return True
         os.close(self._descriptor)
         self.path.unlink(missing_ok=True)

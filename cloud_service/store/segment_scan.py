@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,16 +50,21 @@ def scan(
         return Scan(None, error, len(data), torn=torn)
     segment = Segment(header.camera, number, header.epoch, str(path.relative_to(root)), offset, sealed=True)
     view = memoryview(data)
+    damage = None
     while segment.size < len(data):
         try:
             record, length = Record.parse(view[segment.size :], header)
         except RecordError as error:
-            rest = view[segment.size :]
-            return Scan(segment, error, len(rest), more=_goes_on(rest, header))
+            damage = error
+            break
         if ends(segment, record):
             break
         segment.grow([record], length)
-    return Scan(segment, None, len(data) - segment.size)
+    rest = view[segment.size :]
+    segment.sha256 = hashlib.sha256(view[: segment.size]).digest()
+    # The file's last change is when its last record arrived, but where the file was copied.
+    segment.arrived(path.stat().st_mtime_ns // 1000)
+    return Scan(segment, damage, len(rest), more=damage is not None and _goes_on(rest, header))
 
 
 def _goes_on(damaged: memoryview, header: StreamHeader) -> bool:

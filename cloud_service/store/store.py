@@ -76,6 +76,7 @@ class RecordStore:
     Attributes:
         keyframes: of the segments that begin with a P record.
         unreadable: by camera, what is wrong with each file that could not be read at the start, or not to its end.
+        read_at_start: by camera, numbers of the segments that were read from their files then.
     """
 
     def __init__(
@@ -85,17 +86,19 @@ class RecordStore:
         segment_seconds: float,
         clock: Clock,
         check_owned: Callable[[], None] = lambda: None,
+        on_sealed: Callable[[Segment], None] = lambda segment: None,
     ) -> None:
         """Opens the store, which this process owns, and repairs what a crash left behind.
 
         Args:
             check_owned: asked before anything is written; raises a StorageError if the store is this process's no more.
+            on_sealed: called with every segment that is sealed, before the index knows of it.
 
         Raises:
             StorageError: the folder or the index cannot be used.
         """
         self._root, self._check_owned = root, check_owned
-        self._seconds = segment_seconds
+        self._seconds, self._on_sealed = segment_seconds, on_sealed
         self._clock = clock
         self._lock = threading.Lock()
         self.keyframes = SegmentKeyframes(root, check_owned)
@@ -106,6 +109,7 @@ class RecordStore:
         except OSError as error:
             raise storage_error(error, error.filename or root) from None
         self.unreadable = {camera: found.unreadable for camera, found in recovered.items() if found.unreadable}
+        self.read_at_start = {camera: found.read for camera, found in recovered.items() if found.read.last}
         self._logs = {camera: found.log for camera, found in recovered.items()}
         self._segments = SegmentLookup(index, self._logs, self._lock)
         self._indexing = IndexWriter(index, self._indexed)
@@ -333,28 +337,28 @@ class RecordStore:
         segment = camera_log.open
         assert segment is not None
         with self._lock:
-            segment.seal()
+            segment.seal(self._clock.now_us())
             self._sealed(camera_log, segment.info)
-        self._indexing.write([_whole(segment.info)])
+        self._tell_index(segment.info)
 
     def _abandon(self, camera_log: CameraLog) -> None:
         segment = camera_log.open
         if segment is not None:
             with self._lock:
-                kept = segment.abandon()
+                kept = segment.abandon(self._clock.now_us())
                 if kept:
                     self._sealed(camera_log, segment.info)
                 camera_log.open = None
             if kept:
-                self._indexing.write([_whole(segment.info)])
+                self._tell_index(segment.info)
 
     def _sealed(self, camera_log: CameraLog, segment: Segment) -> None:
         camera_log.unwritten[segment.number] = segment
         camera_log.open = None
 
-
-def _whole(segment: Segment) -> Change:
-    return Change(segment.camera, segment.number, segment, State.WHOLE)
+    def _tell_index(self, segment: Segment) -> None:
+        self._on_sealed(segment)
+        self._indexing.write([Change(segment.camera, segment.number, segment, State.WHOLE)])
 
 
 def _bytes(records: Sequence[Record]) -> int:

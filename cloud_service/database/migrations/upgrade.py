@@ -28,8 +28,7 @@ def upgrade(engine: Engine) -> None:
         SQLAlchemyError: the database cannot be reached, or refused.
         StorageError: a newer release has used it.
     """
-    config = Config()
-    config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
+    config = _config()
     steps = ScriptDirectory.from_config(config)
     newest = steps.get_current_head()
     with engine.begin() as connection:
@@ -48,6 +47,29 @@ def upgrade(engine: Engine) -> None:
             log.info("bringing the database from schema %s to %s", ", ".join(applied) or "none", newest)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+
+
+def check_current(engine: Engine) -> None:
+    """Checks that a database has the tables of this release.
+
+    Raises:
+        SQLAlchemyError: the database cannot be reached.
+        StorageError: it has others.
+    """
+    newest = ScriptDirectory.from_config(_config()).get_current_head()
+    with engine.connect() as connection:
+        applied = _applied(connection)
+    if applied != (newest,):
+        raise StorageError(
+            f"database {engine.url.render_as_string()} is of another release: its schema is"
+            f" {', '.join(applied) or 'none'}, this release's is {newest}. A start of icm-cloud brings it up to date"
+        )
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
+    return config
 
 
 def _applied(connection: Connection) -> tuple[str, ...]:

@@ -54,7 +54,11 @@ _FIELDS = (
     "first_capture_us",
     "last_capture_us",
     "sequences",
+    "kept_from_us",
+    "disk_bytes",
+    "sha256",
 )
+_FIRST_FIELDS = _FIELDS.index("kept_from_us")
 _TABLE = RecordSegmentRow.__table__
 COLUMNS = [_TABLE.c[name] for name in (*_FIELDS, "checksum", "first_sequence", "last_sequence", "state")]
 """What ``segment_of`` reads, in its order."""
@@ -78,12 +82,16 @@ def segment_of(row: Sequence[Any]) -> Segment | None:
     *fields, checksum, first, last, state = row
     if _checksum(fields) != checksum or state not in _STATES:
         return None
-    camera, number, epoch, path, size, records, first_us, last_us, text = fields
+    camera, number, epoch, path, size, records, first_us, last_us, text, kept_from_us, disk_bytes, sha256 = fields
     sequences = SequenceSet.from_text(text)
     if (sequences.first, sequences.last) != (first, last):
         return None
-    return Segment(camera, number, epoch, path, size, records, first_us, last_us, sequences, sealed=True)
+    return Segment(
+        camera, number, epoch, path, size, records, first_us, last_us, sequences, True, kept_from_us, disk_bytes, sha256
+    )
 
 
 def _checksum(fields: list[Any]) -> int:
+    # Rows from before there were digests have a checksum over what there was.
+    fields = fields if fields[-1] else fields[:_FIRST_FIELDS]
     return int(google_crc32c.value(repr(fields).encode(errors="surrogatepass")))

@@ -6,6 +6,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import google_crc32c
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -14,8 +15,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.database.migrations.upgrade import upgrade
-from cloud_service.database.opening import open_database
+from cloud_service.database.opening import attach_database, open_database
 from cloud_service.database.tables import Base
+from cloud_service.database.usage import Amount, Tier, UsageKey, read_usage
 from cloud_service.detection import Detection
 from cloud_service.events.store import EventStore, FrameEvent, FrameSkipped
 from cloud_service.store import Position
@@ -105,7 +107,9 @@ def old_url(database_url: str, tmp_path: Path) -> str:
     with made.connect() as of, engine.begin() as connection:
         for row in of.execute(text(f"SELECT {SEGMENTS} FROM record_segments")):
             names = ", ".join(f":{name}" for name in SEGMENTS.split(", "))
-            connection.execute(text(f"INSERT INTO record_segments VALUES ({names})"), dict(row._mapping))
+            checksum = google_crc32c.value(repr(list(row)[:-1]).encode())
+            values = {**row._mapping, "checksum": checksum}
+            connection.execute(text(f"INSERT INTO record_segments VALUES ({names})"), values)
     engine.dispose()
     made.dispose()
     return database_url
@@ -126,7 +130,11 @@ def test_a_database_from_before_there_were_steps_keeps_all_that_is_in_it(old_url
     assert events.get(three) == FrameSkipped(three, "damaged")
     assert load_cursors(database, "gate").detect == Position(2, 100)
     assert load_cursors(database, "gate").archive == 2
-    assert [video.path for video in VideoCatalogue(database).list("gate", None, None)] == ["gate/1.mp4"]
+    assert [(of.path, of.fragments) for of in VideoCatalogue(database).list("gate", None, None)] == [("gate/1.mp4", ())]
+    assert read_usage(database) == {
+        UsageKey("gate", Tier.VIDEO): Amount(1, 500, 500),
+        UsageKey("gate", Tier.THUMBNAILS): Amount(1, 50, 50),
+    }
     with database.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
         assert connection.scalar(text("SELECT name FROM store")) == "0123456789abcdef"
@@ -182,7 +190,7 @@ def test_a_database_that_a_newer_release_used_is_refused_with_what_to_do(databas
     with database.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9001'"))
         connection.execute(text("CREATE TABLE of_the_future (id BIGINT)"))
-    with pytest.raises(StorageError, match="newer icm-cloud: its schema is 9001, this release knows up to 0003"):
+    with pytest.raises(StorageError, match=r"newer icm-cloud: its schema is 9001, this release knows up to [0-9]+"):
         open_database(database_url)
     with database.connect() as connection:
         assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "9001"
@@ -199,3 +207,24 @@ def test_a_start_with_a_database_that_is_up_to_date_writes_nothing_to_it(tmp_pat
         with pytest.raises(SQLAlchemyError, match="locked"), engine.begin() as connection:
             connection.execute(text("DELETE FROM progress"))
         engine.dispose()
+
+
+def test_who_looks_on_opens_the_database_of_a_running_cloud_and_changes_no_table(
+    database: Engine, database_url: str
+) -> None:
+    other = attach_database(database_url)
+    with other.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+    other.dispose()
+    assert database.url == other.url
+
+
+def test_who_looks_on_is_refused_a_database_of_another_release(old_url: str) -> None:
+    with pytest.raises(StorageError, match="of another release: its schema is none"):
+        attach_database(old_url)
+
+
+def test_who_looks_on_makes_no_database_where_there_is_none(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="there is no database"):
+        attach_database(f"sqlite:///{tmp_path / 'cloud.db'}")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,1 @@
+"""Proof of what the archive held: tombstones of what is gone."""
