@@ -25,6 +25,7 @@ from cloud_service.clips.cache import RenderCache
 from cloud_service.clips.making import ClipMaker
 from cloud_service.clips.sources import SourceFinder
 from cloud_service.database.opening import open_database, own_database, sqlite_path
+from cloud_service.database.waiting import SERVER_WAIT_SECONDS
 from cloud_service.detection import Detector
 from cloud_service.events.feed import EventFeed
 from cloud_service.events.store import EventStore
@@ -103,7 +104,7 @@ class App:
         owned.callback(store_lock.release)
         if (database_lock := own_database(settings.database_url)) is not None:
             owned.callback(database_lock.release)
-        database = open_database(settings.database_url)
+        database = open_database(settings.database_url, SERVER_WAIT_SECONDS)
         owned.callback(database.dispose)
         store_name = check_identity(settings.records_folder, database)
         storage = ArchiveStorage(settings.archive_url)

@@ -150,8 +150,8 @@ class ArchiveSettings(Section):
 
     url: str | None = Field(
         default=None,
-        description="A folder or fsspec URL for MP4 files and thumbnails, this cloud's alone. Unset:"
-        " <store.folder>/archive.",
+        description="A folder, or the fsspec URL of what can be written, for MP4 files and thumbnails, this cloud's"
+        " alone. Unset: <store.folder>/archive.",
     )
     segment_seconds: float = Field(
         default=10.0,
@@ -205,7 +205,8 @@ class CloudSettings(ServiceSettings):
     database: str | None = Field(
         default=None,
         description="SQLAlchemy URL of the database, of SQLite or of PostgreSQL, whose driver the extra `postgres`"
-        " brings. Unset: SQLite in <store.folder>/cloud.db.",
+        " brings. A server that does not answer yet is waited for at the start, for a minute. Unset: SQLite in"
+        " <store.folder>/cloud.db.",
     )
     detector: DetectorSettings = Field(default=YoloSettings(kind="yolo"), description="What looks at the frames.")
     archive: ArchiveSettings = Field(default=ArchiveSettings(), description="The archive for people.")

@@ -24,6 +24,11 @@ _S3_OPTIONS: dict[str, Any] = {
     "use_listings_cache": False,
 }
 
+_READ_ONLY = frozenset(
+    ("http", "https", "data", "git", "github", "gist", "libarchive", "tar", "zip", "reference", "jupyter", "jlab")
+)
+"""Kinds of fsspec's file systems to which files cannot be put one by one, or not at all."""
+
 
 class ArchiveStorage:
     """Puts whole files below one root, and reads them or parts of them. Thread-safe.
@@ -39,10 +44,17 @@ class ArchiveStorage:
             url: a folder or an fsspec URL such as s3://bucket/prefix.
 
         Raises:
-            ConfigError: there is no file system of that kind, or it does not take the URL.
+            ConfigError: there is no file system of that kind, it takes no files, or it does not take the URL.
         """
         self.url = url
         self._is_s3 = url.partition("://")[0] in _S3
+        # Of a chain such as simplecache::http://host every link counts.
+        kinds = {fsspec.utils.get_protocol(part) for part in (url, *url.split("::"))}
+        if unfit := kinds & _READ_ONLY:
+            raise ConfigError(
+                f"cannot use archive.url {url!r}: {min(unfit)} takes no files; give a folder, or the URL of a file"
+                " system that does, such as s3://bucket/prefix"
+            )
         try:
             self._files, self._root = fsspec.core.url_to_fs(url, **(_S3_OPTIONS if self._is_s3 else {}))
         except (ValueError, ImportError) as error:

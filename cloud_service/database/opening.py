@@ -11,6 +11,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from cloud_service.database.damage import set_aside_if_damaged, trouble, watch_for_damage
 from cloud_service.database.migrations.upgrade import check_current, upgrade
+from cloud_service.database.waiting import wait_for_server
 from icm.errors import ConfigError, StorageError
 from icm.service.owner_lock import OwnerLock
 
@@ -57,9 +58,12 @@ def own_database(url: str) -> OwnerLock | None:
     return OwnerLock(path.with_name(f"{path.name}.lock"), f"the database {path}", "icm-cloud", StorageError)
 
 
-def open_database(url: str) -> Engine:
+def open_database(url: str, wait_seconds: float = 0.0) -> Engine:
     """Opens the database, which no other process uses, and brings its tables up to date. A damaged SQLite file is set
     aside for a new one.
+
+    Args:
+        wait_seconds: how long to wait for a database server that does not answer.
 
     Raises:
         ConfigError: the URL is none, or its driver is not installed.
@@ -71,6 +75,7 @@ def open_database(url: str) -> Engine:
             path.parent.mkdir(parents=True, exist_ok=True)
             set_aside_if_damaged(path)
             watch_for_damage(engine, path)
+        wait_for_server(engine, wait_seconds)
         upgrade(engine)
     except StorageError:
         engine.dispose()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 
 
 class SequenceSet:
-    """A set of integers kept as disjoint, non-adjacent closed ranges; its size grows with the gaps only."""
+    """A set of integers from 0 to 2^64 - 1, kept as disjoint, non-adjacent closed ranges of 16 bytes each."""
 
     def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
-        self._first: list[int] = []
-        self._last: list[int] = []
+        self._first, self._last = array("Q"), array("Q")
         for first, last in ranges:
             self.add_range(first, last)
 
@@ -38,7 +38,11 @@ class SequenceSet:
 
     def add_range(self, first: int, last: int) -> None:
         """Adds first to last, both included."""
-        if self._last and first == self._last[-1] + 1:
+        if not self._last or first > self._last[-1] + 1:
+            self._first.append(first)
+            self._last.append(last)
+            return
+        if first == self._last[-1] + 1:
             self._last[-1] = last
             return
         low = bisect_right(self._first, first)
@@ -48,8 +52,8 @@ class SequenceSet:
         high = bisect_right(self._first, last + 1)
         if high > low:
             last = max(last, self._last[high - 1])
-        self._first[low:high] = [first]
-        self._last[low:high] = [last]
+        self._first[low:high] = array("Q", (first,))
+        self._last[low:high] = array("Q", (last,))
 
     def end_of_run(self, after: int) -> int:
         """The last member of the unbroken run that starts at ``after + 1``; ``after`` if that is no member."""

@@ -42,7 +42,7 @@ class CameraLog:
 
     Attributes:
         held: by epoch, the sequences that are persisted, or were and are deleted. It grows with the gaps between them
-            only.
+            only, and nothing of it is forgotten: that would be kept twice.
         deleted: those of them that were deleted.
         records: how many there are in all segments.
         bytes: how many there are in all segments.

@@ -62,23 +62,23 @@ def test_a_clock_of_the_camera_that_is_set_leaves_times_that_rise_and_none_in_th
 
 
 def test_a_camera_that_is_slower_than_its_timeout_is_waited_for_on_one_connection() -> None:
-    with RtspServer(schedule=[(0.1, 0.0), (2.5, 2.5), (60.0, 62.5)]) as camera:
-        frames = some(camera.url, 2, timeout_seconds=2.0)
+    with RtspServer(schedule=[(0.1, 0.0), (5.5, 5.5), (60.0, 65.5)]) as camera:
+        frames = some(camera.url, 2, timeout_seconds=5.0)
         assert camera.streamed == 1
     # The second is handed out without waiting for the third, and with its own time.
-    assert steps(frames) == pytest.approx([2.5], abs=0.05)
+    assert steps(frames) == pytest.approx([5.5], abs=0.05)
 
 
 def test_a_connected_camera_that_never_sends_a_picture_is_given_up_in_the_end(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(device, "FIRST_PICTURE_SECONDS", 2.5)
+    monkeypatch.setattr(device, "FIRST_PICTURE_SECONDS", 7.0)
     with (
         RtspServer(schedule=[]) as camera,
         pytest.raises(SourceError, match=rf"no picture from rtsp://{camera.place}/\S+ for .* though it is connected"),
     ):
-        some(camera.url, 1, timeout_seconds=2.0)
-    assert "but it is connected; waiting for 2.5 s" in caplog.text
+        some(camera.url, 1, timeout_seconds=5.0)
+    assert "but it is connected; waiting for 7 s" in caplog.text
 
 
 @pytest.mark.parametrize("request_", ["DESCRIBE", "PLAY"])
@@ -97,7 +97,7 @@ def test_a_camera_that_falls_silent_is_given_up_after_the_timeout_though_it_is_c
         RtspServer(schedule=[(0.1, 0.1 * number) for number in range(5)]) as camera,
         pytest.raises(SourceError, match=rf"no picture from rtsp://{camera.place}/\S+ for .* though it is connected"),
     ):
-        some(camera.url, 9, timeout_seconds=2.0)
+        some(camera.url, 9, timeout_seconds=5.0)
 
 
 GST_PYTHON = "/usr/bin/python3"

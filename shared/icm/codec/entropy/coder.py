@@ -5,7 +5,7 @@ A stack gives back last what it took first, so everything is pushed against the 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import constriction
 import numpy as np
@@ -16,6 +16,27 @@ from icm.errors import RecordError
 
 _BIT_LENGTHS = 17
 """Plain numbers are written as their bit length, 0..16, and then their bits."""
+
+
+class Symbols(NamedTuple):
+    """Latents as they are pushed, in the coding order of their prediction.
+
+    Attributes:
+        exceptions: int64[e], positions of those that differ from what was deterministic.
+        surprises: int32[e], by how much.
+        values: int32[k], of the others, less their means.
+        tables: int32[k], of these.
+    """
+
+    exceptions: NDArray[np.int64]
+    surprises: NDArray[np.int32]
+    values: NDArray[np.int32]
+    tables: NDArray[np.int32]
+
+    def push(self, coder: Any, tables: Tables) -> None:
+        """Pushes them, the exceptions last."""
+        _push_surprises(coder, self.exceptions, self.surprises)
+        push_symbols(coder, self.values, self.tables, tables)
 
 
 class Prediction:
@@ -50,11 +71,15 @@ class Prediction:
         result: NDArray[np.int32] = np.where(self.deterministic, self.expected, values)
         return result
 
-    def push(self, coder: Any, values: NDArray[np.int32], tables: Tables) -> None:
-        """Pushes int32[n] values; surprises, which are those that differ from what was deterministic, come last."""
+    def symbols(self, values: NDArray[np.int32]) -> Symbols:
+        """What is to be pushed of int32[n] values. Most are deterministic and take no memory in it."""
         exceptions = np.flatnonzero(self.deterministic & (values != self.expected))
-        _push_surprises(coder, exceptions, values[exceptions] - self.expected[exceptions])
-        push_symbols(coder, (values - self.means)[self.order], self.order_tables, tables)
+        surprises = values[exceptions] - self.expected[exceptions]
+        return Symbols(exceptions, surprises, (values - self.means)[self.order], self.order_tables)
+
+    def push(self, coder: Any, values: NDArray[np.int32], tables: Tables) -> None:
+        """Pushes int32[n] values."""
+        self.symbols(values).push(coder, tables)
 
     def pop(self, coder: Any, tables: Tables, largest: int) -> NDArray[np.int32]:
         """What ``push`` pushed.

@@ -24,6 +24,9 @@ PHASES = 2
 """Halves of the checkerboard."""
 NO_CHANGE = SCALE_COUNT // 2
 """The scale index by which a network says that the hyper-latents' own is right."""
+_AT_ONCE = 4096
+"""Positions that a network sees together: what it sees of one takes up to 10 KiB. Each is looked at by itself, so how
+many come together makes no difference to the result."""
 
 
 def input_size(known: int, group: int) -> int:
@@ -94,10 +97,9 @@ class ContextState:
         self._residuals = Neighbourhood(len(expected.means), rows, columns)
         parity = np.add.outer(np.arange(rows), np.arange(columns)) % 2
         self._positions = [np.flatnonzero(parity == phase) for phase in range(PHASES)]
-        self._means, self._indexes, self._nearest = (
-            [array.take(positions, axis=1) for positions in self._positions]
-            for array in (expected.means, expected.indexes, (expected.means + MEAN_STEPS // 2) // MEAN_STEPS)
-        )
+        indexes = expected.indexes.astype(np.uint8)
+        self._means = [expected.means.take(positions, axis=1) for positions in self._positions]
+        self._indexes = [indexes.take(positions, axis=1) for positions in self._positions]
 
     def places(self, step: int) -> tuple[slice, NDArray[np.int64]]:
         """Rows and columns of the step's latents."""
@@ -107,22 +109,32 @@ class ContextState:
         """What is known of the step's latents, [G, A], after all steps before it."""
         group, positions = self.places(step)
         phase = step % PHASES
-        means, indexes, nearest = (array[phase][group] for array in (self._means, self._indexes, self._nearest))
+        means, indexes = self._means[phase][group], self._indexes[phase][group].astype(np.int32)
         if means.size == 0:
             return Expected(means, indexes)
         known = slice(group.stop if phase else group.start)
-        seen = np.empty((input_size(known.stop, len(means)), len(positions)), np.float32)
-        near, loud, expected, scales = np.split(seen, np.cumsum((9 * known.stop, known.stop, len(means))))
-        self._residuals.around(known, positions, near)
-        self._residuals.magnitude_sum(known, positions, loud)
-        np.clip(nearest, -INPUT_MAX, INPUT_MAX, out=expected)
-        scales[:] = indexes
-        changes, offsets = self._model.networks[step](seen[None, :, None], self._level)
+        corrected = Expected(np.empty_like(means), np.empty_like(indexes))
         limit = LATENT_MAX * MEAN_STEPS
-        corrected = np.clip(indexes + offsets[0, :, 0].astype(np.int32) - NO_CHANGE, 0, SCALE_COUNT - 1)
-        return Expected(np.clip(means + changes[0, :, 0], -limit, limit), corrected)
+        for start in range(0, len(positions), _AT_ONCE):
+            some = slice(start, start + _AT_ONCE)
+            seen = np.empty((input_size(known.stop, len(means)), len(positions[some])), np.float32)
+            near, loud, expected, scales = np.split(seen, np.cumsum((9 * known.stop, known.stop, len(means))))
+            self._residuals.around(known, positions[some], near)
+            self._residuals.magnitude_sum(known, positions[some], loud)
+            np.clip(_nearest(means[:, some]), -INPUT_MAX, INPUT_MAX, out=expected)
+            scales[:] = indexes[:, some]
+            changes, offsets = self._model.networks[step](seen[None, :, None], self._level)
+            np.clip(means[:, some] + changes[0, :, 0], -limit, limit, out=corrected.means[:, some])
+            scale = indexes[:, some] + offsets[0, :, 0].astype(np.int32) - NO_CHANGE
+            np.clip(scale, 0, SCALE_COUNT - 1, out=corrected.indexes[:, some])
+        return corrected
 
     def learn(self, step: int, values: NDArray[np.int32]) -> None:
         """The step's latents are known, int32[G, A]."""
         group, positions = self.places(step)
-        self._residuals.learn(group, positions, values - self._nearest[step % PHASES][group])
+        self._residuals.learn(group, positions, values - _nearest(self._means[step % PHASES][group]))
+
+
+def _nearest(means: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The whole numbers nearest to means in 1/8."""
+    return (means + MEAN_STEPS // 2) // MEAN_STEPS

@@ -69,7 +69,7 @@ class LinearPath:
         power = powers_of(OCTAVE_STEPS * _log2(_LATENT_STEPS) - octaves_at(self.octaves, quality), _UNSCALED_MAX)
         shift = WEIGHT_BITS + _log2(_LATENT_STEPS) - _log2(LEVEL_STEPS)
         blocks = np.empty((count, PIXELS), np.int16)
-        for some in _slices(count):
+        for some in slices(count):
             part = np.ascontiguousarray(latents[some])
             unscaled = np.empty(part.shape)
             library.unscaled(part, len(part), channels, power, _UNSCALED_MAX, unscaled)
@@ -85,7 +85,7 @@ class LinearPath:
         )
         shift = WEIGHT_BITS + _log2(LEVEL_STEPS) - _log2(_LATENT_STEPS)
         scaled = np.empty((count, channels), np.int32)
-        for some in _slices(count):
+        for some in slices(count):
             sums = self._product(blocks[some], self._analysis.T)
             library.scaled(sums, len(sums), channels, shift, power, _SCALED_MAX, scaled[some])
         return scaled
@@ -101,7 +101,8 @@ def linear_weights(matrix: NDArray[np.float32]) -> NDArray[np.int32]:
     return whole
 
 
-def _slices(count: int) -> list[slice]:
+def slices(count: int) -> list[slice]:
+    """Positions in parts that are computed together."""
     return [slice(start, start + _AT_ONCE) for start in range(0, count, _AT_ONCE)]
 
 

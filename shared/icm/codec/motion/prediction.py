@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from icm.codec.latents.field import Field
 from icm.codec.latents.latents import STRIDE, Latents
-from icm.codec.motion.linear_path import EIGHTHS, PIXELS, LinearPath
+from icm.codec.motion.linear_path import EIGHTHS, PIXELS, LinearPath, slices
 from icm.codec.motion.reference import Reference
 from icm.codec.native import library
 from icm.codec.predict.requantise import requantise
@@ -92,10 +92,13 @@ def predicted(
         int32[K, M], in eighths of a quantisation step.
     """
     height, width, _ = picture.shape
-    blocks = np.empty((len(positions), PIXELS))
-    there = np.ascontiguousarray(vectors)
-    library.moved_blocks(np.ascontiguousarray(picture), height, width, positions, len(positions), there, blocks)
-    return path.latents(blocks, quality)
+    picture, found = np.ascontiguousarray(picture), np.empty((len(positions), len(path.analysis)), np.int32)
+    for some in slices(len(positions)):
+        where, there = np.ascontiguousarray(positions[some]), np.ascontiguousarray(vectors[:, some])
+        blocks = np.empty((len(where), PIXELS))
+        library.moved_blocks(picture, height, width, where, len(where), there, blocks)
+        found[some] = path.latents(blocks, quality)
+    return found
 
 
 def whole_steps(eighths: NDArray[np.int32]) -> NDArray[np.int16]:

@@ -120,12 +120,12 @@ class IntraEntropyModel:
                 values = prediction.snapped(values.ravel()).reshape(values.shape)
                 coded[group][:, positions] = values
             surroundings.learn(step, values)
-            steps.append((prediction, values.ravel()))
+            steps.append(prediction.symbols(values.ravel()))
         coder = new_coder()
         if latents.memory is not None:
             push_memory(coder, latents, self._known_motion(), self.level(latents.quality))
-        for prediction, flat in reversed(steps):
-            prediction.push(coder, flat, self.latent_tables)
+        for symbols in reversed(steps):
+            symbols.push(coder, self.latent_tables)
         tables = self._hyper_tables(latents.quality, latents.hyper[0].size)
         push_symbols(coder, latents.hyper.ravel().astype(np.int32), tables, self.hyper_tables)
         if latents.memory is not None:

@@ -30,6 +30,10 @@ def skip_decision(scaled: NDArray[np.float32], held: NDArray[np.int16]) -> tuple
         The latents int32[M, K], all of a position rounded or all as they are held, and bool[K], positions that moved.
     """
     rounded = np.rint(scaled)
-    saved = (np.square(scaled - held) - np.square(scaled - rounded)).sum(0)
+    # In place, as these are the largest arrays of an encoder that sees everything move.
+    error, left = scaled - held, scaled - rounded
+    np.square(error, out=error)
+    error -= np.square(left, out=left)
+    saved = error.sum(0)
     updated: NDArray[np.bool_] = (saved > RD_LAMBDA * SKIP_THRESHOLD_BITS) & (rounded != held).any(0)
     return np.where(updated, rounded, held).astype(np.int32), updated

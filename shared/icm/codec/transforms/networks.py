@@ -23,6 +23,10 @@ import onnxruntime
 class Transform:
     """One ONNX network; safe to call from several threads."""
 
+    _ARENA = False
+    """Whether the memory of a call is kept for the next. Each network would keep that of the largest picture for ever,
+    gigabytes in all, and most are no faster for it."""
+
     def __init__(self, model: Path | bytes, threads: int, device: str) -> None:
         """Loads the network from a file or its bytes.
 
@@ -38,6 +42,7 @@ class Transform:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        options.enable_cpu_mem_arena = self._ARENA
         # Idle threads that spin would take the cores from the other stages.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         providers = _providers(device)
@@ -112,6 +117,9 @@ class HyperAnalysis(Transform):
 
 class Synthesis(LevelledTransform):
     """g_s with inverse gains: latents to pictures."""
+
+    # Its features are so large that the system takes the memory back at once; to get it anew costs a fifth of a call.
+    _ARENA = True
 
     def pictures(
         self, latents: NDArray[np.int16], inverse_gains: NDArray[np.float32], levels: NDArray[np.float32]

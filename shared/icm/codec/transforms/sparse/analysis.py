@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icm.codec.latents.latents import STRIDE
-from icm.codec.transforms.sparse.layers import RowLayer, around, read_weights, weights_named
+from icm.codec.transforms.sparse.layers import ROWS_AT_ONCE, RowLayer, around, read_weights, weights_named
 from icm.codec.transforms.sparse.planes import Grid, Mask, Plane, coarser
 
 _FINE = 8
@@ -81,13 +81,16 @@ class AnalysisState:
         for plane in self._planes:
             plane.changed = plane.grid.nothing()
         rows, columns = changed.shape
-        blocks = image.reshape(rows, STRIDE, columns, STRIDE, 3).transpose(0, 2, 1, 3, 4)[changed]
-        pixels = blocks.astype(np.float32) - np.float32(127.5)
-        positions = self._base.grid.positions(changed)
-        self._base.update(positions, layers.linear.dense(pixels.reshape(len(pixels), -1)))
-        quarters = pixels.reshape(-1, 2, _FINE, 2, _FINE, 3).transpose(0, 1, 3, 2, 4, 5)
-        entered = layers.into.dense(quarters.reshape(4 * len(pixels), -1))
-        self._entered.update(self._base.grid.children(changed, 2).ravel(), entered)
+        blocks = image.reshape(rows, STRIDE, columns, STRIDE, 3).transpose(0, 2, 1, 3, 4)
+        row, column = np.nonzero(changed)
+        positions, children = self._base.grid.positions(changed), self._base.grid.children(changed, 2)
+        for start in range(0, len(row), ROWS_AT_ONCE):
+            some = slice(start, start + ROWS_AT_ONCE)
+            pixels = blocks[row[some], column[some]].astype(np.float32) - np.float32(127.5)
+            self._base.update(positions[some], layers.linear.dense(pixels.reshape(len(pixels), -1)))
+            quarters = pixels.reshape(-1, 2, _FINE, 2, _FINE, 3).transpose(0, 1, 3, 2, 4, 5)
+            entered = layers.into.dense(quarters.reshape(4 * len(pixels), -1))
+            self._entered.update(children[some].ravel(), entered)
         self._wide_inner.convolve(layers.wide_first, self._entered)
         self._wide_out.convolve(layers.wide_second, self._wide_inner, self._entered)
         mask = coarser(self._wide_out.changed, 2)

@@ -18,7 +18,7 @@ from icm.codec.transforms.networks import Transform
 from icm.errors import BundleError
 
 _OPSET, _IR = 17, 8
-_MOST_ROWS = 4096
+ROWS_AT_ONCE = 4096
 """Of one call: bounds the memory that gathered neighbourhoods take, and keeps them in the cache."""
 _MOST_THREADS = 4
 """Each layer has threads of its own, and its matrices are too small for more."""
@@ -101,10 +101,10 @@ class RowNetwork:
         self, source: NDArray[np.float32], index: NDArray[np.int64], *beside: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """source float32[P, C], index int64[n, taps], others float32[n, ...] -> float32[n, width]."""
-        if len(index) <= _MOST_ROWS:
+        if len(index) <= ROWS_AT_ONCE:
             return self._transform(source, index, *beside)
-        parts = range(0, len(index), _MOST_ROWS)
-        chosen = [slice(start, start + _MOST_ROWS) for start in parts]
+        parts = range(0, len(index), ROWS_AT_ONCE)
+        chosen = [slice(start, start + ROWS_AT_ONCE) for start in parts]
         return np.concatenate([self._transform(source, index[s], *(one[s] for one in beside)) for s in chosen])
 
 

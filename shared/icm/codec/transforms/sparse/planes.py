@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from icm.codec.transforms.sparse.layers import RowLayer
+from icm.codec.transforms.sparse.layers import ROWS_AT_ONCE, RowLayer
 
 Positions = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -109,5 +109,7 @@ class Plane:
         if residual is not None:
             mask = mask | residual.changed
         positions = self.grid.positions(mask)
-        added = None if residual is None else residual.rows[positions]
-        self.update(positions, layer(source.rows, positions[:, None] + self.grid.around, added))
+        for start in range(0, len(positions), ROWS_AT_ONCE):
+            some = positions[start : start + ROWS_AT_ONCE]
+            added = None if residual is None else residual.rows[some]
+            self.update(some, layer(source.rows, some[:, None] + self.grid.around, added))
