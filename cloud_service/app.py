@@ -32,6 +32,7 @@ from cloud_service.processing.engine.decoding import BatchDecoder
 from cloud_service.processing.engine.in_process import InProcessEngine
 from cloud_service.processing.pipeline import Pipeline
 from cloud_service.settings import CloudSettings
+from cloud_service.sightings.background import BackgroundFolding
 from cloud_service.store import GroupCommit, RecordStore
 from cloud_service.store.identity import check_identity, own_store
 from cloud_service.store.index import SegmentIndex
@@ -112,6 +113,7 @@ class App:
             chains=chains,
             detections=detections,
         )
+        self._folding = BackgroundFolding(store=store, database=database, problems=problems)
         self._commit = GroupCommit(
             store, settings.ingest.group_delay_seconds, metrics.stage_seconds.labels("persist"), self._pipeline.wake
         )
@@ -168,6 +170,7 @@ class App:
     async def start(self) -> None:
         self._commit.start()
         self._pipeline.start()
+        self._folding.start()
         self._telemetry.start()
         await self._server.start()
         log.info("listening grpc=%d metrics=%d", self.port, self.metrics_port)
@@ -178,6 +181,7 @@ class App:
         await self._ingest.drain()
         await asyncio.to_thread(self._commit.stop)
         await asyncio.to_thread(self._pipeline.stop, self._drain_seconds)
+        await asyncio.to_thread(self._folding.stop)
         self._feed.close()
         await self._server.stop(_GRACE_SECONDS)
         await asyncio.to_thread(self._telemetry.stop)

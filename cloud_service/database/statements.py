@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row
+from sqlalchemy import Connection, Engine, Row, case
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -42,6 +42,25 @@ def put_rows(connection: Connection, table: type[Base], rows: Values, update: Se
     statement = _insert(connection, table)
     keys = [column.name for column in table.__table__.primary_key]
     values = {name: statement.excluded[name] for name in update}
+    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values), list(rows))
+
+
+def add_to_rows(
+    connection: Connection, table: type[Base], rows: Values, add: Sequence[str], greatest: Sequence[str] = ()
+) -> None:
+    """Adds rows; where there is one with the same primary key, adds up or keeps the greater. Each key may come once.
+
+    Args:
+        add: columns of numbers that are added up.
+        greatest: columns of numbers of which the greater stays.
+    """
+    if not rows:
+        return
+    statement = _insert(connection, table)
+    columns, new = table.__table__.c, statement.excluded
+    keys = [column.name for column in table.__table__.primary_key]
+    values = {name: columns[name] + new[name] for name in add}
+    values |= {name: case((columns[name] < new[name], new[name]), else_=columns[name]) for name in greatest}
     connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values), list(rows))
 
 
