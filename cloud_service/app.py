@@ -24,13 +24,14 @@ from cloud_service.events.store import EventStore
 from cloud_service.feedback.broken_references import BrokenReferences
 from cloud_service.feedback.last_detections import LastDetections
 from cloud_service.gauges import StorageGauges
+from cloud_service.ingest.camera_stream import IngestContext
 from cloud_service.ingest.credit import Pending
 from cloud_service.ingest.service import IngestService
-from cloud_service.ingest.session import IngestContext
 from cloud_service.metrics import Metrics
 from cloud_service.processing.engine.decoding import BatchDecoder
 from cloud_service.processing.engine.in_process import InProcessEngine
 from cloud_service.processing.pipeline import Pipeline
+from cloud_service.proof.keeper import open_keeper
 from cloud_service.settings import CloudSettings
 from cloud_service.sightings.background import BackgroundFolding
 from cloud_service.store import GroupCommit, RecordStore
@@ -83,13 +84,23 @@ class App:
         storage = ArchiveStorage(settings.archive_url)
         archive_owner = ArchiveOwner(storage, store_name)
         owned.callback(archive_owner.release)
+        self._keeper = open_keeper(
+            folder=settings.store.folder,
+            records=settings.records_folder,
+            store=store_name,
+            database=database,
+            clock=clock,
+            problems=problems,
+        )
         store = RecordStore(
             settings.records_folder,
             SegmentIndex(database),
             settings.archive.segment_seconds,
             clock,
             store_lock.check,
+            self._keeper.sealed,
         )
+        self._read_at_start = store.read_at_start
         for camera, reasons in store.unreadable.items():
             problems.part("record store", camera).report(f"{len(reasons)} segments cannot be read whole: {reasons[0]}")
         events, catalogue = EventStore(database), VideoCatalogue(database)
@@ -122,7 +133,7 @@ class App:
         access: Access = certificates or ANYBODY
         pending = Pending(ingest.pending_bytes)
         metrics.watch_pending(lambda: pending.bytes)
-        desk = IngestContext(
+        context = IngestContext(
             bundles=bundles,
             store=store,
             commit=self._commit,
@@ -137,7 +148,7 @@ class App:
             chains=chains,
             detections=detections,
         )
-        self._ingest = IngestService(desk, access)
+        self._ingest = IngestService(context, access)
         limits = ClientLimits(ingest.limits.streams, ingest.limits.bytes_per_second, clock)
         guards = (certificates, limits) if certificates else (limits,)
         self._server = Server(
@@ -153,7 +164,7 @@ class App:
             ArchiveService(bundles, store, catalogue, events, self._feed, detector is not None, access),
             self._server.grpc,
         )
-        metrics.registry.register(StorageGauges(store, catalogue, self._pipeline.backlog_bytes, metrics.cameras))
+        metrics.registry.register(StorageGauges(store, database, self._pipeline.backlog_bytes, metrics.cameras))
         watch_certificates(metrics.registry, {"ingest": ingest.tls})
         self._telemetry = TelemetryServer(settings.metrics.address, metrics.registry, problems.lines)
 
@@ -168,6 +179,7 @@ class App:
         return self._telemetry.port
 
     async def start(self) -> None:
+        self._keeper.start(self._read_at_start)
         self._commit.start()
         self._pipeline.start()
         self._folding.start()
@@ -180,6 +192,7 @@ class App:
         await self._server.set_serving(False)
         await self._ingest.drain()
         await asyncio.to_thread(self._commit.stop)
+        await asyncio.to_thread(self._keeper.stop)
         await asyncio.to_thread(self._pipeline.stop, self._drain_seconds)
         await asyncio.to_thread(self._folding.stop)
         self._feed.close()

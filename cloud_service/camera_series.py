@@ -1,4 +1,4 @@
-"""Series of metrics that are told apart by camera: who may send any name must not fill the metrics with names."""
+"""Series of metrics by camera: who may send any name must not fill the metrics with names."""
 
 from __future__ import annotations
 

@@ -8,21 +8,22 @@ from contextlib import suppress
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.camera_series import CameraNames
+from cloud_service.database.usage import Tier, read_usage
 from cloud_service.store import RecordStore
 from icm.errors import StorageError
 
 
 class StorageGauges(Collector):
-    """What is stored, by camera and tier (records, mp4, thumbnails), and what waits for the detector."""
+    """What is stored, by camera and tier (records, video, thumbnails), and what waits for the detector."""
 
     def __init__(
         self,
         store: RecordStore,
-        catalogue: VideoCatalogue,
+        database: Engine,
         backlog: Callable[[], dict[str, int]],
         cameras: CameraNames,
     ) -> None:
@@ -32,16 +33,16 @@ class StorageGauges(Collector):
             backlog: returns by camera the bytes of records that wait for the detector; raises StorageError.
             cameras: those with series of their own.
         """
-        self._store, self._catalogue, self._backlog, self._cameras = store, catalogue, backlog, cameras
+        self._store, self._database, self._backlog, self._cameras = store, database, backlog, cameras
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         stored: Counter[tuple[str, ...]] = Counter()
         for camera in self._store.cameras():
             stored[self._cameras.shown(camera.camera), "records"] += camera.bytes
         try:
-            for name, (videos, thumbnails) in self._catalogue.bytes_by_camera().items():
-                stored[self._cameras.shown(name), "mp4"] += videos
-                stored[self._cameras.shown(name), "thumbnails"] += thumbnails
+            for (name, tier), amount in read_usage(self._database).items():
+                if tier is not Tier.RECORDS:
+                    stored[self._cameras.shown(name), tier] += amount.bytes
         except SQLAlchemyError:
             # The database's trouble is a health problem already; the other metrics are needed now more than ever.
             pass

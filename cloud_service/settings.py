@@ -1,4 +1,4 @@
-"""What a cloud can be told. One model; ``icm-cloud config --explain`` prints it."""
+"""The settings of a cloud. One model; ``icm-cloud config --explain`` prints it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class LimitSettings(Section):
         default=20 << 20,
         ge=1 << 20,
         le=1 << 30,
-        description="Bytes of the largest message that is taken; edges are told.",
+        description="Bytes of the largest message that is taken; edges learn it at the start of a stream.",
     )
 
 
@@ -64,7 +64,7 @@ class IngestSettings(Section):
         default=256 << 20,
         ge=1 << 20,
         le=1 << 40,
-        description="Bytes of records of all cameras that may wait to be persisted; edges that bring more are told to"
+        description="Bytes of records of all cameras that may wait to be persisted; edges that bring more are asked to"
         " come back later.",
     )
     group_delay_seconds: float = Field(

@@ -41,7 +41,7 @@ from icm.v1 import camera_pb2_grpc
 _log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 5.0
-"""How long submissions under way may take once the edge is told to stop."""
+"""How long submissions under way may take once the edge is asked to stop."""
 
 
 def check(settings: EdgeSettings) -> tuple[Bundle, dict[str, Source]]:

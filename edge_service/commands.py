@@ -76,6 +76,6 @@ def _parser() -> argparse.ArgumentParser:
     token.add_argument(
         "--camera", action="append", required=True, help="camera that the client may submit to; repeatable"
     )
-    config = commands.add_parser("config", help="tell about the settings")
+    config = commands.add_parser("config", help="explain the settings")
     config.add_argument("--explain", action="store_true", required=True, help="print every setting with its meaning")
     return parser

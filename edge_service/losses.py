@@ -31,7 +31,7 @@ class DropReason(StrEnum):
     REJECTED_DAMAGED = "rejected_damaged"
     """The cloud could not read it."""
     REJECTED_REFERENCE_MISSING = "rejected_reference_missing"
-    """The cloud lacks the record that it leans on."""
+    """The cloud lacks the record that it refers to."""
     REJECTED_UNSPECIFIED = "rejected_unspecified"
     """The cloud did not say why."""
 
@@ -73,5 +73,5 @@ class Losses:
         self._frames.labels(camera, "rate_controlled").inc()
 
     def refused(self, camera: str) -> None:
-        """A client's frame is not taken, and the client was told why."""
+        """A client's frame is not taken, and the client got the reason."""
         self._frames.labels(camera, "refused").inc()

@@ -1,4 +1,4 @@
-"""What an edge can be told. One model; ``icm-edge config --explain`` prints it."""
+"""The settings of an edge. One model; ``icm-edge config --explain`` prints it."""
 
 from __future__ import annotations
 

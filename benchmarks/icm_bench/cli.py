@@ -21,6 +21,9 @@ class Benchmark(NamedTuple):
 BENCHMARKS = {
     "rate-accuracy": Benchmark("accuracy.rate_accuracy", "bits per pixel against detection on labelled photos"),
     "video": Benchmark("video.video", "bitrate against detection on a still camera's clip"),
+    "camera-days": Benchmark(
+        "archive.camera_days", "how many days of a camera a terabyte holds, as records and as video of equal worth"
+    ),
     "motion-modes": Benchmark(
         "video.motion_modes", "where the bits of P records go, and what each of their modes is worth"
     ),

@@ -43,10 +43,10 @@ log = logging.getLogger(__name__)
 _JPEG_QUALITIES = (90, 80, 65, 50, 35, 20, 10)
 """The first with which a picture fits into an answer is taken."""
 MOST_ANSWER_BYTES = (4 << 20) - 1024
-"""Of a picture as JPEG, below the 4 MiB that a client takes unless told otherwise. A PNG is as large as it is."""
+"""Of a picture as JPEG, below the 4 MiB that a client takes by default. A PNG is as large as it is."""
 _DECODES_AT_ONCE = 2
 MOST_SEGMENTS = 10_000
-"""In one answer of ListSegments: about 1.5 MB, below the 4 MiB that a client takes unless told otherwise."""
+"""In one answer of ListSegments: about 1.5 MB, below the 4 MiB that a client takes by default."""
 _WAIT_SECONDS = 60.0
 """How long GetDetections waits for a caller that set no deadline."""
 
@@ -147,7 +147,7 @@ class ArchiveService(ArchiveServiceServicer):
             with self._feed.subscribe(
                 lambda item: isinstance(item, FrameEvent) and request.camera in ("", item.key.camera)
             ) as subscription:
-                # Headers tell the caller that the subscription stands.
+                # The headers are the caller's sign that the subscription has begun.
                 await context.send_initial_metadata(())
                 while isinstance(event := await subscription.next(), FrameEvent):
                     yield pb.WatchDetectionsResponse(detections=detections_message(event))
@@ -164,7 +164,7 @@ class ArchiveService(ArchiveServiceServicer):
                 # Its checksum is right, so nobody damaged it; and it is none of the caller's doing.
                 raise StoredDamageError(f"frame {key.sequence} of {key.camera!r} cannot be decoded: {error}") from None
             if record.sequence in lacking:
-                self._store.keys.keep(*lacking[record.sequence], keyframe_of(bundle, record, latents))
+                self._store.keyframes.keep(*lacking[record.sequence], keyframe_of(bundle, record, latents))
         picture = Image.fromarray(decoder.picture(latents))
         image = _png(picture) if image_format == pb.IMAGE_FORMAT_PNG else _jpeg(picture)
         return pb.GetFrameResponse(image=image, capture_time=_timestamp(records[-1].capture_us))

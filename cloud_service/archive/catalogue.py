@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Connection, Engine, delete, select, update
 from sqlalchemy.orm import Session
 
+from cloud_service.archive.fragments import pack_fragments, unpack_fragments
 from cloud_service.archive.writer import VideoSegment
+from cloud_service.database.statements import put_rows, transaction
 from cloud_service.database.tables import VideoSegmentRow
+from cloud_service.database.usage import Amount, Tier, UsageKey, add_usage
 from cloud_service.store.cursors import set_archived
+
+_TABLE = VideoSegmentRow.__table__
+_COLUMNS = [column.name for column in _TABLE.columns if not column.primary_key]
 
 
 class VideoCatalogue:
-    """Rows of ``video_segments``. Thread-safe."""
+    """Rows of ``video_segments``, and what they take in ``usage``. Thread-safe."""
 
     def __init__(self, database: Engine) -> None:
         self._database = database
@@ -24,8 +31,8 @@ class VideoCatalogue:
         Raises:
             SQLAlchemyError: the database refused.
         """
-        with Session(self._database) as session, session.begin():
-            session.merge(VideoSegmentRow(**asdict(video)))
+        with transaction(self._database) as connection:
+            _put(connection, video)
 
     def add_whole(self, camera: str, number: int, video: VideoSegment | None) -> None:
         """Enters the video of a whole record segment, if that gave one, and moves the archive's progress past it.
@@ -33,39 +40,107 @@ class VideoCatalogue:
         Raises:
             SQLAlchemyError: the database refused; nothing changed.
         """
-        with Session(self._database) as session, session.begin():
+        with transaction(self._database) as connection:
             if video is not None:
-                session.merge(VideoSegmentRow(**asdict(video)))
-            set_archived(session.connection(), camera, number + 1)
+                _put(connection, video)
+            set_archived(connection, camera, number + 1)
+
+    def oldest(self, camera: str, tier: Tier, most: int, before_us: int | None = None) -> list[VideoSegment]:
+        """A camera's videos whose MP4, or whose thumbnail, is still there, the ``most`` oldest first.
+
+        Args:
+            camera: its name.
+            tier: which of both counts.
+            most: how many at most.
+            before_us: only those that start before this, microseconds since 1970.
+        """
+        path = VideoSegmentRow.path if tier is Tier.VIDEO else VideoSegmentRow.thumbnail_path
+        query = select(VideoSegmentRow).filter_by(camera=camera).where(path != "")
+        if before_us is not None:
+            query = query.where(VideoSegmentRow.start_us < before_us)
+        with Session(self._database) as session:
+            return [_video(row) for row in session.scalars(query.order_by(VideoSegmentRow.start_us).limit(most))]
 
     def list(self, camera: str, from_us: int | None, to_us: int | None, most: int | None = None) -> list[VideoSegment]:
         """A camera's videos that end at or after ``from_us`` and start before ``to_us``, the ``most`` oldest first."""
-        query = select(VideoSegmentRow).filter_by(camera=camera).order_by(VideoSegmentRow.start_us).limit(most)
+        query = select(VideoSegmentRow).filter_by(camera=camera).where(VideoSegmentRow.path != "")
         if from_us is not None:
             query = query.where(VideoSegmentRow.start_us + VideoSegmentRow.duration_us >= from_us)
         if to_us is not None:
             query = query.where(VideoSegmentRow.start_us < to_us)
         with Session(self._database) as session:
-            return [_video(row) for row in session.scalars(query)]
+            return [_video(row) for row in session.scalars(query.order_by(VideoSegmentRow.start_us).limit(most))]
 
-    def bytes_by_camera(self) -> dict[str, tuple[int, int]]:
-        """Size of each camera's videos and of its thumbnails, in bytes."""
-        query = select(
-            VideoSegmentRow.camera, func.sum(VideoSegmentRow.bytes), func.sum(VideoSegmentRow.thumbnail_bytes)
-        ).group_by(VideoSegmentRow.camera)
-        with Session(self._database) as session:
-            return {camera: (int(video), int(thumbnails)) for camera, video, thumbnails in session.execute(query)}
+
+def mark_gone(connection: Connection, camera: str, numbers: Sequence[int], tier: Tier) -> list[str]:
+    """Notes as part of the connection's transaction that files are no more to be read, and takes them from the usage.
+
+    Args:
+        connection: of the transaction.
+        camera: whose they are.
+        numbers: of their segments; one without such a file is left as it is.
+        tier: whether their MP4s go, or their thumbnails.
+
+    Returns:
+        The paths of the files, relative to the archive's root, which are to be deleted now.
+    """
+    of = _TABLE.c
+    path, size, disk = (
+        (of.path, of.bytes, of.disk_bytes)
+        if tier is Tier.VIDEO
+        else (of.thumbnail_path, of.thumbnail_bytes, of.thumbnail_disk_bytes)
+    )
+    there = (of.camera == camera) & of.number.in_(numbers) & (path != "")
+    rows = connection.execute(select(path, size, disk).where(there)).all()
+    values: dict[str, str | int] = {path.name: "", size.name: 0, disk.name: 0}
+    if tier is Tier.VIDEO:
+        values |= {"init": "", "fragments": ""}
+    connection.execute(update(VideoSegmentRow).where(there).values(values))
+    connection.execute(
+        delete(VideoSegmentRow).where(
+            of.camera == camera, of.number.in_(numbers), of.path == "", of.thumbnail_path == ""
+        )
+    )
+    taken = Amount(len(rows), sum(row[1] for row in rows), sum(row[2] for row in rows))
+    add_usage(connection, {UsageKey(camera, tier): -taken})
+    return [row[0] for row in rows]
+
+
+def _put(connection: Connection, video: VideoSegment) -> None:
+    of = _TABLE.c
+    before = connection.execute(
+        select(of.path, of.bytes, of.disk_bytes, of.thumbnail_path, of.thumbnail_bytes, of.thumbnail_disk_bytes).where(
+            of.camera == video.camera, of.number == video.number
+        )
+    ).first()
+    row = asdict(video) | {"fragments": pack_fragments(video.fragments, video.start_us)}
+    put_rows(connection, VideoSegmentRow, [row], update=_COLUMNS)
+    video_is = Amount(1, video.bytes, video.disk_bytes)
+    thumbnail_is = Amount(1, video.thumbnail_bytes, video.thumbnail_disk_bytes)
+    if before is not None and before.path:
+        video_is += -Amount(1, before.bytes, before.disk_bytes)
+    if before is not None and before.thumbnail_path:
+        thumbnail_is += -Amount(1, before.thumbnail_bytes, before.thumbnail_disk_bytes)
+    changes = {
+        UsageKey(video.camera, Tier.VIDEO): video_is,
+        UsageKey(video.camera, Tier.THUMBNAILS): thumbnail_is,
+    }
+    add_usage(connection, changes)
 
 
 def _video(row: VideoSegmentRow) -> VideoSegment:
     return VideoSegment(
-        row.camera,
-        row.number,
-        row.start_us,
-        row.duration_us,
-        row.frames,
-        row.path,
-        row.bytes,
-        row.thumbnail_path,
-        row.thumbnail_bytes,
+        camera=row.camera,
+        number=row.number,
+        start_us=row.start_us,
+        duration_us=row.duration_us,
+        frames=row.frames,
+        path=row.path,
+        bytes=row.bytes,
+        thumbnail_path=row.thumbnail_path,
+        thumbnail_bytes=row.thumbnail_bytes,
+        disk_bytes=row.disk_bytes,
+        thumbnail_disk_bytes=row.thumbnail_disk_bytes,
+        init=row.init,
+        fragments=unpack_fragments(row.fragments, row.start_us),
     )

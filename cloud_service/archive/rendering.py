@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from cloud_service.archive.fragments import Fragment
 from cloud_service.archive.video import VideoEncoder
 
 _THUMBNAIL_QUALITY = 80
@@ -25,6 +26,8 @@ class RenderedVideo:
         duration_us: from its first frame to the end of its last, in microseconds.
         frames: how many there are.
         mp4: the whole file.
+        init: what its fragments need before them.
+        fragments: where they lie in the file.
         thumbnail: of the first frame, a JPEG file.
     """
 
@@ -34,6 +37,8 @@ class RenderedVideo:
     duration_us: int
     frames: int
     mp4: bytes
+    init: bytes
+    fragments: tuple[Fragment, ...]
     thumbnail: bytes
 
 
@@ -61,7 +66,7 @@ class SegmentRenderer:
         rendering = self._open.get(camera)
         if rendering is None or rendering.number != number:
             height, width = image.shape[:2]
-            rendering = _Rendering(number, capture_us, VideoEncoder(width, height, capture_us), self._thumbnail(image))
+            rendering = _Rendering(number, capture_us, VideoEncoder(width, height), self._thumbnail(image))
             self._open[camera] = rendering
         rendering.video.add(image, capture_us)
 
@@ -70,14 +75,16 @@ class SegmentRenderer:
         rendering = self._open.pop(camera, None)
         if rendering is None:
             return None
-        data = rendering.video.finish()
+        mp4, init, fragments = rendering.video.finish()
         return RenderedVideo(
             camera=camera,
             number=rendering.number,
             start_us=rendering.start_us,
             duration_us=rendering.video.duration_us,
             frames=rendering.video.frames,
-            mp4=data,
+            mp4=mp4,
+            init=init,
+            fragments=fragments,
             thumbnail=rendering.thumbnail,
         )
 

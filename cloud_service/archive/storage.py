@@ -8,6 +8,7 @@ from pathlib import Path
 import fsspec  # type: ignore[import-untyped]
 from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
 
+from cloud_service.store.segment import BLOCK_BYTES
 from icm.atomic_file import write_atomically
 from icm.errors import ConfigError, StorageError, storage_error
 from icm.folders import make_folder
@@ -69,11 +70,14 @@ class ArchiveStorage:
         except Exception as error:  # remote file systems raise what their clients raise
             raise StorageError(f"cannot read {whole}: {error}") from error
 
-    def put(self, path: str, data: bytes) -> None:
+    def put(self, path: str, data: bytes) -> int:
         """Writes a whole file, over one of the same path if there is any; readers see it entirely or not at all.
 
         Args:
             path: relative to the root, with slashes.
+
+        Returns:
+            The bytes that the disk gave the file, in whole blocks; elsewhere those of the file.
 
         Raises:
             StorageFullError: there is no space left.
@@ -83,9 +87,11 @@ class ArchiveStorage:
         try:
             if self.folder is not None:
                 write_atomically(Path(whole), data)
+                return os.stat(whole).st_blocks * BLOCK_BYTES or len(data)
             else:
                 self._files.makedirs(whole.rpartition("/")[0], exist_ok=True)
                 self._files.pipe_file(whole, data)
+                return len(data)
         except OSError as error:
             raise storage_error(error, whole) from None
         except Exception as error:  # remote file systems raise what their clients raise

@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 log = logging.getLogger(__name__)
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _FILES = ("", "-wal", "-shm")
-_READ_AT_START = ("alembic_version", "store", "record_segments", "progress")
+_READ_AT_START = ("alembic_version", "store", "record_segments", "progress", "chains")
 
 
 def is_damage(error: BaseException | None) -> bool:

@@ -45,21 +45,18 @@ def put_rows(connection: Connection, table: type[Base], rows: Values, update: Se
     connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values), list(rows))
 
 
-def add_to_rows(
-    connection: Connection, table: type[Base], rows: Values, add: Sequence[str], greatest: Sequence[str] = ()
-) -> None:
-    """Adds rows; where there is one with the same primary key, adds up or keeps the greater. Each key may come once.
+def add_to_rows(connection: Connection, table: type[Base], rows: Values, greatest: Sequence[str] = ()) -> None:
+    """Adds rows of numbers, or adds to those of a row with the same primary key. Each key may come once.
 
     Args:
-        add: columns of numbers that are added up.
-        greatest: columns of numbers of which the greater stays.
+        greatest: columns of which the greater number stays.
     """
     if not rows:
         return
     statement = _insert(connection, table)
-    columns, new = table.__table__.c, statement.excluded
+    columns, new = table.__table__.columns, statement.excluded
     keys = [column.name for column in table.__table__.primary_key]
-    values = {name: columns[name] + new[name] for name in add}
+    values = {of.name: of + new[of.name] for of in columns if of.name not in keys}
     values |= {name: case((columns[name] < new[name], new[name]), else_=columns[name]) for name in greatest}
     connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values), list(rows))
 

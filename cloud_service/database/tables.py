@@ -7,6 +7,7 @@ detections        what it found there
 empty_frames      ranges of frames in which it found nothing
 skipped_frames    one row per frame that no detector will look at, and why
 video_segments    the MP4 files for people
+usage             what each tier of a camera takes on the disk; see usage_tables.py
 tombstones        record segments that were deleted, and why
 progress          how far each camera's records were detected and rendered
 """
@@ -40,6 +41,7 @@ class RecordSegmentRow(Base):
     __table_args__ = (
         Index("ix_record_segments_sequence", "camera", "epoch", "first_sequence"),
         Index("ix_record_segments_age", "kept_from_us", "camera", "number"),
+        Index("ix_record_segments_capture", "camera", "first_capture_us"),
         # Only of the few that are not whole.
         Index(
             "ix_record_segments_state",
@@ -134,10 +136,25 @@ class SkippedFrameRow(Base):
 
 
 class VideoSegmentRow(Base):
-    """An MP4 file, rendered from the record segment of the same number."""
+    """An MP4 file, rendered from the record segment of the same number, and its thumbnail. What is gone has an empty
+    path; where both are, there is no row.
+    """
 
     __tablename__ = "video_segments"
-    __table_args__ = (Index("ix_video_segments_start", "camera", "start_us"),)
+    __table_args__ = (
+        Index("ix_video_segments_start", "camera", "start_us"),
+        # The oldest that are still there, behind which may lie years of those that are gone.
+        *(
+            Index(
+                f"ix_video_segments_{name}",
+                "camera",
+                "start_us",
+                sqlite_where=text(f"{path} <> ''"),
+                postgresql_where=text(f"{path} <> ''"),
+            )
+            for name, path in (("video", "path"), ("thumbnail", "thumbnail_path"))
+        ),
+    )
 
     camera: Mapped[str] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
@@ -148,6 +165,10 @@ class VideoSegmentRow(Base):
     bytes: Mapped[int]
     thumbnail_path: Mapped[str]
     thumbnail_bytes: Mapped[int]
+    disk_bytes: Mapped[int]
+    thumbnail_disk_bytes: Mapped[int]
+    init: Mapped[str]
+    fragments: Mapped[str]
 
 
 class TombstoneRow(Base):

@@ -1,1 +1,1 @@
-"""What processing tells the ingest, for edges to know."""
+"""What the ingest learns from processing, to pass on to edges."""

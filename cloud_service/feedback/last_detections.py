@@ -1,4 +1,4 @@
-"""In which frame of each camera a detector last found something: what the ingest tells edges."""
+"""In which frame of each camera a detector last found something, for the ingest to pass on to edges."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cloud_service.events.store import FrameEvent
 
 
 class LastDetections:
-    """What the pipeline tells the ingest, for edges that keep such frames longest. Thread-safe.
+    """The pipeline's reports to the ingest, for edges that keep such frames longest. Thread-safe.
 
     It begins empty with each start of the cloud.
     """

@@ -1,4 +1,4 @@
-"""What one stream's edge is told of its records."""
+"""The acknowledgements of one stream's records."""
 
 from __future__ import annotations
 

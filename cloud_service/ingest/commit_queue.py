@@ -56,12 +56,12 @@ class _Group:
     """Records under one header that the store gets at once.
 
     Attributes:
-        told: whether the edge knows they are here.
+        acknowledged: whether RECEIVED was sent.
     """
 
     header: StreamHeader
     records: Sequence[RawRecord]
-    told: bool = False
+    acknowledged: bool = False
 
 
 class CommitQueue:
@@ -192,8 +192,8 @@ class CommitQueue:
         self._later(self._retry_seconds, self._write_again, group)
 
     def _say_received(self, group: _Group) -> None:
-        if not group.told:
-            group.told = True
+        if not group.acknowledged:
+            group.acknowledged = True
             self._acks.received(group.records)
 
     def _later(self, seconds: float, step: Callable[..., None], *arguments: Any) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from icm.errors import BusyError, ProtocolError
 
 RETRY_SECONDS = 2.0
-"""How long an edge that was turned away for too much work is told to stay away."""
+"""How long an edge that was turned away for too much work is asked to wait."""
 
 
 @dataclass

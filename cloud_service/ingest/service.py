@@ -9,7 +9,7 @@ from contextlib import aclosing, suppress
 from typing import Any
 
 from cloud_service.access.access import ANYBODY, Access
-from cloud_service.ingest.session import IngestContext, Session
+from cloud_service.ingest.camera_stream import CameraStream, IngestContext
 from icm.errors import BusyError, CameraTakenError, IcmError, ProtocolError
 from icm.rpc.status import abort
 from icm.v1.ingest_pb2 import Hello, StreamRecordsRequest, StreamRecordsResponse
@@ -27,14 +27,14 @@ class IngestService(IngestServiceServicer):
     connection's remains; another edge is refused while the camera's stream lives.
     """
 
-    def __init__(self, desk: IngestContext, access: Access = ANYBODY) -> None:
+    def __init__(self, context: IngestContext, access: Access = ANYBODY) -> None:
         """Creates the service.
 
         Args:
             access: who may send which camera.
         """
-        self._desk, self._access = desk, access
-        self._sessions: dict[str, Session] = {}
+        self._context, self._access = context, access
+        self._streams: dict[str, CameraStream] = {}
         self._draining = False
 
     async def StreamRecords(
@@ -46,14 +46,14 @@ class IngestService(IngestServiceServicer):
             caller.check_delivers_any()
             hello = await _hello(request_iterator)
             caller.check_delivers(hello.camera)
-            session = Session(self._desk, hello, context.peer())
-            self._enter(session)
+            stream = CameraStream(self._context, hello, context.peer())
+            self._enter(stream)
             try:
-                async with aclosing(session.run(request_iterator)) as responses:
+                async with aclosing(stream.run(request_iterator)) as responses:
                     async for response in responses:
                         yield response
             finally:
-                self._leave(session)
+                self._leave(stream)
         except IcmError as error:
             log.warning("ending the stream of %s: %s", context.peer(), error)
             await abort(context, error)
@@ -64,29 +64,29 @@ class IngestService(IngestServiceServicer):
         A client that reads no answers holds this up for ``DRAIN_SECONDS`` only.
         """
         self._draining = True
-        sessions = list(self._sessions.values())
-        for session in sessions:
-            session.end_input()
+        streams = list(self._streams.values())
+        for stream in streams:
+            stream.end_input()
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
-                await asyncio.gather(*(session.ended.wait() for session in sessions))
+                await asyncio.gather(*(stream.ended.wait() for stream in streams))
 
-    def _enter(self, session: Session) -> None:
+    def _enter(self, stream: CameraStream) -> None:
         if self._draining:
             raise BusyError("this cloud is stopping; connect again later")
-        older = self._sessions.get(session.camera)
-        if older is not None and older.epoch != session.epoch:
+        older = self._streams.get(stream.camera)
+        if older is not None and older.epoch != stream.epoch:
             raise CameraTakenError(
-                f"camera {session.camera!r} is being sent from {older.peer} (epoch {older.epoch}), so {session.peer}"
-                f" (epoch {session.epoch}) cannot send it too: give one of the two edges' cameras another name"
+                f"camera {stream.camera!r} is being sent from {older.peer} (epoch {older.epoch}), so {stream.peer}"
+                f" (epoch {stream.epoch}) cannot send it too: give one of the two edges' cameras another name"
             )
         if older is not None:
-            older.fail(BusyError(f"a newer stream of camera {session.camera!r} took over, from {session.peer}"))
-        self._sessions[session.camera] = session
+            older.fail(BusyError(f"a newer stream of camera {stream.camera!r} took over, from {stream.peer}"))
+        self._streams[stream.camera] = stream
 
-    def _leave(self, session: Session) -> None:
-        if self._sessions.get(session.camera) is session:
-            del self._sessions[session.camera]
+    def _leave(self, stream: CameraStream) -> None:
+        if self._streams.get(stream.camera) is stream:
+            del self._streams[stream.camera]
 
 
 async def _hello(requests: AsyncIterator[StreamRecordsRequest]) -> Hello:

@@ -103,10 +103,10 @@ class RecordValidator:
             self._chains.is_intra(self._camera, self._epoch, record.sequence)
         elif record.sequence - record.reference != newest:
             raise ReferenceMissingError(
-                f"record {record.sequence} leans on record {record.sequence - record.reference}, but the newest that is"
-                f" here is {newest or 'none'}; send an I record"
+                f"record {record.sequence} refers to record {record.sequence - record.reference}, but the newest that"
+                f" is here is {newest or 'none'}; send an I record"
             )
         elif self._chains.broken(self._camera, self._epoch):
             raise ReferenceMissingError(
-                f"record {record.sequence} leans on records of which one is lost or damaged here; send an I record"
+                f"record {record.sequence} needs records of which one is lost or damaged here; send an I record"
             )

@@ -137,21 +137,21 @@ class Lanes:
 
     def _open_camera(self, camera: str) -> None:
         try:
-            progress = load_cursors(self._database, camera)
+            cursors = load_cursors(self._database, camera)
         except SQLAlchemyError as error:
             self.database_part.report(trouble(error))
             return
-        begun = progress.detect.segment
+        begun = cursors.detect.segment
         start = Position(begun, 0)
         records = self._problems.part("records", camera)
         self._live[camera] = Lane(
-            LaneId(camera, _LIVE), records, start, progress.detect, archive=True, archive_from=begun
+            LaneId(camera, _LIVE), records, start, cursors.detect, archive=True, archive_from=begun
         )
-        if progress.archive < begun:
-            self.render_again(camera, progress.archive)
+        if cursors.archive < begun:
+            self.render_again(camera, cursors.archive)
 
 
-def work_of(lane: LaneId, chunk: Chunk, keys: SegmentKeyframes, *, detect: bool, archive: bool) -> Work:
+def work_of(lane: LaneId, chunk: Chunk, keyframes: SegmentKeyframes, *, detect: bool, archive: bool) -> Work:
     """Records as work for the engine, with the keyframe that the segment has, if they may need it."""
     first = chunk.records[0] if chunk.starts and chunk.records else None
     return Work(
@@ -161,7 +161,7 @@ def work_of(lane: LaneId, chunk: Chunk, keys: SegmentKeyframes, *, detect: bool,
         records=tuple(chunk.records),
         starts=chunk.starts,
         ends=chunk.ended,
-        keyframe=keys.read(chunk.segment, first) if first is not None and first.kind is Kind.P else None,
+        keyframe=keyframes.read(chunk.segment, first) if first is not None and first.kind is Kind.P else None,
         detect=detect,
         archive=archive,
     )

@@ -1,4 +1,4 @@
-"""What becomes of the engine's results: events, videos and keyframes are kept, cursors move, and others are told."""
+"""What becomes of the engine's results: they are kept, cursors move, and feed, ingest and metrics learn of them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Finished(NamedTuple):
 
 
 class Outcomes:
-    """Writes results down and tells of them. Belongs to the pipeline's thread."""
+    """Stores results and reports them. Belongs to the pipeline's thread."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Outcomes:
         detected: dict[str, Position] = {}
         for lane, chunk, work, result in finished:
             if result.keyframe is not None:
-                self._store.keys.keep(chunk.segment, chunk.header, result.keyframe)
+                self._store.keyframes.keep(chunk.segment, chunk.header, result.keyframe)
             lane.position = chunk.next
             if lane.detects:
                 detected[lane.id.camera] = lane.position

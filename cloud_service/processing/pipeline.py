@@ -134,7 +134,7 @@ class Pipeline:
             chunk = self._read(lane, share) if share > 0 else None
             if chunk is not None:
                 left -= len(chunk.records)
-                work = work_of(lane.id, chunk, self._store.keys, detect=lane.detects, archive=lane.renders)
+                work = work_of(lane.id, chunk, self._store.keyframes, detect=lane.detects, archive=lane.renders)
                 lane.busy = True
                 future = self._engine.submit(work)
                 self._under_way.append(_UnderWay(lane, chunk, work, future))

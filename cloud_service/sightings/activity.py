@@ -72,7 +72,7 @@ def count_frames(
         }
         for bucket, count in sorted(counts.items())
     ]
-    add_to_rows(connection, ActivityRow, rows, add=("frames", "boxes"), greatest=("best_score",))
+    add_to_rows(connection, ActivityRow, rows, greatest=("best_score",))
     if times < 0:
         _forget_empty(connection, ActivityRow, ActivityRow.boxes, camera, counts)
 
@@ -92,7 +92,7 @@ def count_bytes(connection: Connection, segment: Segment, times: int = 1) -> Non
         {"camera": segment.camera, "seconds": of.seconds, "start_us": of.start_us, "bytes": times * size}
         for of, size in parts
     ]
-    add_to_rows(connection, RecordActivityRow, rows, add=("bytes",))
+    add_to_rows(connection, RecordActivityRow, rows)
     if times < 0:
         _forget_empty(connection, RecordActivityRow, RecordActivityRow.bytes, segment.camera, dict(parts))
 

@@ -14,7 +14,7 @@ from cloud_service.store.position import START, Position
 
 
 @dataclass(frozen=True)
-class Progress:
+class Cursors:
     """Where a camera's log is to be read on from.
 
     Attributes:
@@ -26,13 +26,13 @@ class Progress:
     archive: int
 
 
-def load_cursors(database: Engine, camera: str) -> Progress:
+def load_cursors(database: Engine, camera: str) -> Cursors:
     """How far a camera got; its log's start if nothing is known."""
     with Session(database) as session:
         row = session.get(CursorRow, camera)
         if row is None:
-            return Progress(START, 0)
-        return Progress(Position(row.detect_segment, row.detect_offset), row.archive_segment)
+            return Cursors(START, 0)
+        return Cursors(Position(row.detect_segment, row.detect_offset), row.archive_segment)
 
 
 def set_detected(connection: Connection, positions: Mapping[str, Position]) -> None:

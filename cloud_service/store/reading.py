@@ -40,7 +40,7 @@ class Chunk:
 
 
 class Chain(NamedTuple):
-    """Records of one segment, each of which leans on the one before it; ``starts`` as in ``Chunk``."""
+    """Records of one segment, each of which refers to the one before it; ``starts`` as in ``Chunk``."""
 
     header: StreamHeader
     records: list[Record]
@@ -113,7 +113,7 @@ def first(root: Path, segment: Segment) -> Record:
 
 
 def find(root: Path, segment: Segment, sequence: int) -> Chain:
-    """The record of this sequence and, before it, those that it leans on in the same segment.
+    """The record of this sequence and, before it, those that it needs in the same segment.
 
     Raises:
         StorageError: the file cannot be read.

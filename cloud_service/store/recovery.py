@@ -51,11 +51,13 @@ class Recovered:
 
     Attributes:
         log: of its segments, all sealed and on the disk.
+        read: numbers of those that were read, and not taken at the index's word.
         unreadable: of each file that cannot be read, or not to its end, what is wrong.
         unwritten: changes of the index that the database refused.
     """
 
     log: CameraLog = field(default_factory=CameraLog)
+    read: SequenceSet = field(default_factory=SequenceSet)
     unreadable: list[str] = field(default_factory=list)
     unwritten: list[Change] = field(default_factory=list)
 
@@ -64,7 +66,7 @@ def recover(root: Path, index: SegmentIndex) -> dict[str, Recovered]:
     """Every camera's segments.
 
     Files that the index knows are taken at its word if their size fits. All others are read, and the newest of each
-    camera always: what comes next may lean on its last record.
+    camera always: what comes next may refer to its last record.
 
     Raises:
         OSError: the folder cannot be read, or the disk refused.
@@ -204,7 +206,7 @@ class _Recovery:
                 self._complain(path, f"it holds {segment.records} records, the index says {known.records}")
             self._keep(segment)
         elif known is None and newest and not result.more:
-            # Torn in a crash: nobody was told that this is persisted.
+            # Torn in a crash: this was never acknowledged as persisted.
             log.warning("%s: cutting off a torn tail of %d bytes: %s", path, result.rest, result.damage)
             self._cut(path, segment.size)
             self._keep(segment)
@@ -267,6 +269,7 @@ class _Recovery:
     def _add(self, segment: Segment) -> None:
         segment.disk_bytes = (self._root / segment.path).stat().st_blocks * BLOCK_BYTES
         self._found.log.add(segment)
+        self._found.read.add(segment.number)
 
     def _leave(self, path: Path, reason: str, number: int | None = None) -> None:
         """Leaves a file where it is, and its records out.

@@ -37,7 +37,7 @@ def scan(
     """Reads a whole segment file.
 
     Args:
-        ends: told what was read and what comes next; True ends the segment before it.
+        ends: called with what was read and what comes next; True ends the segment before it.
 
     Raises:
         OSError: the file cannot be read.

@@ -1,4 +1,4 @@
-"""The record store: every camera's records, each exactly once, on the disk before anybody is told so."""
+"""The record store: every camera's records, each exactly once, on the disk before it is acknowledged."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 MOST_RECORDS_DECODED = 6000
 """For one frame that is asked for."""
 MOST_BYTES_DECODED = 128 << 20
-"""Of these records, which are held together; at least what a segment holds, so that keys always help."""
+"""Of these records, which are held together; at least what a segment holds, so that keyframes always help."""
 _KEYS_SECONDS = 30.0
 """After which to ask again for one that needs more."""
 
@@ -48,8 +48,8 @@ class Found(NamedTuple):
 
     Attributes:
         header: of the frame's segment.
-        lacking: by the sequence of their first record, the segments on the way that have no key to begin with, each
-            with its header.
+        lacking: by the sequence of their first record, the segments on the way that have no keyframe to begin with,
+            each with its header.
     """
 
     header: StreamHeader
@@ -74,8 +74,9 @@ class RecordStore:
     Nothing may be appended while segments are sealed.
 
     Attributes:
-        keys: of the segments that begin with a P record.
+        keyframes: of the segments that begin with a P record.
         unreadable: by camera, what is wrong with each file that could not be read at the start, or not to its end.
+        read_at_start: by camera, numbers of the segments that were read from their files then.
     """
 
     def __init__(
@@ -85,20 +86,22 @@ class RecordStore:
         segment_seconds: float,
         clock: Clock,
         check_owned: Callable[[], None] = lambda: None,
+        on_sealed: Callable[[Segment], None] = lambda segment: None,
     ) -> None:
         """Opens the store, which this process owns, and repairs what a crash left behind.
 
         Args:
             check_owned: asked before anything is written; raises a StorageError if the store is this process's no more.
+            on_sealed: called with every segment that is sealed, before the index knows of it.
 
         Raises:
             StorageError: the folder or the index cannot be used.
         """
         self._root, self._check_owned = root, check_owned
-        self._seconds = segment_seconds
+        self._seconds, self._on_sealed = segment_seconds, on_sealed
         self._clock = clock
         self._lock = threading.Lock()
-        self.keys = SegmentKeyframes(root, check_owned)
+        self.keyframes = SegmentKeyframes(root, check_owned)
         try:
             make_folder(root)
             with index_answers():
@@ -106,6 +109,7 @@ class RecordStore:
         except OSError as error:
             raise storage_error(error, error.filename or root) from None
         self.unreadable = {camera: found.unreadable for camera, found in recovered.items() if found.unreadable}
+        self.read_at_start = {camera: found.read for camera, found in recovered.items() if found.read.last}
         self._logs = {camera: found.log for camera, found in recovered.items()}
         self._segments = SegmentLookup(index, self._logs, self._lock)
         self._indexing = IndexWriter(index, self._indexed)
@@ -214,14 +218,14 @@ class RecordStore:
         return reading.read(self._root, segment, offset, end, sealed and end == size, limit)
 
     def find(self, camera: str, epoch: int, sequence: int) -> Found:
-        """The record and, before it, those that it needs to be decoded: from the last I record or key on.
+        """The record and, before it, those that it needs to be decoded: from the last I record or keyframe on.
 
         Raises:
             NotFoundError: it is not here.
             StorageError: its file cannot be read, or the database does not answer.
             StoredDamageError: its file holds something else.
             ReferenceMissingError: one that it needs is not here.
-            BusyError: it needs more of them than one call decodes; keys are made as the detector comes by.
+            BusyError: it needs more of them than one call decodes; keyframes are made as the detector comes by.
         """
         segment = self._segments.holder(camera, epoch, sequence)
         if segment is None:
@@ -234,8 +238,8 @@ class RecordStore:
         while chain[0].kind is not Kind.I:
             first = chain[0]
             if found.starts:
-                if (key := self.keys.read(segment, first)) is not None:
-                    return Found(header, [key, *chain[1:]], lacking)
+                if (keyframe := self.keyframes.read(segment, first)) is not None:
+                    return Found(header, [keyframe, *chain[1:]], lacking)
                 lacking[first.sequence] = segment, found.header
             before = first.sequence - first.reference
             segment = self._segments.holder(camera, epoch, before)
@@ -247,7 +251,7 @@ class RecordStore:
             chain, size = found.records + chain, size + _bytes(found.records)
             if len(chain) > MOST_RECORDS_DECODED or size > MOST_BYTES_DECODED:
                 raise BusyError(
-                    f"frame {sequence} of camera {camera!r} leans on {len(chain)} records of {size} bytes before it, or"
+                    f"frame {sequence} of camera {camera!r} needs {len(chain)} records of {size} bytes before it, or"
                     f" more; one call decodes {MOST_RECORDS_DECODED} of {MOST_BYTES_DECODED}: ask again once the"
                     " detector has come by",
                     _KEYS_SECONDS,
@@ -265,7 +269,7 @@ class RecordStore:
                 first = reading.first(self._root, segment)
             except (NotFoundError, StorageError, RecordError):
                 break
-            if first.kind is Kind.I or self.keys.read(segment, first) is not None:
+            if first.kind is Kind.I or self.keyframes.read(segment, first) is not None:
                 return segment.number
         return number
 
@@ -335,7 +339,7 @@ class RecordStore:
         with self._lock:
             segment.seal(self._clock.now_us())
             self._sealed(camera_log, segment.info)
-        self._indexing.write([_whole(segment.info)])
+        self._tell_index(segment.info)
 
     def _abandon(self, camera_log: CameraLog) -> None:
         segment = camera_log.open
@@ -346,15 +350,15 @@ class RecordStore:
                     self._sealed(camera_log, segment.info)
                 camera_log.open = None
             if kept:
-                self._indexing.write([_whole(segment.info)])
+                self._tell_index(segment.info)
 
     def _sealed(self, camera_log: CameraLog, segment: Segment) -> None:
         camera_log.unwritten[segment.number] = segment
         camera_log.open = None
 
-
-def _whole(segment: Segment) -> Change:
-    return Change(segment.camera, segment.number, segment, State.WHOLE)
+    def _tell_index(self, segment: Segment) -> None:
+        self._on_sealed(segment)
+        self._indexing.write([Change(segment.camera, segment.number, segment, State.WHOLE)])
 
 
 def _bytes(records: Sequence[Record]) -> int:

@@ -117,7 +117,7 @@ async def play(stage: Stage) -> Outcome:
             code = await service.stop()
             if code != 0:
                 raise IcmError(f"{service.name} was asked to end and did so with exit code {code}. {service.tail()}")
-    return Outcome(progress, watcher, seconds, sorted(stage.archive.rglob("*.mp4")))
+    return Outcome(progress, watcher, seconds, sorted(stage.archive.glob("*/*/*/*.mp4")))
 
 
 async def _follow(

@@ -109,7 +109,7 @@ class EncodingStage:
                     self._keep(frame, coded)
                     return
                 except ReferenceMissingError:
-                    coded = self._encode_alone(frame)
+                    coded = self._encode_intra(frame)
                 except SpoolError as error:
                     if self._spool_part.report(str(error)):
                         _log.error("camera %s waits: %s", self._spool.name, error)
@@ -118,7 +118,7 @@ class EncodingStage:
                         self._metrics.losses.frame(self._spool.name, DropReason.SHUTDOWN)
                         return
         except IcmError as error:
-            # The encoder must not lean on a frame that may have been coded and did not get into the spool.
+            # The encoder must not refer to a frame that may have been coded and did not get into the spool.
             self._encoder.forget()
             self._metrics.losses.frame(self._spool.name, DropReason.IMAGE)
             if str(error) != self._last_error:
@@ -132,7 +132,7 @@ class EncodingStage:
             try:
                 spooled = self._keep(frame, coded)
             except ReferenceMissingError:
-                spooled = self._keep(frame, self._encode_alone(frame))
+                spooled = self._keep(frame, self._encode_intra(frame))
         except IcmError as error:
             self._encoder.forget()
             result.set_exception(error)
@@ -144,7 +144,7 @@ class EncodingStage:
         with timed(self._metrics.stage_seconds.labels(self._spool.name, "encode")):
             return self._encoder.encode(frame.image, frame.quality)
 
-    def _encode_alone(self, frame: Frame) -> CodedFrame:
+    def _encode_intra(self, frame: Frame) -> CodedFrame:
         """Codes a frame anew after the spool dropped the one that it leant on."""
         self._encoder.forget()
         return self._encode(frame)

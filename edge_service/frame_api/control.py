@@ -1,4 +1,4 @@
-"""What clients of the frame API may ask of a camera's rate control, and tell it."""
+"""What clients of the frame API may read and set of a camera's rate control."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class CameraControl:
         )
 
     def set(self, camera: str, wanted: camera_pb2.RateControl) -> camera_pb2.SetRateControlResponse:
-        """Tells a camera what to reach; what is unset stays, but for the target, without which there is none.
+        """Sets what a camera is to reach; what is unset stays, but for the target, without which there is none.
 
         Raises:
             NotFoundError: there is no such camera.

@@ -52,7 +52,7 @@ class _Coded(NamedTuple):
     """A picture that is in the spool.
 
     Attributes:
-        answer: what its client is told; it lacks the detections.
+        answer: to its client, without the detections.
         across: how many of the client's pixels a pixel of the coded picture spans in width; rate control may have made
             it smaller.
         down: the same in height.
@@ -64,7 +64,7 @@ class _Coded(NamedTuple):
 
 
 class FrameApi(camera_pb2_grpc.CameraServiceServicer):
-    """Takes pictures for the cameras of source kind ``submitted``, and tells all cameras what to reach."""
+    """Takes pictures for the cameras of source kind ``submitted``, and sets what all cameras are to reach."""
 
     def __init__(
         self,

@@ -71,7 +71,7 @@ DECISIONS: tuple[Decision, ...] = (
 
 @dataclass(frozen=True)
 class RateTarget:
-    """What a camera is told to reach.
+    """What a camera is to reach.
 
     Attributes:
         quality: the level of every frame, or with a target the level that is wanted.
@@ -96,7 +96,7 @@ class RateState:
     """Where a camera stands.
 
     Attributes:
-        aim: what it was told.
+        aim: what it is to reach.
         target: bits a second that records may take now; 0 if nothing bounds them.
         quality: of the next frame.
         scale: of the next frame.
@@ -152,13 +152,13 @@ class RateControl:
             return RateState(self._aim, target, self._quality, SCALES[self._scale], _per_second(self._coded))
 
     def aim(self, aim: RateTarget) -> None:
-        """Tells the camera to reach something else from the next frame on."""
+        """Makes the camera reach something else from the next frame on."""
         with self._lock:
             self._begin(aim)
             asked = f"quality {aim.quality:g}"
             if aim.bits_per_second is not None:
                 asked = f"{aim.bits_per_second / 1000:.1f} kbit/s, {asked} wanted"
-            self._tell("aim", f"told to reach {asked}")
+            self._tell("aim", f"aims at {asked}")
 
     def next(self, owed: bool) -> CodingParameters | None:
         """How to code the frame that came now; None to leave it out.

@@ -1,4 +1,4 @@
-"""What acknowledgements tell of the link to the cloud: how many bits a second it carries, and its own delay."""
+"""Estimates from acknowledgements: the bottleneck bandwidth of the link to the cloud, and its propagation delay."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ LEAST_BUSY_SECONDS, LEAST_SLOW_SECONDS = 0.5, 1.0
 """A link that was busy for less shows how soon it answers, or the jitter of that, not what it carries, or not that it
 became slower."""
 _FITTED = 16
-"""The own delay is fitted to so many messages that found the link free."""
+"""The propagation delay is fitted to so many messages that found the link free."""
 _TRUST = 0.1
-"""How far the fit leans on the capacity: as if the messages' sizes varied by this part of their mean beyond what they
-do. Where all are alike, they say nothing of their own about how the time goes with the size."""
+"""How much weight the fit gives to the known bandwidth: as if the messages' sizes varied by this part of their mean
+beyond what they do. Where all are alike, they say nothing of their own about how the time goes with the size."""
 _DRIFT = 0.01
-"""Seconds by which the own delay may have grown in each second without such a message: routes change."""
+"""Seconds by which the propagation delay may have grown in each second without such a message: routes change."""
 
 
 class _Message(NamedTuple):
@@ -43,19 +43,19 @@ class LinkEstimator:
     """Measures what the link carries of one camera. Not thread-safe.
 
     A message that waited for the one before it occupied the link from that one's acknowledgement to its own: so many
-    bytes in so many seconds. One that found the link free took the link's own delay and its bytes' time; the own delay
-    is what a message of no bytes would have taken. Each helps to tell the other: what took longer than its spacing and
-    the own delay had waited.
+    bytes in so many seconds. One that found the link free took the propagation delay and its bytes' time; the
+    propagation delay is what a message of no bytes would have taken. Each follows from the other: what took longer than
+    its spacing and the propagation delay had waited.
     """
 
-    def __init__(self, capacity: float, clock: Clock) -> None:
+    def __init__(self, bandwidth: float, clock: Clock) -> None:
         """Creates an estimator that has seen no messages yet.
 
         Args:
-            capacity: in bits a second, assumed of the link until it is measured.
+            bandwidth: in bits a second, assumed of the link until it is measured.
         """
         self._clock = clock
-        self._thought = capacity
+        self._thought = bandwidth
         self._messages: deque[_Message] = deque()
         self._busy: deque[_Message] = deque()
         self._free: deque[_Message] = deque(maxlen=_FITTED)
@@ -65,7 +65,7 @@ class LinkEstimator:
         """The cloud is done with a message of so many bytes, sent at that moment, in monotonic seconds."""
         now = self._clock.monotonic()
         message = _Message(now - sent, size, self._last, now)
-        (self._busy if message.spacing < message.took - self.own_delay else self._free).append(message)
+        (self._busy if message.spacing < message.took - self.propagation_delay else self._free).append(message)
         self._messages.append(message)
         self._last = now
 
@@ -84,7 +84,7 @@ class LinkEstimator:
         self._forget()
         return _bits(self._recent(self._messages)) / RECENT_SECONDS
 
-    def capacity(self) -> float | None:
+    def bottleneck_bandwidth(self) -> float | None:
         """Bits a second that the link carries; None while it is not busy enough to show it."""
         self._forget()
         recent = self._recent(self._busy)
@@ -103,12 +103,12 @@ class LinkEstimator:
         """
         start, end = self._busy[0].before, self._busy[-1].time
         between = [message for message in self._messages if start < message.time <= end]
-        own_delay = self.own_delay
-        seconds = sum(max(0.0, min(message.spacing, message.took - own_delay)) for message in between)
+        propagation_delay = self.propagation_delay
+        seconds = sum(max(0.0, min(message.spacing, message.took - propagation_delay)) for message in between)
         return _bits(between) / seconds if seconds >= LEAST_BUSY_SECONDS else inf
 
     @property
-    def own_delay(self) -> float:
+    def propagation_delay(self) -> float:
         """Seconds that the acknowledgement of a message of no bytes takes; infinite before the first message.
 
         The line through time over size, by least squares, meets size 0 there.

@@ -19,7 +19,7 @@ UNUSED_GROWTH = 0.01
 MOST_ELAPSED_SECONDS = 60.0
 """For so long at most the rate has grown when a camera that gave no frames gives one again."""
 USUAL_WAIT_SECONDS = 0.5
-"""How long records wait, beside the link's own delay and the sender's, where nothing is wrong."""
+"""How long records wait, beside the propagation delay and the sender's, where nothing is wrong."""
 DRAIN_SECONDS = 5.0
 """In so many seconds what waits beyond that is given time to leave, as far as ``MOST_DRAIN`` allows."""
 MOST_DRAIN = 0.3
@@ -73,13 +73,13 @@ class LinkRate:
         if self._meter.silent_seconds > 2 * RECENT_SECONDS:
             self.bits_per_second = self.lasting
             return
-        wait = 8 * waiting / self.lasting - self._meter.own_delay - held_back - USUAL_WAIT_SECONDS
+        wait = 8 * waiting / self.lasting - self._meter.propagation_delay - held_back - USUAL_WAIT_SECONDS
         self.backlog = wait > 0
-        capacity = self._meter.capacity()
-        if capacity is not None:
+        bandwidth = self._meter.bottleneck_bandwidth()
+        if bandwidth is not None:
             self._seen = now
             risen = self.lasting * (1 + MOST_RISE) ** elapsed
-            self.lasting = max(LEAST_BITS_PER_SECOND, min(self._target, risen, SHARE * capacity))
+            self.lasting = max(LEAST_BITS_PER_SECOND, min(self._target, risen, SHARE * bandwidth))
         elif not self.backlog:
             self.lasting = min(self._target, self.lasting * (1 + self._growth(now)) ** elapsed)
             self._meter.carries(self.lasting / SHARE)

@@ -81,7 +81,7 @@ class _Messages:
 
 
 class _Agreement:
-    """Tells when a camera has agreed to send, which is long before ``av.open`` returns if its pictures are slow.
+    """Finds out when a camera has agreed to send, which is long before ``av.open`` returns if its pictures are slow.
 
     PyAV takes it for a limit in seconds, and asks how long that is once before it talks to the camera and once more
     before it looks at the first packet. There is no limit: the parent's patience is one.
@@ -140,7 +140,7 @@ class _Pictures:
     def __init__(self, stream: VideoStream, out: _Messages) -> None:
         assert stream.time_base is not None
         self._codec, self._unit, self._out = stream.codec_context, float(stream.time_base), out
-        # Frames that lean on a damaged one are worth more than none; some decoders keep them back otherwise.
+        # Frames that refer to a damaged one are worth more than none; some decoders keep them back otherwise.
         self._codec.flags |= Flags.output_corrupt
         self._line, self._shown = LiveTimeline(), ShownFrames(stream)
         self._any = False

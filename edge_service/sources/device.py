@@ -70,7 +70,7 @@ class DeviceSource(Source):
     def frames(self, stop: threading.Event) -> Iterator[Frame]:
         """See ``Source.frames``; never ends by itself but with an error."""
         command = [sys.executable, "-P", capture.__file__]
-        # A terminal and a service manager tell the child to stop as well. It is this process that ends it, in order and
+        # A terminal and a service manager stop the child as well. It is this process that ends it, in order and
         # without an alarm. What a thread blocks, a process that it starts blocks from its first moment on.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
         try:

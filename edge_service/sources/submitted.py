@@ -71,7 +71,7 @@ class SubmittedSource(Source):
                 turn.work.add_done_callback(lambda _: self._release_in(loop))
 
     def submit(self, frame: Frame) -> None:
-        """Queues a frame; its ``result`` tells the rest. Call it within a ``turn``."""
+        """Queues a frame; its ``result`` gets what becomes of it. Call it within a ``turn``."""
         self._frames.put(frame)
 
     def frames(self, stop: threading.Event) -> Iterator[Frame]:

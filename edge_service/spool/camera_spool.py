@@ -17,13 +17,14 @@ from icm.errors import RecordError, ReferenceMissingError
 from icm.service.clock import Clock
 
 INTRA_COPY_RECORDS = 64
-"""Waiting records of a camera, none of which stands alone, from which on the next one gets a stand-in: the most of a
-camera's records that go together when the oldest must. Records are persisted long before, unless the cloud is away."""
+"""Waiting records of a camera, none of which is an I record or has an intra copy, from which on the next one gets one:
+the most of a camera's records that go together when the oldest must. Records are persisted long before, unless the
+cloud is away."""
 INTRA_COPY_SHARE = 1 / 16
 """The same, as a part of the spool's bound in bytes."""
 
 REMEMBERED = 4096
-"""Acknowledgements whose time is remembered until the cloud tells in which of their frames it found something."""
+"""Acknowledgements whose time is remembered until the cloud says in which of their frames it found something."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class CameraSpool:
         epoch: the camera's numbering, made when the spool first saw the camera.
         next_sequence: what the next record must be called.
         sent: the highest sequence that the cloud may have got from this spool.
-        unusable: the highest sequence that neither the cloud has nor the spool: no record may lean on it.
+        unusable: the highest sequence that neither the cloud has nor the spool: no record may refer to it.
     """
 
     def __init__(
@@ -69,16 +70,16 @@ class CameraSpool:
         self.next_sequence = next_sequence
         self.sent = next_sequence - 1
         self.unusable = 0
-        self._since_alone = self._bytes_since_alone = 0
+        self._since_intra = self._bytes_since_intra = 0
         self._header: StreamHeader | None = None
         self._persisted: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)
 
     def needs_intra_copy(self) -> bool:
-        """Whether the next record, if it is a P record, must come with a stand-in: many wait, and none stands alone."""
+        """Whether the next record, if it is a P record, must come with an intra copy: many wait, all P without one."""
         share = INTRA_COPY_SHARE * self._room.max_bytes
-        if self._bytes_since_alone >= share and self.waiting_bytes >= share:
+        if self._bytes_since_intra >= share and self.waiting_bytes >= share:
             return True
-        if self._since_alone < INTRA_COPY_RECORDS:
+        if self._since_intra < INTRA_COPY_RECORDS:
             return False
         with self._file.reading() as connection:
             first = first_waiting(connection, self._row)
@@ -93,18 +94,18 @@ class CameraSpool:
             intra_copy: the same frame as an I record, in case that a P record loses the one before it.
 
         Raises:
-            ReferenceMissingError: the record leans on one that will never reach the cloud; code the frame alone.
+            ReferenceMissingError: the record refers to one that will never reach the cloud; code an I frame.
             SpoolFullError: there is no room, and the policy makes none; the sequence is not used up.
             SpoolError: the disk failed; likewise.
         """
         if sequence != self.next_sequence:
             raise ValueError(f"record {sequence} does not follow: the next is {self.next_sequence}")
-        alone, size = is_intra(record), len(record) + len(intra_copy or b"")
+        intra, size = is_intra(record), len(record) + len(intra_copy or b"")
         with self._file.writing(durable=True) as connection:
             dropped = self._room.make(connection, self._file.bytes, size)
-            if not alone and sequence - 1 <= max(self.unusable, dropped.last.get(self.name, 0)):
+            if not intra and sequence - 1 <= max(self.unusable, dropped.last.get(self.name, 0)):
                 raise ReferenceMissingError(
-                    f"record {sequence} of {self.name} leans on record {sequence - 1}, which is dropped"
+                    f"record {sequence} of {self.name} refers to record {sequence - 1}, which is dropped"
                 )
             holds = StreamHeader.parse(header)[0] if header is not None else self._header
             if header is not None or (holds is not None and holds.epoch != self.epoch):
@@ -126,10 +127,10 @@ class CameraSpool:
         # Only this thread writes these.
         self._header = holds
         self.next_sequence = sequence + 1
-        if alone or intra_copy is not None:
-            self._since_alone = self._bytes_since_alone = 0
+        if intra or intra_copy is not None:
+            self._since_intra = self._bytes_since_intra = 0
         else:
-            self._since_alone, self._bytes_since_alone = self._since_alone + 1, self._bytes_since_alone + size
+            self._since_intra, self._bytes_since_intra = self._since_intra + 1, self._bytes_since_intra + size
         self._file.resize(size)
         self._settle(dropped)
 
@@ -249,8 +250,8 @@ class CameraSpool:
         self.unusable = max(self.unusable, last)
 
     def restart_at_intra(self, after: int) -> None:
-        """The cloud lacks the record ``after``, so the next one that waits must stand alone; those that cannot go, and
-        are counted as rejected for it.
+        """The cloud lacks the record ``after``, so the next one that waits must be an I record; those that cannot go,
+        and are counted as rejected for it.
         """
         dropped = Dropped()
         with self._file.writing(durable=False) as connection:

@@ -100,7 +100,7 @@ class HighWaterMarks:
         return self._marks[camera].epoch + 1 if camera in self._marks else 0
 
     def note(self, camera: str, epoch: int, next_sequence: int) -> None:
-        """Writes a camera's mark, before anybody is told of a sequence below it. It outlives this process; a power cut
+        """Writes a camera's mark, before a sequence below it is given out. It outlives this process; a power cut
         may cost it, or a disk that is full, but then the spool itself has lost nothing.
         """
         mark = _MARK.pack(camera.encode(), epoch, next_sequence)

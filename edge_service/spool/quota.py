@@ -14,8 +14,8 @@ from icm.errors import SpoolFullError
 from icm.service.clock import Clock
 
 Policy = Literal["block", "drop_oldest", "keep_detections"]
-"""block: the new record is refused, so that cameras wait. drop_oldest: the oldest records go for it. thin: the oldest
-of those without recent detections go, and the others only when nothing else is left."""
+"""block: the new record is refused, so that cameras wait. drop_oldest: the oldest records go for it. keep_detections:
+the oldest of those without recent detections go, and the others only when nothing else is left."""
 
 
 class _Waiting(NamedTuple):
@@ -34,7 +34,7 @@ class Dropped:
     Attributes:
         counts: records, by camera and reason.
         bytes: how many this freed.
-        last: by camera, the highest sequence that no later record may lean on.
+        last: by camera, the highest sequence that no later record may refer to.
     """
 
     counts: Counter[tuple[str, DropReason]] = field(default_factory=Counter)
@@ -50,8 +50,8 @@ class SpoolQuota:
         path: of the spool's file, for error texts.
         max_bytes: of all records that wait.
         max_age_seconds: of the oldest.
-        recent_seconds: for ``thin``, how long after a frame in which the cloud found something its camera's frames are
-            kept before others.
+        recent_seconds: for ``keep_detections``, how long after a frame in which the cloud found something its camera's
+            frames are kept before others.
     """
 
     path: Path
@@ -101,7 +101,7 @@ class SpoolQuota:
         """The oldest record that came too long after its camera's last frame with detections.
 
         Those that came sooner are a camera's first ones, since what the cloud has looked at does not wait here any
-        more. So letting others go never takes from them what they lean on.
+        more. So letting others go never takes from them what they refer to.
         """
         cameras = connection.execute(
             "SELECT id, name, spooled_us FROM camera LEFT JOIN detection ON detection.camera = id WHERE bytes > 0"

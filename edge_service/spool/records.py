@@ -1,8 +1,8 @@
 """The spool's statements on records, each inside a transaction of its caller.
 
 A P record can be decoded only after the one before it. So where records go that the cloud does not have, the next one
-that stays is made to stand alone: an I record, or a P record whose *stand-in* the spool keeps, which is the very same
-frame coded as an I record. What cannot be made to stand alone goes too.
+that stays has to be an I record, or a P record whose *intra copy* the spool keeps, the same frame coded as an I record,
+which then takes its place. P records without one go too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _PAGES_AT_ONCE = 1024
 
 
 class Gone(NamedTuple):
-    """Records that went, the bytes that this freed, stand-ins included, and the last sequence of them."""
+    """Records that went, the bytes that this freed, intra copies included, and the last sequence of them."""
 
     records: int
     bytes: int
@@ -48,10 +48,10 @@ def delete(connection: sqlite3.Connection, camera: int, first: int, last: int) -
 
 
 def restart_at_intra(connection: sqlite3.Connection, camera: int, after: int) -> Gone:
-    """Makes the first record after a sequence stand alone; those that cannot go.
+    """Makes the first record after a sequence an I record; those that cannot become one go.
 
     Returns:
-        What went; its ``last`` is the highest sequence that the next record must not lean on, ``after`` at least.
+        What went; its ``last`` is the highest sequence that the next record must not refer to, ``after`` at least.
     """
     last = after
     rows = connection.execute(
@@ -91,7 +91,7 @@ def shrink(connection: sqlite3.Connection) -> None:
 
 
 def _replace(connection: sqlite3.Connection, camera: int, sequence: int, content: bytes) -> int:
-    """Puts a stand-in in its record's place; returns how many bytes that frees."""
+    """Puts an intra copy in its record's place; returns how many bytes that frees."""
     where = (camera, sequence)
     (size,) = connection.execute(
         "SELECT length(content) FROM record WHERE camera = ? AND sequence = ?", where

@@ -188,7 +188,7 @@ def _rescue(damaged: sqlite3.Connection, sound: sqlite3.Connection) -> dict[str,
 
 
 def _restart_at_intra(connection: sqlite3.Connection, camera: int, last: int) -> None:
-    """Makes every record that follows a gap stand alone.
+    """Makes every record that follows a gap an I record.
 
     Args:
         last: the highest sequence that the cloud has.

@@ -21,7 +21,7 @@ from icm.service.clock import Clock
 _log = logging.getLogger(__name__)
 
 OnDrop = Callable[[str, DropReason, int], None]
-"""Told camera, reason and number of records that are lost."""
+"""Called with camera, reason and number of records that are lost."""
 
 
 class Spool:
@@ -134,7 +134,7 @@ class Spool:
             self._on_drop(camera, DropReason.SPOOL_DAMAGED, count)
 
     def _settle(self, dropped: Dropped) -> None:
-        """After the transaction: what went is no longer here, and nothing may lean on it."""
+        """After the transaction: what went is no longer here, and nothing may refer to it."""
         self._file.resize(-dropped.bytes)
         for name, last in dropped.last.items():
             camera = self.camera(name)

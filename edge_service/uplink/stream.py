@@ -35,7 +35,7 @@ BATCH_BYTES = 1 << 20
 MOST_RESENDS = 4
 """How often a record is sent again that the cloud calls damaged and that is whole here."""
 CLOCK_SECONDS = 60.0
-"""How often the cloud is told what this edge's clock says."""
+"""How often the cloud gets this edge's time."""
 
 _REJECTIONS = {
     ingest_pb2.REJECT_REASON_DAMAGED: DropReason.REJECTED_DAMAGED,
@@ -209,7 +209,7 @@ class RecordStream:
             await self._write(request)
 
     async def receive(self) -> None:
-        """Takes acknowledgements until the cloud ends the stream, or lacks what a record leans on."""
+        """Takes acknowledgements until the cloud ends the stream, or lacks what a record refers to."""
         while (answer := await self._read()) is not None:
             ack = answer.ack
             if ack.state not in (ingest_pb2.ACK_STATE_PERSISTED, ingest_pb2.ACK_STATE_REJECTED):
@@ -231,7 +231,7 @@ class RecordStream:
             if ack.last_detected:
                 await asyncio.to_thread(self._spool.detected, ack.last_detected)
             if ack.reason == ingest_pb2.REJECT_REASON_REFERENCE_MISSING:
-                # What follows in flight leans on it too. The next stream starts with a record that stands alone.
+                # What follows in flight refers to it too. The next stream starts with an I record.
                 await asyncio.to_thread(self._spool.restart_at_intra, done[-1])
                 return
             # Only now: the sender may end the stream as soon as nothing is in flight.

@@ -1,4 +1,4 @@
-"""The uplink: keeps one camera's record stream to the cloud open, and tells who waits for a record to be persisted."""
+"""The uplink: keeps one camera's record stream to the cloud open, and reports which records are persisted."""
 
 from __future__ import annotations
 

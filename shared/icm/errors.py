@@ -6,7 +6,7 @@
     ├── BundleError              a codec bundle is missing, damaged or not the one meant
     │   └── CodecMismatchError   two parties hold different codecs
     ├── RecordError              bytes are no record, or not one that this decoder can read
-    │   ├── ReferenceMissingError    a P record leans on a frame that is not there
+    │   ├── ReferenceMissingError    a P record refers to a frame that is not there
     │   └── RecordVersionError       they are of a version of the format that this program does not know
     ├── ImageError               a picture cannot be read, or is too large
     ├── SourceError              a camera or file gives no frames
@@ -17,6 +17,7 @@
     ├── StorageError             the cloud's disk cannot take or give data
     │   ├── StorageFullError     it is full
     │   └── StoredDamageError    what it gives is not what was stored
+    ├── ProofError               a chain, a head or a seal is malformed, or does not hold
     ├── ProtocolError            a peer breaks the rules of a call
     ├── CameraTakenError         two edges send the same camera
     ├── NotFoundError            a camera, frame or segment that is not there
@@ -111,6 +112,10 @@ class StorageFullError(StorageError):
 
 class StoredDamageError(StorageError):
     reason = "STORED_DAMAGE"
+
+
+class ProofError(IcmError):
+    reason = "PROOF_INVALID"
 
 
 class ProtocolError(IcmError):

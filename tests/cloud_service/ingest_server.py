@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from cloud_service.bundles import Bundles
+from cloud_service.ingest.camera_stream import IngestContext
 from cloud_service.ingest.credit import Pending
 from cloud_service.ingest.service import IngestService
-from cloud_service.ingest.session import IngestContext
 from cloud_service.metrics import Metrics
 from cloud_service.store import GroupCommit, RecordStore
 from icm.codec.bundle.loading import Bundle
@@ -44,7 +44,7 @@ class Cloud:
         self.store, self.problems, self.metrics, self.clock = store, WatchedProblems(), Metrics("test"), ManualClock()
         self.commit = GroupCommit(store, 0.0, self.metrics.stage_seconds.labels("persist"), lambda: None)
         self.pending = Pending(PENDING_BYTES)
-        desk = IngestContext(
+        context = IngestContext(
             Bundles([bundle]),
             store,
             self.commit,
@@ -57,8 +57,8 @@ class Cloud:
             0.01,
             MAX_MESSAGE_BYTES,
         )
-        self.chains, self.detections = desk.chains, desk.detections
-        self.service = IngestService(desk)
+        self.chains, self.detections = context.chains, context.detections
+        self.service = IngestService(context)
         self.server = Server("127.0.0.1:0", allow_plaintext=False)
         add_IngestServiceServicer_to_server(self.service, self.server.grpc)
         self.channel = open_channel(f"127.0.0.1:{self.server.port}", allow_plaintext=False)

@@ -77,7 +77,7 @@ async def test_a_stop_lets_the_detector_finish_what_was_stored(
     async with running_cloud(tmp_path, loaded, detector) as cloud:
         await cloud.deliver(coded_header(loaded), coded_records(coded, 30))
     assert detector.seen == 30
-    assert len(list((tmp_path / "archive").rglob("*.mp4"))) == 3
+    assert len(list((tmp_path / "archive/gate").rglob("*.mp4"))) == 3
 
 
 @pytest.mark.parametrize("listener", ["ingest", "metrics"])

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 from sqlalchemy import Engine
 
-from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.camera_series import MOST_CAMERAS, OTHERS, CameraNames
 from cloud_service.gauges import StorageGauges
 from cloud_service.metrics import Metrics
@@ -85,7 +84,7 @@ def test_what_is_stored_of_many_cameras_is_bounded_too(tmp_path: Path, database:
         of = header(f"camera-{number}")
         store.append(of, raw([record(1)], of))
         sizes.append(store.cameras()[number].bytes)
-    gauges = StorageGauges(store, VideoCatalogue(database), dict, CameraNames(3))
+    gauges = StorageGauges(store, database, dict, CameraNames(3))
     (stored, _) = gauges.collect()
     told = {sample.labels["camera"]: sample.value for sample in stored.samples if sample.labels["tier"] == "records"}
     assert told == {f"camera-{n}": sizes[n] for n in range(3)} | {OTHERS: sum(sizes[3:])}

@@ -37,7 +37,7 @@ class PlainEncoder:
         self.open = threading.Event()
         self.open.set()
 
-    def encode(self, image: NDArray[np.uint8], quality: float, *, alone: bool = False) -> CodedFrame:
+    def encode(self, image: NDArray[np.uint8], quality: float, *, intra: bool = False) -> CodedFrame:
         self.open.wait()
         if image.shape[0] == 13:
             raise ImageError("pictures with 13 rows cannot be coded")
@@ -96,14 +96,14 @@ def spool_records(spool: CameraSpool, count: int, codec_id: bytes = CODEC_ID, wi
         packed = None
 
 
-def spool_p_records(spool: CameraSpool, count: int, stand_ins: Collection[int] = (), size: int = 5) -> None:
-    """Appends P records under the last header, those of the sequences in ``stand_ins`` with one."""
+def spool_p_records(spool: CameraSpool, count: int, intra_copies: Collection[int] = (), size: int = 5) -> None:
+    """Appends P records under the last header, those of the sequences in ``intra_copies`` with one."""
     header = header_of(spool)
     for _ in range(count):
         sequence = spool.next_sequence
-        alone = Record(sequence, sequence, Kind.I, 0, 48, 0, bytes(size))
-        intra_copy = alone.pack(header) if sequence in stand_ins else None
-        spool.append(sequence, None, replace(alone, kind=Kind.P, reference=1).pack(header), intra_copy)
+        whole = Record(sequence, sequence, Kind.I, 0, 48, 0, bytes(size))
+        intra_copy = whole.pack(header) if sequence in intra_copies else None
+        spool.append(sequence, None, replace(whole, kind=Kind.P, reference=1).pack(header), intra_copy)
 
 
 def write_clip(path: Path, frames: int, width: int = 64, height: int = 48, fps: int = 10) -> None:

@@ -29,7 +29,7 @@ EXPECTED = "latents.json"
 
 
 def fingerprint(latents: Latents) -> str:
-    """SHA-256 of everything that a later frame leans on, independent of the digest that records carry."""
+    """SHA-256 of everything that a later frame refers to, independent of the digest that records carry."""
     everything = latents.values.astype("<i2").tobytes() + latents.updated.tobytes()
     if latents.memory is not None:
         memory, field = latents.memory, latents.field

@@ -154,7 +154,7 @@ def test_every_module_of_the_edge_imports_without_torch(edge: Environment) -> No
     wrong, loaded = edge.imported("icm", "edge_service")
     # It makes torchvision work beside a torch, where there is one.
     assert wrong == {}
-    assert not loaded & {"torch", "torchvision", "ultralytics", "sqlalchemy", "cryptography"}
+    assert not loaded & {"torch", "torchvision", "ultralytics", "sqlalchemy"}
 
 
 def test_every_module_of_the_cloud_imports(cloud: Environment) -> None:

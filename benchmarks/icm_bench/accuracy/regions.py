@@ -104,7 +104,7 @@ def _parts(objects: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def _code(bundle: Bundle, image: NDArray[np.uint8], level: float) -> Coded:
-    latents = Encoder(bundle).encode(image, level, alone=True).latents
+    latents = Encoder(bundle).encode(image, level, intra=True).latents
     inverse_gains = bundle.inverse_gains(quality_units(bundle, level))
     unscaled = latents.values * inverse_gains[:, np.newaxis, np.newaxis]
     return Coded(unscaled, bits_by_position(bundle.entropy, latents), _shown(bundle, unscaled, level))

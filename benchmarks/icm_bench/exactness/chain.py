@@ -25,7 +25,7 @@ _QUALITY_FRAMES = 20
 """Frames between two changes of quality, on average."""
 _NEAR = 4
 """Sixteenths of a level that half of the changes go at most, as rate control does; the others go anywhere."""
-_ALONE_FRAMES = 60
+_INTRA_FRAMES = 60
 """Frames between two that are coded alone in any case, and P frames between two that are coded again alone."""
 
 
@@ -95,9 +95,9 @@ def _endless(bundle: Bundle, clip: Path, chain: Chain) -> Iterator[Sent]:
         if dice.random() < 1 / _QUALITY_FRAMES:
             near = quality + int(dice.integers(-_NEAR, _NEAR + 1))
             quality = min(max(near, 0), best) if dice.random() < 0.5 else int(dice.integers(best + 1))
-        frame = encoder.encode(image, quality / QUALITY_STEPS, alone=dice.random() < 1 / _ALONE_FRAMES)
+        frame = encoder.encode(image, quality / QUALITY_STEPS, intra=dice.random() < 1 / _INTRA_FRAMES)
         yield _sent(frame, header, sequence, again=False)
-        if frame.kind is Kind.P and dice.random() < 1 / _ALONE_FRAMES:
+        if frame.kind is Kind.P and dice.random() < 1 / _INTRA_FRAMES:
             yield _sent(recode_intra(bundle, frame.latents), header, sequence, again=True)
 
 

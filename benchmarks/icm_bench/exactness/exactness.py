@@ -126,7 +126,7 @@ class Runtime:
 
 
 def coded_after(bundle: Bundle, last: Latents, latents: Latents, pictures: LinearPicture | None = None) -> bytes:
-    """The payload of a P record with motion, given the frame that it leans on; pictures, of the chain of both."""
+    """The payload of a P record with motion, given the frame that it refers to; pictures, of the chain of both."""
     assert bundle.motion is not None
     reference = reference_after(last, latents.quality, bundle.octaves, pictures or LinearPicture(bundle.motion.path))
     level = bundle.entropy.level(latents.quality)

@@ -98,9 +98,10 @@ What is counted, for all as it goes over a link: of the video codecs each packet
 UDP and IPv4; of ours every record with its 23 bytes, the stream header, and what gRPC, HTTP/2, TCP and IPv4 add where
 records wait half a second for each other, as by default (`benchmarks/icm_bench/video/wire.py`). `bare` is without all
 that: packets, and records. Ours sends one I record, the first (`first_bytes`), as an edge does: somebody who joins gets
-a key that the cloud made of what it has, at no cost to the uplink. Of the others, those with one key would have to be
-asked for another. The rate of frames is taken on the machine as it was, so it is rough; `icm-bench speed` times single
-frames. A BD-rate is the mean difference in bits at equal precision, in per cent; below zero ours takes fewer.""",
+a keyframe that the cloud made of what it has, at no cost to the uplink. Of the others, those with one key frame would
+have to be asked for another. The rate of frames is taken on the machine as it was, so it is rough; `icm-bench speed`
+times single frames. A BD-rate is the mean difference in bits at equal precision, in per cent; below zero ours takes
+fewer.""",
     "motion_modes": """\
 Bits of a P record's parts in the mean, `record` being its 23 bytes of header, and of a hundred moved positions how many
 have each mode. Below, what it costs to be without some modes: bits at equal squared error in the blocks in which
@@ -115,8 +116,9 @@ Records of a camera's clip, I and P, at qualities that change within a chain, ar
 each runtime with a chain of its own. A mismatch is a record that does not decode, decodes to latents, moved positions
 or hyper-latents of which one is not as it was coded, or whose latents are coded to other bytes; every fourth is coded
 again. `latents` are all of an I record's, and those of a P record's moved positions. `qualities` counts the different
-ones in sixteenths of a level, of 113. `requantised` are P records of another quality than the frame they lean on,
-`again_alone` P records that followed once more as an I record, as a key or a stand-in does; the chain goes on after it.
+ones in sixteenths of a level, of 113. `requantised` are P records of another quality than the frame they refer to,
+`again_alone` P records that followed once more as an I record, as a keyframe or an intra copy does; the chain goes on
+after it.
 
 The runtimes compute the integer networks, which decide what the bits mean. The first three are the services' own, with
 all optimisations; torch and NumPy read the same weights. There is no row for a GPU: the integer networks always run on

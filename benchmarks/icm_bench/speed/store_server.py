@@ -9,9 +9,9 @@ from pathlib import Path
 
 from cloud_service.bundles import Bundles
 from cloud_service.database.opening import open_database
+from cloud_service.ingest.camera_stream import IngestContext
 from cloud_service.ingest.credit import Pending
 from cloud_service.ingest.service import IngestService
-from cloud_service.ingest.session import IngestContext
 from cloud_service.metrics import Metrics
 from cloud_service.settings import ArchiveSettings, IngestSettings
 from cloud_service.store import GroupCommit, RecordStore
@@ -31,7 +31,7 @@ async def serve(bundle: Bundle, folder: Path) -> None:
     store = RecordStore(folder / "records", index, ArchiveSettings().segment_seconds, clock)
     persist_seconds = metrics.stage_seconds.labels("persist")
     commit = GroupCommit(store, settings.group_delay_seconds, persist_seconds, lambda: None)
-    desk = IngestContext(
+    context = IngestContext(
         bundles=Bundles([bundle]),
         store=store,
         commit=commit,
@@ -47,7 +47,7 @@ async def serve(bundle: Bundle, folder: Path) -> None:
     limits = ClientLimits(settings.limits.streams, settings.limits.bytes_per_second, clock)
     calls = settings.limits.streams + REFUSALS
     server = Server("127.0.0.1:0", False, None, (limits,), settings.limits.message_bytes, calls)
-    add_IngestServiceServicer_to_server(IngestService(desk), server.grpc)
+    add_IngestServiceServicer_to_server(IngestService(context), server.grpc)
     commit.start()
     await server.start()
     gc.freeze()  # as cloud_service.app does

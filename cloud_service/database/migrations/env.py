@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from cloud_service.database import sightings_tables  # noqa: F401 - its tables are known by being read
+from cloud_service.database import proof_tables, sightings_tables  # noqa: F401 - their tables
 from cloud_service.database.tables import Base
 
 context.configure(

@@ -104,8 +104,8 @@ class Result:
 class Engine(Protocol):
     """Runs decode, detect and archive over pieces of work.
 
-    Each camera is pinned to one worker, which has what its next records lean on: the work of one camera is done in the
-    order of its submission.
+    Each camera is pinned to one worker, which has the latents that its next records refer to: the work of one
+    camera is done in the order of its submission.
     """
 
     @property

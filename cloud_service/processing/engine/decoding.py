@@ -91,7 +91,7 @@ class BatchDecoder:
                 return decoder.latents(work.keyframe, header.width, header.height), None
             except RecordError as error:
                 log.warning(
-                    "the key of segment %d of camera %s cannot be used: %s", work.segment, work.lane.camera, error
+                    "the keyframe of segment %d of camera %s cannot be used: %s", work.segment, work.lane.camera, error
                 )
         latents = decoder.latents(record, header.width, header.height)
         return latents, keyframe_of(self._bundle(work), record, latents)

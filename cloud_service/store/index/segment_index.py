@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Engine, Row, bindparam, delete, func, insert, select, update
 
+from cloud_service.database.proof_tables import ChainRow
 from cloud_service.database.tables import CursorRow
 from cloud_service.database.tables import RecordSegmentRow as SegmentRow
 from cloud_service.store.index.rows import COLUMNS, Change, State, row_of, segment_of
@@ -31,14 +32,14 @@ class SegmentIndex:
         self._database = database
 
     def cameras(self) -> list[str]:
-        """All cameras that the index or a cursor speaks of, by name."""
+        """All cameras that the index, a cursor or a chain speaks of, by name."""
         found: list[str] = []
         with self._database.connect() as connection:
-            cursors = set(connection.scalars(select(CursorRow.camera)))
+            others = {*connection.scalars(select(CursorRow.camera)), *connection.scalars(select(ChainRow.camera))}
             # A jump from name to name: DISTINCT would read every row.
             while (name := connection.scalar(_NEXT_CAMERA, {"after": found[-1] if found else ""})) is not None:
                 found.append(name)
-        return sorted(cursors.union(found))
+        return sorted(others.union(found))
 
     def next_number(self, camera: str) -> int:
         """The first number that nothing in the database speaks of. What it speaks of may be gone from the disk; a
@@ -47,6 +48,8 @@ class SegmentIndex:
         with self._database.connect() as connection:
             last = connection.scalar(select(func.max(SegmentRow.number)).where(SegmentRow.camera == camera)) or 0
             row = connection.execute(select(CursorRow.__table__).where(CursorRow.camera == camera)).first()
+            chained = connection.scalar(select(ChainRow.numbers).where(ChainRow.camera == camera))
+        last = max(last, SequenceSet.from_text(chained or "").last)
         seen = max(row.detect_segment + (row.detect_offset > 0), row.archive_segment) if row is not None else 0
         return max(1, last + 1, seen)
 

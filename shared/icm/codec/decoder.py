@@ -35,7 +35,7 @@ class Decoder:
         """The exact latents of a record of a picture of this size.
 
         Raises:
-            ReferenceMissingError: the record leans on another frame than the one decoded last.
+            ReferenceMissingError: the record refers to another frame than the one decoded last.
             RecordError: the payload is not what its digest promises.
         """
         reference = self._last if record.sequence - record.reference == self._sequence else None
@@ -73,7 +73,7 @@ def decode_latents(
     """The exact latents of a record, checked against its digest.
 
     Args:
-        reference: latents of the frame that a P record leans on; None if they are not known.
+        reference: latents of the frame that a P record refers to; None if they are not known.
         picture: the caller's for its chain of records, so that motion computes only what changed; None for a new
             one.
 
@@ -90,7 +90,7 @@ def decode_latents(
         latents = bundle.entropy.decode(record.payload, record.quality, width, height)
     elif reference is None or (reference.width, reference.height) != (width, height):
         raise ReferenceMissingError(
-            f"record {record.sequence} leans on record {record.sequence - record.reference}, which is not here"
+            f"record {record.sequence} refers to record {record.sequence - record.reference}, which is not here"
         )
     else:
         like, level = replace(reference, quality=record.quality), bundle.entropy.level(record.quality)

@@ -18,7 +18,7 @@ from icm.codec.transforms.incremental import IncrementalAnalysis, whole_blocks
 from icm.errors import ConfigError, ImageError, RecordError
 
 MANY_UPDATED = 0.3
-"""Share of positions from which on a frame may be cheaper alone; both ways are tried."""
+"""Share of positions from which on a frame may be cheaper as an I frame; both ways are tried."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,13 @@ class Encoder:
         if bundle.motion is not None:
             self._pictures, self._costs = LinearPicture(bundle.motion.path), Costs(bundle.motion.tables)
 
-    def encode(self, image: NDArray[np.uint8], quality: float, *, alone: bool = False) -> CodedFrame:
-        """Codes one picture: as a P frame after the last one where that is cheaper, else alone.
+    def encode(self, image: NDArray[np.uint8], quality: float, *, intra: bool = False) -> CodedFrame:
+        """Codes one picture: as a P frame after the last one where that is cheaper, else as an I frame.
 
         Args:
             image: uint8[H, W, 3], RGB.
             quality: level, 0..levels - 1; fractions are rounded to sixteenths.
-            alone: code an I frame in any case.
+            intra: code an I frame in any case.
 
         Raises:
             ImageError: the picture cannot be coded.
@@ -78,13 +78,13 @@ class Encoder:
         height, width = image.shape[:2]
         latents, changed = self._analysis.latents(image, self._bundle.level_shares(units))
         last = self._last
-        if alone or last is None or (last.width, last.height) != (width, height):
-            coded = self._alone(latents, units, width, height)
+        if intra or last is None or (last.width, last.height) != (width, height):
+            coded = self._intra(latents, units, width, height)
         else:
             coded = self._after(last, latents, units, changed, image)
             if coded.latents.updated.mean() > MANY_UPDATED:
                 wanted = self._wanted(latents, units)
-                both = coded, self._alone(latents, units, width, height)
+                both = coded, self._intra(latents, units, width, height)
                 coded = min(both, key=lambda frame: _cost(wanted, frame))
         # What is touched now is looked at once more when it has come to rest.
         self._touched = changed
@@ -92,10 +92,10 @@ class Encoder:
         return coded
 
     def forget(self) -> None:
-        """The last coded frame will not reach the decoder: the next one is coded alone."""
+        """The last coded frame will not reach the decoder: the next one is coded as an I frame."""
         self._last = None
 
-    def _alone(self, latents: NDArray[np.float32], quality: int, width: int, height: int) -> CodedFrame:
+    def _intra(self, latents: NDArray[np.float32], quality: int, width: int, height: int) -> CodedFrame:
         values = np.rint(self._wanted(latents, quality)).astype(np.int16)
         hyper = self._bundle.hyper_analysis.hyper(values)
         rounded = Latents(values, hyper, np.zeros(values.shape[1:], bool), quality, width, height)
@@ -149,7 +149,7 @@ def _cost(wanted: NDArray[np.float32], frame: CodedFrame) -> float:
 
 
 def recode_intra(bundle: Bundle, latents: Latents) -> CodedFrame:
-    """Any decoded frame as an I frame, without loss: same latents, same digest, leaning on nothing."""
+    """Any decoded frame as an I frame, without loss: same latents, same digest, no reference."""
     whole = replace(latents, hyper=bundle.hyper_analysis.hyper(latents.values))
     return CodedFrame(Kind.I, 0, whole.quality, whole.digest(), bundle.entropy.encode(whole), whole)
 

@@ -209,8 +209,8 @@ class VideoReader:
                 self._forgotten += 1
 
     def _counts(self, pts: int | None) -> bool:
-        """Whether a packet is to give a picture: what would come before the first one leans on frames before the file's
-        start.
+        """Whether a packet is to give a picture: what would come before the first one refers to frames before the
+        file's start.
         """
         return self._first_shown is None or pts is None or pts >= self._first_shown
 

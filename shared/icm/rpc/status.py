@@ -33,6 +33,7 @@ STATUS: dict[type[errors.IcmError], grpc.StatusCode] = {
     errors.StorageError: grpc.StatusCode.UNAVAILABLE,
     errors.StorageFullError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.StoredDamageError: grpc.StatusCode.DATA_LOSS,
+    errors.ProofError: grpc.StatusCode.DATA_LOSS,
     errors.ProtocolError: grpc.StatusCode.FAILED_PRECONDITION,
     errors.CameraTakenError: grpc.StatusCode.FAILED_PRECONDITION,
     errors.NotFoundError: grpc.StatusCode.NOT_FOUND,

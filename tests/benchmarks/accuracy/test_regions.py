@@ -45,7 +45,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def test_bits_are_charged_to_the_positions_they_are_spent_on() -> None:
     bundle = Bundle.load(DEFAULT_BUNDLE)
-    coded = Encoder(bundle).encode(half_busy(96, 192), 4, alone=True)
+    coded = Encoder(bundle).encode(half_busy(96, 192), 4, intra=True)
     bits = bits_by_position(bundle.entropy, coded.latents)
     assert bits.shape == (6, 12)
     assert 0.9 * 8 * len(coded.payload) < bits.sum() < 8 * len(coded.payload)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import av
@@ -12,6 +13,7 @@ from PIL import Image
 from sqlalchemy import Engine
 
 from cloud_service.archive.catalogue import VideoCatalogue
+from cloud_service.archive.fragments import init_name, init_path
 from cloud_service.archive.rendering import SegmentRenderer
 from cloud_service.archive.storage import ArchiveStorage
 from cloud_service.archive.writer import ArchiveWriter, VideoSegment
@@ -46,6 +48,8 @@ def test_the_catalogue_entry_tells_the_truth_about_the_files(tmp_path: Path) -> 
     video = render(tmp_path, frames=4)
     assert video.bytes == (tmp_path / video.path).stat().st_size
     assert video.thumbnail_bytes == (tmp_path / video.thumbnail_path).stat().st_size
+    assert video.disk_bytes == (tmp_path / video.path).stat().st_blocks * 512
+    assert video.thumbnail_disk_bytes == (tmp_path / video.thumbnail_path).stat().st_blocks * 512
     with av.open(str(tmp_path / video.path)) as container:
         assert len(list(container.decode(video=0))) == video.frames == 4
         assert container.duration == pytest.approx(video.duration_us, abs=1000)
@@ -54,7 +58,7 @@ def test_the_catalogue_entry_tells_the_truth_about_the_files(tmp_path: Path) -> 
 def test_any_file_system_that_fsspec_knows_will_do() -> None:
     video = render("memory://videos")
     files = fsspec.filesystem("memory")
-    assert files.size(f"/videos/{video.path}") == video.bytes
+    assert files.size(f"/videos/{video.path}") == video.bytes == video.disk_bytes
 
 
 def test_a_file_system_that_nobody_knows_is_refused_at_the_start() -> None:
@@ -72,8 +76,32 @@ def test_a_camera_without_a_picture_has_nothing_to_finish() -> None:
     assert SegmentRenderer(64).finish("gate") is None
 
 
+def test_a_fragment_plays_after_the_init_segment_that_its_video_names(tmp_path: Path) -> None:
+    first, second = render(tmp_path, frames=15), render(tmp_path, frames=2, number=2)
+    assert first.init == second.init
+    assert [path.name for path in (tmp_path / "init").iterdir()] == [f"{first.init}.mp4"]
+    init = (tmp_path / init_path(first.init)).read_bytes()
+    assert init_name(init) == first.init
+    _, fragment = first.fragments
+    data = (tmp_path / first.path).read_bytes()[fragment.offset : fragment.offset + fragment.length]
+    with av.open(BytesIO(init + data)) as container:
+        assert len(list(container.decode(video=0))) == 5
+
+
 def video_at(number: int, start_us: int, frames: int = 1) -> VideoSegment:
-    return VideoSegment("gate", number, start_us, 1_000_000, frames, f"{number}.mp4", 10, f"{number}.jpg", 1)
+    return VideoSegment(
+        camera="gate",
+        number=number,
+        start_us=start_us,
+        duration_us=1_000_000,
+        frames=frames,
+        path=f"{number}.mp4",
+        bytes=10,
+        thumbnail_path=f"{number}.jpg",
+        thumbnail_bytes=1,
+        disk_bytes=4096,
+        thumbnail_disk_bytes=512,
+    )
 
 
 def test_videos_are_listed_by_the_time_they_show(database: Engine) -> None:
@@ -98,4 +126,9 @@ def test_a_part_is_replaced_by_the_whole_and_only_that_counts_as_progress(databa
     catalogue.add_whole("gate", 4, video_at(4, 0, frames=9))
     assert load_cursors(database, "gate").archive == 5
     assert [video.frames for video in catalogue.list("gate", None, None)] == [9]
-    assert catalogue.bytes_by_camera() == {"gate": (10, 1)}
+
+
+def test_a_video_is_read_back_as_it_was_entered(tmp_path: Path, database: Engine) -> None:
+    video = render(tmp_path, frames=15)
+    VideoCatalogue(database).add_whole("gate", 1, video)
+    assert VideoCatalogue(database).list("gate", None, None) == [video]

@@ -17,6 +17,7 @@ from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.database.migrations.upgrade import upgrade
 from cloud_service.database.opening import attach_database, open_database
 from cloud_service.database.tables import Base
+from cloud_service.database.usage import Amount, Tier, UsageKey, read_usage
 from cloud_service.detection import Detection
 from cloud_service.events.store import EventStore, FrameEvent, FrameSkipped
 from cloud_service.store import Position
@@ -129,7 +130,11 @@ def test_a_database_from_before_there_were_steps_keeps_all_that_is_in_it(old_url
     assert events.get(three) == FrameSkipped(three, "damaged")
     assert load_cursors(database, "gate").detect == Position(2, 100)
     assert load_cursors(database, "gate").archive == 2
-    assert [video.path for video in VideoCatalogue(database).list("gate", None, None)] == ["gate/1.mp4"]
+    assert [(of.path, of.fragments) for of in VideoCatalogue(database).list("gate", None, None)] == [("gate/1.mp4", ())]
+    assert read_usage(database) == {
+        UsageKey("gate", Tier.VIDEO): Amount(1, 500, 500),
+        UsageKey("gate", Tier.THUMBNAILS): Amount(1, 50, 50),
+    }
     with database.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
         assert connection.scalar(text("SELECT name FROM store")) == "0123456789abcdef"
@@ -185,7 +190,7 @@ def test_a_database_that_a_newer_release_used_is_refused_with_what_to_do(databas
     with database.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9001'"))
         connection.execute(text("CREATE TABLE of_the_future (id BIGINT)"))
-    with pytest.raises(StorageError, match="newer icm-cloud: its schema is 9001, this release knows up to [0-9]+"):
+    with pytest.raises(StorageError, match=r"newer icm-cloud: its schema is 9001, this release knows up to [0-9]+"):
         open_database(database_url)
     with database.connect() as connection:
         assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "9001"

@@ -97,14 +97,14 @@ async def test_a_refusal_that_comes_when_the_stream_is_gone_leaves_no_traceback(
         await uplink.hello(of)
         await uplink.send(of, [record(1)], of)
         await uplink.call.read()
-        (session,) = cloud.service._sessions.values()
+        (stream,) = cloud.service._streams.values()
         uplink.call.cancel()
-        await session.ended.wait()
-        appending = session._commits._appending
+        await stream.ended.wait()
+        appending = stream._commits._appending
         assert appending is not None
         cloud.commit.start()
         await asyncio.wait((appending,))
-        del session, appending
+        del stream, appending
         gc.collect()  # asyncio complains when it forgets a future that nobody looked at
     assert cloud.pending.bytes == 0
     assert "never retrieved" not in caplog.text

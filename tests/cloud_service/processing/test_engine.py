@@ -79,7 +79,7 @@ class GatedDetector(BrightnessDetector):
 
 @pytest.fixture
 def moving(loaded: Bundle) -> list[Record]:
-    """An I record and P records, each of which leans on the one before."""
+    """An I record and P records, each of which refers to the one before."""
     encoder, scene = Encoder(loaded), np.random.default_rng(1).integers(60, 200, (HEIGHT, WIDTH, 3)).astype(np.uint8)
     records = []
     for sequence in range(1, 26):

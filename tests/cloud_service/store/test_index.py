@@ -9,7 +9,6 @@ import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine, text
 
-from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.camera_series import CameraNames
 from cloud_service.gauges import StorageGauges
 from cloud_service.store import Position, RecordStore, Segment
@@ -170,7 +169,7 @@ def test_metrics_go_on_without_what_a_database_that_does_not_answer_would_say(tm
     store = opened(tmp_path, database)
     backlog = lambda: {"gate": store.bytes_after("gate", Position(3, 0))}  # noqa: E731
     registry = CollectorRegistry()
-    registry.register(StorageGauges(store, VideoCatalogue(database), backlog, CameraNames()))
+    registry.register(StorageGauges(store, database, backlog, CameraNames()))
     rename(database, "record_segments", "hidden")
     stored = registry.get_sample_value("icm_archive_bytes", {"camera": "gate", "tier": "records"})
     assert stored == store.cameras()[0].bytes

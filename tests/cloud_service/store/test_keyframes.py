@@ -63,16 +63,16 @@ def decode(store: RecordStore, loaded: Bundle, lane: str = "live", first_segment
     """Reads a camera's log as a lane does; says of each record whether it could be decoded."""
     decoder, position, done = BatchDecoder(Bundles([loaded])), Position(first_segment, 0), []
     while (chunk := store.read("gate", position, 4)) is not None:
-        work = work_of(LaneId("gate", lane), chunk, store.keys, detect=True, archive=False)
+        work = work_of(LaneId("gate", lane), chunk, store.keyframes, detect=True, archive=False)
         ((pictures, keyframe),) = decoder.decode([work])
         if keyframe is not None:
-            store.keys.keep(chunk.segment, chunk.header, keyframe)
+            store.keyframes.keep(chunk.segment, chunk.header, keyframe)
         done += [isinstance(picture, np.ndarray) for picture in pictures]
         position = chunk.next
     return done
 
 
-def keys(folder: Path) -> list[Path]:
+def keyframes(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.keyframe"))
 
 
@@ -80,25 +80,27 @@ def test_the_camera_sent_one_i_record(records: list[Record]) -> None:
     assert [record.kind for record in records] == [Kind.I] + (FRAMES - 1) * [Kind.P]
 
 
-def test_every_segment_that_begins_with_a_p_record_gets_a_key_of_its_first_frame(
+def test_every_segment_that_begins_with_a_p_record_gets_a_keyframe_of_its_first_frame(
     store: RecordStore, loaded: Bundle, records: list[Record], tmp_path: Path
 ) -> None:
     of = coded_header(loaded)
     store.append(of, raw(records, of))
     store.close()
     assert decode(store, loaded) == FRAMES * [True]
-    found = keys(tmp_path)
+    found = keyframes(tmp_path)
     assert len(found) == 3
     for number, path in enumerate(found, 1):
-        header, (key,) = parse_stream(path.read_bytes())
+        header, (keyframe,) = parse_stream(path.read_bytes())
         first = records[number * A_SEGMENT]
         assert header == of
-        assert (key.kind, key.sequence, key.capture_us, key.digest, key.quality) == (
+        assert (keyframe.kind, keyframe.sequence, keyframe.capture_us, keyframe.digest, keyframe.quality) == (
             Kind.I, first.sequence, first.capture_us, first.digest, first.quality,
         )  # fmt: skip
 
 
-def test_with_keys_reading_begins_at_any_segment(store: RecordStore, loaded: Bundle, records: list[Record]) -> None:
+def test_with_keyframes_reading_begins_at_any_segment(
+    store: RecordStore, loaded: Bundle, records: list[Record]
+) -> None:
     of = coded_header(loaded)
     store.append(of, raw(records, of))
     store.close()
@@ -109,7 +111,7 @@ def test_with_keys_reading_begins_at_any_segment(store: RecordStore, loaded: Bun
     assert store.decodable_from("gate", 9) == 4
 
 
-def test_without_keys_reading_begins_where_the_stream_stands_alone(
+def test_without_keyframes_reading_begins_at_the_last_i_record(
     store: RecordStore, loaded: Bundle, records: list[Record]
 ) -> None:
     of = coded_header(loaded)
@@ -120,14 +122,14 @@ def test_without_keys_reading_begins_where_the_stream_stands_alone(
 
 
 @pytest.mark.parametrize("harm", ["gone", "empty", "torn", "flipped", "another's"])
-def test_a_key_that_is_lost_or_damaged_is_made_again(
+def test_a_keyframe_that_is_lost_or_damaged_is_made_again(
     store: RecordStore, loaded: Bundle, records: list[Record], tmp_path: Path, harm: str
 ) -> None:
     of = coded_header(loaded)
     store.append(of, raw(records, of))
     store.close()
     decode(store, loaded)
-    path, other = keys(tmp_path)[1], keys(tmp_path)[0]
+    path, other = keyframes(tmp_path)[1], keyframes(tmp_path)[0]
     whole = path.read_bytes()
     match harm:
         case "gone":
@@ -161,7 +163,7 @@ def test_any_frame_can_be_had_by_its_name_with_keys_and_without(
         decode(store, loaded)
 
 
-def test_segments_of_the_formats_version_before_are_read_and_get_keys(
+def test_segments_of_the_formats_version_before_are_read_and_get_keyframes(
     store: RecordStore, loaded: Bundle, stream: list[CodedFrame], tmp_path: Path
 ) -> None:
     of = replace(coded_header(loaded), version=2)
@@ -172,7 +174,7 @@ def test_segments_of_the_formats_version_before_are_read_and_get_keys(
     store.append(of, raw(records, of))
     store.close()
     assert all(decode(store, loaded))
-    assert len(keys(tmp_path)) == 3
+    assert len(keyframes(tmp_path)) == 3
     assert all(decode(store, loaded, "another", first_segment=3))
     assert store.find("gate", of.epoch, FRAMES).records[0].version == 2
 
@@ -185,7 +187,7 @@ async def test_who_asks_for_a_frame_makes_the_keys_that_lack_on_the_way(
     store.append(of, raw(records, of))
     store.close()
     decode(store, loaded)
-    whole = {path: path.read_bytes() for path in keys(tmp_path)}
+    whole = {path: path.read_bytes() for path in keyframes(tmp_path)}
     assert len(whole) == 3
     for path, content in whole.items():
         path.unlink() if harm == "gone" else path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
@@ -194,7 +196,7 @@ async def test_who_asks_for_a_frame_makes_the_keys_that_lack_on_the_way(
     )
     frame = FrameRef(camera="gate", epoch=of.epoch, sequence=FRAMES)
     assert (await archive.GetFrame(pb.GetFrameRequest(frame=frame), context=None)).image
-    assert {path: path.read_bytes() for path in keys(tmp_path)} == whole
+    assert {path: path.read_bytes() for path in keyframes(tmp_path)} == whole
 
 
 @pytest.mark.parametrize("bound", ["MOST_RECORDS_DECODED", "MOST_BYTES_DECODED"])
@@ -229,7 +231,7 @@ def test_a_frame_that_leans_on_one_that_is_gone_is_a_typed_error(
         store.find("gate", of.epoch, 5)
 
 
-def test_a_restarted_cloud_goes_on_from_a_key_and_detects_and_renders_nothing_twice(
+def test_a_restarted_cloud_goes_on_from_a_keyframe_and_detects_and_renders_nothing_twice(
     tmp_path: Path, database: Engine, loaded: Bundle, coded: list[CodedFrame], records: list[Record]
 ) -> None:
     reader = Reader(tmp_path, database, loaded, coded)

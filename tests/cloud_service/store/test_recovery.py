@@ -259,7 +259,7 @@ def test_asking_for_a_frame_ends_whatever_order_its_file_has_and_gives_a_chain_o
     tmp_path: Path, database: Engine
 ) -> None:
     """Records that lean on the one before, on others or on none, in any order; each time a camera of its own. One whose
-    references lead to an I record is given with all of these; another leans on what is not there.
+    references lead to an I record is given with all of these; another refers to what is not there.
     """
     store, cameras = open_store(tmp_path, database), count(1)
 
@@ -322,7 +322,7 @@ def test_a_store_that_is_this_processs_no_more_takes_nothing(tmp_path: Path, dat
     with pytest.raises(StoredDamageError, match="somebody else"):
         append(store, 1)
     with pytest.raises(StoredDamageError, match="somebody else"):
-        store.keys.write(Segment("gate", 1, EPOCH, "gate/1.icm", 0), header(), record(1))
+        store.keyframes.write(Segment("gate", 1, EPOCH, "gate/1.icm", 0), header(), record(1))
     assert not list(tmp_path.rglob("gate"))
 
 

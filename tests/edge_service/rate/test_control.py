@@ -151,4 +151,4 @@ def test_every_decision_is_one_line_in_the_log_that_says_why(caplog: pytest.LogC
     assert len(caplog.messages) == camera.decisions.total()
     assert "camera gate: rate control: quality 3 -> " in caplog.messages[0]
     assert "15.0 kbit/s pays for " in caplog.messages[0]
-    assert caplog.messages[-1] == "camera gate: rate control: told to reach quality 1"
+    assert caplog.messages[-1] == "camera gate: rate control: aims at quality 1"

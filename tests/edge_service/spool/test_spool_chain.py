@@ -41,7 +41,7 @@ def loaded(bundle: Path) -> Bundle:
 
 
 @pytest.fixture(autouse=True)
-def stand_ins_are_near_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def intra_copies_are_near_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that few frames show what many would."""
     monkeypatch.setattr(camera_spool, "INTRA_COPY_RECORDS", INTRA_COPY_RECORDS)
 
@@ -131,7 +131,7 @@ def test_when_the_oldest_go_the_next_stands_alone_under_its_own_name_and_time(tm
     camera.spool.close()
 
 
-def test_no_more_go_together_than_stand_ins_are_apart(tmp_path: Path, loaded: Bundle) -> None:
+def test_no_more_go_together_than_intra_copies_are_apart(tmp_path: Path, loaded: Bundle) -> None:
     camera = Camera(tmp_path / "spool", loaded, 1 << 24)
     camera.film(3 * INTRA_COPY_RECORDS)
     camera.clock.advance(3601)
@@ -252,12 +252,12 @@ def test_whatever_happens_to_a_camera_every_record_that_waits_can_be_decoded(
     for _ in range(15):
         match dice.choice(("film", "film", "film", "deliver", "reject", "restart")):
             case "film":
-                # Under thin, what comes more than a minute after a detection goes before the rest.
+                # Under keep_detections, what comes more than a minute after a detection goes before the rest.
                 camera.clock.advance(dice.choice((0, 40)))
                 camera.film(dice.randint(1, 12))
             case "deliver":
                 for header, record in camera.waiting()[: dice.randint(1, 20)]:
-                    # As a cloud would: in order, each after the one that it leans on.
+                    # As a cloud would: in order, each after the one that it refers to.
                     decoder.latents(record, header.width, header.height)
                     cloud = record.sequence
                 camera.gate.persisted(1, cloud)

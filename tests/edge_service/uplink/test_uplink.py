@@ -236,7 +236,7 @@ async def test_many_rejections_fill_no_log(gate, sending, caplog, clock) -> None
 
 async def test_a_cloud_that_lacks_what_a_record_leans_on_gets_next_what_stands_alone(gate, sending, sample) -> None:
     spool_records(gate, 1)
-    spool_p_records(gate, 8, stand_ins={5})
+    spool_p_records(gate, 8, intra_copies={5})
     gate.persisted(1, 2)
     # A cloud that lost its disk: 3 and 4 lean on what it had.
     ingest = Ingest()
@@ -253,7 +253,7 @@ async def test_after_a_rejection_nothing_leans_on_what_was_rejected(gate, sendin
     spool_records(gate, 3)
     async with serving(Ingest(rejects=frozenset({3}))) as port, sending(gate, port) as uplink:
         await uplink.drained()
-    with pytest.raises(ReferenceMissingError, match="leans on record 3"):
+    with pytest.raises(ReferenceMissingError, match="refers to record 3"):
         spool_p_records(gate, 1)
     spool_records(gate, 1)
     spool_p_records(gate, 1)

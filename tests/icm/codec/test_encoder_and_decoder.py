@@ -32,7 +32,7 @@ def test_a_picture_comes_back_in_its_size_and_alike(codec: Bundle, scene: NDArra
 
 def test_a_higher_level_costs_more_bits_and_comes_closer(codec: Bundle, scene: NDArray[np.uint8]) -> None:
     encoder, decoder = Encoder(codec), Decoder(codec)
-    records = [encoder.encode(scene, level, alone=True).record(1, 0) for level in range(codec.levels)]
+    records = [encoder.encode(scene, level, intra=True).record(1, 0) for level in range(codec.levels)]
     lengths = [len(record.payload) for record in records]
     assert lengths == sorted(lengths)
     closeness = [psnr(decoder.decode(record, 150, 100), scene) for record in records]
@@ -135,8 +135,8 @@ def test_p_records_come_back_as_close_as_i_records(codec: Bundle, scene: NDArray
     encoder, decoder = Encoder(codec), Decoder(codec)
     for number, picture in enumerate(moving_square(scene, 6), 1):
         decoded = decoder.decode(encoder.encode(picture, 4).record(number, 0), 150, 100)
-        alone = Decoder(codec).decode(Encoder(codec).encode(picture, 4).record(1, 0), 150, 100)
-        assert psnr(decoded, picture) > psnr(alone, picture) - 1.0
+        intra = Decoder(codec).decode(Encoder(codec).encode(picture, 4).record(1, 0), 150, 100)
+        assert psnr(decoded, picture) > psnr(intra, picture) - 1.0
 
 
 @pytest.mark.parametrize(("first", "then"), [(2, 5), (5, 2), (3, 3.5), (6, 0)])
@@ -149,8 +149,8 @@ def test_a_change_of_quality_needs_no_i_record_and_drifts_nowhere(
         coded = encoder.encode(picture, first if number <= 3 else then)
         decoded = decoder.decode(coded.record(number, 0), 150, 100)
     assert coded.kind is Kind.P
-    alone = Encoder(codec).encode(pictures[-1], then)
-    assert cost(codec, pictures[-1], coded) < cost(codec, pictures[-1], alone)
+    intra = Encoder(codec).encode(pictures[-1], then)
+    assert cost(codec, pictures[-1], coded) < cost(codec, pictures[-1], intra)
     closeness = [psnr(decoded, pictures[-1])]
     for number in range(7, 12):
         coded = encoder.encode(pictures[-1], then)
@@ -174,7 +174,7 @@ def test_an_encoder_that_forgets_starts_again_with_an_i_record(codec: Bundle, sc
     assert encoder.encode(scene, 4).kind is Kind.I
     assert encoder.encode(scene, 4).kind is Kind.P
     assert encoder.encode(scene[:64], 4).kind is Kind.I
-    assert encoder.encode(scene[:64], 4, alone=True).kind is Kind.I
+    assert encoder.encode(scene[:64], 4, intra=True).kind is Kind.I
 
 
 def test_any_decoded_frame_can_be_coded_alone_without_loss_and_the_stream_goes_on_from_it(
@@ -183,11 +183,11 @@ def test_any_decoded_frame_can_be_coded_alone_without_loss_and_the_stream_goes_o
     encoder, decoder = Encoder(codec), Decoder(codec)
     records = [encoder.encode(picture, 4).record(n, 0) for n, picture in enumerate(moving_square(scene, 4), 1)]
     latents = [decoder.latents(record, 150, 100) for record in records]
-    alone = recode_intra(codec, latents[2]).record(3, 0)
-    assert alone.kind is Kind.I
-    assert alone.digest == records[2].digest
+    intra = recode_intra(codec, latents[2]).record(3, 0)
+    assert intra.kind is Kind.I
+    assert intra.digest == records[2].digest
     late = Decoder(codec)
-    assert (late.latents(alone, 150, 100).values == latents[2].values).all()
+    assert (late.latents(intra, 150, 100).values == latents[2].values).all()
     assert late.latents(records[3], 150, 100).digest() == records[3].digest
 
 
@@ -195,7 +195,7 @@ def test_a_p_record_without_its_reference_says_which_is_missing(codec: Bundle, s
     encoder, decoder = Encoder(codec), Decoder(codec)
     first, second, third = (encoder.encode(p, 3).record(n, 0) for n, p in enumerate(moving_square(scene, 3), 7))
     decoder.latents(first, 150, 100)
-    with pytest.raises(ReferenceMissingError, match="record 9 leans on record 8"):
+    with pytest.raises(ReferenceMissingError, match="record 9 refers to record 8"):
         decoder.latents(third, 150, 100)
     decoder.latents(second, 150, 100)
     decoder.latents(third, 150, 100)

@@ -29,14 +29,14 @@ def pictures() -> Iterator[NDArray[np.uint8]]:
 
 
 def golden_stream(bundle: Bundle) -> bytes:
-    """A stream of an I and two P records at every level; the first of a level also leans on the level before."""
+    """A stream of an I and two P records at every level; the first of a level also refers to the level before."""
     header = StreamHeader(bundle.codec_id, "golden", 1, 0, WIDTH, HEIGHT)
     encoder, source = Encoder(bundle), pictures()
     stream = header.pack()
     sequence = 0
     for level in range(bundle.levels):
-        for alone in (False, True, False):
+        for intra in (False, True, False):
             sequence += 1
-            coded = encoder.encode(next(source), level, alone=alone)
+            coded = encoder.encode(next(source), level, intra=intra)
             stream += coded.record(sequence, sequence * 100_000).pack(header)
     return stream

@@ -15,7 +15,7 @@ from icm_train.integer.grid import SCALE_LOG_STEP, SCALE_MIN
 
 TABLE_REACH = 400
 """No table runs further than this from its mean; rarer values are escaped."""
-CERTAIN = TOTAL - (1 << 13)
+DETERMINISTIC = TOTAL - (1 << 13)
 """From this frequency on, a table's symbol is taken for granted: a surprise costs the encoder 11 bits or the change."""
 PRIOR_WEIGHT = 200.0
 """How many observations the Gaussian shape of a table is worth beside the histogram."""
@@ -51,8 +51,8 @@ def latent_tables(histograms: Histograms) -> Tables:
             frequencies.append(normalised(weights))
             lengths.append(len(weights))
             lowest.append(-reach)
-    certain = np.array([table[:-1].max() >= CERTAIN for table in frequencies])
-    return _tables(frequencies, lengths, lowest, certain)
+    deterministic = np.array([table[:-1].max() >= DETERMINISTIC for table in frequencies])
+    return _tables(frequencies, lengths, lowest, deterministic)
 
 
 def hyper_tables(histograms: Histograms) -> Tables:
@@ -82,9 +82,9 @@ def skip_map_tables(counts: NDArray[np.int64]) -> Tables:
 
 
 def _tables(
-    frequencies: list[NDArray[np.uint32]], lengths: list[int], lowest: list[int], certain: NDArray[np.bool_]
+    frequencies: list[NDArray[np.uint32]], lengths: list[int], lowest: list[int], deterministic: NDArray[np.bool_]
 ) -> Tables:
-    return Tables(np.concatenate(frequencies), np.array(lengths, np.uint16), np.array(lowest, np.int16), certain)
+    return Tables(np.concatenate(frequencies), np.array(lengths, np.uint16), np.array(lowest, np.int16), deterministic)
 
 
 def _gaussian_cdf(x: NDArray[np.float64]) -> NDArray[np.float64]:

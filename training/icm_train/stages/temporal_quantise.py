@@ -22,7 +22,7 @@ from icm.errors import ConfigError
 from icm_train.data.motion_samples import FieldCounts, Sample, linear_maps
 from icm_train.integer.grid import SCALE_LOG_STEP, SCALE_MIN
 from icm_train.integer.pointwise_network import graph
-from icm_train.integer.tables import CERTAIN, PRIOR_WEIGHT, TABLE_REACH
+from icm_train.integer.tables import DETERMINISTIC, PRIOR_WEIGHT, TABLE_REACH
 from icm_train.models.temporal_model import TemporalNetwork
 from icm_train.stages import temporal
 from icm_train.stages.temporal import TemporalConfig, TemporalTrainer
@@ -99,8 +99,8 @@ def difference_tables(counts: NDArray[np.int64]) -> Tables:
             frequencies.append(normalised(np.append(PRIOR_WEIGHT * shape + middle, outside + PRIOR_WEIGHT * 1e-4)))
             lengths.append(2 * reach + 3)
             lowest.append(-reach)
-    certain = np.array([table[:-1].max() >= CERTAIN for table in frequencies])
-    return Tables(np.concatenate(frequencies), np.array(lengths, np.uint16), np.array(lowest, np.int16), certain)
+    deterministic = np.array([table[:-1].max() >= DETERMINISTIC for table in frequencies])
+    return Tables(np.concatenate(frequencies), np.array(lengths, np.uint16), np.array(lowest, np.int16), deterministic)
 
 
 def integer_model(

@@ -245,7 +245,7 @@ class Record:
 
 
 def is_intra(packed: bytes) -> bool:
-    """Whether a packed record, or the first ``RECORD_OVERHEAD`` bytes of one, leans on no other. So do bytes
+    """Whether a packed record, or the first ``RECORD_OVERHEAD`` bytes of one, refers to no other. So do bytes
     that are no record.
     """
     return len(packed) < RECORD_OVERHEAD or _RECORD_START.unpack_from(packed)[4] & 3 not in (Kind.P, _MOTION)

@@ -23,7 +23,7 @@ class Prediction:
 
     Attributes:
         means: int32[n], whole means; a symbol is a latent less its mean. indexes: int32[n], of their tables.
-        certain: bool[n], latents that are not coded.
+        deterministic: bool[n], latents that are not coded.
         expected: int32[n], what those are.
         order: int64[k], positions of the coded latents, grouped by table.
         order_tables: int32[k], their tables.
@@ -38,21 +38,21 @@ class Prediction:
             indexes: int32[n], the table of each latent.
         """
         self.means, self.indexes = means, indexes
-        self.certain = tables.certain[indexes]
+        self.deterministic = tables.deterministic[indexes]
         self.expected = means + tables.certain_values[indexes]
-        coded = np.flatnonzero(~self.certain)
+        coded = np.flatnonzero(~self.deterministic)
         # A stable sort of small integers: the order depends on nothing but the indexes.
         self.order = coded[np.argsort(indexes[coded].astype(np.uint16), kind="stable")]
         self.order_tables = indexes[self.order]
 
     def snapped(self, values: NDArray[np.int32]) -> NDArray[np.int32]:
-        """The values with those that the tables call certain set to what is expected, which then cost nothing."""
-        result: NDArray[np.int32] = np.where(self.certain, self.expected, values)
+        """The values with those that the tables call deterministic set to what is expected, which then cost nothing."""
+        result: NDArray[np.int32] = np.where(self.deterministic, self.expected, values)
         return result
 
     def push(self, coder: Any, values: NDArray[np.int32], tables: Tables) -> None:
-        """Pushes int32[n] values; surprises, which are those that differ from what was certain, come last."""
-        exceptions = np.flatnonzero(self.certain & (values != self.expected))
+        """Pushes int32[n] values; surprises, which are those that differ from what was deterministic, come last."""
+        exceptions = np.flatnonzero(self.deterministic & (values != self.expected))
         _push_surprises(coder, exceptions, values[exceptions] - self.expected[exceptions])
         push_symbols(coder, (values - self.means)[self.order], self.order_tables, tables)
 

@@ -17,7 +17,7 @@ from icm.codec.native import library
 _ESCAPE_BITS = 20.0
 """What a value beyond its table takes besides the escape, about."""
 _EXCEPTION_BITS = 40.0
-"""What a value takes that differs from one that was certain, about."""
+"""What a value takes that differs from one that was deterministic, about."""
 
 
 class Quantiser:
@@ -27,9 +27,9 @@ class Quantiser:
         ends = np.cumsum(tables.lengths, dtype=np.int64)
         bits = -np.log2(tables.frequencies / TOTAL)
         bits[ends - 1] += _ESCAPE_BITS
-        for table in np.flatnonzero(tables.certain).tolist():
+        for table in np.flatnonzero(tables.deterministic).tolist():
             bits[ends[table] - tables.lengths[table] : ends[table]] = _EXCEPTION_BITS
-        sure = tables.certain
+        sure = tables.deterministic
         bits[(ends - tables.lengths + tables.certain_values - tables.lowest)[sure]] = 0
         self._bits = bits.astype(np.float32)
         self._ranges = np.stack([ends - tables.lengths, tables.lengths.astype(np.int64), tables.lowest]).astype(

@@ -38,7 +38,7 @@ class Tables:
         frequencies: NDArray[np.uint32],
         lengths: NDArray[np.uint16],
         lowest: NDArray[np.int16],
-        certain: NDArray[np.bool_],
+        deterministic: NDArray[np.bool_],
     ) -> None:
         """Checks the tables and makes their models.
 
@@ -46,7 +46,7 @@ class Tables:
             frequencies: uint32, all tables end to end.
             lengths: of each table, its escape included.
             lowest: the value of each table's first symbol.
-            certain: tables whose most frequent symbol is taken for granted and not coded at all.
+            deterministic: tables whose most frequent symbol is taken for granted and not coded at all.
 
         Raises:
             BundleError: a table is empty, holds a 0, or does not sum to 2**24.
@@ -65,7 +65,7 @@ class Tables:
         self._rows, self._row_of = _by_length(parts, lengths)
         self.escapes = lengths.astype(np.int32) - 1
         peaks = np.array([int(part.argmax()) for part in parts], np.int32)
-        self.certain = certain.astype(bool)
+        self.deterministic = deterministic.astype(bool)
         self.certain_values = peaks + self.lowest
 
     def __len__(self) -> int:
@@ -107,7 +107,7 @@ class Tables:
             f"{name}_frequencies": self.frequencies,
             f"{name}_lengths": self.lengths,
             f"{name}_lowest": self.lowest.astype(np.int16),
-            f"{name}_certain": self.certain,
+            f"{name}_certain": self.deterministic,
         }
 
 

@@ -74,8 +74,8 @@ class Latents:
 
         Of frames with motion follow modes (a byte each), vectors (signed bytes, rows then columns) and drift, and of
         those with a memory its latents, what stirred (a byte each) and its count (a byte). All that is what the next
-        frame leans on. From version 3 on the quality (a byte) comes last: it says what picture the latents are. A frame
-        that is coded again, alone, keeps its digest.
+        frame refers to. From version 3 on the quality (a byte) comes last: it says what picture the latents are. A
+        frame that is coded again as an I frame keeps its digest.
         """
         crc = google_crc32c.value(self.values.astype("<i2").tobytes())
         crc = google_crc32c.extend(crc, self.updated.tobytes())

@@ -105,11 +105,11 @@ def whole_steps(eighths: NDArray[np.int32]) -> NDArray[np.int16]:
 
 
 def reference_after(last: Latents, quality: int, octaves: NDArray[np.int32], pictures: LinearPicture) -> Reference:
-    """What a frame leans on after another.
+    """What a frame refers to after another.
 
     Args:
         last: the frame before.
-        quality: of the frame that leans on it, in sixteenths of a level.
+        quality: of the frame that refers to it, in sixteenths of a level.
         octaves: int32[levels, M], as for ``requantise``.
         pictures: of the chain of frames, so that only what changed is computed.
     """

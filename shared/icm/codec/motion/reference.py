@@ -1,4 +1,4 @@
-"""What a P record with motion leans on."""
+"""What a P record with motion refers to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from icm.codec.latents.memory import BackgroundMemory
 
 @dataclass(frozen=True)
 class Reference:
-    """The frame before, at the quality of the frame that leans on it.
+    """The frame before, at the quality of the frame that refers to it.
 
     Attributes:
         latents: int16[M, h, w].

@@ -1,4 +1,4 @@
-"""Latents of one quality as those of another, in integer arithmetic: what a P record of a new quality leans on."""
+"""Latents of one quality as those of another, in integer arithmetic: what a P record of a new quality refers to."""
 
 from __future__ import annotations
 

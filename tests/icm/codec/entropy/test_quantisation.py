@@ -50,5 +50,5 @@ def test_where_bits_are_worth_nothing_the_nearest_values_are_chosen(codec: Bundl
 def test_where_bits_are_worth_all_what_is_expected_is_chosen(codec: Bundle) -> None:
     wanted, expected = given(codec, 3)
     chosen = Quantiser(tables_of(codec))(wanted, expected, 1e6)
-    assert (chosen[expected.certain] == expected.expected[expected.certain]).all()
+    assert (chosen[expected.deterministic] == expected.expected[expected.deterministic]).all()
     assert bits(codec, expected, chosen) < bits(codec, expected, np.rint(wanted).astype(np.int32))

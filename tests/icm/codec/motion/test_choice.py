@@ -53,8 +53,8 @@ def test_motion_costs_less_than_half_of_coding_anew(codec: Bundle) -> None:
     pictures = walking(8, speed=4)
     encoder = Encoder(codec)
     with_motion = sum(len(encoder.encode(picture, LEVEL).payload) for picture in pictures[1:])
-    alone = sum(len(encoder.encode(picture, LEVEL, alone=True).payload) for picture in pictures[1:])
-    assert with_motion < alone / 2
+    intra = sum(len(encoder.encode(picture, LEVEL, intra=True).payload) for picture in pictures[1:])
+    assert with_motion < intra / 2
 
 
 def test_what_he_uncovers_is_remembered(codec: Bundle) -> None:

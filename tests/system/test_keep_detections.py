@@ -1,4 +1,4 @@
-"""Policy ``thin`` with real processes: what the cloud finds decides what an edge with a full spool keeps."""
+"""Policy ``keep_detections`` with real processes: what the cloud finds decides what an edge with a full spool keeps."""
 
 from __future__ import annotations
 

@@ -140,9 +140,9 @@ async def test_many_damaged_records_fill_no_log(
     assert [message.partition(": ")[2].partition(":")[0] for message in told] == [
         "rejecting record 1", "rejecting record 9",
     ]  # fmt: skip
-    (session,) = cloud.service._sessions.values()
+    (stream,) = cloud.service._streams.values()
     await uplink.close()
-    await session.ended.wait()
+    await stream.ended.wait()
     assert f"{CREDIT - 3} more like it" in caplog.messages[-1]
 
 

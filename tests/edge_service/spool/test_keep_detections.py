@@ -1,4 +1,4 @@
-"""What a full spool does under ``thin``: frames with recent detections stay while others are there to go."""
+"""What a full spool does under ``keep_detections``: frames with recent detections stay while others are there to go."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CAMERAS = ("gate", "yard")
 
 
 class Edge:
-    """A spool under ``thin``, with room for a number of records, and what it let go."""
+    """A spool under ``keep_detections``, with room for a number of records, and what it let go."""
 
     def __init__(self, folder: Path, records: int, max_age_seconds: float = 1e6) -> None:
         self._folder, self._records, self._max_age = folder, records, max_age_seconds
@@ -148,7 +148,7 @@ def test_what_stays_after_those_that_went_stands_alone(edge: Edge) -> None:
     gate = edge.spool.camera("gate")
     spool_p_records(gate, 2)
     edge.clock.advance(2 * RECENT_SECONDS)
-    spool_p_records(gate, 2, stand_ins=(5,))
+    spool_p_records(gate, 2, intra_copies=(5,))
     edge.film("yard", 2)
     # Record 4 is the oldest without recent detections, and 5 leaned on it.
     assert edge.waiting("gate") == [2, 3, 5]
@@ -159,7 +159,7 @@ def test_what_stays_after_those_that_went_stands_alone(edge: Edge) -> None:
 _STEP = st.one_of(
     st.tuples(st.just("i"), st.sampled_from(CAMERAS)),
     st.tuples(st.just("p"), st.sampled_from(CAMERAS)),
-    st.tuples(st.just("p with a stand-in"), st.sampled_from(CAMERAS)),
+    st.tuples(st.just("p with an intra copy"), st.sampled_from(CAMERAS)),
     st.tuples(st.just("deliver"), st.sampled_from(CAMERAS)),
     st.tuples(st.just("detect"), st.sampled_from(CAMERAS)),
     st.tuples(st.just("wait"), st.just("gate")),
@@ -170,9 +170,9 @@ _STEP = st.one_of(
 @settings(max_examples=15, deadline=None)
 @given(steps=st.lists(_STEP, min_size=10, max_size=30))
 @example(
-    # What goes for the P record is older than what went before and it leans on.
+    # What goes for the P record is older than what went before and it refers to.
     steps=[("i", "gate")] * 6
-    + [(step, "gate") for step in ("deliver", "i", "wait", "detect", "restart", "p with a stand-in")]
+    + [(step, "gate") for step in ("deliver", "i", "wait", "detect", "restart", "p with an intra copy")]
 )
 def test_whatever_happens_what_waits_can_be_decoded_is_counted_and_went_in_the_right_order(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, str]]
@@ -214,7 +214,7 @@ def _append(edge: Edge, spool: CameraSpool, step: str, times: dict[tuple[str, in
         if step == "i" or sequence == 1:
             spool_records(spool, 1)
         else:
-            spool_p_records(spool, 1, stand_ins=(sequence,) if step != "p" else ())
+            spool_p_records(spool, 1, intra_copies=(sequence,) if step != "p" else ())
     except ReferenceMissingError:
         spool_records(spool, 1)
     if any(edge.lost[camera, "spool_full"] > before[camera, "spool_full"] for camera in CAMERAS):

@@ -54,7 +54,7 @@ class IngestContext:
     detections: LastDetections = field(default_factory=LastDetections)
 
 
-class Session:
+class CameraStream:
     """One stream, from its Hello on.
 
     Attributes:
@@ -64,44 +64,44 @@ class Session:
         ended: set once all is over.
     """
 
-    def __init__(self, desk: IngestContext, hello: Hello, peer: str) -> None:
-        """Begins the session that a Hello asks for.
+    def __init__(self, context: IngestContext, hello: Hello, peer: str) -> None:
+        """Begins the stream that a Hello asks for.
 
         Raises:
             ConfigError: as of ``check_hello``: the Hello cannot be welcomed.
             ProtocolError: likewise.
             CodecMismatchError: likewise.
         """
-        check_hello(hello, desk.bundles)
+        check_hello(hello, context.bundles)
         self.camera, self.epoch, self.peer = hello.camera, hello.epoch, peer
-        self._desk, self._hello = desk, hello
-        self._credit = Credit(self.camera, desk.credit, desk.credit_bytes, desk.pending)
-        self._validator = RecordValidator(hello, store=desk.store, chains=desk.chains, most_ahead=desk.credit)
+        self._context, self._hello = context, hello
+        self._credit = Credit(self.camera, context.credit, context.credit_bytes, context.pending)
+        self._validator = RecordValidator(hello, store=context.store, chains=context.chains, most_ahead=context.credit)
         self._acks = Acknowledgements(
             camera=self.camera,
             epoch=self.epoch,
             credit=self._credit,
-            detections=desk.detections,
-            metrics=desk.metrics,
-            clock=desk.clock,
+            detections=context.detections,
+            metrics=context.metrics,
+            clock=context.clock,
         )
         self._commits = CommitQueue(
             camera=self.camera,
-            commit=desk.commit,
+            commit=context.commit,
             acks=self._acks,
             persisted=self._persisted,
-            store_part=desk.problems.part("record store"),
-            metrics=desk.metrics,
-            retry_seconds=desk.retry_seconds,
+            store_part=context.problems.part("record store"),
+            metrics=context.metrics,
+            retry_seconds=context.retry_seconds,
         )
         self._receiving: asyncio.Task[None] | None = None
         self.ended = asyncio.Event()
 
     async def run(self, requests: AsyncIterator[StreamRecordsRequest]) -> AsyncGenerator[StreamRecordsResponse, None]:
         """The stream's answers."""
-        store = self._desk.store
+        store = self._context.store
         # A camera that said Hello and never sent a record leaves no series behind.
-        with self._desk.metrics.cameras.streaming(self.camera, lambda: self.camera in store.names()):
+        with self._context.metrics.cameras.streaming(self.camera, lambda: self.camera in store.names()):
             if self._hello.HasField("send_time"):
                 self._compare_clocks(self._hello.send_time)
             self._receiving = asyncio.create_task(self._receive(requests))
@@ -124,12 +124,12 @@ class Session:
         self._acks.fail(error)
 
     def _welcome(self) -> Welcome:
-        store = self._desk.store
+        store = self._context.store
         return Welcome(
             resume_after=store.resume_after(self.camera, self.epoch, self._hello.last_persisted),
             credit=self._credit.most_records,
             credit_bytes=self._credit.most_bytes,
-            message_bytes=self._desk.message_bytes,
+            message_bytes=self._context.message_bytes,
             highest=store.highest(self.camera, self.epoch),
             record_version=VERSION,
         )
@@ -147,7 +147,7 @@ class Session:
             async for request in requests:
                 if request.WhichOneof("message") != "batch":
                     raise ProtocolError("after the Hello, every message must hold a batch of records")
-                self._desk.metrics.received_bytes.labels(self.camera).inc(request.ByteSize())
+                self._context.metrics.received_bytes.labels(self.camera).inc(request.ByteSize())
                 self._take(request.batch)
             self._commits.end_input()
         except Exception as error:
@@ -187,4 +187,4 @@ class Session:
 
     def _compare_clocks(self, sent: Timestamp) -> None:
         sent_us = sent.seconds * 1_000_000 + sent.nanos // 1000
-        self._desk.metrics.clock_skew.labels(self.camera).set((self._desk.clock.now_us() - sent_us) / 1e6)
+        self._context.metrics.clock_skew.labels(self.camera).set((self._context.clock.now_us() - sent_us) / 1e6)

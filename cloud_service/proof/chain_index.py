@@ -1,0 +1,182 @@
+"""What the database says of chains: how far each was read, and in which block a segment is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, Engine, delete, select
+
+from cloud_service.database.proof_tables import ChainBlockRow, ChainRow
+from cloud_service.database.statements import add_rows, put_rows
+from cloud_service.database.tables import TombstoneRow
+from cloud_service.proof.chain_file import PlacedLink
+from cloud_service.store.sequences import SequenceSet
+from icm.errors import ProofError
+from icm.proof.chain import Head
+from icm.proof.entries import SegmentFacts, Tombstone
+
+
+@dataclass
+class ChainState:
+    """How far a camera's chain got.
+
+    Attributes:
+        head: the newest; None: there is no block yet.
+        size: bytes of the file up to there.
+        numbers: of the segments that have a leaf.
+        deleted: numbers of the segments that have a tombstone.
+    """
+
+    head: Head | None = None
+    size: int = 0
+    numbers: SequenceSet = field(default_factory=SequenceSet)
+    deleted: SequenceSet = field(default_factory=SequenceSet)
+
+    def take(self, placed: PlacedLink) -> None:
+        """Goes on to a block."""
+        self.head, self.size = placed.link.head, placed.end
+        for entry in placed.link.entries:
+            (self.deleted if isinstance(entry, Tombstone) else self.numbers).add(entry.facts.number)
+
+
+class ChainIndex:
+    """Rows about chains. Losing them costs time at the next start. Every method raises SQLAlchemyError where the
+    database does not answer.
+    """
+
+    def __init__(self, database: Engine) -> None:
+        self._database = database
+
+    def load(self, camera: str) -> ChainState:
+        """How far the database knows a camera's chain."""
+        with self._database.connect() as connection:
+            row = connection.execute(select(ChainRow.__table__).where(ChainRow.camera == camera)).first()
+        if row is None:
+            return ChainState()
+        try:
+            head = Head.of(row.head.encode())
+        except ProofError:
+            return ChainState()
+        return ChainState(head, row.size, SequenceSet.from_text(row.numbers), SequenceSet.from_text(row.deleted))
+
+    def forget(self, camera: str) -> None:
+        """The chain is read from its start again."""
+        with self._database.begin() as connection:
+            connection.execute(delete(ChainBlockRow).where(ChainBlockRow.camera == camera))
+            connection.execute(delete(ChainRow).where(ChainRow.camera == camera))
+
+    def note(self, camera: str, state: ChainState, blocks: Sequence[PlacedLink]) -> None:
+        """Notes blocks that were read or written, and how far the chain got with them."""
+        assert state.head is not None
+        row = {
+            "camera": camera,
+            "size": state.size,
+            "head": state.head.line().decode(),
+            "numbers": state.numbers.to_text(),
+            "deleted": state.deleted.to_text(),
+        }
+        with self._database.begin() as connection:
+            # Of two blocks that have one number, as after a chain was changed from outside, the later.
+            rows = {placed.link.block.number: _block_row(placed) for placed in blocks}
+            put_rows(connection, ChainBlockRow, list(rows.values()), _PLACE)
+            put_rows(connection, ChainRow, [row], ("size", "head", "numbers", "deleted"))
+            _add_tombstones(connection, blocks)
+
+    def blocks_of(self, camera: str, first: int, last: int) -> list[tuple[int, int]]:
+        """Offset and length of the blocks that may speak of segments ``first`` to ``last``, in their order."""
+        query = (
+            select(ChainBlockRow.offset, ChainBlockRow.length)
+            .where(
+                ChainBlockRow.camera == camera,
+                ChainBlockRow.first_number <= last,
+                ChainBlockRow.last_number >= first,
+            )
+            .order_by(ChainBlockRow.block)
+        )
+        with self._database.connect() as connection:
+            return [(offset, length) for offset, length in connection.execute(query)]
+
+    def tombstones(self, camera: str, without: SequenceSet) -> list[Tombstone]:
+        """A camera's tombstones that the database has, but for those of the numbers ``without``."""
+        found = []
+        with self._database.connect() as connection:
+            for first, last in gaps(without):
+                query = select(TombstoneRow.__table__).where(
+                    TombstoneRow.camera == camera, TombstoneRow.number.between(first, last)
+                )
+                found += list(connection.execute(query.order_by(TombstoneRow.number)))
+        return [
+            Tombstone(
+                SegmentFacts(
+                    row.camera,
+                    row.number,
+                    row.epoch,
+                    row.size,
+                    row.records,
+                    row.sequences,
+                    row.first_capture_us,
+                    row.last_capture_us,
+                    row.sha256,
+                ),
+                row.reason,
+                row.deleted_us,
+                row.deleted_by,
+                row.rule,
+            )
+            for row in found
+        ]
+
+
+_PLACE = ("first_number", "last_number", "first_us", "last_us", "offset", "length")
+_HIGHEST = (1 << 63) - 1
+
+
+def gaps(numbers: SequenceSet) -> list[tuple[int, int]]:
+    """What lies between and around ranges of segments' numbers, as ranges of which both ends count."""
+    found, after = [], 0
+    for first, last in numbers:
+        if first > after + 1:
+            found.append((after + 1, first - 1))
+        after = last
+    return [*found, (after + 1, _HIGHEST)]
+
+
+def _block_row(placed: PlacedLink) -> dict[str, str | int]:
+    block = placed.link.block
+    return {
+        "camera": block.camera,
+        "block": block.number,
+        "first_number": block.first_number,
+        "last_number": block.last_number,
+        "first_us": block.first_us,
+        "last_us": block.last_us,
+        "offset": placed.offset,
+        "length": placed.length,
+    }
+
+
+def _add_tombstones(connection: Connection, blocks: Sequence[PlacedLink]) -> None:
+    """A database that was made anew learns of them from the chain."""
+    rows = [
+        {
+            "camera": facts.camera,
+            "number": facts.number,
+            "epoch": facts.epoch,
+            "first_capture_us": facts.first_capture_us,
+            "last_capture_us": facts.last_capture_us,
+            "records": facts.records,
+            "size": facts.size,
+            "sequences": facts.sequences,
+            "sha256": facts.sha256,
+            "reason": entry.reason,
+            "rule": entry.rule,
+            "deleted_by": entry.by,
+            "deleted_us": entry.at_us,
+        }
+        for placed in blocks
+        for entry in placed.link.entries
+        if isinstance(entry, Tombstone)
+        for facts in (entry.facts,)
+    ]
+    add_rows(connection, TombstoneRow, rows, (TombstoneRow.number,))

@@ -1,0 +1,164 @@
+"""The chains of a store: opened where they ended, and appended to, on the disk first and in the database then."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from cloud_service.database.damage import trouble
+from cloud_service.proof.chain_file import ChainFile, PlacedLink, chained_cameras
+from cloud_service.proof.chain_index import ChainIndex, ChainState
+from icm.proof.chain import make_link
+from icm.proof.entries import Entry
+from icm.proof.keys import SigningKey
+from icm.service.clock import Clock
+from icm.service.health import Problems
+
+log = logging.getLogger(__name__)
+_BLOCKS = 500
+"""Of a chain that is read anew, noted in the database together."""
+
+
+class _Chain:
+    """One camera's chain.
+
+    Attributes:
+        unnoted: blocks that the database does not know yet.
+    """
+
+    def __init__(self, file: ChainFile, state: ChainState) -> None:
+        self.file, self.state = file, state
+        self.unnoted: list[PlacedLink] = []
+
+
+class Chains:
+    """All chains of a store, which this process owns. Not thread-safe."""
+
+    def __init__(
+        self, *, folder: Path, store: str, index: ChainIndex, key: SigningKey, clock: Clock, problems: Problems
+    ) -> None:
+        """Opens the chains that there are, and cuts off what a crash left of a block.
+
+        Args:
+            folder: that the chains lie in.
+            store: the record store's name.
+
+        Raises:
+            OSError: a chain cannot be read.
+        """
+        self._folder, self._store, self._index = folder, store, index
+        self._key, self._clock, self._problems = key, clock, problems
+        self._chains = {camera: self._open(camera) for camera in chained_cameras(folder)}
+
+    def cameras(self) -> list[str]:
+        """Those that have a chain."""
+        return sorted(self._chains)
+
+    def state(self, camera: str) -> ChainState:
+        """How far a camera's chain got."""
+        chain = self._chains.get(camera)
+        return chain.state if chain is not None else ChainState()
+
+    def append(self, camera: str, entries: Sequence[Entry]) -> None:
+        """Puts entries, one at least, into a block of their own, which is on the disk when this returns.
+
+        Raises:
+            OSError: the disk refused; nothing was appended.
+        """
+        chain = self._chains.get(camera)
+        if chain is None:
+            chain = _Chain(ChainFile(self._folder, camera), ChainState())
+        head = chain.state.head
+        link = make_link(
+            store=self._store,
+            camera=camera,
+            previous=head,
+            entries=entries,
+            key=self._key,
+            now_us=self._clock.now_us(),
+        )
+        placed = chain.file.append(link)
+        if placed.offset != chain.state.size:
+            self._changed(camera, f"it has {placed.offset} bytes where {chain.state.size} were written")
+        self._chains[camera] = chain
+        chain.state.take(placed)
+        chain.unnoted.append(placed)
+        self._note(camera, chain)
+
+    def note_all(self) -> None:
+        """Tells the database what it does not know yet."""
+        for camera, chain in self._chains.items():
+            if chain.unnoted:
+                self._note(camera, chain)
+
+    def links(self, camera: str, first: int, last: int) -> Iterator[PlacedLink]:
+        """The blocks that may speak of segments ``first`` to ``last``, in their order.
+
+        Raises:
+            OSError: the chain cannot be read.
+            ProofError: it is damaged there.
+            SQLAlchemyError: the database does not answer.
+        """
+        file = ChainFile(self._folder, camera)
+        for offset, _ in self._index.blocks_of(camera, first, last):
+            placed = next(file.links(offset), None)
+            if placed is not None:
+                yield placed
+
+    def _open(self, camera: str) -> _Chain:
+        file = ChainFile(self._folder, camera)
+        known = self._load(camera)
+        state = known
+        if known.head is None or not file.ends_with(known.head, known.size):
+            state = ChainState()
+            self._forget(camera)
+        damage: list[str] = []
+        chain = _Chain(file, state)
+        for placed in file.links(state.size, damage):
+            state.take(placed)
+            chain.unnoted.append(placed)
+            if len(chain.unnoted) >= _BLOCKS:
+                self._note(camera, chain)
+        if damage:
+            self._changed(camera, damage[0])
+        if file.size() > state.size:
+            log.warning("%s: cutting off the last %d bytes, which hold no whole block", file.path,
+                        file.size() - state.size)  # fmt: skip
+            file.cut(state.size)
+        if known.head is not None and (state.head is None or state.head.block < known.head.block):
+            # What follows names the head that it followed, so that the hole can be seen.
+            self._changed(camera, f"it had {known.head.block} blocks and has {state.head.block if state.head else 0}")
+            state.head = known.head
+        self._note(camera, chain)
+        return chain
+
+    def _changed(self, camera: str, what: str) -> None:
+        text = f"the chain was changed from outside, or is damaged: {what}: run icm-cloud verify --camera {camera}"
+        if self._problems.part("proof", camera).report(text):
+            log.error("camera %s: %s", camera, text)
+
+    def _load(self, camera: str) -> ChainState:
+        try:
+            return self._index.load(camera)
+        except SQLAlchemyError as error:
+            log.warning("camera %s: reading its whole chain: %s", camera, trouble(error))
+            return ChainState()
+
+    def _forget(self, camera: str) -> None:
+        try:
+            self._index.forget(camera)
+        except SQLAlchemyError as error:
+            log.warning("camera %s: the database keeps an old chain: %s", camera, trouble(error))
+
+    def _note(self, camera: str, chain: _Chain) -> None:
+        if not chain.unnoted or chain.state.head is None:
+            return
+        try:
+            self._index.note(camera, chain.state, chain.unnoted)
+        except SQLAlchemyError as error:
+            log.warning("camera %s: cannot note %d blocks yet: %s", camera, len(chain.unnoted), trouble(error))
+        else:
+            chain.unnoted = []

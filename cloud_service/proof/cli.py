@@ -1,0 +1,237 @@
+"""``icm-cloud verify``: whether an archive is what was sealed; ``icm-cloud public-key``: who signs its chains."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cloud_service.settings import CloudSettings
+from icm.config.assignments import parse_assignments
+from icm.config.settings import load_settings
+from icm.errors import ConfigError, NotFoundError, ProofError, StorageError, storage_error
+from icm.service.command_line import say
+
+if TYPE_CHECKING:
+    from cloud_service.proof.verification import CameraCheck, Verdict
+    from icm.proof.chain import Head
+
+BROKEN_STATUS = 1
+"""Exit status of ``verify`` when something does not hold."""
+_MOST_BROKEN = 20
+"""Lines about one camera's chain."""
+_LAST_US = 253_402_300_799_999_999
+"""The end of the year 9999."""
+
+
+class _Place(NamedTuple):
+    """A store: its folder and its segments', and the URL of its database, if that is to be asked."""
+
+    store: Path
+    records: Path
+    database: str | None
+
+
+def add_commands(commands: Any) -> None:
+    """Adds both commands.
+
+    Args:
+        commands: what ``add_subparsers`` of the command's parser returned.
+    """
+    text = "compare the archive with its chains; exit status 1 if something does not hold"
+    verify = commands.add_parser("verify", help=text, description=text)
+    _add_place(verify)
+    verify.add_argument("--camera", action="append", default=[], help="this camera only; repeatable")
+    verify.add_argument(
+        "--from", dest="begin", metavar="TIME", help="only segments from here on, such as 2026-11-27T08:00Z"
+    )
+    verify.add_argument("--to", dest="end", metavar="TIME", help="only segments up to here")
+    verify.add_argument("--deep", action="store_true", help="read and hash every file")
+    verify.add_argument("--key", metavar="KEY", help="what heads must be signed with: as `public-key` prints it")
+    verify.add_argument(
+        "--witness", action="append", default=[], type=Path, metavar="FILE",
+        help="heads that an edge has kept (heads.txt beside its spool), which the chains must hold; repeatable",
+    )  # fmt: skip
+    verify.set_defaults(command=_verify)
+    text = "print the public key that the store's chains are signed with"
+    key = commands.add_parser("public-key", help=text, description=text)
+    _add_place(key)
+    key.set_defaults(command=_public_key)
+
+
+def _add_place(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings of the cloud, in YAML")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting")
+    parser.add_argument(
+        "--store", type=Path, metavar="FOLDER", help="the store's folder alone: settings and database are not asked"
+    )
+
+
+def _place(options: argparse.Namespace) -> _Place:
+    if options.store is None:
+        settings = load_settings(CloudSettings, options.config, parse_assignments(options.set))
+        return _Place(settings.store.folder, settings.records_folder, settings.database_url)
+    if options.config is not None or options.set:
+        raise ConfigError("--store names a folder, --config and --set a cloud's settings: give one or the other")
+    return _Place(options.store, options.store / "records", None)
+
+
+def _public_key(options: argparse.Namespace) -> int:
+    from cloud_service.proof.signing import key_path
+    from icm.proof.keys import SigningKey
+
+    path = key_path(_place(options).store)
+    if not path.exists():
+        raise NotFoundError(f"there is no key {path} yet: the first start of icm-cloud makes it")
+    say(SigningKey.load(path).public.hex())
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from cloud_service.database.damage import trouble
+
+    place = _place(options)
+    begin, end = _time(options.begin, 0), _time(options.end, _LAST_US)
+    started, total = time.monotonic(), _Total()
+    with ExitStack() as opened:
+        try:
+            for camera, check in _checks(options, place, opened):
+                _tell(camera, check, check.verdicts(begin, end), total)
+        except OSError as error:
+            raise storage_error(error, error.filename or place.store) from None
+        except SQLAlchemyError as error:
+            raise StorageError(f"{trouble(error)}; or leave the database out: --store {place.store}") from None
+    seconds = max(time.monotonic() - started, 1e-9)
+    speed = f"{total.segments} segments in {seconds:.1f} s ({total.segments / seconds:.0f}/s)"
+    if options.deep:
+        speed += f", {total.bytes / 1e6:.1f} MB hashed ({total.bytes / 1e6 / seconds:.0f} MB/s)"
+    say(f"{speed}: {'all holds' if total.holds else 'BROKEN'}")
+    return 0 if total.holds else BROKEN_STATUS
+
+
+@dataclass
+class _Total:
+    """Over all cameras: segments, bytes that were hashed, and whether all holds."""
+
+    segments: int = 0
+    bytes: int = 0
+    holds: bool = True
+
+
+def _checks(options: argparse.Namespace, place: _Place, opened: ExitStack) -> Iterator[tuple[str, CameraCheck]]:
+    """Every camera that is to be looked at, and its check."""
+    from cloud_service.database.opening import attach_database
+    from cloud_service.proof.chain_file import FOLDER, chained_cameras
+    from cloud_service.proof.database_view import SqlView
+    from cloud_service.proof.verification import CameraCheck
+    from icm.proof.keys import public_key_of
+
+    chains = place.store / FOLDER
+    if not (place.records.is_dir() or chains.is_dir()):
+        raise NotFoundError(f"there is no store in {place.store}: name the folder that store.folder names")
+    view = None
+    if place.database is not None:
+        database = attach_database(place.database)
+        opened.callback(database.dispose)
+        view = SqlView(database)
+    folders = {path.name for path in place.records.iterdir() if path.is_dir()} if place.records.is_dir() else set()
+    cameras = sorted(folders.union(chained_cameras(chains)))
+    for camera in options.camera:
+        if camera not in cameras:
+            raise NotFoundError(
+                f"there is no camera {camera!r} in {place.store}: it has {', '.join(cameras) or 'none'}"
+            )
+    key = public_key_of(options.key) if options.key is not None else None
+    witnesses = [head for path in options.witness for head in _heads(path)]
+    for camera in options.camera or cameras:
+        yield (
+            camera,
+            CameraCheck(
+                records=place.records,
+                chains=chains,
+                camera=camera,
+                database=view,
+                key=key,
+                witnesses=witnesses,
+                deep=options.deep,
+            ),
+        )
+
+
+def _tell(camera: str, check: CameraCheck, verdicts: Iterator[Verdict], total: _Total) -> None:
+    """Says what became of a camera's segments, a line for all that follow each other and fared alike."""
+    from cloud_service.proof.verification import GOOD
+
+    first: Verdict | None = None
+    last = 0
+    for verdict in verdicts:
+        total.segments, total.bytes = total.segments + 1, total.bytes + verdict.size
+        total.holds = total.holds and verdict.status in GOOD
+        alike = first is not None and (first.status, first.detail) == (verdict.status, verdict.detail)
+        if not alike or verdict.number != last + 1:
+            _say_run(camera, first, last)
+            first = verdict
+        last = verdict.number
+    _say_run(camera, first, last)
+    for text in check.broken[:_MOST_BROKEN]:
+        say(f"{camera}: BROKEN: {text}")
+    if len(check.broken) > _MOST_BROKEN:
+        say(f"{camera}: BROKEN: and {len(check.broken) - _MOST_BROKEN} more")
+    total.holds = total.holds and not check.broken
+    head = check.head
+    if head is None:
+        say(f"{camera}: no chain yet")
+    else:
+        at = datetime.fromtimestamp(head.signed_us / 1e6, UTC)
+        say(f"{camera}: {check.blocks} blocks, the last signed {at:%Y-%m-%dT%H:%M:%SZ} with {head.key.hex()}")
+
+
+def _say_run(camera: str, first: Verdict | None, last: int) -> None:
+    if first is None:
+        return
+    numbers = str(first.number) if first.number == last else f"{first.number}-{last}"
+    status = f"tombstone({first.detail})" if first.status == "tombstone" else first.status
+    words = [f"{camera} {numbers}: {status}"]
+    if first.detail and first.status != "tombstone":
+        words.append(first.detail)
+        if first.path:
+            words.append(first.path)
+    say(": ".join(words))
+
+
+def _heads(path: Path) -> list[Head]:
+    """The heads in a file of them.
+
+    Raises:
+        ConfigError: the file cannot be read, or holds something else.
+    """
+    from icm.proof.chain import Head
+
+    try:
+        return [Head.of(line) for line in path.read_bytes().splitlines()]
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    except ProofError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _time(text: str | None, default: int) -> int:
+    """Microseconds since 1970 of a time as people write it; UTC unless it says otherwise.
+
+    Raises:
+        ConfigError: it is no time.
+    """
+    if text is None:
+        return default
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{text!r} is no time: write it as 2026-11-27T08:00Z") from None
+    return round((at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp() * 1e6)
