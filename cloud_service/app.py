@@ -13,6 +13,7 @@ from cloud_service.access.access import ANYBODY, Access, certificate_access
 from cloud_service.api.archive_service import ArchiveService
 from cloud_service.api.clip_service import ClipService
 from cloud_service.api.proof_service import ProofService
+from cloud_service.api.search_service import SearchService
 from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.archive.owner import ArchiveOwner
 from cloud_service.archive.rendering import SegmentRenderer
@@ -57,6 +58,7 @@ from icm.v1.archive_pb2_grpc import add_ArchiveServiceServicer_to_server
 from icm.v1.clip_pb2_grpc import add_ClipServiceServicer_to_server
 from icm.v1.ingest_pb2_grpc import add_IngestServiceServicer_to_server
 from icm.v1.proof_pb2_grpc import add_ProofServiceServicer_to_server
+from icm.v1.search_pb2_grpc import add_SearchServiceServicer_to_server
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0
@@ -191,6 +193,7 @@ class App:
         add_ClipServiceServicer_to_server(clips, self._server.grpc)
         proof = ProofService(settings.store.folder / CHAINS, ChainIndex(database), access)
         add_ProofServiceServicer_to_server(proof, self._server.grpc)
+        add_SearchServiceServicer_to_server(SearchService(database, store, access), self._server.grpc)
         metrics.registry.register(StorageGauges(store, database, self._pipeline.backlog_bytes, metrics.cameras))
         watch_certificates(metrics.registry, {"ingest": ingest.tls})
         self._telemetry = TelemetryServer(settings.metrics.address, metrics.registry, problems.lines)
