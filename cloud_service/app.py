@@ -15,6 +15,7 @@ from cloud_service.api.clip_service import ClipService
 from cloud_service.api.export_service import ExportService
 from cloud_service.api.hold_service import HoldService
 from cloud_service.api.proof_service import ProofService
+from cloud_service.api.search_service import SearchService
 from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.archive.owner import ArchiveOwner
 from cloud_service.archive.rendering import SegmentRenderer
@@ -56,6 +57,7 @@ from cloud_service.retention.opening import open_retention
 from cloud_service.seals.files import FOLDER as SEALS
 from cloud_service.seals.keeper import SealKeeper
 from cloud_service.settings import CloudSettings
+from cloud_service.sightings.background import BackgroundFolding
 from cloud_service.store import GroupCommit, RecordStore
 from cloud_service.store.identity import check_identity, own_store
 from cloud_service.store.index import SegmentIndex
@@ -72,6 +74,7 @@ from icm.v1.export_pb2_grpc import add_ExportServiceServicer_to_server
 from icm.v1.hold_pb2_grpc import add_HoldServiceServicer_to_server
 from icm.v1.ingest_pb2_grpc import add_IngestServiceServicer_to_server
 from icm.v1.proof_pb2_grpc import add_ProofServiceServicer_to_server
+from icm.v1.search_pb2_grpc import add_SearchServiceServicer_to_server
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0
@@ -184,6 +187,7 @@ class App:
             clock=clock,
             problems=problems,
         )
+        self._folding = BackgroundFolding(store=store, database=database, problems=problems)
         self._commit = GroupCommit(
             store,
             settings.ingest.group_delay_seconds,
@@ -255,6 +259,7 @@ class App:
         add_ClipServiceServicer_to_server(clips, self._server.grpc)
         proof = ProofService(settings.store.folder / CHAINS, ChainIndex(database), access)
         add_ProofServiceServicer_to_server(proof, self._server.grpc)
+        add_SearchServiceServicer_to_server(SearchService(database, store, access), self._server.grpc)
         metrics.registry.register(StorageGauges(store, database, self._pipeline.backlog_bytes, metrics.cameras))
         metrics.registry.register(
             RetentionGauges(
@@ -281,6 +286,7 @@ class App:
         self._pipeline.start()
         self._redetection.start()
         self._retention.start()
+        self._folding.start()
         self._telemetry.start()
         await self._server.start()
         log.info("listening grpc=%d metrics=%d", self.port, self.metrics_port)
@@ -295,6 +301,7 @@ class App:
         await asyncio.to_thread(self._keeper.stop)
         await asyncio.to_thread(self._redetection.stop)
         await asyncio.to_thread(self._pipeline.stop, self._drain_seconds)
+        await asyncio.to_thread(self._folding.stop)
         self._feed.close()
         await self._server.stop(_GRACE_SECONDS)
         await asyncio.to_thread(self._telemetry.stop)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row
+from sqlalchemy import Connection, Engine, Row, case
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -45,15 +45,20 @@ def put_rows(connection: Connection, table: type[Base], rows: Values, update: Se
     connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values), list(rows))
 
 
-def add_to_rows(connection: Connection, table: type[Base], rows: Values) -> None:
-    """Adds rows of numbers, or adds to those of a row with the same primary key. Each key may come once."""
+def add_to_rows(connection: Connection, table: type[Base], rows: Values, greatest: Sequence[str] = ()) -> None:
+    """Adds rows of numbers, or adds to those of a row with the same primary key. Each key may come once.
+
+    Args:
+        greatest: columns of which the greater number stays.
+    """
     if not rows:
         return
     statement = _insert(connection, table)
-    columns = table.__table__.columns
+    columns, new = table.__table__.columns, statement.excluded
     keys = [column.name for column in table.__table__.primary_key]
-    sums = {of.name: of + statement.excluded[of.name] for of in columns if of.name not in keys}
-    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=sums), list(rows))
+    values = {of.name: of + new[of.name] for of in columns if of.name not in keys}
+    values |= {name: case((columns[name] < new[name], new[name]), else_=columns[name]) for name in greatest}
+    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values), list(rows))
 
 
 def _insert(connection: Connection, table: type[Base]) -> sqlite.Insert | postgresql.Insert:

@@ -73,7 +73,7 @@ class RecordSegmentRow(Base):
 
 class FrameRow(Base):
     """A frame that a detector looked at; times in microseconds since 1970, UTC. One without detections is from before
-    ``empty_frames``, or a later event of a frame that had one.
+    ``empty_frames``, or a later event of a frame that had one. Those of segments that are done with lie in ``boxes``.
     """
 
     __tablename__ = "frames"
@@ -97,7 +97,7 @@ class DetectionRow(Base):
     """One object found; the box in pixels."""
 
     __tablename__ = "detections"
-    __table_args__ = (Index("ix_detections_class", "class_name", "frame_id"), Index("ix_detections_frame", "frame_id"))
+    __table_args__ = (Index("ix_detections_frame", "frame_id"),)
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     frame_id: Mapped[int] = mapped_column(ForeignKey("frames.id", ondelete="CASCADE"))

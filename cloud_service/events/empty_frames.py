@@ -8,9 +8,13 @@ microseconds since 1970. So a frame is found by its row's key, whatever order fr
 from __future__ import annotations
 
 import struct
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from sqlalchemy import Connection, select, tuple_
+
+from cloud_service.database.tables import EmptyFramesRow
 from cloud_service.store import SequenceSet
 
 FRAMES = 256
@@ -73,3 +77,12 @@ CONTENT = ("sequences", "captures", "first_capture_us", "last_capture_us")
 def block_key(camera: str, epoch: int, sequence: int) -> BlockKey:
     """Of the rows that may speak of a frame."""
     return BlockKey(camera, epoch, sequence // FRAMES)
+
+
+def empty_frames(connection: Connection, keys: Collection[BlockKey]) -> Iterator[EmptyFrames]:
+    """The rows of blocks, by whatever model."""
+    if not keys:
+        return
+    of = tuple_(EmptyFramesRow.camera, EmptyFramesRow.epoch, EmptyFramesRow.block)
+    for row in connection.execute(select(EmptyFramesRow.__table__).where(of.in_(sorted(keys)))).all():
+        yield EmptyFrames.from_row(row)

@@ -28,10 +28,10 @@ from cloud_service.database.retention_tables import GarbageRow, StillRow
 from cloud_service.database.statements import add_rows, transaction
 from cloud_service.database.tables import RecordSegmentRow
 from cloud_service.database.usage import Amount, Tier, UsageKey, add_usage
-from cloud_service.events.deletion import delete_events
 from cloud_service.proof.tombstones import Deletion, write_tombstones
 from cloud_service.retention.items import Planned, Reason
 from cloud_service.retention.policy import DERIVED
+from cloud_service.sightings.deletion import delete_events
 from cloud_service.store import RecordStore, Segment, SequenceSet
 from cloud_service.store.index import SegmentIndex
 from cloud_service.store.index.rows import State, segment_of
@@ -180,7 +180,7 @@ class Deleter:
         for camera, mine in by_camera.items():
             forget(connection, camera, [record.segment.number for record in mine])
             for record in mine:
-                delete_events(connection, camera, record.segment)
+                delete_events(connection, record.segment)
             for tier in DERIVED:
                 numbers = [record.segment.number for record in mine if tier in record.planned.along]
                 paths = mark_gone(connection, camera, numbers, tier) if numbers else []

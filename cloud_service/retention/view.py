@@ -10,8 +10,8 @@ from sqlalchemy.orm import InstrumentedAttribute
 from cloud_service.database.retention_tables import StillRow
 from cloud_service.database.tables import CursorRow, RecordSegmentRow, VideoSegmentRow
 from cloud_service.database.usage import Tier, read_usage
-from cloud_service.events.deletion import best_scores
 from cloud_service.retention.items import Content, Item, Place
+from cloud_service.sightings.scores import best_scores
 from cloud_service.store.index.rows import READABLE, State
 from cloud_service.store.keyframes import KEYFRAME_SUFFIX, amount_of
 

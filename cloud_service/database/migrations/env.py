@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from alembic import context
 
-from cloud_service.database import proof_tables, redetection_tables, retention_tables  # noqa: F401 - their tables
+from cloud_service.database import (  # noqa: F401 - their tables
+    proof_tables,
+    redetection_tables,
+    retention_tables,
+    sightings_tables,
+)
 from cloud_service.database.tables import Base
 
 context.configure(

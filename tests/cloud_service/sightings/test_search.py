@@ -1,0 +1,276 @@
+"""Sightings are found by all that can be asked, in pages, and no question reads a whole table."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.dialects import postgresql, sqlite
+
+import cloud_service
+from cloud_service.database.sightings_tables import SightingRow
+from cloud_service.sightings.page_cursor import PageCursor
+from cloud_service.sightings.relative_boxes import WHOLE, RelativeBox
+from cloud_service.sightings.search import SightingQuery, count_sightings, search_sightings, statement
+from cloud_service.sightings.timeline import (
+    activity_statements,
+    boxes_statement,
+    hot_statement,
+    list_boxes,
+    read_activity,
+)
+from icm.errors import ConfigError
+from tests.cloud_service.sightings.scenes import (
+    FRAME_US,
+    FRAMES,
+    SEGMENT_US,
+    START_US,
+    box,
+    committed,
+    fold,
+    frame_event,
+    segment,
+    walk,
+)
+
+CAMERAS = ("gate", "yard", "door")
+END_US = START_US + 6 * SEGMENT_US
+LEFT_HALF = RelativeBox(0, 0, WHOLE // 2, WHOLE)
+
+
+@pytest.fixture
+def database_url(each_database_url: str) -> str:
+    return each_database_url
+
+
+@pytest.fixture
+def filled(database: Engine) -> Engine:
+    """Three cameras, six segments each."""
+    for camera in CAMERAS:
+        committed(database, walk(1, 6 * FRAMES, camera))
+        fold(database, *(segment(number, camera) for number in range(1, 7)))
+    return database
+
+
+def search(database: Engine, query: SightingQuery, limit: int = 100) -> list[Any]:
+    """All pages."""
+    found: list[Any] = []
+    after: PageCursor | None = None
+    with database.connect() as connection:
+        while True:
+            page = search_sightings(connection, query, limit, after)
+            found += page.rows
+            if page.next is None:
+                return found
+            after = page.next
+
+
+def all_rows(database: Engine) -> list[Any]:
+    with database.connect() as connection:
+        rows = connection.execute(SightingRow.__table__.select()).all()
+    return sorted(rows, key=lambda row: (-row.start_us, -row.id))
+
+
+QUERIES = {
+    "everything": (SightingQuery(), lambda row: True),
+    "a class": (SightingQuery(classes=("car",)), lambda row: row.class_name == "car"),
+    "a camera": (SightingQuery(cameras=("yard",)), lambda row: row.camera == "yard"),
+    "some of both": (
+        SightingQuery(cameras=("door", "gate"), classes=("car", "person")),
+        lambda row: row.camera in ("door", "gate"),
+    ),
+    "a class nobody saw": (SightingQuery(classes=("dog",)), lambda row: False),
+    "no camera": (SightingQuery(cameras=()), lambda row: False),
+    "many cameras": (
+        SightingQuery(cameras=("yard", *(f"camera-{n}" for n in range(70)))),
+        lambda row: row.camera == "yard",
+    ),
+    "a score": (SightingQuery(least_score=0.7), lambda row: row.best_score >= 0.7),
+    "a time": (
+        SightingQuery(from_us=START_US + SEGMENT_US, to_us=START_US + 3 * SEGMENT_US),
+        lambda row: row.end_us >= START_US + SEGMENT_US and row.start_us < START_US + 3 * SEGMENT_US,
+    ),
+    "a duration": (SightingQuery(least_us=3_000_000), lambda row: row.end_us - row.start_us >= 3_000_000),
+    "a model": (SightingQuery(model="large"), lambda row: row.model == "large"),
+}
+
+
+@pytest.mark.parametrize("limit", [1, 3, 100])
+def test_pages_together_are_what_was_asked_for_newest_first(filled: Engine, limit: int) -> None:
+    known = all_rows(filled)
+    assert len(known) == 9
+    for name, (query, wanted) in QUERIES.items():
+        expected = [row for row in known if wanted(row)]
+        assert search(filled, query, limit) == expected, name
+        with filled.connect() as connection:
+            assert count_sightings(connection, query) == (len(expected), False), name
+
+
+def test_a_region_finds_what_was_in_it_and_not_what_only_went_around_it(database: Engine) -> None:
+    # From the left to the right along the top, then down: the union is everything, the lower left was never touched.
+    corner = [frame_event(n, box(20 * n, top=0.0)) for n in range(1, 21)]
+    corner += [frame_event(20 + n, box(400, top=15.0 * n)) for n in range(1, 21)]
+    committed(database, corner)
+    fold(database, segment(1), segment(2))
+    (row,) = all_rows(database)
+    assert (row.union_left, row.union_bottom) == (round(20 / 640 * WHOLE), round(420 / 480 * WHOLE))
+    lower_left = RelativeBox(0, round(0.6 * WHOLE), round(0.5 * WHOLE), WHOLE)
+    lower_right = replace_left(lower_left, round(0.6 * WHOLE))
+    assert search(database, SightingQuery(region=lower_left)) == []
+    assert search(database, SightingQuery(region=lower_right)) == [row]
+
+
+def replace_left(region: RelativeBox, left: int) -> RelativeBox:
+    return region._replace(left=left, right=WHOLE)
+
+
+def test_a_filter_that_nothing_passes_ends_after_a_bounded_look(
+    filled: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cloud_service.sightings import search as module
+
+    monkeypatch.setattr(module, "_MARK_EVERY", 1)
+    monkeypatch.setattr(module, "_MARKS", 3)
+    known = all_rows(filled)
+    with filled.connect() as connection:
+        page = search_sightings(connection, SightingQuery(least_score=0.999), 5, None)
+    assert page.rows == []
+    assert page.next == PageCursor(known[3].start_us, known[3].id)
+    assert search(filled, SightingQuery(least_score=0.75), 2) == [row for row in known if row.best_score >= 0.75]
+    with filled.connect() as connection:
+        assert count_sightings(connection, SightingQuery(least_score=0.999)) == (0, False)
+
+
+def test_a_cursor_goes_on_with_its_own_question_alone() -> None:
+    cursor = PageCursor(START_US, 7)
+    given = cursor.to_text("people at the gate")
+    assert PageCursor.from_text(given, "people at the gate") == cursor
+    with pytest.raises(ConfigError, match="is another request's"):
+        PageCursor.from_text(given, "cars at the gate")
+    for wrong in ("", "x", "ümlaut", given[:-4], given + "AAAA", "!" * 27):
+        with pytest.raises(ConfigError, match=r"the cursor .* is none that an answer gave"):
+            PageCursor.from_text(wrong, "people at the gate")
+
+
+def test_activity_is_told_by_minute_with_bytes_also_where_nothing_was_found(filled: Engine) -> None:
+    fold(filled, segment(20))
+    with filled.connect() as connection:
+        minutes = read_activity(connection, "gate", "", 60, START_US - 60_000_000, START_US + 400_000_000)
+        people = read_activity(connection, "gate", "person", 3600, START_US - 3_600_000_000, END_US)
+    assert minutes[0].start_us == START_US - 40_000_000
+    assert sum(bucket.bytes for bucket in minutes) == 7 * 30_001
+    assert not minutes[-1].classes
+    (row,) = people[0].classes
+    assert row.boxes == sum(found.class_name == "person" for of in walk(1, 6 * FRAMES) for found in of.detections)
+
+
+def test_boxes_of_a_stretch_of_time_are_those_of_its_frames_packed_or_not(
+    filled: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cloud_service.sightings import timeline
+
+    committed(filled, walk(6 * FRAMES + 1, 8 * FRAMES))
+    expected = [of for of in walk(1, 8 * FRAMES) if of.detections][5:-5]
+    from_us, to_us = expected[0].capture_us, expected[-1].capture_us + 1
+    for most in (20_000, 30):
+        monkeypatch.setattr(timeline, "MOST_BOXES", most)
+        got, start, answers = [], from_us, 0
+        with filled.connect() as connection:
+            while start is not None:
+                part, start = list_boxes(connection, "gate", start, to_us)
+                got += part
+                answers += 1
+        assert [of.event.key for of in got] == [of.key for of in expected]
+        assert [len(of.event.detections) for of in got] == [len(of.detections) for of in expected]
+        assert (answers > 3) == (most == 30)
+        assert {(of.width, of.height) for of in got if of.sightings} == {(640, 480)}
+    with filled.connect() as connection:
+        assert list_boxes(connection, "gate", from_us, to_us, "large") == ([], None)
+
+
+SEARCHES = {
+    **{name: query for name, (query, _) in QUERIES.items() if query.cameras != ()},
+    "region, class and time": SightingQuery(
+        classes=("person",), region=LEFT_HALF, from_us=START_US, to_us=END_US, least_score=0.5
+    ),
+    "three classes of two cameras in a time": SightingQuery(
+        cameras=("gate", "yard"), classes=("car", "dog", "person"), from_us=START_US, to_us=END_US
+    ),
+}
+BIG = ("sightings", "boxes", "activity", "record_activity", "frames", "detections", "box_blocks", "segment_classes")
+
+
+def plan(database: Engine, query: Any) -> str:
+    dialect: Any = sqlite.dialect() if database.dialect.name == "sqlite" else postgresql.dialect()
+    words = str(query.compile(dialect=dialect, compile_kwargs={"literal_binds": True})).replace("%%", "%")
+    asking = "EXPLAIN QUERY PLAN " if database.dialect.name == "sqlite" else "EXPLAIN "
+    with database.connect() as connection:
+        rows = connection.exec_driver_sql(
+            asking + words.replace("%", "%%" if database.dialect.name != "sqlite" else "%")
+        )
+        return "\n".join(str(row[-1]) for row in rows)
+
+
+def breaches(told: str) -> list[str]:
+    """Lines of a plan that read a whole table, or sort."""
+    scans = [rf"SCAN {name}(?! USING (COVERING )?INDEX)" for name in BIG] + [rf"Seq Scan on {name}" for name in BIG]
+    wrong = [*scans, "USE TEMP B-TREE", r"^\s*(->\s*)?Sort "]
+    return [line for line in told.splitlines() if any(re.search(pattern, line) for pattern in wrong)]
+
+
+def test_no_search_reads_a_whole_table_or_sorts(database: Engine) -> None:
+    with database.begin() as connection:
+        columns = [column for column in SightingRow.__table__.c if column.name != "id"]
+        values = {
+            **{column.name: 0 for column in columns},
+            **dict(class_name="person", model="tiny", best_box=bytes(8), last_box=bytes(8)),
+        }
+        rows = [
+            {
+                **values,
+                "camera": f"camera-{n % 16}",
+                "class_name": ("person", "car", "dog")[n % 3],
+                "start_us": n * 1000,
+                "end_us": n * 1000 + 5,
+            }
+            for n in range(20_000)
+        ]
+        connection.execute(SightingRow.__table__.insert(), rows)
+    for camera in ("gate", *(f"camera-{n}" for n in range(4))):
+        committed(database, walk(1, 40 * FRAMES, camera))
+        fold(database, *(segment(number, camera) for number in range(1, 31)))
+    with database.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("ANALYZE"))
+    after = PageCursor(10_000_000, 500)
+    statements = {
+        **{
+            f"{name}, {cursor}": statement(query, 50, cursor)
+            for name, query in SEARCHES.items()
+            for cursor in (None, after)
+        },
+        "activity": activity_statements("gate", "", 60, START_US, END_US)[0],
+        "activity of a class": activity_statements("gate", "car", 3600, START_US, END_US)[0],
+        "bytes": activity_statements("gate", "", 60, START_US, END_US)[1],
+        "boxes": boxes_statement("gate", START_US, END_US, "tiny"),
+    }
+    if database.dialect.name == "postgresql":
+        # A small table, and one of which it believes that few rows pass a filter, PostgreSQL reads whole and sorts.
+        plain = ("everything", "a class,", "a camera")
+        statements = {name: query for name, query in statements.items() if name.startswith(plain)}
+    else:
+        statements["what is not packed"] = hot_statement("gate", START_US, START_US + FRAME_US, "")
+    assert {name: found for name, query in statements.items() if (found := breaches(plan(database, query)))} == {}
+
+
+def test_a_scan_and_a_sort_would_be_found(database: Engine) -> None:
+    query = SightingRow.__table__.select().where(SightingRow.frames == 1).order_by(SightingRow.best_us)
+    assert breaches(plan(database, query))
+
+
+def test_no_code_skips_rows_by_counting_them() -> None:
+    folder = Path(cloud_service.__file__).parent
+    named = [path for path in folder.rglob("*.py") if re.search(r"\.offset\(|\bOFFSET \d", path.read_text())]
+    assert named == []
