@@ -11,6 +11,7 @@ from tests.test_layout import PACKAGES, module_name, parsed, sources
 RENAMES = {
     "icm.atomic_file": "the one writer of whole files",
     "cloud_service.database.damage": "a damaged database is set aside, its journals first",
+    "cloud_service.store.index.deleted": "a damaged list of deleted segments is set aside",
     "cloud_service.store.recovery": "a segment file without a whole record is set aside",
     "edge_service.spool.repair": "SQLite writes the repaired spool itself; the damaged one is set aside",
     "icm_train.long_run.checkpoints": "a checkpoint is a folder, which gets its name when all its files are in it",

@@ -80,7 +80,7 @@ class DatabaseView:
                 .limit(1)
             )
             detected = detect > item.number and (following is None or following > to_us)
-            return Content(detected, best_scores(connection, item.camera, from_us, to_us))
+            return Content(detected, best_scores(connection, item.camera, from_us, to_us + 1))
 
     def _records(self, camera: str, after: Place | None, before_us: int | None) -> list[Item]:
         of = RecordSegmentRow
