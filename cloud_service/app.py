@@ -11,12 +11,17 @@ from types import TracebackType
 
 from cloud_service.access.access import ANYBODY, Access, certificate_access
 from cloud_service.api.archive_service import ArchiveService
+from cloud_service.api.clip_service import ClipService
+from cloud_service.api.proof_service import ProofService
 from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.archive.owner import ArchiveOwner
 from cloud_service.archive.rendering import SegmentRenderer
 from cloud_service.archive.storage import ArchiveStorage
 from cloud_service.archive.writer import ArchiveWriter
 from cloud_service.bundles import Bundles
+from cloud_service.clips.cache import RenderCache
+from cloud_service.clips.making import ClipMaker
+from cloud_service.clips.sources import SourceFinder
 from cloud_service.database.opening import open_database, own_database
 from cloud_service.database.waiting import SERVER_WAIT_SECONDS
 from cloud_service.detection import Detector
@@ -32,7 +37,11 @@ from cloud_service.metrics import Metrics
 from cloud_service.processing.engine.decoding import BatchDecoder
 from cloud_service.processing.engine.in_process import InProcessEngine
 from cloud_service.processing.pipeline import Pipeline
+from cloud_service.proof.chain_file import FOLDER as CHAINS
+from cloud_service.proof.chain_index import ChainIndex
 from cloud_service.proof.keeper import open_keeper
+from cloud_service.seals.files import FOLDER as SEALS
+from cloud_service.seals.keeper import SealKeeper
 from cloud_service.settings import CloudSettings
 from cloud_service.store import GroupCommit, RecordStore
 from cloud_service.store.identity import check_identity, own_store
@@ -45,7 +54,9 @@ from icm.service.health import Problems
 from icm.service.stopping import stopping
 from icm.service.telemetry import TelemetryServer
 from icm.v1.archive_pb2_grpc import add_ArchiveServiceServicer_to_server
+from icm.v1.clip_pb2_grpc import add_ClipServiceServicer_to_server
 from icm.v1.ingest_pb2_grpc import add_IngestServiceServicer_to_server
+from icm.v1.proof_pb2_grpc import add_ProofServiceServicer_to_server
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0
@@ -101,6 +112,13 @@ class App:
             self._keeper.sealed,
         )
         self._read_at_start = store.read_at_start
+        self._seals = SealKeeper(
+            records=settings.records_folder,
+            folder=settings.store.folder / CHAINS / SEALS,
+            holder=store.holder,
+            clock=clock,
+            problems=problems,
+        )
         for camera, reasons in store.unreadable.items():
             problems.part("record store", camera).report(f"{len(reasons)} segments cannot be read whole: {reasons[0]}")
         events, catalogue = EventStore(database), VideoCatalogue(database)
@@ -146,6 +164,8 @@ class App:
             message_bytes=ingest.limits.message_bytes,
             chains=chains,
             detections=detections,
+            newest_head=self._keeper.newest,
+            take_seal=self._seals.take,
         )
         self._ingest = IngestService(context, access)
         limits = ClientLimits(ingest.limits.streams, ingest.limits.bytes_per_second, clock)
@@ -163,6 +183,13 @@ class App:
             ArchiveService(bundles, store, catalogue, events, self._feed, detector is not None, access),
             self._server.grpc,
         )
+        finder = SourceFinder(store, catalogue, storage)
+        cache = RenderCache(settings.render_cache_folder, settings.archive.render_cache_bytes)
+        maker = ClipMaker(store=store, sources=finder, bundles=bundles, events=events, cache=cache)
+        clips = ClipService(maker, finder, cache.folder, access)
+        add_ClipServiceServicer_to_server(clips, self._server.grpc)
+        proof = ProofService(settings.store.folder / CHAINS, ChainIndex(database), access)
+        add_ProofServiceServicer_to_server(proof, self._server.grpc)
         metrics.registry.register(StorageGauges(store, database, self._pipeline.backlog_bytes, metrics.cameras))
         watch_certificates(metrics.registry, {"ingest": ingest.tls})
         self._telemetry = TelemetryServer(settings.metrics.address, metrics.registry, problems.lines)
@@ -179,6 +206,7 @@ class App:
 
     async def start(self) -> None:
         self._keeper.start(self._read_at_start)
+        self._seals.start()
         self._commit.start()
         self._pipeline.start()
         self._telemetry.start()
@@ -190,6 +218,7 @@ class App:
         await self._server.set_serving(False)
         await self._ingest.drain()
         await asyncio.to_thread(self._commit.stop)
+        await asyncio.to_thread(self._seals.stop)
         await asyncio.to_thread(self._keeper.stop)
         await asyncio.to_thread(self._pipeline.stop, self._drain_seconds)
         self._feed.close()

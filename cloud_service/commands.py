@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cloud_service.access.certificates.cli import add_commands
+from cloud_service.clips.cli import add_command as add_render_command
 from cloud_service.proof import cli as proof
 from cloud_service.settings import CloudSettings
 from icm.config.assignments import parse_assignments
@@ -49,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=command)
     certs = commands.add_parser("certs", help="certificates for mutual TLS", description="certificates for mutual TLS")
     add_commands(certs)
+    add_render_command(commands)
     proof.add_commands(commands)
     config = commands.add_parser("config", help="about the settings", description="about the settings")
     config.add_argument("--explain", action="store_true", required=True, help="print every setting with its meaning")

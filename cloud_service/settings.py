@@ -132,6 +132,13 @@ class ArchiveSettings(Section):
         description="Length of a segment, of records and of video alike, in seconds. One is closed when so long"
         " has passed, also where no further record came.",
     )
+    render_cache_bytes: int = Field(
+        default=2 << 30,
+        ge=0,
+        le=1 << 50,
+        description="Bytes of the disk that video rendered on demand may take in <store.folder>/rendered; what was not"
+        " used for the longest goes first. 0 keeps none.",
+    )
     thumbnail_width: int = Field(default=320, ge=16, le=4096, description="Longer side of a thumbnail, in pixels.")
 
 
@@ -175,6 +182,10 @@ class CloudSettings(ServiceSettings):
     @property
     def records_folder(self) -> Path:
         return self.store.folder / "records"
+
+    @property
+    def render_cache_folder(self) -> Path:
+        return self.store.folder / "rendered"
 
     @property
     def database_url(self) -> str:

@@ -17,6 +17,8 @@ from edge_service.frame_api.service import FrameApi, SubmittedCamera
 from edge_service.frame_api.token_access import TokenAccess
 from edge_service.frame_api.tokens import Tokens
 from edge_service.metrics import EdgeMetrics
+from edge_service.proof.sealing import seal_key
+from edge_service.proof.witness import Witness
 from edge_service.rate.control import RateControl, RateTarget
 from edge_service.settings import CameraSettings, EdgeSettings
 from edge_service.sources import Source, make_source
@@ -27,6 +29,7 @@ from edge_service.uplink.uplink import Uplink
 from icm.codec.bundle.loading import Bundle
 from icm.codec.encoder import Encoder, recode_intra
 from icm.errors import ConfigError
+from icm.proof.keys import SigningKey
 from icm.rpc.certificate_expiry import watch_certificates
 from icm.rpc.channels import open_channel
 from icm.rpc.limits import REFUSALS, ClientLimits
@@ -100,6 +103,7 @@ class Edge:
         self._stop = asyncio.Event()
         self._problems = Problems()
         self._metrics = EdgeMetrics(bundle.name)
+        self._witness = Witness(settings.spool.folder, self._problems)
 
     def stop(self) -> None:
         """Ends ``run`` soon; what is in the queues is spooled first."""
@@ -143,7 +147,8 @@ class Edge:
             for name in names:
                 self._metrics.add_camera(name, spool.camera(name).last_detection_us)
             rates = {camera.name: self._rate_control(camera, spool.camera(camera.name)) for camera in settings.cameras}
-            uplinks = {name: self._uplink(spool.camera(name), channel, rates.get(name)) for name in names}
+            key = seal_key(kept.folder)
+            uplinks = {name: self._uplink(spool.camera(name), channel, rates.get(name), key) for name in names}
             sending = await stack.enter_async_context(_running(list(uplinks.values())))
             cameras = [
                 self._camera(camera, spool, rates[camera.name], uplinks[camera.name]) for camera in settings.cameras
@@ -174,11 +179,14 @@ class Edge:
         self._metrics.watch_rate(settings.name, lambda: rate.state)
         return rate
 
-    def _uplink(self, spool: CameraSpool, channel: grpc.aio.Channel, rate: RateControl | None) -> Uplink:
+    def _uplink(
+        self, spool: CameraSpool, channel: grpc.aio.Channel, rate: RateControl | None, key: SigningKey
+    ) -> Uplink:
         """Returns the uplink of a camera.
 
         Args:
             rate: None for a camera that only has records left.
+            key: that records are sealed with.
         """
         return Uplink(
             spool,
@@ -190,6 +198,8 @@ class Edge:
             acknowledged=rate.acknowledged if rate is not None else lambda size, sent: None,
             clock=self._clock,
             proxy=proxy_of(self._settings.cloud.address),
+            witness=self._witness.take,
+            key=key,
         )
 
     def _camera(self, settings: CameraSettings, spool: Spool, rate: RateControl, uplink: Uplink) -> Camera:

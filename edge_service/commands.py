@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edge_service.app import Edge, check
 from edge_service.frame_api.tokens import add_token
+from edge_service.proof.cli import add_commands, show_heads, show_key
 from edge_service.settings import EdgeSettings
 from edge_service.sources import Source
 from icm.codec.bundle.loading import Bundle
@@ -27,7 +28,7 @@ EXIT_CONFIG = 2
 
 
 def run(arguments: Sequence[str] | None) -> int:
-    """Runs the command; returns the exit status: 0 done, 1 a source failed, 2 it cannot start."""
+    """Runs the command; returns the exit status: 0 done, 1 a source failed, or a chain contradicts, 2 it cannot be."""
     options = _parser().parse_args(arguments)
     try:
         if options.command == "config":
@@ -39,6 +40,10 @@ def run(arguments: Sequence[str] | None) -> int:
             return 0
         settings = load_settings(EdgeSettings, options.config, parse_assignments(options.set))
         configure_logging(settings.log_level)
+        if options.command == "heads":
+            return show_heads(options, settings)
+        if options.command == "public-key":
+            return show_key(settings)
         if options.command == "check":
             check(settings)
             say(f"{options.config or 'the settings'}: ok")
@@ -61,11 +66,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_version(parser)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, text in (
-        ("run", "run until the sources end or a signal comes"),
-        ("check", "check the settings, the files they name and the bundle"),
-    ):
-        command = commands.add_parser(name, help=text)
+    with_settings = [
+        commands.add_parser("run", help="run until the sources end or a signal comes"),
+        commands.add_parser("check", help="check the settings, the files they name and the bundle"),
+        *add_commands(commands),
+    ]
+    for command in with_settings:
         command.add_argument("--config", type=Path, help="YAML file of settings")
         command.add_argument(
             "--set", action="append", default=[], metavar="KEY=VALUE", help="overrides a setting, by its dotted name"

@@ -24,6 +24,9 @@ BENCHMARKS = {
     "camera-days": Benchmark(
         "archive.camera_days", "how many days of a camera a terabyte holds, as records and as video of equal worth"
     ),
+    "clips": Benchmark(
+        "archive.clips", "how fast clips are cut and rendered, and what key frames cost the archive's videos"
+    ),
     "motion-modes": Benchmark(
         "video.motion_modes", "where the bits of P records go, and what each of their modes is worth"
     ),
@@ -40,6 +43,7 @@ BENCHMARKS = {
     "load": Benchmark("speed.load", "how many cameras one cloud takes, and what each costs it"),
     "events": Benchmark("speed.events", "how many frames a second the event store takes, by database"),
     "index": Benchmark("speed.index", "what a start of the record store costs, by how many segments it holds"),
+    "verify": Benchmark("archive.verify", "how fast an archive is verified against its chains, beside sha256sum"),
     "framing": Benchmark("speed.framing", "bytes that a record costs on the wire beside its payload"),
     "rate-control": Benchmark(
         "delivery.rate_control", "how near a camera comes to its target bitrate, and how soon once its link halves"

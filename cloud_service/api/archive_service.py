@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from io import BytesIO
 from typing import Any
 
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.timestamp_pb2 import Timestamp
 from PIL import Image
-from sqlalchemy.exc import SQLAlchemyError
 
 from cloud_service.access.access import ANYBODY, Access
+from cloud_service.api.answers import duration, errors_answered, microseconds, timestamp
 from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.archive.writer import VideoSegment
 from cloud_service.bundles import Bundles
@@ -25,21 +22,16 @@ from cloud_service.processing.engine.decoding import keyframe_of
 from cloud_service.store import RecordStore
 from icm.codec.decoder import Decoder
 from icm.errors import (
-    ConfigError,
     FrameSkippedError,
-    IcmError,
     NotFoundError,
     RecordError,
-    StorageError,
     StoredDamageError,
 )
 from icm.frame_id import FrameId
-from icm.rpc.status import abort
 from icm.v1 import archive_pb2 as pb
 from icm.v1.archive_pb2_grpc import ArchiveServiceServicer
 from icm.v1.frame_pb2 import Detection, FrameDetections
 
-log = logging.getLogger(__name__)
 _JPEG_QUALITIES = (90, 80, 65, 50, 35, 20, 10)
 """The first with which a picture fits into an answer is taken."""
 MOST_ANSWER_BYTES = (4 << 20) - 1024
@@ -88,8 +80,8 @@ class ArchiveService(ArchiveServiceServicer):
                     name=camera.camera,
                     records=camera.records,
                     bytes=camera.bytes,
-                    first_capture=_timestamp(camera.first_capture_us),
-                    last_capture=_timestamp(camera.last_capture_us),
+                    first_capture=timestamp(camera.first_capture_us),
+                    last_capture=timestamp(camera.last_capture_us),
                 )
                 for camera in self._store.cameras()
                 if caller.reads(camera.camera)
@@ -98,9 +90,9 @@ class ArchiveService(ArchiveServiceServicer):
 
     async def ListSegments(self, request: pb.ListSegmentsRequest, context: Any) -> pb.ListSegmentsResponse:
         """See archive.proto."""
-        async with _errors_answered(context):
+        async with errors_answered(context):
             self._access.caller(context).check_reads(request.camera)
-            from_us, to_us = _microseconds(request, "from"), _microseconds(request, "to")
+            from_us, to_us = microseconds(request, "from"), microseconds(request, "to")
             if request.camera not in self._store.names():
                 raise NotFoundError(f"there is no camera {request.camera[:80]!r}; ListCameras names them")
             videos = await asyncio.to_thread(self._catalogue.list, request.camera, from_us, to_us, MOST_SEGMENTS + 1)
@@ -109,7 +101,7 @@ class ArchiveService(ArchiveServiceServicer):
 
     async def GetFrame(self, request: pb.GetFrameRequest, context: Any) -> pb.GetFrameResponse:
         """See archive.proto."""
-        async with _errors_answered(context):
+        async with errors_answered(context):
             self._access.caller(context).check_reads(request.frame.camera)
             key = FrameId.from_message(request.frame)
             # Threads of its own: a caller that goes away leaves its picture's decoding behind, and that must neither
@@ -120,7 +112,7 @@ class ArchiveService(ArchiveServiceServicer):
         """See archive.proto."""
         # A caller's own deadline ends the call by itself.
         patience = _WAIT_SECONDS if context.time_remaining() is None else None
-        async with _errors_answered(context):
+        async with errors_answered(context):
             self._access.caller(context).check_reads(request.frame.camera)
             key = FrameId.from_message(request.frame)
             with self._feed.subscribe(lambda event: event.key == key) as subscription:
@@ -142,7 +134,7 @@ class ArchiveService(ArchiveServiceServicer):
         self, request: pb.WatchDetectionsRequest, context: Any
     ) -> AsyncIterator[pb.WatchDetectionsResponse]:
         """See archive.proto. A watcher that lags too far behind is ended with RESOURCE_EXHAUSTED, never sent gaps."""
-        async with _errors_answered(context):
+        async with errors_answered(context):
             self._access.caller(context).check_reads(request.camera)
             with self._feed.subscribe(
                 lambda item: isinstance(item, FrameEvent) and request.camera in ("", item.key.camera)
@@ -167,7 +159,7 @@ class ArchiveService(ArchiveServiceServicer):
                 self._store.keyframes.keep(*lacking[record.sequence], keyframe_of(bundle, record, latents))
         picture = Image.fromarray(decoder.picture(latents))
         image = _png(picture) if image_format == pb.IMAGE_FORMAT_PNG else _jpeg(picture)
-        return pb.GetFrameResponse(image=image, capture_time=_timestamp(records[-1].capture_us))
+        return pb.GetFrameResponse(image=image, capture_time=timestamp(records[-1].capture_us))
 
 
 def _png(picture: Image.Image) -> bytes:
@@ -186,23 +178,11 @@ def _jpeg(picture: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-@asynccontextmanager
-async def _errors_answered(context: Any) -> AsyncIterator[None]:
-    """Ends the call with the status of what the block raises."""
-    try:
-        yield
-    except IcmError as error:
-        await abort(context, error)
-    except SQLAlchemyError as error:
-        log.error("the database does not answer: %s", error)
-        await abort(context, StorageError("the cloud's database does not answer; its log says why"))
-
-
 def detections_message(event: FrameEvent) -> FrameDetections:
     """An event as the contracts put it."""
     return FrameDetections(
         frame=event.key.to_message(),
-        capture_time=_timestamp(event.capture_us),
+        capture_time=timestamp(event.capture_us),
         model=event.model,
         detections=[
             Detection(
@@ -219,28 +199,11 @@ def detections_message(event: FrameEvent) -> FrameDetections:
 
 
 def _segment(video: VideoSegment) -> pb.Segment:
-    duration = Duration()
-    duration.FromMicroseconds(video.duration_us)
     return pb.Segment(
-        start=_timestamp(video.start_us),
-        duration=duration,
+        start=timestamp(video.start_us),
+        duration=duration(video.duration_us),
         frames=video.frames,
         bytes=video.bytes,
         path=video.path,
         thumbnail_path=video.thumbnail_path,
     )
-
-
-def _timestamp(microseconds: int) -> Timestamp:
-    stamp = Timestamp()
-    stamp.FromMicroseconds(microseconds)
-    return stamp
-
-
-def _microseconds(request: pb.ListSegmentsRequest, field: str) -> int | None:
-    if not request.HasField(field):  # type: ignore[arg-type]
-        return None
-    try:
-        return int(getattr(request, field).ToMicroseconds())
-    except ValueError as error:
-        raise ConfigError(f"ListSegments: {field!r} is no time: {error}") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from sqlalchemy import Connection, Engine, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, delete, literal_column, select, update
 from sqlalchemy.orm import Session
 
 from cloud_service.archive.fragments import pack_fragments, unpack_fragments
@@ -14,8 +14,13 @@ from cloud_service.database.statements import put_rows, transaction
 from cloud_service.database.tables import VideoSegmentRow
 from cloud_service.database.usage import Amount, Tier, UsageKey, add_usage
 from cloud_service.store.cursors import set_archived
+from cloud_service.store.segment import LONGEST_US
 
 _TABLE = VideoSegmentRow.__table__
+_NOTHING: ColumnElement[str] = literal_column("''")
+"""The path of what is gone, as it stands in the indexes of what is there: a value of a statement does not fit these."""
+_LONGEST_US = 2 * LONGEST_US
+"""A segment's records, and its last frame, which is shown for as long as the others are on average."""
 _COLUMNS = [column.name for column in _TABLE.columns if not column.primary_key]
 
 
@@ -55,7 +60,7 @@ class VideoCatalogue:
             before_us: only those that start before this, microseconds since 1970.
         """
         path = VideoSegmentRow.path if tier is Tier.VIDEO else VideoSegmentRow.thumbnail_path
-        query = select(VideoSegmentRow).filter_by(camera=camera).where(path != "")
+        query = select(VideoSegmentRow).filter_by(camera=camera).where(path != _NOTHING)
         if before_us is not None:
             query = query.where(VideoSegmentRow.start_us < before_us)
         with Session(self._database) as session:
@@ -63,9 +68,13 @@ class VideoCatalogue:
 
     def list(self, camera: str, from_us: int | None, to_us: int | None, most: int | None = None) -> list[VideoSegment]:
         """A camera's videos that end at or after ``from_us`` and start before ``to_us``, the ``most`` oldest first."""
-        query = select(VideoSegmentRow).filter_by(camera=camera).where(VideoSegmentRow.path != "")
+        query = select(VideoSegmentRow).filter_by(camera=camera).where(VideoSegmentRow.path != _NOTHING)
         if from_us is not None:
-            query = query.where(VideoSegmentRow.start_us + VideoSegmentRow.duration_us >= from_us)
+            query = query.where(
+                # No video is longer than that, so what is older need not be read.
+                VideoSegmentRow.start_us >= from_us - _LONGEST_US,
+                VideoSegmentRow.start_us + VideoSegmentRow.duration_us >= from_us,
+            )
         if to_us is not None:
             query = query.where(VideoSegmentRow.start_us < to_us)
         with Session(self._database) as session:
@@ -91,7 +100,8 @@ def mark_gone(connection: Connection, camera: str, numbers: Sequence[int], tier:
         else (of.thumbnail_path, of.thumbnail_bytes, of.thumbnail_disk_bytes)
     )
     there = (of.camera == camera) & of.number.in_(numbers) & (path != "")
-    rows = connection.execute(select(path, size, disk).where(there)).all()
+    # Locked, as what is subtracted must be what is deleted, whoever renders meanwhile.
+    rows = connection.execute(select(path, size, disk).where(there).with_for_update()).all()
     values: dict[str, str | int] = {path.name: "", size.name: 0, disk.name: 0}
     if tier is Tier.VIDEO:
         values |= {"init": "", "fragments": ""}
@@ -108,11 +118,9 @@ def mark_gone(connection: Connection, camera: str, numbers: Sequence[int], tier:
 
 def _put(connection: Connection, video: VideoSegment) -> None:
     of = _TABLE.c
-    before = connection.execute(
-        select(of.path, of.bytes, of.disk_bytes, of.thumbnail_path, of.thumbnail_bytes, of.thumbnail_disk_bytes).where(
-            of.camera == video.camera, of.number == video.number
-        )
-    ).first()
+    columns = (of.path, of.bytes, of.disk_bytes, of.thumbnail_path, of.thumbnail_bytes, of.thumbnail_disk_bytes)
+    same = (of.camera == video.camera) & (of.number == video.number)
+    before = connection.execute(select(*columns).where(same).with_for_update()).first()
     row = asdict(video) | {"fragments": pack_fragments(video.fragments, video.start_us)}
     put_rows(connection, VideoSegmentRow, [row], update=_COLUMNS)
     video_is = Amount(1, video.bytes, video.disk_bytes)

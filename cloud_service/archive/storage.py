@@ -1,9 +1,12 @@
-"""Where the archive's files lie: a local folder, or anything that fsspec has a file system for."""
+"""Where the archive's files lie: a local folder, an S3 bucket, or anything else that fsspec has a file system for."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import fsspec  # type: ignore[import-untyped]
 from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
@@ -11,7 +14,15 @@ from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-
 from cloud_service.store.segment import BLOCK_BYTES
 from icm.atomic_file import write_atomically
 from icm.errors import ConfigError, StorageError, storage_error
-from icm.folders import make_folder
+from icm.folders import make_folder, sync_folder
+
+_S3 = {"s3", "s3a"}
+_S3_OPTIONS: dict[str, Any] = {
+    # Whoever writes or reads comes back by itself, and holds up others while it waits.
+    "config_kwargs": {"connect_timeout": 5, "read_timeout": 15, "retries": {"total_max_attempts": 2}},
+    # What was listed once is not believed later.
+    "use_listings_cache": False,
+}
 
 _READ_ONLY = frozenset(
     ("http", "https", "data", "git", "github", "gist", "libarchive", "tar", "zip", "reference", "jupyter", "jlab")
@@ -20,7 +31,7 @@ _READ_ONLY = frozenset(
 
 
 class ArchiveStorage:
-    """Puts whole files below one root.
+    """Puts whole files below one root, and reads them or parts of them. Thread-safe.
 
     Attributes:
         folder: where that is, if it is a folder of this machine.
@@ -43,12 +54,16 @@ class ArchiveStorage:
                 f"cannot use archive.url {url!r}: {min(unfit)} takes no files; give a folder, or the URL of a file"
                 " system that does, such as s3://bucket/prefix"
             )
+        self._is_s3 = url.partition("://")[0] in _S3
         try:
-            self._files, self._root = fsspec.core.url_to_fs(url)
+            self._files, self._root = fsspec.core.url_to_fs(url, **(_S3_OPTIONS if self._is_s3 else {}))
         except (ValueError, ImportError) as error:
             raise ConfigError(
                 f"cannot use archive.url {url!r}: {error}; give a folder, or an fsspec URL whose driver is installed"
+                " (for s3:// that is pip install 'icm-bridge[s3]')"
             ) from None
+        if self._is_s3:
+            self._files.retries = 1
         self.folder = Path(self._root) if isinstance(self._files, LocalFileSystem) else None
 
     def prepare(self) -> None:
@@ -72,21 +87,34 @@ class ArchiveStorage:
         Raises:
             StorageError: it cannot be read.
         """
+        with self._answers(path):
+            try:
+                return bytes(self._files.cat_file(self._whole(path)))
+            except FileNotFoundError:
+                return None
+
+    def read(self, path: str, offset: int, length: int) -> bytes:
+        """Bytes of a file from an offset on.
+
+        Raises:
+            StorageError: the file is gone or shorter, or cannot be read.
+        """
         whole = self._whole(path)
-        try:
-            return bytes(self._files.cat_file(whole))
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise storage_error(error, whole) from None
-        except Exception as error:  # remote file systems raise what their clients raise
-            raise StorageError(f"cannot read {whole}: {error}") from error
+        with self._answers(path):
+            try:
+                data = bytes(self._files.cat_file(whole, start=offset, end=offset + length))
+            except FileNotFoundError:
+                raise StorageError(f"{whole} is gone") from None
+        if len(data) != length:
+            raise StorageError(f"{whole} is cut off: it has {len(data)} of {length} bytes from byte {offset} on")
+        return data
 
     def put(self, path: str, data: bytes) -> int:
         """Writes a whole file, over one of the same path if there is any; readers see it entirely or not at all.
 
         Args:
             path: relative to the root, with slashes.
+            data: its content.
 
         Returns:
             The bytes that the disk gave the file, in whole blocks; elsewhere those of the file.
@@ -96,18 +124,71 @@ class ArchiveStorage:
             StorageError: the file cannot be written.
         """
         whole = self._whole(path)
-        try:
+        with self._answers(path):
             if self.folder is not None:
                 write_atomically(Path(whole), data)
                 return os.stat(whole).st_blocks * BLOCK_BYTES or len(data)
-            else:
+            if not self._is_s3:  # S3 has no folders: only a bucket would be made
                 self._files.makedirs(whole.rpartition("/")[0], exist_ok=True)
-                self._files.pipe_file(whole, data)
-                return len(data)
+            self._files.pipe_file(whole, data)
+            return len(data)
+
+    def delete(self, paths: Sequence[str]) -> None:
+        """Deletes files, of which some may be gone already, and the folders by day and hour that this leaves empty. It
+        is on the disk when this returns.
+
+        Raises:
+            StorageError: a file cannot be deleted; others may have been.
+        """
+        if self.folder is not None:
+            for path in paths:
+                with self._answers(path):
+                    (self.folder / path).unlink(missing_ok=True)
+            self._tidy({(self.folder / path).parent for path in paths})
+        elif self._is_s3:
+            # A request for each thousand.
+            with self._answers(paths[0] if paths else ""):
+                self._files.rm([self._whole(path) for path in paths])
+        else:
+            for path in paths:
+                with self._answers(path), suppress(FileNotFoundError):
+                    self._files.rm_file(self._whole(path))
+
+    def _tidy(self, folders: set[Path]) -> None:
+        for folder in folders:
+            try:
+                sync_folder(folder)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise storage_error(error, folder) from None
+            # One that has files stays, and so does the camera's own.
+            with suppress(OSError):
+                if folder.parent.parent.parent == self.folder:
+                    folder.rmdir()
+                    folder.parent.rmdir()
+
+    @contextmanager
+    def _answers(self, path: str) -> Iterator[None]:
+        """Replaces what the file system says.
+
+        Raises:
+            StorageError: in its place.
+        """
+        try:
+            yield
+        except StorageError:
+            raise
         except OSError as error:
-            raise storage_error(error, whole) from None
+            if self.folder is not None:
+                raise storage_error(error, self._whole(path)) from None
+            raise self._refusal(path, error) from None
         except Exception as error:  # remote file systems raise what their clients raise
-            raise StorageError(f"cannot write {whole}: {error}") from error
+            raise self._refusal(path, error) from error
+
+    def _refusal(self, path: str, error: Exception) -> StorageError:
+        reason = getattr(error, "strerror", None) or error
+        return StorageError(f"cannot use {self._whole(path)}: {reason}; check archive.url, and what it may do there")
 
     def _whole(self, path: str) -> str:
         return f"{self._root.rstrip('/')}/{path}"

@@ -16,7 +16,7 @@ from cloud_service.archive.fragments import TICKS, to_microseconds, to_ticks
 from cloud_service.archive.mp4_layout import Layout, plain_with_fragments
 from icm.errors import StorageError
 
-KEY_SECONDS = 5.0
+KEY_TICKS = 5 * TICKS
 """Capture time from one key frame to the next, at least."""
 # Key frames come when they are due by capture time, and else never: each begins a fragment.
 _OPTIONS = {"preset": "veryfast", "tune": "zerolatency", "crf": "26", "g": "1000000", "sc_threshold": "0"}
@@ -37,8 +37,14 @@ class VideoEncoder:
     as the format allows. ``mp4_layout`` says what the file looks like.
     """
 
-    def __init__(self, width: int, height: int) -> None:
-        """Begins a video of pictures of this size."""
+    def __init__(self, width: int, height: int, key_ticks: int = KEY_TICKS) -> None:
+        """Begins a video of pictures of this size.
+
+        Args:
+            width: in pixels.
+            height: in pixels.
+            key_ticks: from one key frame to the next, at least.
+        """
         # 4:2:0 wants even sides; a repeated last row or column is the least visible way to get them.
         self._pad = ((0, height % 2), (0, width % 2), (0, 0))
         self._buffer = BytesIO()
@@ -54,7 +60,7 @@ class VideoEncoder:
         self._pending: av.Packet[Any] | None = None
         self._pending_pts = 0
         self._first_pts: int | None = None
-        self._next_key = 0
+        self._key_ticks, self._next_key = key_ticks, 0
         self.frames = 0
         self.duration_us = 0
 
@@ -76,7 +82,7 @@ class VideoEncoder:
             )
             frame.pts, frame.time_base = pts, Fraction(1, TICKS)
             if self._first_pts is None or pts >= self._next_key:
-                frame.pict_type, self._next_key = PictureType.I, pts + round(KEY_SECONDS * TICKS)
+                frame.pict_type, self._next_key = PictureType.I, pts + self._key_ticks
             (self._pending,) = self._stream.encode(frame)
         except (av.FFmpegError, ValueError) as error:
             raise StorageError(f"cannot encode frame {self.frames + 1} of a video: {error}") from error

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
+import math
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import NamedTuple
 
 from cloud_service.feedback.last_detections import LastDetections
@@ -12,6 +13,7 @@ from cloud_service.ingest.credit import Credit
 from cloud_service.metrics import Metrics
 from cloud_service.store import RawRecord, SequenceSet
 from icm.errors import RecordError, ReferenceMissingError
+from icm.proof.chain import Head
 from icm.service.clock import Clock
 from icm.service.log_limit import LogLimit
 from icm.v1.ingest_pb2 import (
@@ -24,6 +26,8 @@ from icm.v1.ingest_pb2 import (
 )
 
 log = logging.getLogger(__name__)
+HEAD_SECONDS = 600.0
+"""How often an edge is told of a new head of its camera's chain, at most."""
 
 
 class _Answer(NamedTuple):
@@ -44,6 +48,7 @@ class Acknowledgements:
         epoch: int,
         credit: Credit,
         detections: LastDetections,
+        newest_head: Callable[[str], Head | None],
         metrics: Metrics,
         clock: Clock,
     ) -> None:
@@ -52,10 +57,12 @@ class Acknowledgements:
         Args:
             credit: given back as acknowledgements leave.
             detections: in which frames something was found, for the edge to know.
+            newest_head: of a camera's chain, for the edge to keep.
         """
         self._camera, self._epoch, self._credit, self._detections = camera, epoch, credit, detections
         self._metrics, self._clock = metrics, clock
         self._last_detected = 0
+        self._newest_head, self._head_told, self._head_told_at = newest_head, 0, -math.inf
         self._rejections = LogLimit(log, logging.WARNING, clock)
         self._outgoing: asyncio.Queue[_Answer | Exception | None] = asyncio.Queue()
 
@@ -96,8 +103,19 @@ class Acknowledgements:
             detected = self._detections.sequence(self._camera, self._epoch)
             if detected != self._last_detected:
                 self._last_detected = ack.last_detected = detected
+            self._tell_head(ack)
             self._send(ack, settled, size)
             settled = size = 0
+
+    def _tell_head(self, ack: Ack) -> None:
+        """Has an acknowledgement tell of the chain's newest head, if that is due."""
+        now = self._clock.monotonic()
+        if now - self._head_told_at < HEAD_SECONDS:
+            return
+        head = self._newest_head(self._camera)
+        if head is not None and head.block != self._head_told:
+            self._head_told, self._head_told_at = head.block, now
+            ack.chain_head = head.line().decode()
 
     def rejected(self, sequence: int, size: int, error: RecordError) -> None:
         """A record of so many bytes will never be taken."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 
@@ -20,9 +20,10 @@ from cloud_service.metrics import Metrics
 from cloud_service.store import GroupCommit, RawRecord, RecordStore
 from icm.codec.bitstream.record import VERSION, StreamHeader
 from icm.errors import BusyError, IcmError, ProtocolError, RecordError, ReferenceMissingError
+from icm.proof.chain import Head
 from icm.service.clock import Clock
 from icm.service.health import Problems
-from icm.v1.ingest_pb2 import Hello, RecordBatch, StreamRecordsRequest, StreamRecordsResponse, Welcome
+from icm.v1.ingest_pb2 import Hello, RecordBatch, Seal, StreamRecordsRequest, StreamRecordsResponse, Welcome
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class IngestContext:
         pending: what waits in all streams together.
         chains: cameras that must send an I record.
         detections: in which frames something was found, for edges to know.
+        newest_head: of a camera's chain, for edges to keep.
+        take_seal: called with a camera, an epoch, an edge's public key and its seal over records of these.
         retry_seconds: how long to wait before trying again what the disk refused.
     """
 
@@ -52,6 +55,8 @@ class IngestContext:
     message_bytes: int
     chains: BrokenReferences = field(default_factory=BrokenReferences)
     detections: LastDetections = field(default_factory=LastDetections)
+    newest_head: Callable[[str], Head | None] = lambda camera: None
+    take_seal: Callable[[str, int, bytes, Seal], None] | None = None
 
 
 class CameraStream:
@@ -82,6 +87,7 @@ class CameraStream:
             epoch=self.epoch,
             credit=self._credit,
             detections=context.detections,
+            newest_head=context.newest_head,
             metrics=context.metrics,
             clock=context.clock,
         )
@@ -132,6 +138,7 @@ class CameraStream:
             message_bytes=self._context.message_bytes,
             highest=store.highest(self.camera, self.epoch),
             record_version=VERSION,
+            keeps_seals=self._context.take_seal is not None,
         )
 
     async def _finish(self, receiving: asyncio.Task[None]) -> None:
@@ -158,6 +165,8 @@ class CameraStream:
         self._credit.take(len(batch.records), sum(map(len, batch.records)))
         if batch.HasField("send_time"):
             self._compare_clocks(batch.send_time)
+        if batch.HasField("seal") and self._context.take_seal is not None:
+            self._context.take_seal(self.camera, self.epoch, self._hello.seal_key, batch.seal)
         if batch.stream_header:
             validator.take_header(batch.stream_header)
         header = validator.header

@@ -85,6 +85,17 @@ class ChainFile:
         except FileNotFoundError:
             return False
 
+    def frame(self, offset: int, length: int) -> tuple[bytes, bytes]:
+        """The first and the last line of a block, without their ends: its own, and its head.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            lines = file.read(length).splitlines()
+        return (lines[0], lines[-1]) if lines else (b"", b"")
+
     def size(self) -> int:
         """Of the file, in bytes."""
         return self.path.stat().st_size if self.path.exists() else 0

@@ -97,6 +97,17 @@ class ChainIndex:
         with self._database.connect() as connection:
             return [(offset, length) for offset, length in connection.execute(query)]
 
+    def blocks_from(self, camera: str, block: int, limit: int) -> list[tuple[int, int]]:
+        """Offset and length of the blocks from a number on, ``limit`` at most."""
+        query = (
+            select(ChainBlockRow.offset, ChainBlockRow.length)
+            .where(ChainBlockRow.camera == camera, ChainBlockRow.block >= block)
+            .order_by(ChainBlockRow.block)
+            .limit(limit)
+        )
+        with self._database.connect() as connection:
+            return [(offset, length) for offset, length in connection.execute(query)]
+
     def tombstones(self, camera: str, without: SequenceSet) -> list[Tombstone]:
         """A camera's tombstones that the database has, but for those of the numbers ``without``."""
         found = []

@@ -19,6 +19,7 @@ from icm.service.command_line import say
 
 if TYPE_CHECKING:
     from cloud_service.proof.verification import CameraCheck, Verdict
+    from cloud_service.seals.checking import SealCheck
     from icm.proof.chain import Head
 
 BROKEN_STATUS = 1
@@ -53,6 +54,11 @@ def add_commands(commands: Any) -> None:
     verify.add_argument("--to", dest="end", metavar="TIME", help="only segments up to here")
     verify.add_argument("--deep", action="store_true", help="read and hash every file")
     verify.add_argument("--key", metavar="KEY", help="what heads must be signed with: as `public-key` prints it")
+    verify.add_argument(
+        "--edge-key", action="append", default=[], metavar="CAMERA=KEY",
+        help="with --deep: all records of this camera must be sealed by this key, which `icm-edge public-key` prints;"
+        " repeatable",
+    )  # fmt: skip
     verify.add_argument(
         "--witness", action="append", default=[], type=Path, metavar="FILE",
         help="heads that an edge has kept (heads.txt beside its spool), which the chains must hold; repeatable",
@@ -102,8 +108,8 @@ def _verify(options: argparse.Namespace) -> int:
     started, total = time.monotonic(), _Total()
     with ExitStack() as opened:
         try:
-            for camera, check in _checks(options, place, opened):
-                _tell(camera, check, check.verdicts(begin, end), total)
+            for camera, check, seals, pinned in _checks(options, place, opened):
+                _tell(camera, check, _sealed(camera, check.verdicts(begin, end), seals, pinned, check.broken), total)
         except OSError as error:
             raise storage_error(error, error.filename or place.store) from None
         except SQLAlchemyError as error:
@@ -125,12 +131,16 @@ class _Total:
     holds: bool = True
 
 
-def _checks(options: argparse.Namespace, place: _Place, opened: ExitStack) -> Iterator[tuple[str, CameraCheck]]:
-    """Every camera that is to be looked at, and its check."""
+def _checks(
+    options: argparse.Namespace, place: _Place, opened: ExitStack
+) -> Iterator[tuple[str, CameraCheck, SealCheck, bool]]:
+    """Every camera that is to be looked at, its check, that of its seals, and whether all must be sealed."""
     from cloud_service.database.opening import attach_database
     from cloud_service.proof.chain_file import FOLDER, chained_cameras
     from cloud_service.proof.database_view import SqlView
     from cloud_service.proof.verification import CameraCheck
+    from cloud_service.seals.checking import SealCheck
+    from cloud_service.seals.files import FOLDER as SEALS
     from icm.proof.keys import public_key_of
 
     chains = place.store / FOLDER
@@ -143,26 +153,49 @@ def _checks(options: argparse.Namespace, place: _Place, opened: ExitStack) -> It
         view = SqlView(database)
     folders = {path.name for path in place.records.iterdir() if path.is_dir()} if place.records.is_dir() else set()
     cameras = sorted(folders.union(chained_cameras(chains)))
-    for camera in options.camera:
+    edge_keys = dict(_edge_key(text) for text in options.edge_key)
+    for camera in (*options.camera, *edge_keys):
         if camera not in cameras:
             raise NotFoundError(
                 f"there is no camera {camera!r} in {place.store}: it has {', '.join(cameras) or 'none'}"
             )
     key = public_key_of(options.key) if options.key is not None else None
+    if options.edge_key and not options.deep:
+        raise ConfigError("--edge-key is about every record: give --deep, too")
     witnesses = [head for path in options.witness for head in _heads(path)]
     for camera in options.camera or cameras:
-        yield (
-            camera,
-            CameraCheck(
-                records=place.records,
-                chains=chains,
-                camera=camera,
-                database=view,
-                key=key,
-                witnesses=witnesses,
-                deep=options.deep,
-            ),
+        seals = SealCheck(place.records, chains / SEALS, edge_keys.get(camera))
+        check = CameraCheck(
+            records=place.records,
+            chains=chains,
+            camera=camera,
+            database=view,
+            key=key,
+            witnesses=witnesses,
+            deep=options.deep,
+            seals=seals,
         )
+        yield camera, check, seals, camera in edge_keys
+
+
+def _sealed(
+    camera: str, verdicts: Iterator[Verdict], seals: SealCheck, pinned: bool, broken: list[str]
+) -> Iterator[Verdict]:
+    """The same verdicts; says at their end how many records are sealed.
+
+    Args:
+        pinned: whether one that is not is a broken link.
+        broken: where those go.
+    """
+    records = sealed = 0
+    for verdict in verdicts:
+        if pinned and verdict.sealed < verdict.records:
+            lacking = verdict.records - verdict.sealed
+            broken.append(f"{lacking} of {verdict.records} records of segment {verdict.number} are not sealed")
+        records, sealed = records + verdict.records, sealed + verdict.sealed
+        yield verdict
+    if seals.key is not None:
+        say(f"{camera}: {sealed} of {records} records sealed by the edge's key {seals.key.hex()}")
 
 
 def _tell(camera: str, check: CameraCheck, verdicts: Iterator[Verdict], total: _Total) -> None:
@@ -204,6 +237,20 @@ def _say_run(camera: str, first: Verdict | None, last: int) -> None:
         if first.path:
             words.append(first.path)
     say(": ".join(words))
+
+
+def _edge_key(text: str) -> tuple[str, bytes]:
+    """A camera and its edge's public key.
+
+    Raises:
+        ConfigError: the text is none.
+    """
+    from icm.proof.keys import public_key_of
+
+    camera, equals, key = text.partition("=")
+    if not equals:
+        raise ConfigError(f"{text!r} is no edge's key: write CAMERA=KEY, as gate=3f2a...")
+    return camera, public_key_of(key)
 
 
 def _heads(path: Path) -> list[Head]:

@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 
 from cloud_service.proof.chain_file import ChainFile, PlacedLink
 from cloud_service.proof.segment_files import SegmentFile, segment_files
+from cloud_service.seals.checking import SealCheck
 from cloud_service.store.sequences import SequenceSet
 from icm.errors import ProofError
 from icm.proof.chain import Head, Link
@@ -53,6 +54,8 @@ class Verdict(NamedTuple):
         detail: for a tombstone its reason; else what is wrong or worth a word, for a person.
         path: of its file, relative to the records' folder; empty if there is none.
         size: bytes of the file that were hashed.
+        records: how many it holds; 0 where nobody looked whether they are sealed.
+        sealed: how many of them an edge has sealed.
     """
 
     number: int
@@ -60,6 +63,8 @@ class Verdict(NamedTuple):
     detail: str = ""
     path: str = ""
     size: int = 0
+    records: int = 0
+    sealed: int = 0
 
 
 class DatabaseView(Protocol):
@@ -105,6 +110,7 @@ class CameraCheck:
         key: bytes | None = None,
         witnesses: Sequence[Head] = (),
         deep: bool = False,
+        seals: SealCheck | None = None,
     ) -> None:
         """Creates the check of one camera.
 
@@ -115,9 +121,10 @@ class CameraCheck:
             key: that heads must be signed with; None: that of the first head.
             witnesses: heads that others have seen; the chain must hold each.
             deep: whether files are read and hashed.
+            seals: looks at the edge's seals over what is read; None: nobody does.
         """
         self._records, self._file, self._camera = records, ChainFile(chains, camera), camera
-        self._database, self._key, self._deep = database, key, deep
+        self._database, self._key, self._deep, self._seals = database, key, deep, seals
         self._witnessed = {head.block: head for head in witnesses if head.camera == camera}
         self.broken: list[str] = []
         self.head: Head | None = None
@@ -246,7 +253,12 @@ class CameraCheck:
         if wrong:
             return Verdict(number, Status.ALTERED, wrong, file.path, size)
         note = "" if now is facts else f"grew after it was sealed, from {facts.size} bytes, as the chain says"
-        return Verdict(number, Status.OK, note, file.path, size)
+        if self._seals is None or not self._deep:
+            return Verdict(number, Status.OK, note, file.path, size)
+        seals = self._seals.of(number, file.path)
+        if seals.wrong:
+            return Verdict(number, Status.ALTERED, seals.wrong, file.path, size)
+        return Verdict(number, Status.OK, note, file.path, size, seals.records, seals.sealed)
 
     def _of_tombstone(self, buried: _Buried, facts: SegmentFacts, file: SegmentFile | None) -> Verdict:
         # Where nobody had a digest then, the other words say which one it was.

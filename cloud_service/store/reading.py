@@ -98,6 +98,26 @@ def read(root: Path, segment: Segment, offset: int, end: int, sealed: bool, limi
     )  # fmt: skip
 
 
+def header(root: Path, segment: Segment) -> StreamHeader:
+    """The segment's header.
+
+    Raises:
+        NotFoundError: the file is gone.
+        RecordError: it is damaged, or another segment's.
+        StorageError: it cannot be read just now.
+    """
+    path = root / segment.path
+    try:
+        with path.open("rb") as file:
+            found, _ = StreamHeader.parse(file.read(_HEADER_BYTES))
+    except FileNotFoundError:
+        raise NotFoundError(f"segment {path} is gone") from None
+    except OSError as error:
+        raise storage_error(error, path) from None
+    _check_header(path, found, segment)
+    return found
+
+
 def first(root: Path, segment: Segment) -> Record:
     """The segment's first record.
 

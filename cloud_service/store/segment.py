@@ -18,6 +18,8 @@ from icm.folders import make_folder, sync_folder
 MAX_BYTES = 64 << 20
 """A segment takes no further record once it is this large, so that one read of it is bounded."""
 MAX_RECORDS = 3000
+LONGEST_US = 600 * 1_000_000
+"""From a segment's first capture to its last, at most, whatever the setting was."""
 MAX_NUMBER = (1 << 63) - 1
 """Of a segment: no database holds a higher one."""
 BLOCK_BYTES = 512

@@ -258,6 +258,14 @@ class RecordStore:
                 )
         return Found(header, chain, lacking)
 
+    def holder(self, camera: str, epoch: int, sequence: int) -> Segment | None:
+        """The segment that holds a record, as it is now.
+
+        Raises:
+            StorageError: the database does not answer.
+        """
+        return self._segments.holder(camera, epoch, sequence)
+
     def decodable_from(self, camera: str, number: int) -> int:
         """The nearest segment, at or before this one, that can be read by itself; where there is none, this one.
 
@@ -280,6 +288,19 @@ class RecordStore:
             StorageError: the database does not answer.
         """
         return self._segments.first_from(camera, number)
+
+    def captured_between(self, camera: str, from_us: int, to_us: int) -> list[Segment]:
+        """The camera's segments that hold frames captured from ``from_us`` on and before ``to_us``, by capture time;
+        those whose files are gone are among them.
+
+        Raises:
+            StorageError: the database does not answer.
+        """
+        return self._segments.captured_between(camera, from_us, to_us)
+
+    def header(self, segment: Segment) -> StreamHeader:
+        """The header of a segment's file; raises as ``read`` does."""
+        return reading.header(self._root, segment)
 
     def _indexed(self, changes: Sequence[Change]) -> None:
         """The index says now what these changes do."""

@@ -6,16 +6,17 @@ import asyncio
 import logging
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from edge_service.losses import DropReason
 from edge_service.metrics import EdgeMetrics
+from edge_service.proof.sealing import Sealer
 from edge_service.spool.camera_spool import Batch, CameraSpool
 from icm.codec.bitstream.record import VERSION, StreamHeader
 from icm.errors import UplinkError
@@ -88,6 +89,8 @@ class RecordStream:
         rejections: LogLimit,
         resent: Counter[int],
         clock: Clock,
+        witness: Callable[[str, str], None],
+        sealer: Sealer | None,
     ) -> None:
         """Creates the stream of one call.
 
@@ -102,11 +105,14 @@ class RecordStream:
                 sent.
             rejections: where they are logged, a kind for each reason.
             resent: how often each sequence was called damaged, on earlier streams too.
+            witness: called, on a thread, with the camera and a head of its chain that the cloud shows.
+            sealer: of the camera's records; None: they get no seals.
         """
         self._call, self._spool, self._kind, self._metrics = call, spool, (codec_id, epoch), metrics
         self._work, self._settle = work, settle
         self._batch_seconds, self._flush_now, self._acknowledged = batch_seconds, flush_now, acknowledged
         self._rejections, self._resent, self._clock = rejections, resent, clock
+        self._witness, self._sealer, self._keeps_seals = witness, sealer, False
         self._last_batch, self._last_records = -math.inf, 1
         self._more = False
         self._credit = 0
@@ -135,6 +141,7 @@ class RecordStream:
             codec_id=codec_id,
             last_persisted=last_persisted,
             send_time=self._now(),
+            seal_key=self._sealer.public_key if self._sealer is not None else b"",
         )
         try:
             async with asyncio.timeout(WELCOME_SECONDS):
@@ -171,7 +178,10 @@ class RecordStream:
             return False
         resume_after = min(welcome.resume_after, await asyncio.to_thread(spool.end_of_epoch, epoch))
         self._credit, self._credit_bytes, self._last_sent = welcome.credit, welcome.credit_bytes, resume_after
-        self._message_bytes = welcome.message_bytes
+        self._message_bytes, self._keeps_seals = welcome.message_bytes, welcome.keeps_seals
+        if self._sealer is not None:
+            self._sealer.begin(epoch)
+            self._sealer.settled(1, resume_after, True)
         await self._settle(1, resume_after, None)
         return True
 
@@ -188,10 +198,12 @@ class RecordStream:
             batch = await self._next_batch()
             foreign = batch is not None and kind_of(batch) != self._kind
             if foreign and not self._in_flight:
+                if last_header and self._seal_seconds() is not None:
+                    await self._write(self._sealed(ingest_pb2.RecordBatch()))
                 await self._end()
                 return
             if batch is None or foreign:
-                await self._work.wait()
+                await self._wait_or_seal(bool(last_header))
                 continue
             batch = await self._gathered(batch)
             message = ingest_pb2.RecordBatch(records=[record for _, record in batch.records])
@@ -200,8 +212,12 @@ class RecordStream:
             now = self._clock.monotonic()
             if now - self._clock_told >= CLOCK_SECONDS:
                 message.send_time.CopyFrom(self._now())
-            request = ingest_pb2.StreamRecordsRequest(batch=message)
+            due = self._seal_seconds() == 0
+            request = self._sealed(message) if due else ingest_pb2.StreamRecordsRequest(batch=message)
             self._check_size(request)
+            if self._sealer is not None:
+                for sequence, record in batch.records:
+                    self._sealer.sent(batch.header, sequence, record)
             sent = _Message(now, sum(len(record) for _, record in batch.records), len(batch.records))
             self._in_flight.update((sequence, _InFlight(sent, len(record))) for sequence, record in batch.records)
             self._last_sent = batch.records[-1][0]
@@ -212,6 +228,8 @@ class RecordStream:
         """Takes acknowledgements until the cloud ends the stream, or lacks what a record refers to."""
         while (answer := await self._read()) is not None:
             ack = answer.ack
+            if ack.chain_head:
+                await asyncio.to_thread(self._witness, self._spool.name, ack.chain_head)
             if ack.state not in (ingest_pb2.ACK_STATE_PERSISTED, ingest_pb2.ACK_STATE_REJECTED):
                 continue
             done = sorted(s for s in self._in_flight if ack.first_sequence <= s <= ack.last_sequence)
@@ -225,6 +243,8 @@ class RecordStream:
                 # With a new header too: it may be what was damaged. What was acknowledged is not sent again.
                 return
             self._tell(done)
+            if self._sealer is not None:
+                self._sealer.settled(done[0], done[-1], ack.state == ingest_pb2.ACK_STATE_PERSISTED)
             error = self._rejection(ack, done) if ack.state == ingest_pb2.ACK_STATE_REJECTED else None
             # What lies between the first and the last and was not in flight was settled before.
             await self._settle(done[0], done[-1], error)
@@ -238,6 +258,30 @@ class RecordStream:
             for sequence in done:
                 del self._in_flight[sequence]
             self._work.set()
+
+    def _seal_seconds(self) -> float | None:
+        """How long until a seal is due; None while there is nothing to seal, or nobody who keeps seals."""
+        return self._sealer.due_seconds() if self._sealer is not None and self._keeps_seals else None
+
+    def _sealed(self, message: ingest_pb2.RecordBatch) -> ingest_pb2.StreamRecordsRequest:
+        """The message with a seal over what was persisted."""
+        assert self._sealer is not None
+        message.seal.CopyFrom(self._sealer.take(self._last_sent))
+        return ingest_pb2.StreamRecordsRequest(batch=message)
+
+    async def _wait_or_seal(self, may_seal: bool) -> None:
+        """Waits for work; a seal that is due meanwhile goes alone.
+
+        Args:
+            may_seal: whether the stream has had its first batch.
+        """
+        due = self._seal_seconds() if may_seal else None
+        if due is None:
+            await self._work.wait()
+        elif due == 0:
+            await self._write(self._sealed(ingest_pb2.RecordBatch()))
+        else:
+            await self._first_of(self._clock.sleep(due), self._work.wait())
 
     async def _again(self, rejected: list[int]) -> bool:
         """Whether records that came damaged are to be sent again: they are whole here, and were not sent too often."""
@@ -280,16 +324,16 @@ class RecordStream:
 
     async def _held_back(self) -> None:
         """Waits for others to share a message with, unless or until there is a hurry."""
-        waits = [
-            asyncio.create_task(self._clock.sleep(self._batch_seconds)),
-            asyncio.create_task(self._flush_now.wait()),
-        ]
+        await self._first_of(self._clock.sleep(self._batch_seconds), self._flush_now.wait())
+
+    async def _first_of(self, *waits: Coroutine[Any, Any, object]) -> None:
+        tasks = [asyncio.create_task(wait) for wait in waits]
         try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _next_batch(self) -> Batch | None:
         """What to send next, as far as the credit goes."""

@@ -11,9 +11,11 @@ from contextlib import suppress
 import grpc
 
 from edge_service.metrics import EdgeMetrics
+from edge_service.proof.sealing import Sealer
 from edge_service.spool.camera_spool import CameraSpool
 from edge_service.uplink.stream import RecordStream, kind_of
 from icm.errors import CodecMismatchError, SpoolError, UplinkError
+from icm.proof.keys import SigningKey
 from icm.rpc.proxies import Proxy
 from icm.rpc.status import reason_of, retry_seconds_of
 from icm.service.backoff import Backoff
@@ -54,6 +56,8 @@ class Uplink:
         acknowledged: Callable[[int, float], None] = lambda size, sent: None,
         clock: Clock | None = None,
         proxy: Proxy | None = None,
+        witness: Callable[[str, str], None] = lambda camera, head: None,
+        key: SigningKey | None = None,
     ) -> None:
         """Creates the uplink of a camera.
 
@@ -63,12 +67,15 @@ class Uplink:
             acknowledged: called with how many bytes the cloud is done with, in whole messages, and when the first was
                 sent, in monotonic seconds.
             proxy: what lies between, for texts.
+            witness: called, on a thread, with the camera and a head of its chain that the cloud shows.
+            key: that records are sealed with; None: they get no seals.
         """
         self._spool, self._codec_id, self._metrics = spool, codec_id, metrics
         self._part = problems.part("uplink", spool.name)
         self._stub = ingest_pb2_grpc.IngestServiceStub(channel)
         self._batch_seconds, self._acknowledged = batch_seconds, acknowledged
-        self._clock = clock or SystemClock()
+        self._clock, self._witness = clock or SystemClock(), witness
+        self._sealer = Sealer(spool.name, key, self._clock) if key is not None else None
         self._through = f" (through {proxy})" if proxy is not None else ""
         self._rejections = LogLimit(_log, logging.ERROR, self._clock)
         self._backoff = backoff or Backoff(FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS)
@@ -151,6 +158,8 @@ class Uplink:
             self._rejections,
             self._resent,
             self._clock,
+            self._witness,
+            self._sealer,
         )
         tasks: list[asyncio.Task[None]] = []
         try:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from icm import errors
+    from icm.client.clips import Clip, ClipGap
     from icm.client.cloud import AsyncCloudClient, CloudClient
     from icm.client.connection import Tls
     from icm.client.edge import AsyncEdgeClient, EdgeClient
@@ -39,6 +40,8 @@ _HOMES = {
     "Box": "icm.client.messages",
     "Bundle": "icm.codec.bundle.loading",
     "Camera": "icm.client.messages",
+    "Clip": "icm.client.clips",
+    "ClipGap": "icm.client.clips",
     "CloudClient": "icm.client.cloud",
     "CodedFrame": "icm.codec.encoder",
     "DEFAULT_BUNDLE": "icm.codec.bundle.shipped",
@@ -68,6 +71,8 @@ __all__ = [
     "Box",
     "Bundle",
     "Camera",
+    "Clip",
+    "ClipGap",
     "CloudClient",
     "CodedFrame",
     "Decoder",

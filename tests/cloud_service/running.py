@@ -19,6 +19,7 @@ from icm.config.settings import load_settings
 from icm.rpc.channels import open_channel
 from icm.rpc.tls import MutualTlsSettings
 from icm.v1.archive_pb2_grpc import ArchiveServiceStub
+from icm.v1.clip_pb2_grpc import ClipServiceStub
 from tests.cloud_service.uplink import Uplink
 
 
@@ -29,6 +30,7 @@ class RunningCloud:
         self.app = app
         self.channel: grpc.aio.Channel = open_channel(f"127.0.0.1:{app.port}", allow_plaintext=False, tls=tls)
         self.archive = ArchiveServiceStub(self.channel)
+        self.clips = ClipServiceStub(self.channel)
 
     async def deliver(self, header: StreamHeader, records: list[Record]) -> None:
         """Sends records and waits until they are persisted."""

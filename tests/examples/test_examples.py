@@ -90,7 +90,10 @@ def test_curl_talks_to_both_services(services: Services, tmp_path: Path) -> None
     assert '"rateControl"' in result.stdout
 
 
-def test_every_piece_of_the_page_runs_after_the_ones_before_it(services: Services) -> None:
+def test_every_piece_of_the_page_runs_after_the_ones_before_it(
+    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     page = (ROOT / "docs/api.md").read_text()
     pieces = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     assert len(pieces) >= 5
@@ -99,6 +102,8 @@ def test_every_piece_of_the_page_runs_after_the_ones_before_it(services: Service
         there = piece.replace("127.0.0.1:7444", services.edge).replace("127.0.0.1:7443", services.cloud)
         exec(compile(there, "docs/api.md", "exec"), names)
     assert names["frame"].image.shape == names["image"].shape  # type: ignore[attr-defined]
+    assert names["clip"].frames >= 1  # type: ignore[attr-defined]
+    assert names["clip"].bytes == (tmp_path / "clip.mp4").stat().st_size  # type: ignore[attr-defined]
 
 
 def test_the_readmes_lines_run_for_whoever_has_a_picture(services: Services) -> None:

@@ -17,6 +17,7 @@ TITLES = {
     "layers": "What the transforms' blocks cost",
     "cost": "What the services cost",
     "load": "Many cameras on one cloud",
+    "clips": "Clips of the past",
     "index": "A start by the number of segments",
     "events": "Events a second",
     "chaos": "Kills and cuts",
@@ -64,6 +65,14 @@ are icm-1's; gated ones are what the next codec is made of, with the gate that c
 Each segment is a file with one record of 64 bytes and a row in an SQLite index; real ones are some hundred times as
 large, but a start asks them for their size alone. The files were written a moment before, so the system still knew
 their names. `imports MB` is the process before it opens anything.""",
+    "clips": """\
+A clip of all frames of the camera, made in the process by what answers ReadClip: `times_real_time` is its length by the
+time that took. `cut` puts fragments of the archive's videos together, `rendered` decodes the records; `cached` renders
+what was rendered before. The peer is `transcoded`: the archive's videos decoded and coded again by the same H.264
+encoder, which is what a cut costs without fragments; `times_peer` is by that.
+
+Of key frames the bitrate of the archive's videos is told, of the frames as the camera took them and as the codec's
+decoder shows them, grain and all; `more_percent` is what they take beyond videos of ten seconds with one.""",
     "events": """\
 Frames a second, the best of three rounds, in batches that each are a transaction; three detections in a frame that has
 any. `row by row` is how it was done before, a query and an ORM object for each frame. PostgreSQL waits for the disk at

@@ -62,6 +62,24 @@ class SegmentLookup:
             last = min(number, log.last_indexed)
         yield from merge(reversed(newest), self._indexed_back(camera, last, unwritten), key=lambda of: -of.number)
 
+    def captured_between(self, camera: str, from_us: int, to_us: int) -> list[Segment]:
+        """A camera's segments that hold frames captured from ``from_us`` on and before ``to_us``, by capture time;
+        those whose files are gone are among them.
+        """
+        with self._lock:
+            log = self._logs.get(camera)
+            if log is None:
+                return []
+            unwritten = set(log.unwritten)
+            newest = [of if of.sealed else of.now() for of in log.in_memory()]
+        with index_answers():
+            rows = self._index.captured_between(camera, from_us, to_us)
+        found = [of for of in newest if of.first_capture_us < to_us and of.last_capture_us >= from_us]
+        # What was sealed meanwhile is in both.
+        known = unwritten.union(of.number for of in found)
+        found += [sound_segment(row) for row in rows if row.number not in known]
+        return sorted(found, key=lambda of: (of.first_capture_us, of.number))
+
     def holder(self, camera: str, epoch: int, sequence: int) -> Segment | None:
         """The segment that holds a record, as it is now."""
         with self._lock:

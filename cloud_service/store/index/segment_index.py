@@ -12,7 +12,7 @@ from cloud_service.database.proof_tables import ChainRow
 from cloud_service.database.tables import CursorRow
 from cloud_service.database.tables import RecordSegmentRow as SegmentRow
 from cloud_service.store.index.rows import COLUMNS, Change, State, row_of, segment_of
-from cloud_service.store.segment import Segment
+from cloud_service.store.segment import LONGEST_US, Segment
 from cloud_service.store.sequences import SequenceSet
 from icm.errors import StoredDamageError
 
@@ -100,6 +100,18 @@ class SegmentIndex:
         """The rows of a camera's segments up to and with a number, the highest first, as ``following``."""
         query = _READABLE.where(SegmentRow.camera == camera, SegmentRow.number <= number)
         return self._all(query.order_by(SegmentRow.number.desc()).limit(limit))
+
+    def captured_between(self, camera: str, from_us: int, to_us: int) -> Sequence[Row[Any]]:
+        """The rows of a camera's segments that hold frames of a stretch of time, as ``following``, and of those besides
+        whose files are gone.
+        """
+        query = select(*COLUMNS).where(
+            SegmentRow.camera == camera,
+            # A segment is not longer than that, so the index need not be read from its start.
+            SegmentRow.first_capture_us.between(from_us - LONGEST_US, to_us - 1),
+            SegmentRow.last_capture_us >= from_us,
+        )
+        return self._all(query.order_by(SegmentRow.first_capture_us))
 
     def holder(self, camera: str, epoch: int, sequence: int, without: Container[int]) -> Segment | None:
         """The segment that holds a record.

@@ -7,16 +7,17 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from datetime import UTC, datetime
 from io import BytesIO
-from typing import Any
+from typing import Any, BinaryIO
 
 import grpc
 
+from icm.client.clips import Clip, ClipAnswer, clip_request
 from icm.client.connection import AsyncClosing, Closing, Connection, Tls
 from icm.client.messages import Camera, Detections, Frame, Segment, time_of
 from icm.errors import ConfigError, ProtocolError
 from icm.frame_id import FrameId
 from icm.rpc.status import error_of
-from icm.v1 import archive_pb2, archive_pb2_grpc
+from icm.v1 import archive_pb2, archive_pb2_grpc, clip_pb2_grpc
 
 
 class CloudClient(Closing):
@@ -49,6 +50,7 @@ class CloudClient(Closing):
         self._connection = Connection(address, tls=tls, token=token, timeout=timeout, allow_plaintext=allow_plaintext)
         self._channel = self._connection.channel()
         self._stub = archive_pb2_grpc.ArchiveServiceStub(self._channel)
+        self._clips = clip_pb2_grpc.ClipServiceStub(self._channel)
 
     def cameras(self) -> list[Camera]:
         """The cameras that ever sent a record, by name.
@@ -125,6 +127,56 @@ class CloudClient(Closing):
             finally:
                 call.cancel()
 
+    def clip(
+        self,
+        camera: str,
+        start: datetime,
+        end: datetime,
+        file: BinaryIO,
+        *,
+        decoder: str = "finetuned",
+        boxes: bool = False,
+        progress: Callable[[float], None] | None = None,
+    ) -> Clip:
+        """Writes one camera's frames of a stretch of time as an MP4 file.
+
+        It takes as long as the cloud takes to render what is in no video of its archive; ``timeout`` bounds the time
+        until it first answers.
+
+        Args:
+            camera: its name.
+            start: frames captured at or after this, with its time zone.
+            end: frames captured before this.
+            file: where the bytes of the file go; after an error it may have some of them.
+            decoder: what turns records into pictures: "finetuned", or "base" for that from before its finetuning.
+            boxes: whether to draw what was detected into the pictures.
+            progress: told how far the clip is, 0 to 1.
+
+        Raises:
+            ConfigError: a time has no time zone, or there can be no such clip.
+            NotFoundError: there is no such camera, or nothing is stored of that time.
+            StoredDamageError: all that is stored of that time is damaged.
+            UnreachableError: as of ``cameras``, or the connection broke.
+            UnauthenticatedError: as of ``cameras``.
+            PermissionDeniedError: as of ``cameras``.
+        """
+        request = clip_request(camera, _utc(start), _utc(end), decoder, boxes)
+        attempts = self._connection.attempts(sent_twice=True)
+        while True:
+            answer = ClipAnswer(progress)
+            call = self._clips.ReadClip(request, metadata=self._connection.metadata)
+            try:
+                for message in call:
+                    attempts.renew()
+                    file.write(answer.take(message))
+                return answer.clip(call.trailing_metadata())
+            except grpc.RpcError as error:
+                if answer.begun:
+                    raise error_of(error, self._connection.address) from None
+                time.sleep(attempts.wait_after(error))
+            finally:
+                call.cancel()
+
     def _ask(self, method: Callable[..., Any], request: Any) -> Any:
         attempts = self._connection.attempts(sent_twice=True)
         while True:
@@ -152,6 +204,7 @@ class AsyncCloudClient(AsyncClosing):
         self._connection = Connection(address, tls=tls, token=token, timeout=timeout, allow_plaintext=allow_plaintext)
         self._channel = self._connection.aio_channel()
         self._stub: Any = archive_pb2_grpc.ArchiveServiceStub(self._channel)
+        self._clips: Any = clip_pb2_grpc.ClipServiceStub(self._channel)
 
     async def cameras(self) -> list[Camera]:
         """As ``CloudClient.cameras``."""
@@ -188,6 +241,36 @@ class AsyncCloudClient(AsyncClosing):
                     yield Detections.of(answer.detections)
             except grpc.RpcError as error:
                 if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise error_of(error, self._connection.address) from None
+                await asyncio.sleep(attempts.wait_after(error))
+            finally:
+                call.cancel()
+
+    async def clip(
+        self,
+        camera: str,
+        start: datetime,
+        end: datetime,
+        file: BinaryIO,
+        *,
+        decoder: str = "finetuned",
+        boxes: bool = False,
+        progress: Callable[[float], None] | None = None,
+    ) -> Clip:
+        """As ``CloudClient.clip``."""
+        request = clip_request(camera, _utc(start), _utc(end), decoder, boxes)
+        attempts = self._connection.attempts(sent_twice=True)
+        while True:
+            answer = ClipAnswer(progress)
+            call = self._clips.ReadClip(request, metadata=self._connection.metadata)
+            try:
+                async for message in call:
+                    attempts.renew()
+                    if data := answer.take(message):
+                        await asyncio.to_thread(file.write, data)
+                return answer.clip(await call.trailing_metadata())
+            except grpc.RpcError as error:
+                if answer.begun:
                     raise error_of(error, self._connection.address) from None
                 await asyncio.sleep(attempts.wait_after(error))
             finally:

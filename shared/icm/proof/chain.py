@@ -184,6 +184,19 @@ class Link:
         self.check_follows(previous)
         self.check_sound()
 
+    def check_frame(self, previous: Head | None) -> None:
+        """Checks the head, and that it follows another, where the entries are not at hand.
+
+        Args:
+            previous: the head before; None: it is not at hand either.
+
+        Raises:
+            ProofError: it does not hold.
+        """
+        if previous is not None:
+            self.check_follows(previous)
+        _check_head(self.block, self.head)
+
     def check_follows(self, previous: Head | None) -> None:
         """Checks that it is the one after another, which is signed with the same key.
 

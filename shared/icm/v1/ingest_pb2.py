@@ -25,29 +25,31 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13icm/v1/ingest.proto\x12\x06icm.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"g\n\x14StreamRecordsRequest\x12\x1e\n\x05hello\x18\x01 \x01(\x0b\x32\r.icm.v1.HelloH\x00\x12$\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x13.icm.v1.RecordBatchH\x00\x42\t\n\x07message\"\x7f\n\x05Hello\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x10\n\x08\x63odec_id\x18\x03 \x01(\x0c\x12\x16\n\x0elast_persisted\x18\x04 \x01(\x04\x12-\n\tsend_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"d\n\x0bRecordBatch\x12\x15\n\rstream_header\x18\x01 \x01(\x0c\x12\x0f\n\x07records\x18\x02 \x03(\x0c\x12-\n\tsend_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"b\n\x15StreamRecordsResponse\x12\"\n\x07welcome\x18\x01 \x01(\x0b\x32\x0f.icm.v1.WelcomeH\x00\x12\x1a\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x0b.icm.v1.AckH\x00\x42\t\n\x07message\"\x85\x01\n\x07Welcome\x12\x14\n\x0cresume_after\x18\x01 \x01(\x04\x12\x0e\n\x06\x63redit\x18\x02 \x01(\r\x12\x14\n\x0c\x63redit_bytes\x18\x03 \x01(\x04\x12\x15\n\rmessage_bytes\x18\x04 \x01(\x04\x12\x0f\n\x07highest\x18\x05 \x01(\x04\x12\x16\n\x0erecord_version\x18\x06 \x01(\r\"\xa2\x01\n\x03\x41\x63k\x12\x1f\n\x05state\x18\x01 \x01(\x0e\x32\x10.icm.v1.AckState\x12\x16\n\x0e\x66irst_sequence\x18\x02 \x01(\x04\x12\x15\n\rlast_sequence\x18\x03 \x01(\x04\x12$\n\x06reason\x18\x04 \x01(\x0e\x32\x14.icm.v1.RejectReason\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\x12\x15\n\rlast_detected\x18\x06 \x01(\x04*n\n\x08\x41\x63kState\x12\x19\n\x15\x41\x43K_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41\x43K_STATE_RECEIVED\x10\x01\x12\x17\n\x13\x41\x43K_STATE_PERSISTED\x10\x02\x12\x16\n\x12\x41\x43K_STATE_REJECTED\x10\x03*m\n\x0cRejectReason\x12\x1d\n\x19REJECT_REASON_UNSPECIFIED\x10\x00\x12\x19\n\x15REJECT_REASON_DAMAGED\x10\x01\x12#\n\x1fREJECT_REASON_REFERENCE_MISSING\x10\x02\x32\x61\n\rIngestService\x12P\n\rStreamRecords\x12\x1c.icm.v1.StreamRecordsRequest\x1a\x1d.icm.v1.StreamRecordsResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13icm/v1/ingest.proto\x12\x06icm.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"g\n\x14StreamRecordsRequest\x12\x1e\n\x05hello\x18\x01 \x01(\x0b\x32\r.icm.v1.HelloH\x00\x12$\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x13.icm.v1.RecordBatchH\x00\x42\t\n\x07message\"\x91\x01\n\x05Hello\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x10\n\x08\x63odec_id\x18\x03 \x01(\x0c\x12\x16\n\x0elast_persisted\x18\x04 \x01(\x04\x12-\n\tsend_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08seal_key\x18\x06 \x01(\x0c\"\x80\x01\n\x0bRecordBatch\x12\x15\n\rstream_header\x18\x01 \x01(\x0c\x12\x0f\n\x07records\x18\x02 \x03(\x0c\x12-\n\tsend_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\x04seal\x18\x04 \x01(\x0b\x32\x0c.icm.v1.Seal\"U\n\x04Seal\x12\x16\n\x0e\x66irst_sequence\x18\x01 \x01(\x04\x12\x0f\n\x07lengths\x18\x02 \x03(\r\x12\x11\n\tsealed_us\x18\x03 \x01(\x04\x12\x11\n\tsignature\x18\x04 \x01(\x0c\"b\n\x15StreamRecordsResponse\x12\"\n\x07welcome\x18\x01 \x01(\x0b\x32\x0f.icm.v1.WelcomeH\x00\x12\x1a\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x0b.icm.v1.AckH\x00\x42\t\n\x07message\"\x9a\x01\n\x07Welcome\x12\x14\n\x0cresume_after\x18\x01 \x01(\x04\x12\x0e\n\x06\x63redit\x18\x02 \x01(\r\x12\x14\n\x0c\x63redit_bytes\x18\x03 \x01(\x04\x12\x15\n\rmessage_bytes\x18\x04 \x01(\x04\x12\x0f\n\x07highest\x18\x05 \x01(\x04\x12\x16\n\x0erecord_version\x18\x06 \x01(\r\x12\x13\n\x0bkeeps_seals\x18\x07 \x01(\x08\"\xb6\x01\n\x03\x41\x63k\x12\x1f\n\x05state\x18\x01 \x01(\x0e\x32\x10.icm.v1.AckState\x12\x16\n\x0e\x66irst_sequence\x18\x02 \x01(\x04\x12\x15\n\rlast_sequence\x18\x03 \x01(\x04\x12$\n\x06reason\x18\x04 \x01(\x0e\x32\x14.icm.v1.RejectReason\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\x12\x15\n\rlast_detected\x18\x06 \x01(\x04\x12\x12\n\nchain_head\x18\x07 \x01(\t*n\n\x08\x41\x63kState\x12\x19\n\x15\x41\x43K_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41\x43K_STATE_RECEIVED\x10\x01\x12\x17\n\x13\x41\x43K_STATE_PERSISTED\x10\x02\x12\x16\n\x12\x41\x43K_STATE_REJECTED\x10\x03*m\n\x0cRejectReason\x12\x1d\n\x19REJECT_REASON_UNSPECIFIED\x10\x00\x12\x19\n\x15REJECT_REASON_DAMAGED\x10\x01\x12#\n\x1fREJECT_REASON_REFERENCE_MISSING\x10\x02\x32\x61\n\rIngestService\x12P\n\rStreamRecords\x12\x1c.icm.v1.StreamRecordsRequest\x1a\x1d.icm.v1.StreamRecordsResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'icm.v1.ingest_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ACKSTATE']._serialized_start=801
-  _globals['_ACKSTATE']._serialized_end=911
-  _globals['_REJECTREASON']._serialized_start=913
-  _globals['_REJECTREASON']._serialized_end=1022
+  _globals['_ACKSTATE']._serialized_start=977
+  _globals['_ACKSTATE']._serialized_end=1087
+  _globals['_REJECTREASON']._serialized_start=1089
+  _globals['_REJECTREASON']._serialized_end=1198
   _globals['_STREAMRECORDSREQUEST']._serialized_start=64
   _globals['_STREAMRECORDSREQUEST']._serialized_end=167
-  _globals['_HELLO']._serialized_start=169
-  _globals['_HELLO']._serialized_end=296
-  _globals['_RECORDBATCH']._serialized_start=298
-  _globals['_RECORDBATCH']._serialized_end=398
-  _globals['_STREAMRECORDSRESPONSE']._serialized_start=400
-  _globals['_STREAMRECORDSRESPONSE']._serialized_end=498
-  _globals['_WELCOME']._serialized_start=501
-  _globals['_WELCOME']._serialized_end=634
-  _globals['_ACK']._serialized_start=637
-  _globals['_ACK']._serialized_end=799
-  _globals['_INGESTSERVICE']._serialized_start=1024
-  _globals['_INGESTSERVICE']._serialized_end=1121
+  _globals['_HELLO']._serialized_start=170
+  _globals['_HELLO']._serialized_end=315
+  _globals['_RECORDBATCH']._serialized_start=318
+  _globals['_RECORDBATCH']._serialized_end=446
+  _globals['_SEAL']._serialized_start=448
+  _globals['_SEAL']._serialized_end=533
+  _globals['_STREAMRECORDSRESPONSE']._serialized_start=535
+  _globals['_STREAMRECORDSRESPONSE']._serialized_end=633
+  _globals['_WELCOME']._serialized_start=636
+  _globals['_WELCOME']._serialized_end=790
+  _globals['_ACK']._serialized_start=793
+  _globals['_ACK']._serialized_end=975
+  _globals['_INGESTSERVICE']._serialized_start=1200
+  _globals['_INGESTSERVICE']._serialized_end=1297
 # @@protoc_insertion_point(module_scope)

@@ -115,6 +115,7 @@ class Hello(_message.Message):
     CODEC_ID_FIELD_NUMBER: _builtins.int
     LAST_PERSISTED_FIELD_NUMBER: _builtins.int
     SEND_TIME_FIELD_NUMBER: _builtins.int
+    SEAL_KEY_FIELD_NUMBER: _builtins.int
     camera: _builtins.str
     """The camera whose records follow; see FrameRef.camera."""
     epoch: _builtins.int
@@ -123,6 +124,8 @@ class Hello(_message.Message):
     """Digest of what turns records into latents: the cloud needs a bundle with the same one."""
     last_persisted: _builtins.int
     """The last sequence of this epoch that the edge saw acknowledged as persisted; 0 for none."""
+    seal_key: _builtins.bytes
+    """The Ed25519 public key, 32 bytes, that this stream's seals are signed with; empty where there are none."""
     @_builtins.property
     def send_time(self) -> _timestamp_pb2.Timestamp:
         """The edge's clock when it sent this, so that the cloud can tell how far the clocks are apart."""
@@ -135,10 +138,11 @@ class Hello(_message.Message):
         codec_id: _builtins.bytes = ...,
         last_persisted: _builtins.int = ...,
         send_time: _timestamp_pb2.Timestamp | None = ...,
+        seal_key: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["send_time", b"send_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "codec_id", b"codec_id", "epoch", b"epoch", "last_persisted", b"last_persisted", "send_time", b"send_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "codec_id", b"codec_id", "epoch", b"epoch", "last_persisted", b"last_persisted", "seal_key", b"seal_key", "send_time", b"send_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -153,6 +157,7 @@ class RecordBatch(_message.Message):
     STREAM_HEADER_FIELD_NUMBER: _builtins.int
     RECORDS_FIELD_NUMBER: _builtins.int
     SEND_TIME_FIELD_NUMBER: _builtins.int
+    SEAL_FIELD_NUMBER: _builtins.int
     stream_header: _builtins.bytes
     """A stream header (see docs/record-format.md) that holds for these and all later records. Required in the first
     batch of a stream; afterwards only when it changes, as when the picture's size does.
@@ -165,20 +170,63 @@ class RecordBatch(_message.Message):
     def send_time(self) -> _timestamp_pb2.Timestamp:
         """As in Hello; left out of most batches, so that it costs next to nothing."""
 
+    @_builtins.property
+    def seal(self) -> Global___Seal:
+        """A seal over records of the stream's epoch that were acknowledged as persisted; the batch may have no records then."""
+
     def __init__(
         self,
         *,
         stream_header: _builtins.bytes = ...,
         records: _abc.Iterable[_builtins.bytes] | None = ...,
         send_time: _timestamp_pb2.Timestamp | None = ...,
+        seal: Global___Seal | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["send_time", b"send_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["seal", b"seal", "send_time", b"send_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["records", b"records", "send_time", b"send_time", "stream_header", b"stream_header"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["records", b"records", "seal", b"seal", "send_time", b"send_time", "stream_header", b"stream_header"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RecordBatch: _TypeAlias = RecordBatch  # noqa: Y015
+
+@_typing.final
+class Seal(_message.Message):
+    """The edge's signature over records as it sent them; docs/evidence.md says over which bytes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_SEQUENCE_FIELD_NUMBER: _builtins.int
+    LENGTHS_FIELD_NUMBER: _builtins.int
+    SEALED_US_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    first_sequence: _builtins.int
+    """The lowest sequence that is sealed."""
+    sealed_us: _builtins.int
+    """The edge's clock when it signed, microseconds since 1970."""
+    signature: _builtins.bytes
+    """Ed25519, 64 bytes."""
+    @_builtins.property
+    def lengths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """How many sequences follow each other that are sealed, from the first on, then how many that are not, and so on by
+        turns; most seals have one number here.
+        """
+
+    def __init__(
+        self,
+        *,
+        first_sequence: _builtins.int = ...,
+        lengths: _abc.Iterable[_builtins.int] | None = ...,
+        sealed_us: _builtins.int = ...,
+        signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_sequence", b"first_sequence", "lengths", b"lengths", "sealed_us", b"sealed_us", "signature", b"signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Seal: _TypeAlias = Seal  # noqa: Y015
 
 @_typing.final
 class StreamRecordsResponse(_message.Message):
@@ -224,6 +272,7 @@ class Welcome(_message.Message):
     MESSAGE_BYTES_FIELD_NUMBER: _builtins.int
     HIGHEST_FIELD_NUMBER: _builtins.int
     RECORD_VERSION_FIELD_NUMBER: _builtins.int
+    KEEPS_SEALS_FIELD_NUMBER: _builtins.int
     resume_after: _builtins.int
     """The cloud holds every record of this epoch up to here that it will ever need; send from the next on."""
     credit: _builtins.int
@@ -242,6 +291,8 @@ class Welcome(_message.Message):
     """The highest version of the record format that the cloud reads. Where the edge's is higher, it must wait until the
     cloud has it.
     """
+    keeps_seals: _builtins.bool
+    """Whether the cloud keeps seals; an edge sends none to a cloud that does not say so."""
     def __init__(
         self,
         *,
@@ -251,10 +302,11 @@ class Welcome(_message.Message):
         message_bytes: _builtins.int = ...,
         highest: _builtins.int = ...,
         record_version: _builtins.int = ...,
+        keeps_seals: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "credit_bytes", b"credit_bytes", "highest", b"highest", "message_bytes", b"message_bytes", "record_version", b"record_version", "resume_after", b"resume_after"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "credit_bytes", b"credit_bytes", "highest", b"highest", "keeps_seals", b"keeps_seals", "message_bytes", b"message_bytes", "record_version", b"record_version", "resume_after", b"resume_after"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -272,6 +324,7 @@ class Ack(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
     LAST_DETECTED_FIELD_NUMBER: _builtins.int
+    CHAIN_HEAD_FIELD_NUMBER: _builtins.int
     state: Global___AckState.ValueType
     """How far they got."""
     first_sequence: _builtins.int
@@ -286,6 +339,10 @@ class Ack(_message.Message):
     """For ACK_STATE_PERSISTED: the highest sequence of the epoch in whose frame a detector has found something so far, if
     that is news. Detectors look at frames after they were acknowledged.
     """
+    chain_head: _builtins.str
+    """For ACK_STATE_PERSISTED: the newest head of the camera's chain, a line as in docs/evidence.md, if that is news; at most
+    every ten minutes. The edge keeps it, so that a cloud which changes its past contradicts its own edges.
+    """
     def __init__(
         self,
         *,
@@ -295,10 +352,11 @@ class Ack(_message.Message):
         reason: Global___RejectReason.ValueType = ...,
         detail: _builtins.str = ...,
         last_detected: _builtins.int = ...,
+        chain_head: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "first_sequence", b"first_sequence", "last_detected", b"last_detected", "last_sequence", b"last_sequence", "reason", b"reason", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain_head", b"chain_head", "detail", b"detail", "first_sequence", b"first_sequence", "last_detected", b"last_detected", "last_sequence", b"last_sequence", "reason", b"reason", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, delete, text
+from sqlalchemy import Engine, delete, event, text
 
 from cloud_service.archive.catalogue import VideoCatalogue, mark_gone
 from cloud_service.archive.writer import VideoSegment
+from cloud_service.database.opening import open_database
 from cloud_service.database.statements import transaction
 from cloud_service.database.tables import VideoSegmentRow
 from cloud_service.database.usage import Amount, Tier, UsageKey, add_usage, read_usage
@@ -74,6 +78,26 @@ def test_what_is_gone_whole_leaves_no_row_and_what_is_rendered_again_counts_agai
     assert read_usage(database) == {VIDEO: Amount(1, 10, 4096), THUMBNAILS: Amount(1, 1, 512)}
 
 
+def test_years_of_videos_that_are_gone_or_of_another_time_are_not_read(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path / 'plans.db'}")
+    catalogue, statements = VideoCatalogue(database), list[tuple[str, tuple[object, ...]]]()
+    event.listen(database, "before_cursor_execute", lambda *told: statements.append((told[2], told[3])))
+    catalogue.oldest("gate", Tier.VIDEO, 5)
+    catalogue.oldest("gate", Tier.THUMBNAILS, 5, before_us=9)
+    catalogue.list("gate", 10, 20)
+    with database.connect() as connection:
+        plans = [
+            " ".join(row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all())
+            for statement, values in statements[:3]
+        ]
+    assert plans == [
+        "SEARCH video_segments USING INDEX ix_video_segments_video (camera=?)",
+        "SEARCH video_segments USING INDEX ix_video_segments_thumbnail (camera=? AND start_us<?)",
+        "SEARCH video_segments USING INDEX ix_video_segments_video (camera=? AND start_us>? AND start_us<?)",
+    ]
+    database.dispose()
+
+
 def test_a_change_that_is_taken_back_takes_its_usage_back(database: Engine) -> None:
     VideoCatalogue(database).add_whole("gate", 1, video_at(1, 0))
     before = read_usage(database)
@@ -87,6 +111,25 @@ def test_a_change_that_is_taken_back_takes_its_usage_back(database: Engine) -> N
     with pytest.raises(RuntimeError, match="taken back"):
         change()
     assert read_usage(database) == before
+
+
+def test_a_video_that_is_rendered_again_while_it_is_deleted_is_counted_as_it_is_in_the_end(database: Engine) -> None:
+    catalogue = VideoCatalogue(database)
+    catalogue.add_whole("gate", 1, video_at(1, 0))
+    again = threading.Thread(target=catalogue.add_whole, args=("gate", 1, video_at(1, 0)))
+    with transaction(database) as connection:
+        mark_gone(connection, "gate", [1], Tier.VIDEO)
+        again.start()
+        while database.dialect.name == "postgresql" and not waits(database):
+            time.sleep(0.01)
+    again.join()
+    assert read_usage(database) == {VIDEO: Amount(1, 10, 4096), THUMBNAILS: Amount(1, 1, 512)}
+
+
+def waits(database: Engine) -> bool:
+    """Whether a transaction of PostgreSQL's waits for another."""
+    with database.connect() as connection:
+        return bool(connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
 
 
 @given(

@@ -72,6 +72,20 @@ def test_a_folder_in_the_way_is_named(tmp_path: Path) -> None:
         render(tmp_path)
 
 
+@pytest.mark.parametrize("root", ["folder", "memory"])
+def test_what_is_deleted_is_gone_with_the_folders_that_it_leaves_empty(tmp_path: Path, root: str) -> None:
+    storage = ArchiveStorage(str(tmp_path) if root == "folder" else f"memory://deleted{tmp_path}")
+    paths = ["gate/2026-01-02/03/a.mp4", "gate/2026-01-02/03/b.mp4", "gate/2026-01-02/04/c.mp4", "init/d.mp4"]
+    for path in paths:
+        storage.put(path, b"video")
+    storage.delete([paths[0], paths[2], "gate/2026-01-02/03/gone.mp4", "gate/2026-01-01/00/gone.mp4"])
+    assert [storage.get(path) for path in paths] == [None, b"video", None, b"video"]
+    storage.delete(paths)
+    assert [storage.get(path) for path in paths] == [None] * 4
+    if root == "folder":
+        assert sorted(path.name for path in tmp_path.rglob("*")) == ["gate", "init"]
+
+
 def test_a_camera_without_a_picture_has_nothing_to_finish() -> None:
     assert SegmentRenderer(64).finish("gate") is None
 

@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
 from cloud_service.cli import main
 from cloud_service.database.opening import open_database
 from cloud_service.proof.chain_file import ChainFile
-from cloud_service.proof.signing import key_path, signing_key
+from cloud_service.proof.signing import signing_key
 from cloud_service.proof.tombstones import write_tombstones
 from icm.proof.chain import Link, make_link
 from icm.proof.entries import Leaf
@@ -22,40 +22,9 @@ from icm.proof.keys import SigningKey
 from icm.service.clock import ManualClock
 from tests.cloud_service.parts import START_US, close_stores, header, raw, record
 from tests.cloud_service.proof.kept import STORE, Kept
-from tests.cloud_service.proof.test_keeper import delete, deletion
+from tests.cloud_service.proof.test_keeper import deletion
 
 CHAIN = "proof/gate.chain"
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store: segments 1 to 6 of the camera gate in three blocks, of which 2 was deleted, and two of the yard."""
-    folder = tmp_path_factory.mktemp("made")
-    database = open_database(f"sqlite:///{folder / 'cloud.db'}")
-    for block in range(3):
-        kept = Kept(folder, database, ManualClock(START_US + block * 1_000_000))
-        kept.append(20 * block + 1, 20 * block + 20)
-        if block == 0:
-            kept.append(1, 20, "yard")
-        if block == 1:
-            kept.keeper.work()
-            delete(kept, 2)
-        kept.close()
-    close_stores(database)
-    return folder
-
-
-@pytest.fixture
-def store(made: Path, tmp_path: Path) -> Path:
-    """The same, for a test of its own."""
-    return Path(shutil.copytree(made, tmp_path / "store"))
-
-
-@pytest.fixture(params=["with the database", "from the files alone"])
-def place(request: pytest.FixtureRequest, store: Path) -> list[str]:
-    """How the command is told of the store."""
-    alone = request.param == "from the files alone"
-    return ["--store", str(store)] if alone else ["--set", f"store.folder={store}"]
 
 
 def verify(capsys: pytest.CaptureFixture[str], place: list[str], *options: str) -> tuple[int, str]:
@@ -353,68 +322,3 @@ def test_what_grows_or_waits_for_its_block_is_open(capsys: pytest.CaptureFixture
         assert status == 0, output
         assert "gate 7-8: open" in output
     close_stores(database)
-
-
-def test_a_range_of_time_and_a_camera_can_be_asked_for(
-    capsys: pytest.CaptureFixture[str], store: Path, place: list[str]
-) -> None:
-    status, output = verify(
-        capsys, place, "--camera", "gate", "--from", "2026-09-21T14:13:22Z", "--to", "2026-09-21T14:13:23.5Z"
-    )
-    assert status == 0
-    assert "gate 3-4: ok" in output
-    assert "gate 1" not in output
-    assert "yard" not in output
-    remove(store)
-    assert verify(capsys, place, "--to", "2026-09-21T14:13:21Z")[0] == 0
-    assert verify(capsys, place, "--camera", "yard")[0] == 0
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (["--camera", "door"], "there is no camera 'door'"),
-        (["--from", "yesterday"], "'yesterday' is no time"),
-        (["--key", "abc"], "'abc' is no public key"),
-        (["--witness", "nowhere.txt"], "cannot read nowhere.txt"),
-    ],
-)
-def test_what_cannot_be_asked_is_named(
-    capsys: pytest.CaptureFixture[str], store: Path, options: list[str], said: str
-) -> None:
-    status, output = verify(capsys, ["--store", str(store)], *options)
-    assert status == 2
-    assert said in output
-
-
-def test_a_folder_that_is_no_store_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    status, output = verify(capsys, ["--store", str(tmp_path / "none")])
-    assert status == 2
-    assert "there is no store in" in output
-    assert main(["public-key", "--store", str(tmp_path / "none")]) == 2
-    assert "the first start of icm-cloud makes it" in capsys.readouterr().err
-
-
-def test_the_public_key_is_printed(capsys: pytest.CaptureFixture[str], store: Path, place: list[str]) -> None:
-    assert main(["public-key", *place]) == 0
-    assert capsys.readouterr().out.strip() == SigningKey.load(key_path(store)).public.hex()
-
-
-def test_verify_changes_nothing(capsys: pytest.CaptureFixture[str], store: Path, place: list[str]) -> None:
-    def content() -> dict[str, bytes]:
-        return {
-            str(path): path.read_bytes()
-            for path in store.rglob("*")
-            if path.is_file() and not path.name.startswith("cloud.db")
-        }
-
-    before = content()
-    engine = create_engine(f"sqlite:///{store / 'cloud.db'}")
-    with engine.connect() as connection:
-        tables = [connection.execute(text(f"SELECT * FROM {name}")).all() for name in ("chains", "record_segments")]
-        verify(capsys, place, "--deep")
-        assert tables == [
-            connection.execute(text(f"SELECT * FROM {name}")).all() for name in ("chains", "record_segments")
-        ]
-    engine.dispose()
-    assert content() == before

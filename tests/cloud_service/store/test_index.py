@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
 from cloud_service.camera_series import CameraNames
+from cloud_service.database.opening import open_database
 from cloud_service.gauges import StorageGauges
 from cloud_service.store import Position, RecordStore, Segment
+from cloud_service.store.index import SegmentIndex
 from icm.errors import NotFoundError, StorageError
 from tests.cloud_service.parts import EPOCH, FRAME_US, START_US, header, open_store
 from tests.cloud_service.store.test_store import append, files, indexed, read_all
@@ -198,3 +200,36 @@ def test_a_database_that_takes_nothing_keeps_no_store_from_opening_and_learns_la
     store.close()
     assert len(indexed(database)) == COUNT
     check(store, tmp_path)
+
+
+def test_segments_are_found_by_the_time_they_were_captured_open_ones_and_those_that_are_gone_too(
+    tmp_path: Path, database: Engine
+) -> None:
+    store = filled(tmp_path, database)
+
+    def found(first: float, end: float, camera: str = "gate") -> list[int]:
+        """Of a stretch, whose ends are numbers of records."""
+        times = (round(START_US + (number - 1) * FRAME_US) for number in (first, end))
+        return [segment.number for segment in store.captured_between(camera, *times)]
+
+    for _ in range(2):
+        assert found(1, COUNT + 1) == list(range(1, COUNT + 1))
+        assert found(40, 42) == [40, 41]
+        assert found(40.5, 40.9) == []
+        assert found(COUNT, COUNT + 9) == [COUNT]
+        assert (found(-50, 1), found(COUNT + 1, COUNT + 9), found(1, 9, "yard")) == ([], [], [])
+        store.close()
+        files(tmp_path)[40].unlink(missing_ok=True)
+        store = opened(tmp_path, database)
+        assert found(40, 43) == [40, 41, 42]
+
+
+def test_the_index_is_not_read_from_its_start_for_a_stretch_of_time(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path / 'cloud.db'}")
+    statements: list[str] = []
+    event.listen(database, "before_cursor_execute", lambda *told: statements.append(told[2]))
+    SegmentIndex(database).captured_between("gate", START_US, START_US + 1)
+    with database.connect() as connection:
+        (plan,) = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statements[-1]}", ("gate", 0, 1, 0)).all()
+    assert "USING INDEX ix_record_segments_capture (camera=? AND first_capture_us>? AND first_capture_us<?)" in plan[-1]
+    database.dispose()

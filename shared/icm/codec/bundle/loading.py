@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ from icm.codec.bundle.manifest import (
     FIELD_TABLES,
     MOTION,
     MOTION_TABLES,
+    SYNTHESIS,
     TEMPORAL,
+    UNFINETUNED,
     Manifest,
     codec_id_of,
     read_manifest,
 )
-from icm.codec.bundle.verification import check_files, check_golden
+from icm.codec.bundle.verification import check_file, check_files, check_golden
 from icm.codec.entropy.context import ContextModel
 from icm.codec.entropy.integer_network import IntegerNetwork
 from icm.codec.entropy.residuals import DifferenceModel
@@ -88,6 +91,7 @@ class Bundle:
         self._log_gains = gains
         self._networks: dict[tuple[str, type[Any]], Any] = {}
         self._threads, self._device = threads, device
+        self._synthesis = SYNTHESIS
 
     @staticmethod
     def load(folder: Path, threads: int = 0, device: str = "cpu") -> Bundle:
@@ -144,6 +148,24 @@ class Bundle:
             device=device,
         )
 
+    def unfinetuned(self) -> Bundle:
+        """This bundle with the synthesis that it had before its finetuning, and no grain over its pictures.
+
+        Raises:
+            BundleError: it has none, or that is damaged.
+        """
+        if UNFINETUNED not in self.manifest.files:
+            raise BundleError(f"bundle {self.name} has no decoder from before its finetuning, {UNFINETUNED}")
+        check_file(self.folder / UNFINETUNED, self.manifest.files[UNFINETUNED])
+        other = copy(self)
+        other._synthesis, other.grain = UNFINETUNED, Grain(())
+        return other
+
+    @property
+    def synthesis_digest(self) -> str:
+        """The sha256 of the synthesis, in hex: says with the records what their pictures are."""
+        return self.manifest.files[self._synthesis].sha256
+
     @property
     def analysis(self) -> Analysis:
         """g_a, loaded on first use."""
@@ -159,7 +181,7 @@ class Bundle:
     @property
     def synthesis(self) -> Synthesis:
         """g_s, loaded on first use."""
-        network: Synthesis = self._network("decoder.onnx", Synthesis)
+        network: Synthesis = self._network(self._synthesis, Synthesis)
         return network
 
     @property
@@ -176,8 +198,8 @@ class Bundle:
         """g_s where latents changed, loaded on first use; none on a GPU, which is quicker with whole pictures."""
         if self._device == "cuda":
             return None
-        kind = SparseGatedSynthesis if is_gated(self.folder / "decoder.onnx") else SparseSynthesis
-        layers: SynthesisLayers = self._network("decoder.onnx", kind)
+        kind = SparseGatedSynthesis if is_gated(self.folder / self._synthesis) else SparseSynthesis
+        layers: SynthesisLayers = self._network(self._synthesis, kind)
         return layers
 
     def gains(self, quality: int) -> NDArray[np.float32]:

@@ -24,6 +24,9 @@ MOTION = tuple(f"motion_{group}.onnx" for group in range(2))
 """The networks of differences in P records with motion; a bundle from before motion has none of these."""
 FIELD_TABLES = ("movement", "mode", "choice", "offset")
 """Names of the tables of fields, in the order of ``FieldTables``."""
+SYNTHESIS = "decoder.onnx"
+UNFINETUNED = "decoder_base.onnx"
+"""The synthesis from before its finetuning; not every bundle has it."""
 ENCODING = ("encoder.onnx", "hyper_encoder.onnx")
 """What only an encoder needs: a better one leaves every record decodable."""
 DECODING = ("hyper_decoder.onnx", *CONTEXT, "entropy.npz")

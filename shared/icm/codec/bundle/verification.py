@@ -34,7 +34,7 @@ def check_files(folder: Path, manifest: Manifest) -> None:
         BundleError: a file is damaged, missing, or not what the codec id stands for.
     """
     for name, file in manifest.files.items():
-        _check_file(folder / name, file)
+        check_file(folder / name, file)
     files = set(manifest.files)
     following = files.issuperset(TEMPORAL) or files.issuperset((*MOTION, MOTION_TABLES))
     whole = files.issuperset((*ENCODING, *DECODING)) and following
@@ -59,7 +59,12 @@ def check_golden(bundle: Bundle) -> None:
         raise BundleError(f"bundle {bundle.folder} fails its self-test: {error}") from None
 
 
-def _check_file(path: Path, file: BundleFile) -> None:
+def check_file(path: Path, file: BundleFile) -> None:
+    """Finds out whether a file is the one of the manifest.
+
+    Raises:
+        BundleError: it is not, or cannot be read.
+    """
     try:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:

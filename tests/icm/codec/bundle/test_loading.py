@@ -10,8 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from icm.codec.bitstream.record import parse_stream
 from icm.codec.bundle.loading import Bundle
-from icm.codec.bundle.manifest import DECODING, MOTION, MOTION_TABLES, TEMPORAL, BundleFile, codec_id_of
+from icm.codec.bundle.manifest import (
+    DECODING,
+    GOLDEN,
+    MOTION,
+    MOTION_TABLES,
+    TEMPORAL,
+    UNFINETUNED,
+    BundleFile,
+    codec_id_of,
+)
+from icm.codec.decoder import Decoder
 from icm.errors import BundleError
 
 
@@ -95,3 +106,28 @@ def test_golden_records_that_do_not_reproduce_refuse_the_bundle(copy: Path) -> N
     rewrite_manifest(copy, files=manifest["files"], codec_id=codec_id_of(files))
     with pytest.raises(BundleError, match="fails its self-test"):
         Bundle.load(copy)
+
+
+def test_the_decoder_from_before_the_finetuning_is_had_beside_the_other_and_gives_other_pictures(bundle: Path) -> None:
+    loaded = Bundle.load(bundle, threads=1)
+    header, records = parse_stream((bundle / GOLDEN).read_bytes())
+    before = loaded.unfinetuned()
+    first = next(records)
+    pictures = [Decoder(of).decode(first, header.width, header.height) for of in (loaded, before, loaded)]
+    assert np.array_equal(pictures[0], pictures[2])
+    assert not np.array_equal(pictures[0], pictures[1])
+    assert np.abs(pictures[0].astype(int) - pictures[1]).mean() < 12
+    assert before.synthesis_digest != loaded.synthesis_digest
+    assert before.grain.deviation(0) == 0
+
+
+def test_a_bundle_without_a_decoder_from_before_says_so_and_one_that_was_damaged_since_too(copy: Path) -> None:
+    loaded = Bundle.load(copy, threads=1)
+    (copy / UNFINETUNED).write_bytes(b"damaged")
+    with pytest.raises(BundleError, match=rf"{UNFINETUNED} is damaged"):
+        loaded.unfinetuned()
+    files = json.loads((copy / "manifest.json").read_text())["files"]
+    del files[UNFINETUNED]
+    rewrite_manifest(copy, files=files)
+    with pytest.raises(BundleError, match="no decoder from before its finetuning"):
+        Bundle.load(copy, threads=1).unfinetuned()

@@ -1,0 +1,1 @@
+"""The seals of edges over their records: kept beside the chains, and checked."""

@@ -1,0 +1,172 @@
+"""Takes the seals that edges send, compares them with what is stored, and keeps them by segment.
+
+It does so beside the records' way, within a second or two; a cloud that is killed in between has lost those seals, not
+their records. A seal that does not fit what is stored is logged and left out.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import defaultdict, deque
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+from cloud_service.seals.files import append_parts, record_hashes, seal_file
+from cloud_service.store.segment import Segment
+from icm.codec.bitstream.record import MAX_SEQUENCE
+from icm.errors import IcmError, NotFoundError, ProofError, storage_error
+from icm.proof.keys import PUBLIC_KEY_BYTES, SIGNATURE_BYTES
+from icm.proof.merkle import root_of
+from icm.proof.seals import MOST_RECORDS, Seal, SealedPart, part_of
+from icm.service.clock import Clock
+from icm.service.health import Problems
+from icm.service.log_limit import LogLimit
+from icm.v1 import ingest_pb2
+
+log = logging.getLogger(__name__)
+_TICK_SECONDS = 1.0
+_MOST_SEGMENTS = 32
+"""That a seal's records may lie in: each is read."""
+_MOST_WAITING = 10_000
+"""Seals; a camera sends one in ten seconds."""
+
+
+class _Received(NamedTuple):
+    """A seal as it came: its camera, epoch and public key are its stream's."""
+
+    camera: str
+    epoch: int
+    key: bytes
+    seal: ingest_pb2.Seal
+
+
+class SealKeeper:
+    """Keeps seals, on a thread of its own. Thread-safe."""
+
+    def __init__(
+        self, *, records: Path, folder: Path, holder: Callable[[str, int, int], Segment | None], clock: Clock,
+        problems: Problems,
+    ) -> None:  # fmt: skip
+        """Creates the keeper of a store's seals.
+
+        Args:
+            records: the folder of segments.
+            folder: of all seals.
+            holder: the segment that holds a record of a camera, epoch and sequence.
+        """
+        self._records, self._folder, self._holder = records, folder, holder
+        self._part, self._refusals = problems.part("seals"), LogLimit(log, logging.WARNING, clock)
+        self._waiting: deque[_Received] = deque(maxlen=_MOST_WAITING)
+        self._unwritten: dict[Path, list[SealedPart]] = defaultdict(list)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="seal-keeper", daemon=True)
+
+    def take(self, camera: str, epoch: int, key: bytes, seal: ingest_pb2.Seal) -> None:
+        """A seal came over a stream, whose records it is about are persisted."""
+        self._waiting.append(_Received(camera, epoch, key, seal))
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Keeps what came, and ends."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self.work()
+        self._refusals.flush()
+
+    def work(self) -> None:
+        """Keeps what came, as the thread does all the time; what the disk refuses is tried again with the next."""
+        while self._waiting:
+            received = self._waiting.popleft()
+            try:
+                for path, part in self._parts(received):
+                    self._unwritten[path].append(part)
+            except (IcmError, OSError) as error:
+                self._refusals.say(received.camera, f"camera {received.camera}: leaving out a seal: {error}")
+        try:
+            for path in list(self._unwritten):
+                append_parts(path, self._unwritten[path])
+                del self._unwritten[path]
+        except OSError as error:
+            text = str(storage_error(error, error.filename or self._folder))
+            if self._part.report(text):
+                log.error("cannot keep seals, trying again: %s", text)
+        else:
+            self._part.clear()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(_TICK_SECONDS):
+            self.work()
+
+    def _parts(self, received: _Received) -> list[tuple[Path, SealedPart]]:
+        """The parts of a seal, and the files that they go to.
+
+        Raises:
+            ProofError: it is not over what is stored.
+            IcmError: what is stored cannot be read.
+            OSError: likewise.
+        """
+        camera, epoch, key, of = received
+        sequences = _sequences(of)
+        if len(key) != PUBLIC_KEY_BYTES or len(of.signature) != SIGNATURE_BYTES or of.sealed_us >= 1 << 63:
+            raise ProofError("its key, signature or time is none")
+        segments = self._segments(camera, epoch, sequences)
+        hashes = [hashes[sequence] for sequence, (_, hashes) in zip(sequences, segments, strict=True)]
+        seal = Seal(camera, epoch, tuple(sequences), of.sealed_us, root_of(hashes), key, of.signature)
+        if not seal.holds():
+            raise ProofError(f"it is not over what is stored of records {sequences[0]} to {sequences[-1]}")
+        parts = []
+        for _, run in groupby(enumerate(segments), key=lambda each: each[1][0].number):
+            places = [place for place, _ in run]
+            segment = segments[places[0]][0]
+            part = part_of(seal, hashes, segment.number, places[0], len(places))
+            parts.append((seal_file(self._folder, segment.path), part))
+        return parts
+
+    def _segments(self, camera: str, epoch: int, sequences: Sequence[int]) -> list[tuple[Segment, dict[int, bytes]]]:
+        """The segment of each record, with the hashes of what that holds.
+
+        Raises:
+            NotFoundError: a record is not there.
+            IcmError: a segment cannot be read.
+            OSError: likewise.
+        """
+        found: list[tuple[Segment, dict[int, bytes]]] = []
+        read = 0
+        for sequence in sequences:
+            if not found or sequence not in found[-1][1]:
+                read += 1
+                if read > _MOST_SEGMENTS:
+                    raise ProofError(f"it is over records of more than {_MOST_SEGMENTS} segments")
+                segment = self._holder(camera, epoch, sequence)
+                hashes = record_hashes(self._records / segment.path)[1] if segment is not None else {}
+                if segment is None or sequence not in hashes:
+                    raise NotFoundError(f"record {sequence}, which it is over, is not there")
+                found.append((segment, hashes))
+            else:
+                found.append(found[-1])
+        return found
+
+
+def _sequences(seal: ingest_pb2.Seal) -> list[int]:
+    """The sequences that a seal is over.
+
+    Raises:
+        ProofError: they are none, or too many.
+    """
+    first, found = seal.first_sequence, list[int]()
+    for place, length in enumerate(seal.lengths):
+        if not length or first + length - 1 > MAX_SEQUENCE or (place % 2 == 0 and len(found) + length > MOST_RECORDS):
+            found = []
+            break
+        if place % 2 == 0:
+            found.extend(range(first, first + length))
+        first += length
+    if not found or seal.first_sequence < 1:
+        raise ProofError(f"it is over no records, or over more than {MOST_RECORDS}")
+    return found
