@@ -25,7 +25,7 @@ from icm.codec.bitstream.record import MAX_PAYLOAD, Kind, Record, StreamHeader, 
 from icm.codec.bundle.loading import Bundle
 from icm.codec.decoder import Decoder
 from icm.codec.encoder import CodedFrame, Encoder
-from icm.errors import BusyError, NotFoundError, ReferenceMissingError
+from icm.errors import BusyError, IcmError, NotFoundError, ReferenceMissingError
 from icm.v1 import archive_pb2 as pb
 from icm.v1.frame_pb2 import FrameRef
 from icm.v1.ingest_pb2 import ACK_STATE_REJECTED, REJECT_REASON_REFERENCE_MISSING
@@ -64,10 +64,10 @@ def decode(store: RecordStore, loaded: Bundle, lane: str = "live", first_segment
     decoder, position, done = BatchDecoder(Bundles([loaded])), Position(first_segment, 0), []
     while (chunk := store.read("gate", position, 4)) is not None:
         work = work_of(LaneId("gate", lane), chunk, store.keyframes, detect=True, archive=False)
-        ((pictures, keyframe),) = decoder.decode([work])
+        frames, keyframe = decoder.decode(work)
         if keyframe is not None:
             store.keyframes.keep(chunk.segment, chunk.header, keyframe)
-        done += [isinstance(picture, np.ndarray) for picture in pictures]
+        done += [not isinstance(frame, IcmError) and decoder.picture(work, frame).size > 0 for frame in frames]
         position = chunk.next
     return done
 

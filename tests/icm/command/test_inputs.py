@@ -51,7 +51,9 @@ PIXELS = {"prores_ks": "yuv422p10le", "mjpeg": "yuvj420p"}
 
 
 @pytest.mark.parametrize("format", VIDEOS)
-@pytest.mark.parametrize("name", ["film", "12:30:00.png", "a.jpg", "a.mp4", "a.txt", "%03d.png", "\udcff.mkv"], ids=ascii)
+@pytest.mark.parametrize(
+    "name", ["film", "12:30:00.png", "a.jpg", "a.mp4", "a.txt", "%03d.png", "\udcff.mkv"], ids=ascii
+)
 def test_a_video_is_one_whatever_it_is_called(tmp_path: Path, format: str, name: str) -> None:
     codec = VIDEOS[format]
     with (tmp_path / name).open("wb") as file, av.open(file, "w", format=format) as container:
