@@ -14,6 +14,7 @@ from cloud_service.detection.base import Detection
 from cloud_service.detection.weights import check_weights
 from icm import torchvision_ops
 from icm.errors import DetectorError
+from icm.media.pillow_kept import pillow_kept
 
 # A service must not phone home, write into a user's home or install packages; Ultralytics reads these once, on import.
 _ENVIRONMENT = {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "YOLO_VERBOSE": "false"}
@@ -57,7 +58,9 @@ class YoloDetector:
         os.environ.update(_ENVIRONMENT, YOLO_CONFIG_DIR=str(config_folder))
         torchvision_ops.declare()
         import torch
-        from ultralytics import YOLO  # type: ignore[attr-defined]
+
+        with pillow_kept():
+            from ultralytics import YOLO  # type: ignore[attr-defined]
 
         if threads:
             torch.set_num_threads(threads)

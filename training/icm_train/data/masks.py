@@ -19,6 +19,7 @@ from tqdm import tqdm
 from icm import torchvision_ops
 from icm.atomic_file import atomic_writer
 from icm.errors import ConfigError
+from icm.media.pillow_kept import pillow_kept
 
 Mask = NDArray[np.bool_]
 """bool[H, W], true on objects."""
@@ -147,7 +148,8 @@ def coco_labels(instances: Path) -> dict[str, list[list[float]]]:
 def segmenter(weights: Path) -> Segment:
     """An Ultralytics segmentation model; every instance of every class counts as an object."""
     torchvision_ops.declare()
-    from ultralytics import YOLO  # type: ignore[attr-defined]
+    with pillow_kept():
+        from ultralytics import YOLO  # type: ignore[attr-defined]
 
     model: Any = YOLO(str(weights))
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from icm import torchvision_ops
+from icm.media.pillow_kept import pillow_kept
 
 CLASSES = 80
 CONFIDENCE = 0.001
@@ -54,7 +55,8 @@ def load_photos(folder: Path) -> list[LabelledPhoto]:
 def yolo(weights: Path) -> Detect:
     """An Ultralytics detector, frozen as it is."""
     torchvision_ops.declare()
-    from ultralytics import YOLO  # type: ignore[attr-defined]
+    with pillow_kept():
+        from ultralytics import YOLO  # type: ignore[attr-defined]
 
     model: Any = YOLO(str(weights))
 
