@@ -81,7 +81,7 @@ class ChainKeeper:
         self._wake = threading.Event()
         self._stopping = False
         self._to_compare: dict[str, SequenceSet] = {}
-        self._behind, self._caught_up = True, set[str]()
+        self._behind, self._missed, self._caught_up = True, False, set[str]()
         self._thread = threading.Thread(target=self._run, name="chain-keeper", daemon=True)
 
     def sealed(self, segment: Segment) -> None:
@@ -118,7 +118,8 @@ class ChainKeeper:
             close: whether blocks are closed whatever is in them.
         """
         try:
-            if self._behind and not close:
+            if (self._behind or self._missed) and not close:
+                self._missed = False
                 self._catch_up()
             self._go_on(close)
         except OSError as error:
@@ -164,23 +165,22 @@ class ChainKeeper:
             raise StorageError(f"cannot look a chain up in the database: {trouble(error)}") from None
 
     def deleted(self, deletions: Sequence[Deletion]) -> None:
-        """Notes deletions; call it when the transaction that makes them is done, and before any file goes.
+        """Notes deletions; call it when the transaction that makes them is done, before their files go.
 
-        Raises:
-            StorageError: the disk refused; no file may go then.
+        A disk that is too full for it holds no deletion up, as that would stay so: they are noted later, from the
+        tombstones in the database.
         """
-        by_camera: dict[str, list[Deletion]] = {}
-        for deletion in deletions:
-            by_camera.setdefault(deletion.segment.camera, []).append(deletion)
+        by_camera: dict[str, list[Tombstone]] = {}
+        for each in deletions:
+            entry = Tombstone(facts_of(each.segment), each.reason, each.at_us, each.by, each.rule)
+            by_camera.setdefault(each.segment.camera, []).append(entry)
         with self._lock:
-            for camera, of_camera in by_camera.items():
-                entries = [
-                    Tombstone(facts_of(each.segment), each.reason, each.at_us, each.by, each.rule) for each in of_camera
-                ]
-                try:
+            try:
+                for camera, entries in by_camera.items():
                     self._bury(camera, entries)
-                except OSError as error:
-                    raise storage_error(error, self._records.parent) from None
+            except OSError as error:
+                self._missed = True
+                self._report(str(storage_error(error, error.filename or self._records.parent)))
 
     def _run(self) -> None:
         while not self._stopping:
