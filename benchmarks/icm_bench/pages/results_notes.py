@@ -22,6 +22,7 @@ TITLES = {
     "clips": "Clips of the past",
     "index": "A start by the number of segments",
     "events": "Events a second",
+    "verify": "Verifying an archive",
     "chaos": "Kills and cuts",
     "soak": "Memory over time",
     "fuzz": "Hostile bytes",
@@ -91,6 +92,11 @@ decoder shows them, grain and all; `more_percent` is what they take beyond video
 Frames a second, the best of three rounds, in batches that each are a transaction; three detections in a frame that has
 any. `row by row` is how it was done before, a query and an ORM object for each frame. PostgreSQL waits for the disk at
 each commit, SQLite as the cloud sets it.""",
+    "verify": """\
+Segments of one record, as large as ten seconds at 25 kbit/s, of two cameras, and their chains. `verify` reads chains
+and the index and looks at names and sizes; `--deep` reads and hashes every file and looks for seals. The files were
+written a moment before and come from memory: `sha256sum` reads the same ones in the same run. `chain bytes a segment`
+is what the chain takes of the disk.""",
     "visual": """\
 `psnr` is the mean over pictures; of objects (COCO's polygons) and of what is around them PSNR is taken over all
 their pixels. `perceptual` is the LPIPS distance in a shift-tolerant AlexNet, 0 for equal pictures. Finetuning has a
