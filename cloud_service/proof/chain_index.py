@@ -48,6 +48,11 @@ class ChainIndex:
     def __init__(self, database: Engine) -> None:
         self._database = database
 
+    def cameras(self) -> list[str]:
+        """The cameras whose chains the database knows, by name."""
+        with self._database.connect() as connection:
+            return sorted(connection.scalars(select(ChainRow.camera)))
+
     def load(self, camera: str) -> ChainState:
         """How far the database knows a camera's chain."""
         with self._database.connect() as connection:

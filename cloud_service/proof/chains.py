@@ -52,7 +52,8 @@ class Chains:
         """
         self._folder, self._store, self._index = folder, store, index
         self._key, self._clock, self._problems = key, clock, problems
-        self._chains = {camera: self._open(camera) for camera in chained_cameras(folder)}
+        # One whose file is gone altogether had blocks, too.
+        self._chains = {camera: self._open(camera) for camera in {*chained_cameras(folder), *self._known()}}
 
     def cameras(self) -> list[str]:
         """Those that have a chain."""
@@ -146,13 +147,20 @@ class Chains:
             # What follows names the head that it followed, so that the hole can be seen.
             self._changed(camera, f"it had {known.head.block} blocks and has {state.head.block if state.head else 0}")
             state.head = known.head
-        self._note(camera, chain)
+        self._note(camera, chain, always=state.head is known.head)
         return chain
 
     def _changed(self, camera: str, what: str) -> None:
         text = f"the chain was changed from outside, or is damaged: {what}: run icm-cloud verify --camera {camera}"
         if self._problems.part("proof", camera).report(text):
             log.error("camera %s: %s", camera, text)
+
+    def _known(self) -> list[str]:
+        try:
+            return self._index.cameras()
+        except SQLAlchemyError as error:
+            log.warning("the database does not say which chains there are: %s", trouble(error))
+            return []
 
     def _load(self, camera: str) -> ChainState:
         try:
@@ -167,8 +175,13 @@ class Chains:
         except SQLAlchemyError as error:
             log.warning("camera %s: the database keeps an old chain: %s", camera, trouble(error))
 
-    def _note(self, camera: str, chain: _Chain) -> None:
-        if not chain.unnoted or chain.state.head is None:
+    def _note(self, camera: str, chain: _Chain, always: bool = False) -> None:
+        """Tells the database of blocks that it does not know, and how far the chain got.
+
+        Args:
+            always: even if there is no such block.
+        """
+        if chain.state.head is None or not (chain.unnoted or always):
             return
         try:
             self._index.note(camera, chain.state, chain.unnoted)

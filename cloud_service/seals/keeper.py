@@ -17,7 +17,8 @@ from typing import NamedTuple
 from cloud_service.seals.files import append_parts, record_hashes, seal_file
 from cloud_service.store.segment import Segment
 from icm.codec.bitstream.record import MAX_SEQUENCE
-from icm.errors import IcmError, NotFoundError, ProofError, storage_error
+from icm.errors import IcmError, NotFoundError, ProofError, StorageError, StoredDamageError, storage_error
+from icm.proof.entries import MOST
 from icm.proof.keys import PUBLIC_KEY_BYTES, SIGNATURE_BYTES
 from icm.proof.merkle import root_of
 from icm.proof.seals import MOST_RECORDS, Seal, SealedPart, part_of
@@ -66,6 +67,10 @@ class SealKeeper:
 
     def take(self, camera: str, epoch: int, key: bytes, seal: ingest_pb2.Seal) -> None:
         """A seal came over a stream, whose records it is about are persisted."""
+        sizes = (len(key), len(seal.signature))
+        if sizes != (PUBLIC_KEY_BYTES, SIGNATURE_BYTES) or len(seal.lengths) >= 2 * MOST_RECORDS:
+            self._refuse(camera, "its key or its signature is none, or it is over more than a seal may be")
+            return
         self._waiting.append(_Received(camera, epoch, key, seal))
 
     def start(self) -> None:
@@ -87,7 +92,11 @@ class SealKeeper:
                 for path, part in self._parts(received):
                     self._unwritten[path].append(part)
             except (IcmError, OSError) as error:
-                self._refusals.say(received.camera, f"camera {received.camera}: leaving out a seal: {error}")
+                if isinstance(error, StorageError) and not isinstance(error, StoredDamageError):
+                    # The database does not answer.
+                    self._waiting.appendleft(received)
+                    break
+                self._refuse(received.camera, str(error))
         try:
             for path in list(self._unwritten):
                 append_parts(path, self._unwritten[path])
@@ -98,6 +107,9 @@ class SealKeeper:
                 log.error("cannot keep seals, trying again: %s", text)
         else:
             self._part.clear()
+
+    def _refuse(self, camera: str, why: str) -> None:
+        self._refusals.say(camera, f"camera {camera}: leaving out a seal: {why}")
 
     def _run(self) -> None:
         while not self._stopping.wait(_TICK_SECONDS):
@@ -113,8 +125,8 @@ class SealKeeper:
         """
         camera, epoch, key, of = received
         sequences = _sequences(of)
-        if len(key) != PUBLIC_KEY_BYTES or len(of.signature) != SIGNATURE_BYTES or of.sealed_us >= 1 << 63:
-            raise ProofError("its key, signature or time is none")
+        if of.sealed_us > MOST:
+            raise ProofError("its time is none")
         segments = self._segments(camera, epoch, sequences)
         hashes = [hashes[sequence] for sequence, (_, hashes) in zip(sequences, segments, strict=True)]
         seal = Seal(camera, epoch, tuple(sequences), of.sealed_us, root_of(hashes), key, of.signature)

@@ -284,6 +284,23 @@ def test_a_chain_that_was_cut_while_the_cloud_was_stopped_keeps_the_hole_and_is_
         found[1].check(found[0].head)
 
 
+def test_a_chain_that_was_taken_away_is_not_begun_anew(tmp_path: Path, database: Engine) -> None:
+    for first in (1, 11):
+        kept = Kept(tmp_path, database)
+        kept.append(first, first + 9)
+        kept.close()
+    (tmp_path / "proof/gate.chain").unlink()
+    for _ in range(2):
+        kept = Kept(tmp_path, database)
+        assert "it had 2 blocks and has 0" in kept.problems.lines()[0]
+    kept.keeper.work()
+    kept.close()
+    found = [placed.link for placed in ChainFile(tmp_path / "proof", "gate").links()]
+    assert [link.block.number for link in found] == [3]
+    with pytest.raises(ProofError, match="blocks are missing"):
+        found[0].check(None)
+
+
 def test_a_chain_that_is_damaged_in_its_middle_goes_on_behind_the_damage(tmp_path: Path, database: Engine) -> None:
     for first in (1, 11, 21):
         kept = Kept(tmp_path, database)
