@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import grpc
 import pytest
 import yaml
 
@@ -118,6 +119,9 @@ async def test_a_caller_is_told_of_a_cameras_blocks_by_pages(
         assert await numbers("gate", 4) == []
         assert await numbers("gate", 2**64 - 1) == []
         assert await numbers("yard", 1) == []
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await numbers("../gate", 1)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_an_edge_that_was_shown_no_head_says_so(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,12 +24,14 @@ from icm.rpc.status import reason_of
 from icm.rpc.tls import MutualTlsSettings
 from icm.service.clock import ManualClock, SystemClock
 from icm.v1 import archive_pb2 as pb
+from icm.v1 import proof_pb2
 from icm.v1.archive_pb2_grpc import (
     ArchiveServiceServicer,
     ArchiveServiceStub,
     add_ArchiveServiceServicer_to_server,
 )
 from icm.v1.frame_pb2 import FrameDetections, FrameRef
+from icm.v1.proof_pb2_grpc import ProofServiceStub
 from tests.certificates import Certificates
 from tests.cloud_service.parts import EPOCH, BrightnessDetector, coded_header, coded_records
 from tests.cloud_service.running import RunningCloud, app_in
@@ -125,6 +127,9 @@ async def test_a_reader_sees_every_camera_and_an_edge_its_own(
         assert (method, code) == (method, grpc.StatusCode.PERMISSION_DENIED)
         assert "north may not read camera 'yard'" in text
         await getattr(reader.archive, method)(request)
+    heads = proof_pb2.GetHeadsRequest(camera="yard")
+    assert (await failure(ProofServiceStub(north.channel).GetHeads(heads)))[0] is grpc.StatusCode.PERMISSION_DENIED
+    await ProofServiceStub(reader.channel).GetHeads(heads)
     for camera in ("", "yard"):
         watching = north.archive.WatchDetections(pb.WatchDetectionsRequest(camera=camera))
         assert (await failure(watching.read()))[0] is grpc.StatusCode.PERMISSION_DENIED
