@@ -99,10 +99,11 @@ def cloud_thread(folder: Path, bundle: Path, certificates: Certificates | None, 
 
     def run() -> None:
         try:
-            loop.run_until_complete(serve())
+            # Ends what still waits, such as who looks after open calls, and would be destroyed in another test.
+            with asyncio.Runner(loop_factory=lambda: loop) as runner:
+                runner.run(serve())
         finally:
             ready.set()
-            loop.close()
 
     thread = threading.Thread(target=run)
     thread.start()
