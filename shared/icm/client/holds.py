@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -85,14 +86,15 @@ def _add_request(
     return hold_pb2.AddHoldRequest(hold=hold)
 
 
-class HoldCalls:
+class HoldCalls(ABC):
     """What ``CloudClient`` does about holds."""
 
     _connection: Connection
     _holds: hold_pb2_grpc.HoldServiceStub
 
+    @abstractmethod
     def _ask(self, method: Callable[..., Any], request: Any) -> Any:
-        raise NotImplementedError
+        """Calls what may reach the cloud twice."""
 
     def add_hold(
         self,
@@ -166,14 +168,15 @@ class HoldCalls:
                 time.sleep(attempts.wait_after(error))
 
 
-class AsyncHoldCalls:
+class AsyncHoldCalls(ABC):
     """What ``AsyncCloudClient`` does about holds."""
 
     _connection: Connection
     _holds: Any
 
+    @abstractmethod
     async def _ask(self, method: Callable[..., Any], request: Any) -> Any:
-        raise NotImplementedError
+        """Calls what may reach the cloud twice."""
 
     async def add_hold(
         self,
