@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from sqlalchemy import Engine
@@ -63,7 +63,7 @@ class CaseExporter:
         chains: ChainSource,
         key: SigningKey,
         clock: Clock,
-        retention: Callable[[], dict[str, Any] | None],
+        retention: dict[str, Any],
     ) -> None:
         """Creates the exporter.
 
@@ -71,7 +71,7 @@ class CaseExporter:
             name: of the record store.
             chains: of the store.
             key: that manifests are signed with.
-            retention: the rules in force; None for none.
+            retention: the rules in force, as the settings have them.
         """
         self._name, self._sources, self._lookup = name, sources, lookup
         self._chains, self._key, self._clock, self._retention = chains, key, clock, retention
@@ -105,7 +105,7 @@ class CaseExporter:
             range=Range(start=time_text(request.from_us), end=time_text(request.to_us)),
             store=self._name,
             software=f"icm-bridge {VERSION}",
-            retention=self._retention(),
+            retention=self._retention,
             cameras=[export.result(request, now_us) for export in exports],
             missing=missing,
         )
@@ -183,5 +183,5 @@ def open_exporter(
         chains=chains,
         key=signing_key(settings.store.folder),
         clock=clock,
-        retention=lambda: None,
+        retention=settings.retention.model_dump(mode="json"),
     )

@@ -38,6 +38,8 @@ def test_an_export_holds_whole_segments_clips_detections_and_proof_and_any_zip_r
     case = served.export(tmp_path / "case.zip", start=at(1.2), end=at(2.1), case="Two lines\n<b>of text</b>")
     (camera,) = case.cameras
     assert (case.case, case.exported_by, case.caller, case.missing) == ("Two lines\n<b>of text</b>", "Ann", "", [])
+    assert case.retention is not None
+    assert case.retention["floor"]["last_resort"] == "block", "the rules in force"
     assert [segment.number for segment in camera.segments] == [2, 3]
     assert camera.segments[0].keyframe
     assert not camera.segments[1].keyframe, "it follows the one before, which is here"
