@@ -83,6 +83,9 @@ def stored(folder: Path) -> list[tuple[str, int, int]]:
     """Camera, epoch and sequence of every record on the cloud's disk, in the files' own order."""
     found = []
     for path in sorted((folder / "cloud").rglob("*.icm")):
-        header, records = parse_stream(path.read_bytes())
+        # A service that runs may have made a file and not yet written to it.
+        if not (data := path.read_bytes()):
+            continue
+        header, records = parse_stream(data)
         found += [(header.camera, header.epoch, record.sequence) for record in records]
     return found
