@@ -129,6 +129,12 @@ class ViewerApp:
         """Of /metrics and /healthz."""
         return self._telemetry.port
 
+    async def close(self) -> None:
+        """Gives back what was opened; ``run`` does so by itself."""
+        await asyncio.to_thread(self._telemetry.stop)
+        await self._cloud.close()
+        self._owned.close()
+
     async def run(self) -> None:
         """Serves until SIGTERM or SIGINT."""
         loop = asyncio.get_running_loop()
@@ -142,9 +148,7 @@ class ViewerApp:
                 await self._listener.serve()
             finally:
                 log.info("stopping")
-                await asyncio.to_thread(self._telemetry.stop)
-                await self._cloud.close()
-                self._owned.close()
+                await self.close()
         log.info("stopped")
 
 

@@ -89,6 +89,7 @@ class Guard:
                 request.state.visitor = await self._admit(request, page)
             return await page.endpoint(request)
 
+        guarded.entry = page  # type: ignore[attr-defined]  # for who walks the routes
         return Route(page.path, guarded, methods=list(page.methods), name=page.path)
 
     def _socket(self, entry: Socket) -> WebSocketRoute:
@@ -102,6 +103,7 @@ class Guard:
             socket.state.visitor = visitor
             await self._watched(socket, entry)
 
+        guarded.entry = entry  # type: ignore[attr-defined]
         return WebSocketRoute(entry.path, guarded, name=entry.path)
 
     async def _watched(self, socket: WebSocket, entry: Socket) -> None:
