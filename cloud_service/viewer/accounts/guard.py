@@ -227,7 +227,8 @@ class Guard:
             return
         if not self._is_ours(connection):
             raise PermissionDeniedError("this form comes from another site, or the browser does not say from where")
-        if visitor is not None:
+        # Where nobody need be logged in, a form may be older than the session, as of two tabs with the login.
+        if visitor is not None and entry.right is not Right.PUBLIC:
             shown = connection.headers.get(CSRF_HEADER)
             if shown is None:
                 shown = (await read_form(connection)).get(CSRF_FIELD, "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.websockets import WebSocket
 
+from cloud_service.database.opening import database_engine
+from cloud_service.database.tables import Base
+from cloud_service.database.viewer_tables import ViewerSessionRow
 from cloud_service.viewer.accounts import guard as guard_module
 from cloud_service.viewer.accounts.book import AccountBook
 from cloud_service.viewer.accounts.cookies import SessionCookie
@@ -33,6 +36,7 @@ from cloud_service.viewer.web.templates import Templates
 from icm.service.clock import ManualClock
 
 ORIGIN = "http://viewer.test"
+TEMPLATES = Templates(StaticFiles(), ())
 
 
 async def page(request: Request) -> Response:
@@ -66,7 +70,7 @@ class Door:
             book=self.book, sessions=self.sessions, cookie=self.cookie, proxies=Proxies(proxy), origin=None,
             clock=self.clock,
         )  # fmt: skip
-        handlers = ErrorAnswers(Templates(StaticFiles(), ())).handlers()
+        handlers = ErrorAnswers(TEMPLATES).handlers()
         self.app = Starlette(routes=guard.routes(ROOM), exception_handlers=handlers)
 
     def user(self, name: str, role: Role = Role.VIEWER, *cameras: str) -> User:
@@ -126,6 +130,15 @@ class Call:
 
     async def next(self) -> dict[str, Any]:
         return dict(await asyncio.wait_for(self.from_app.get(), 10))
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Engine]:
+    """One with the table of sessions alone: all steps of the schema take longer than most tests here."""
+    engine = database_engine(f"sqlite:///{tmp_path / 'sessions.db'}")
+    Base.metadata.create_all(engine, [Base.metadata.tables[ViewerSessionRow.__tablename__]])
+    yield engine
+    engine.dispose()
 
 
 @pytest.fixture
