@@ -68,8 +68,8 @@ def cameras_of(database: Engine) -> list[ListedCamera]:
     )
     try:
         with database.connect() as connection:
-            last: dict[str, int | None] = dict(connection.execute(select(CursorRow.camera, newest)).tuples().all())
-            used = connection.execute(select(UsageRow.camera, UsageRow.tier, UsageRow.bytes)).tuples().all()
+            last = {camera: us for camera, us in connection.execute(select(CursorRow.camera, newest))}
+            used = connection.execute(select(UsageRow.camera, UsageRow.tier, UsageRow.bytes)).all()
     except SQLAlchemyError as error:
         raise StorageError(f"the database cannot be read: {trouble(error)}") from None
     sizes = {(camera, tier): size for camera, tier, size in used}
