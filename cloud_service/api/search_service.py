@@ -11,6 +11,7 @@ from sqlalchemy import Engine as Database
 from cloud_service.access.access import ANYBODY, Access, Caller
 from cloud_service.api.answers import errors_answered, microseconds, timestamp
 from cloud_service.api.archive_service import detections_message
+from cloud_service.database.reading import walking
 from cloud_service.sightings.page_cursor import PageCursor
 from cloud_service.sightings.relative_boxes import WHOLE, RelativeBox
 from cloud_service.sightings.search import Page, SightingQuery, count_sightings, search_sightings
@@ -139,13 +140,13 @@ class SearchService(SearchServiceServicer):
     def _search(
         self, query: SightingQuery, limit: int, after: PageCursor | None
     ) -> tuple[Page, tuple[int, bool] | None]:
-        with self._database.connect() as connection:
+        with walking(self._database) as connection:
             page = search_sightings(connection, query, limit, after)
             counts = after is None and query.region is None
             return page, count_sightings(connection, query) if counts else None
 
     def _read(self, read: Any, *arguments: Any) -> Any:
-        with self._database.connect() as connection:
+        with walking(self._database) as connection:
             return read(connection, *arguments)
 
 
