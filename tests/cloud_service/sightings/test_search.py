@@ -148,8 +148,9 @@ def test_a_cursor_goes_on_with_its_own_question_alone() -> None:
 def test_activity_is_told_by_minute_with_bytes_also_where_nothing_was_found(filled: Engine) -> None:
     fold(filled, segment(20))
     with filled.connect() as connection:
-        minutes = read_activity(connection, "gate", "", 60, START_US - 60_000_000, START_US + 400_000_000)
-        people = read_activity(connection, "gate", "person", 3600, START_US - 3_600_000_000, END_US)
+        minutes, rest = read_activity(connection, "gate", "", 60, START_US - 60_000_000, START_US + 400_000_000)
+        people, _ = read_activity(connection, "gate", "person", 3600, START_US - 3_600_000_000, END_US)
+    assert rest is None
     assert minutes[0].start_us == START_US - 40_000_000
     assert sum(bucket.bytes for bucket in minutes) == 7 * 30_001
     assert not minutes[-1].classes
