@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from icm.client.holds import Hold
     from icm.client.live import LiveFrame, LiveNews
     from icm.client.messages import Box, Camera, Detections, Frame, Segment, Submitted
+    from icm.client.search import Activity, ClassActivity, Region, Sighting
     from icm.codec.bitstream.record import Kind, Record, StreamHeader, parse_stream
     from icm.codec.bundle.loading import Bundle
     from icm.codec.bundle.shipped import DEFAULT_BUNDLE
@@ -37,11 +38,13 @@ if TYPE_CHECKING:
     from icm.version import VERSION as __version__
 
 _HOMES = {
+    "Activity": "icm.client.search",
     "AsyncCloudClient": "icm.client.cloud",
     "AsyncEdgeClient": "icm.client.edge",
     "Box": "icm.client.messages",
     "Bundle": "icm.codec.bundle.loading",
     "Camera": "icm.client.messages",
+    "ClassActivity": "icm.client.search",
     "Clip": "icm.client.clips",
     "ClipGap": "icm.client.clips",
     "CloudClient": "icm.client.cloud",
@@ -59,7 +62,9 @@ _HOMES = {
     "LiveFrame": "icm.client.live",
     "LiveNews": "icm.client.live",
     "Record": "icm.codec.bitstream.record",
+    "Region": "icm.client.search",
     "Segment": "icm.client.messages",
+    "Sighting": "icm.client.search",
     "StreamHeader": "icm.codec.bitstream.record",
     "Submitted": "icm.client.messages",
     "Tls": "icm.client.connection",
@@ -71,11 +76,13 @@ _HOMES = {
 
 __all__ = [
     "DEFAULT_BUNDLE",
+    "Activity",
     "AsyncCloudClient",
     "AsyncEdgeClient",
     "Box",
     "Bundle",
     "Camera",
+    "ClassActivity",
     "Clip",
     "ClipGap",
     "CloudClient",
@@ -92,7 +99,9 @@ __all__ = [
     "LiveFrame",
     "LiveNews",
     "Record",
+    "Region",
     "Segment",
+    "Sighting",
     "StreamHeader",
     "Submitted",
     "Tls",

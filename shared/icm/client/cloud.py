@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,14 +17,15 @@ from icm.client.connection import AsyncClosing, Closing, Connection, Tls
 from icm.client.export import Progress, download_to, export_case, export_case_async, export_request
 from icm.client.holds import AsyncHoldCalls, HoldCalls
 from icm.client.live import AsyncLiveCalls, LiveCalls
-from icm.client.messages import Camera, Detections, Frame, Segment, time_of
-from icm.errors import ConfigError, ProtocolError
+from icm.client.messages import Camera, Detections, Frame, Segment, time_of, utc
+from icm.client.search import AsyncSearchCalls, SearchCalls
+from icm.errors import ProtocolError
 from icm.frame_id import FrameId
 from icm.rpc.status import error_of
-from icm.v1 import archive_pb2, archive_pb2_grpc, clip_pb2_grpc, hold_pb2_grpc
+from icm.v1 import archive_pb2, archive_pb2_grpc, clip_pb2_grpc, hold_pb2_grpc, search_pb2_grpc
 
 
-class CloudClient(HoldCalls, LiveCalls, Closing):
+class CloudClient(HoldCalls, LiveCalls, SearchCalls, Closing):
     """Reads a cloud's archive, for programs without an event loop. Threads may share one.
 
     A call waits for the connection, comes again after a broken one and while the cloud is busy, until its time is over.
@@ -56,6 +57,7 @@ class CloudClient(HoldCalls, LiveCalls, Closing):
         self._stub = archive_pb2_grpc.ArchiveServiceStub(self._channel)
         self._clips = clip_pb2_grpc.ClipServiceStub(self._channel)
         self._holds = hold_pb2_grpc.HoldServiceStub(self._channel)
+        self._searches = search_pb2_grpc.SearchServiceStub(self._channel)
 
     def cameras(self) -> list[Camera]:
         """The cameras that ever sent a record, by name.
@@ -205,7 +207,7 @@ class CloudClient(HoldCalls, LiveCalls, Closing):
             UnauthenticatedError: as of ``cameras``.
             PermissionDeniedError: as of ``cameras``.
         """
-        request = clip_request(camera, _utc(start), _utc(end), decoder, boxes)
+        request = clip_request(camera, utc(start), utc(end), decoder, boxes)
         attempts = self._connection.attempts(sent_twice=True)
         while True:
             answer = ClipAnswer(progress)
@@ -233,7 +235,7 @@ class CloudClient(HoldCalls, LiveCalls, Closing):
                 time.sleep(attempts.wait_after(error))
 
 
-class AsyncCloudClient(AsyncHoldCalls, AsyncLiveCalls, AsyncClosing):
+class AsyncCloudClient(AsyncHoldCalls, AsyncLiveCalls, AsyncSearchCalls, AsyncClosing):
     """As ``CloudClient``, for programs of asyncio. Use it within one event loop."""
 
     def __init__(
@@ -251,6 +253,7 @@ class AsyncCloudClient(AsyncHoldCalls, AsyncLiveCalls, AsyncClosing):
         self._stub: Any = archive_pb2_grpc.ArchiveServiceStub(self._channel)
         self._clips: Any = clip_pb2_grpc.ClipServiceStub(self._channel)
         self._holds: Any = hold_pb2_grpc.HoldServiceStub(self._channel)
+        self._searches: Any = search_pb2_grpc.SearchServiceStub(self._channel)
 
     async def cameras(self) -> list[Camera]:
         """As ``CloudClient.cameras``."""
@@ -320,7 +323,7 @@ class AsyncCloudClient(AsyncHoldCalls, AsyncLiveCalls, AsyncClosing):
         progress: Callable[[float], None] | None = None,
     ) -> Clip:
         """As ``CloudClient.clip``."""
-        request = clip_request(camera, _utc(start), _utc(end), decoder, boxes)
+        request = clip_request(camera, utc(start), utc(end), decoder, boxes)
         attempts = self._connection.attempts(sent_twice=True)
         while True:
             answer = ClipAnswer(progress)
@@ -355,9 +358,9 @@ class _Pages:
     def __init__(self, camera: str, start: datetime | None, end: datetime | None) -> None:
         self._request: archive_pb2.ListSegmentsRequest | None = archive_pb2.ListSegmentsRequest(camera=camera)
         if start is not None:
-            getattr(self._request, "from").FromDatetime(_utc(start))
+            getattr(self._request, "from").FromDatetime(utc(start))
         if end is not None:
-            self._request.to.FromDatetime(_utc(end))
+            self._request.to.FromDatetime(utc(end))
         self._seen: set[str] = set()
 
     def next(self) -> archive_pb2.ListSegmentsRequest | None:
@@ -387,9 +390,3 @@ def _picture(answer: archive_pb2.GetFrameResponse) -> Frame:
 
     with Image.open(BytesIO(answer.image), formats=["PNG"]) as picture:
         return Frame(np.array(picture.convert("RGB")), time_of(answer.capture_time))
-
-
-def _utc(time: datetime) -> datetime:
-    if time.tzinfo is None:
-        raise ConfigError(f"the time {time} has no time zone: give one, such as datetime.now(datetime.UTC)")
-    return time.astimezone(UTC)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from icm.errors import ConfigError
 from icm.frame_id import FrameId
 from icm.v1 import archive_pb2, camera_pb2, frame_pb2
 
@@ -155,3 +156,14 @@ class Frame:
 def time_of(message: Timestamp) -> datetime:
     """A time of the contracts in UTC, to the microsecond."""
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=message.ToMicroseconds())
+
+
+def utc(time: datetime) -> datetime:
+    """A time in UTC.
+
+    Raises:
+        ConfigError: it has no time zone.
+    """
+    if time.tzinfo is None:
+        raise ConfigError(f"the time {time} has no time zone: give one, such as datetime.now(datetime.UTC)")
+    return time.astimezone(UTC)
