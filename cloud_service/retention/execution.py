@@ -22,6 +22,7 @@ from sqlalchemy import Connection, Engine, delete, select, tuple_
 from sqlalchemy.exc import SQLAlchemyError
 
 from cloud_service.archive.catalogue import mark_gone
+from cloud_service.archive.orphans import Orphan, known_paths
 from cloud_service.archive.storage import ArchiveStorage
 from cloud_service.database.damage import trouble
 from cloud_service.database.retention_tables import GarbageRow, StillRow
@@ -121,7 +122,7 @@ class Deleter:
         Raises:
             StorageError: the disk or the database refused; what is done is done, and the rest is as it was.
         """
-        self._check()
+        self.check()
         try:
             records = self._records(batch)
             self._note(records, at_us)
@@ -147,7 +148,38 @@ class Deleter:
         Raises:
             StorageError: the disk or the database refused; the rest is garbage still.
         """
+        self.check()
         collect_garbage(self._database, self._root, self._storage, self._on_step)
+
+    def delete_orphans(self, orphans: Sequence[Orphan]) -> list[Orphan]:
+        """Deletes files of the archive, but for those that a row knows by now; returns what went.
+
+        Raises:
+            StorageError: the disk or the database refused.
+        """
+        self.check()
+        gone = []
+        try:
+            for camera in sorted({orphan.camera for orphan in orphans}):
+                mine = [orphan for orphan in orphans if orphan.camera == camera]
+                with transaction(self._database) as connection:
+                    known = known_paths(connection, camera, [orphan.number for orphan in mine])
+                    going = [orphan for orphan in mine if orphan.path not in known]
+                    _add_garbage(connection, ARCHIVE, {orphan.path: orphan.disk_bytes for orphan in going})
+                gone += going
+        except SQLAlchemyError as error:
+            raise StorageError(f"the database takes no deletions: {trouble(error)}") from error
+        if gone:
+            self.collect()
+        return gone
+
+    def check(self) -> None:
+        """Checks that the store and its archive are where they should be.
+
+        Raises:
+            StorageError: one is not; nothing may be deleted.
+        """
+        self._check()
 
     def _records(self, batch: Sequence[Planned]) -> list[_Record]:
         """The segments of records in a batch, but for those that are not there as the plan saw them."""

@@ -19,6 +19,8 @@ class Reason(StrEnum):
     FREE_SPACE = "free_space"
     FREE_INODES = "free_inodes"
     LAST_RESORT = "last_resort"
+    ORPHAN = "orphan"
+    """Of a file that no row knows; no rule is asked."""
 
 
 class Place(NamedTuple):

@@ -24,6 +24,7 @@ from cloud_service.retention.clock import Reading, TrustedClock
 from cloud_service.retention.disk import Ballast, Floor, Freed, Space
 from cloud_service.retention.execution import Deleter
 from cloud_service.retention.items import Item, Planned, Reason
+from cloud_service.retention.orphans import OrphanRounds
 from cloud_service.retention.plan import Need, Planning, Scans
 from cloud_service.retention.policy import DERIVED, Policy
 from cloud_service.retention.view import DatabaseView
@@ -59,6 +60,9 @@ class State:
     freed_in_vain: bool = False
     blocked: bool = False
     waiting: bool = False
+    store_missing: bool = False
+    orphan_files: int = 0
+    orphan_bytes: int = 0
 
 
 class Retention:
@@ -81,6 +85,7 @@ class Retention:
         clock: Clock,
         holds: HoldBook,
         leases: Leases,
+        orphans: Callable[[Callable[[str, int, int], bool]], OrphanRounds],
         problems: Problems,
         space: Callable[[], Space],
         ballast: Ballast,
@@ -91,6 +96,7 @@ class Retention:
             root: the store's folder.
             time: that ages are counted by.
             clock: for spans, and for when things were deleted.
+            orphans: makes the rounds, which are told what is held.
             space: returns what the store's file system has.
 
         Raises:
@@ -104,6 +110,7 @@ class Retention:
         self._change_part = problems.part("retention's rules")
         self._floor, self._freed = Floor(policy.settings.total), Freed()
         self._wanted, self._held_version = policy, -1
+        self._orphans = orphans(self._is_stretch_held)
         self._retried = self._reset = clock.monotonic()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
@@ -205,9 +212,10 @@ class Retention:
             self._clock_part.clear()
         elif self._clock_part.report(reading.why):
             log.warning("retention: %s", reading.why)
+        self._check_there()
         self._publish_keyframes()
         self._deleter.collect()
-        self._check_missing()
+        self._sweep(reading)
         self._forget_scans()
         while not self._stopping.is_set():
             space = self._space()
@@ -231,6 +239,25 @@ class Retention:
             gone += done
             if not done:
                 return
+
+    def _check_there(self) -> None:
+        """Checks that the store and its archive are there, and whole.
+
+        Raises:
+            StorageError: they are not.
+        """
+        self.state.store_missing = True
+        self._deleter.check()
+        self._check_missing()
+        self.state.store_missing = False
+
+    def _sweep(self, reading: Reading) -> None:
+        for gone in self._orphans.step(reading):
+            key = gone.camera, gone.tier.value, Reason.ORPHAN.value
+            self.state.deleted_bytes[key] += gone.disk_bytes
+            self.state.deleted_items[key] += 1
+        staying = self._orphans.staying
+        self.state.orphan_files, self.state.orphan_bytes = len(staying), sum(of.disk_bytes for of in staying)
 
     def _delete(self, batch: Sequence[Planned], before: Space) -> list[Planned]:
         done = self._deleter.delete(batch, "retention", self._clock.now_us())
@@ -269,6 +296,9 @@ class Retention:
         ]
         with transaction(self._database) as connection:
             put_rows(connection, UsageRow, rows, update=("files", "bytes", "disk_bytes"))
+
+    def _is_stretch_held(self, camera: str, first_us: int, last_us: int) -> bool:
+        return any(hold.covers(camera, first_us, last_us) for hold in self._holds.active(self.state.clock.now_us))
 
     def _is_held(self, item: Item, reason: Reason) -> bool:
         return any(

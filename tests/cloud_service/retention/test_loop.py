@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
+from cloud_service.archive.catalogue import VideoCatalogue
+from cloud_service.archive.owner import ArchiveOwner
 from cloud_service.feedback.leases import LEASE_SECONDS, LONGEST_WAIT_SECONDS, Leases
 from cloud_service.holds.book import Hold, HoldBook
 from cloud_service.retention.clock import Moment, TrustedClock
 from cloud_service.retention.disk import Ballast, Floor, Freed, Space
 from cloud_service.retention.loop import RETRY_SECONDS, Retention
 from cloud_service.retention.opening import open_retention
+from cloud_service.retention.orphans import OrphanRounds
 from cloud_service.retention.policy import Policy
 from cloud_service.retention_settings import RetentionSettings, TotalSettings
 from cloud_service.store.identity import FILE_NAME, check_identity
@@ -61,6 +64,13 @@ class Running:
             clock=clock,
             holds=self.holds,
             leases=self.leases,
+            orphans=lambda held: OrphanRounds(
+                storage=self.world.storage,
+                database=self.world.database,
+                deleter=self.world.deleter,
+                held=held,
+                clock=clock,
+            ),
             problems=self.problems,
             space=lambda: self.space,
             ballast=Ballast(None, 0),
@@ -189,10 +199,11 @@ def test_segments_that_are_missing_in_number_stop_all_deletion(world: World) -> 
     assert world.rows("record_segments") == 5
 
 
-def test_on_another_disk_nothing_is_deleted_and_on_the_right_one_all_of_it(world: World) -> None:
+def opened(world: World, problems: Problems) -> Retention:
+    """Retention as the service puts it together."""
     name = check_identity(world.root, world.database)
-    problems = Problems()
-    retention = open_retention(
+    owner = ArchiveOwner(world.storage, name, VideoCatalogue(world.database).knows_any)
+    return open_retention(
         settings=RetentionSettings(ballast_bytes=0),
         root=world.root,
         store_name=name,
@@ -200,6 +211,7 @@ def test_on_another_disk_nothing_is_deleted_and_on_the_right_one_all_of_it(world
         database=world.database,
         storage=world.storage,
         check_owned=lambda: None,
+        check_archive=owner.confirm,
         keeper=None,
         holds=HoldBook(world.root),
         leases=Leases(world.clock),
@@ -207,6 +219,11 @@ def test_on_another_disk_nothing_is_deleted_and_on_the_right_one_all_of_it(world
         clock=world.clock,
         problems=problems,
     )
+
+
+def test_on_another_disk_nothing_is_deleted_and_on_the_right_one_all_of_it(world: World) -> None:
+    problems = Problems()
+    retention = opened(world, problems)
     retention.policy = Policy.of(RetentionSettings.model_validate({"records": {"max_age_seconds": 0}}))
     identity = world.root / FILE_NAME
     identity.rename(world.root / "away")
@@ -214,8 +231,34 @@ def test_on_another_disk_nothing_is_deleted_and_on_the_right_one_all_of_it(world
     assert "is no record store" in problems.lines()[0]
     identity.write_text("another\n")
     assert retention.run_pass() == []
+    assert retention.state.store_missing
     (world.root / "away").rename(identity)
     assert len(retention.run_pass()) == 5
+    assert not retention.state.store_missing
+
+
+@pytest.mark.parametrize("harm", ["not mounted", "another's"])
+def test_while_the_archives_disk_is_away_nothing_is_deleted_of_it_or_of_records(world: World, harm: str) -> None:
+    for number in range(1, 6):
+        world.add_video(number)
+    problems = Problems()
+    retention = opened(world, problems)
+    retention.policy = Policy.of(RetentionSettings.model_validate({"records": {"max_age_seconds": 0}}))
+    folder = world.storage.folder
+    assert folder is not None
+    folder.rename(away := folder.with_name("away"))
+    folder.mkdir()
+    if harm == "another's":
+        (folder / "archive.id").write_text("south\n")
+    assert retention.run_pass() == []
+    assert str(folder) in problems.lines()[0]
+    assert retention.state.store_missing
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+    away.rename(folder)
+    assert len(retention.run_pass()) == 15
+    assert world.usage() == world.on_disk() == {}
 
 
 def test_while_the_database_refuses_nothing_is_deleted_and_overdue_bytes_are_told(world: World) -> None:
