@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 from collections import Counter
@@ -27,10 +26,10 @@ from cloud_service.retention.items import Item, Planned, Reason
 from cloud_service.retention.orphans import OrphanRounds
 from cloud_service.retention.plan import Need, Planning, Scans
 from cloud_service.retention.policy import DERIVED, Policy
+from cloud_service.retention.rules import Rules
 from cloud_service.retention.view import DatabaseView
 from cloud_service.store import RecordStore
-from icm.atomic_file import write_atomically
-from icm.errors import StorageError, StorageFullError, storage_error
+from icm.errors import StorageError, StorageFullError
 from icm.service.clock import Clock
 from icm.service.health import Problems
 
@@ -42,9 +41,6 @@ _RESET_SECONDS = 86_400.0
 _TICK_SECONDS = 1.0
 REQUESTS = ("apply", "trust-clock", "run")
 """What an operator may ask for, by a file ``retention.<word>`` in the store's folder."""
-APPLIED_NAME = "retention.json"
-MOST_CHANGED = 0.1
-"""How much of anything a change of the rules may delete without being asked for."""
 
 
 @dataclass
@@ -70,7 +66,6 @@ class Retention:
 
     Attributes:
         state: for metrics.
-        policy: what holds now.
     """
 
     def __init__(
@@ -107,15 +102,26 @@ class Retention:
         self._space, self._ballast = space, ballast
         self._view, self._scans = DatabaseView(database, root), Scans()
         self._part, self._clock_part = problems.part("retention"), problems.part("retention's clock")
-        self._change_part = problems.part("retention's rules")
-        self._floor, self._freed = Floor(policy.settings.total), Freed()
-        self._wanted, self._held_version = policy, -1
+        self._rules = Rules(
+            root=root,
+            wanted=policy,
+            view=self._view,
+            database=database,
+            now_us=lambda: time.read().now_us,
+            problems=problems,
+        )
+        self._floor, self._freed = Floor(self.policy.settings.total), Freed()
+        self._held_version = -1
         self._orphans = orphans(self._is_stretch_held)
         self._retried = self._reset = clock.monotonic()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
-        self.state = State()
-        self.policy = self._take_up(policy)
+        self.state = State(waiting=self._rules.waiting)
+
+    @property
+    def policy(self) -> Policy:
+        """The rules that hold."""
+        return self._rules.held
 
     def start(self) -> None:
         for line in self.policy.lines():
@@ -199,10 +205,13 @@ class Retention:
         Raises:
             StorageError: the disk refused.
         """
-        self._remember(self._wanted)
-        self.policy = self._wanted
-        self.state.waiting = False
-        self._change_part.clear()
+        self._rules.apply()
+        self._take_up()
+
+    def _take_up(self) -> None:
+        """The rules may have changed."""
+        self.state.waiting = self._rules.waiting
+        self._floor.settings = self.policy.settings.total
         self._scans.reset()
 
     def _pass(self, gone: list[Planned]) -> None:
@@ -312,7 +321,7 @@ class Retention:
         now, overdue = self.state.clock.now_us, Counter[str]()
         for camera in self._view.cameras() if now is not None else ():
             rules = self.policy.camera(camera)
-            for tier in (Tier.RECORDS, *DERIVED):
+            for tier in (Tier.RECORDS, *DERIVED, Tier.INDEX):
                 if now is not None and (lines := rules.lines(tier)) and rules.tiers[tier].max_age_us is not None:
                     late = self._view.page(tier, camera, None, now - lines[0] - round(PASS_SECONDS * 1e6))
                     overdue[tier] += sum(of.disk_bytes for of in late if not self._is_held(of, Reason.MAX_AGE))
@@ -339,57 +348,6 @@ class Retention:
         elif now - self._retried >= RETRY_SECONDS:
             self._retried = now
             self._scans.retry()
-
-    def _take_up(self, policy: Policy) -> Policy:
-        """The rules to begin with: those of the settings, unless they would delete much more than those before."""
-        path = self._root / APPLIED_NAME
-        wanted = policy.settings.model_dump(mode="json")
-        try:
-            applied = json.loads(path.read_bytes()) if path.exists() else None
-        except OSError as error:
-            raise storage_error(error, path) from None
-        except ValueError:
-            log.error("%s is damaged: what it said was applied does not count", path)
-            applied = None
-        before = Policy.of(type(policy.settings).model_validate(applied)) if applied is not None else Policy.none()
-        if applied == wanted:
-            return policy
-        if over := self._too_much(policy):
-            self.state.waiting = True
-            text = f"the settings would delete {over}: `icm-cloud retention plan` shows it, `... apply` does it"
-            self._change_part.report(text)
-            log.warning("retention goes on with the rules before: %s", text)
-            return before
-        self._remember(policy)
-        return policy
-
-    def _remember(self, policy: Policy) -> None:
-        path = self._root / APPLIED_NAME
-        try:
-            write_atomically(path, json.dumps(policy.settings.model_dump(mode="json"), indent=1) + "\n")
-        except OSError as error:
-            raise storage_error(error, path) from None
-
-    def _too_much(self, policy: Policy) -> str:
-        """What new rules would delete too much of at once, for a person; empty if of nothing."""
-        now = self._time.read().now_us
-        usage = read_usage(self._database)
-        for key, amount in sorted(usage.items()):
-            going = 0
-            rules = policy.camera(key.camera)
-            if key.tier not in rules.tiers or not amount.disk_bytes:
-                continue
-            ages = rules.lines(key.tier)
-            if ages and now is not None:
-                going = self._view.bytes_before(key.tier, key.camera, now - ages[-1])
-            if (most := rules.tiers[key.tier].max_bytes) is not None:
-                going = max(going, amount.disk_bytes - most)
-            if going > MOST_CHANGED * amount.disk_bytes:
-                return f"up to {going} of {amount.disk_bytes} bytes of {key.tier} of {key.camera}"
-        total = sum(amount.disk_bytes for amount in usage.values())
-        if policy.total_bytes is not None and total - policy.total_bytes > MOST_CHANGED * total:
-            return f"{total - policy.total_bytes} of {total} bytes in all"
-        return ""
 
 
 def _is_full(error: BaseException) -> bool:

@@ -87,7 +87,7 @@ def older_than(world: World, number: int) -> float:
 
 def test_a_pass_deletes_what_is_due_and_says_when_it_ended_well(world: World) -> None:
     running = Running(world)
-    running.retention.policy = Policy.of(
+    running.retention._rules.held = Policy.of(
         RetentionSettings.model_validate({"records": {"max_age_seconds": older_than(world, 3)}})
     )
     assert running.run() == [1, 2]
@@ -100,7 +100,7 @@ def test_a_pass_deletes_what_is_due_and_says_when_it_ended_well(world: World) ->
 def test_what_is_held_stays_until_it_is_released_and_what_a_law_demands_goes_if_the_hold_says_so(world: World) -> None:
     running = Running(world)
     limit = {"records": {"max_age_seconds": older_than(world, 5)}}
-    running.retention.policy = Policy.of(RetentionSettings.model_validate(limit))
+    running.retention._rules.held = Policy.of(RetentionSettings.model_validate(limit))
     at = [world.segment(number).first_capture_us for number in (1, 2, 3)]
     hold = running.holds.add(Hold("", ("gate",), at[0], at[0] + 1, "anna", "theft", 1))
     running.holds.add(Hold("", (), at[1], at[1] + 1, "anna", "theft", 1, within_max_age=True))
@@ -114,7 +114,7 @@ def test_what_a_reader_leased_stays_for_a_while_and_then_goes(world: World) -> N
     running = Running(world)
     limit = {"records": {"max_age_seconds": 3600}}
     world.clock.advance(4000)
-    running.retention.policy = Policy.of(RetentionSettings.model_validate(limit))
+    running.retention._rules.held = Policy.of(RetentionSettings.model_validate(limit))
     first = world.segment(1)
     with running.leases.reading("gate", first.first_capture_us, first.last_capture_us) as lease:
         assert running.run() == [2, 3, 4, 5]
@@ -177,7 +177,9 @@ def test_rules_that_would_delete_much_more_wait_for_an_operator(world: World) ->
 
 def test_a_clock_that_jumps_ten_years_deletes_nothing_until_edges_agree_with_it(world: World) -> None:
     running = Running(world)
-    running.retention.policy = Policy.of(RetentionSettings.model_validate({"records": {"max_age_seconds": 86_400}}))
+    running.retention._rules.held = Policy.of(
+        RetentionSettings.model_validate({"records": {"max_age_seconds": 86_400}})
+    )
     running.skew = 10 * 365 * 86_400.0
     world.clock.advance(running.skew)
     assert running.run() == []
@@ -192,7 +194,7 @@ def test_segments_that_are_missing_in_number_stop_all_deletion(world: World) -> 
         path.unlink()
     world.restart()
     running = Running(world)
-    running.retention.policy = Policy.of(RetentionSettings.model_validate({"records": {"max_age_seconds": 0}}))
+    running.retention._rules.held = Policy.of(RetentionSettings.model_validate({"records": {"max_age_seconds": 0}}))
     world.clock.advance(10)
     assert running.run() == []
     assert "3 segments are missing" in running.problems.lines()[0]
@@ -224,7 +226,7 @@ def opened(world: World, problems: Problems) -> Retention:
 def test_on_another_disk_nothing_is_deleted_and_on_the_right_one_all_of_it(world: World) -> None:
     problems = Problems()
     retention = opened(world, problems)
-    retention.policy = Policy.of(RetentionSettings.model_validate({"records": {"max_age_seconds": 0}}))
+    retention._rules.held = Policy.of(RetentionSettings.model_validate({"records": {"max_age_seconds": 0}}))
     identity = world.root / FILE_NAME
     identity.rename(world.root / "away")
     assert retention.run_pass() == []
@@ -243,7 +245,7 @@ def test_while_the_archives_disk_is_away_nothing_is_deleted_of_it_or_of_records(
         world.add_video(number)
     problems = Problems()
     retention = opened(world, problems)
-    retention.policy = Policy.of(RetentionSettings.model_validate({"records": {"max_age_seconds": 0}}))
+    retention._rules.held = Policy.of(RetentionSettings.model_validate({"records": {"max_age_seconds": 0}}))
     folder = world.storage.folder
     assert folder is not None
     folder.rename(away := folder.with_name("away"))
@@ -263,7 +265,7 @@ def test_while_the_archives_disk_is_away_nothing_is_deleted_of_it_or_of_records(
 
 def test_while_the_database_refuses_nothing_is_deleted_and_overdue_bytes_are_told(world: World) -> None:
     running = Running(world)
-    running.retention.policy = Policy.of(RetentionSettings.model_validate({"records": {"max_age_seconds": 60}}))
+    running.retention._rules.held = Policy.of(RetentionSettings.model_validate({"records": {"max_age_seconds": 60}}))
     world.clock.advance(3600)
     with world.database.begin() as connection:
         connection.execute(text("ALTER TABLE garbage RENAME TO elsewhere"))
