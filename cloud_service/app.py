@@ -116,7 +116,7 @@ class App:
         owned.callback(database.dispose)
         store_name = check_identity(settings.records_folder, database)
         storage = ArchiveStorage(settings.archive_url)
-        archive_owner = ArchiveOwner(storage, store_name)
+        archive_owner = ArchiveOwner(storage, store_name, VideoCatalogue(database).knows_any)
         owned.callback(archive_owner.release)
         self._keeper = open_keeper(
             folder=settings.store.folder,
@@ -190,6 +190,7 @@ class App:
             database=database,
             storage=storage,
             check_owned=store_lock.check,
+            check_archive=archive_owner.confirm,
             keeper=self._keeper,
             holds=holds,
             leases=Leases(clock),

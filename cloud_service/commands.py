@@ -14,7 +14,7 @@ from cloud_service.evidence import cli as evidence
 from cloud_service.holds import commands as holds
 from cloud_service.proof import cli as proof
 from cloud_service.redetection import cli as redetection
-from cloud_service.retention import commands as retention
+from cloud_service.retention.cli import commands as retention
 from cloud_service.settings import CloudSettings
 from cloud_service.viewer import cli as viewer
 from icm.config.assignments import parse_assignments

@@ -123,6 +123,7 @@ class ArchiveService(ArchiveServiceServicer):
                     absent = await asyncio.to_thread(self._store.absent, key.camera, key.epoch, key.sequence)
                     if isinstance(absent, FrameDeletedError):
                         raise absent
+                    await asyncio.to_thread(self._events.check_not_forgotten, key)
                 if event is None and not self._detects:
                     raise NotFoundError("this cloud looks for nothing in its frames: its setting detector.kind is none")
                 if event is None:

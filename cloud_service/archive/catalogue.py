@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from sqlalchemy import ColumnElement, Connection, Engine, delete, literal_column, select, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from cloud_service.archive.fragments import pack_fragments, unpack_fragments
 from cloud_service.archive.writer import VideoSegment
+from cloud_service.database.damage import trouble
 from cloud_service.database.statements import put_rows, transaction
 from cloud_service.database.tables import VideoSegmentRow
 from cloud_service.database.usage import Amount, Tier, UsageKey, add_usage
 from cloud_service.store.cursors import set_archived
 from cloud_service.store.segment import LONGEST_US
+from icm.errors import StorageError
 
 _TABLE = VideoSegmentRow.__table__
 _NOTHING: ColumnElement[str] = literal_column("''")
@@ -29,6 +32,18 @@ class VideoCatalogue:
 
     def __init__(self, database: Engine) -> None:
         self._database = database
+
+    def knows_any(self) -> bool:
+        """Whether any video or thumbnail should be there.
+
+        Raises:
+            StorageError: the database does not answer.
+        """
+        try:
+            with self._database.connect() as connection:
+                return connection.execute(select(VideoSegmentRow.number).limit(1)).first() is not None
+        except SQLAlchemyError as error:
+            raise StorageError(f"the database does not answer: {trouble(error)}") from error
 
     def add_part(self, video: VideoSegment) -> None:
         """Enters a video whose record segment goes on; it will be rendered again and replaced.

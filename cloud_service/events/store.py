@@ -12,6 +12,7 @@ from cloud_service.database.statements import add_rows, put_rows, transaction
 from cloud_service.database.tables import DetectionRow, EmptyFramesRow, FrameRow, SkippedFrameRow
 from cloud_service.events.empty_frames import CONTENT, FRAMES, BlockKey, EmptyFrames, block_key, empty_frames
 from cloud_service.events.event import FrameEvent, FrameSkipped
+from cloud_service.events.forgotten import check_not_forgotten
 from cloud_service.events.packed_frames import packed_event, packed_sequences
 from cloud_service.events.searching import event_of, search_events
 from cloud_service.store import Position
@@ -65,6 +66,15 @@ class EventStore:
                     return FrameEvent(key, empty.captures[key.sequence], empty.model, ())
             skipped = session.get(SkippedFrameRow, key)
             return FrameSkipped(key, skipped.why) if skipped is not None else None
+
+    def check_not_forgotten(self, key: FrameId) -> None:
+        """Checks that what was found in a frame, of which there is no event, was not deleted.
+
+        Raises:
+            FrameDeletedError: it may have been.
+        """
+        with self._database.connect() as connection:
+            check_not_forgotten(connection, key)
 
     def unknown(self, camera: str, epoch: int, sequences: Iterable[tuple[int, int]]) -> list[FrameId]:
         """Those frames of the ranges, first and last included, of which nothing is known yet."""

@@ -71,6 +71,17 @@ class RetentionGauges(Collector):
             ("icm_retention_frees_nothing", "1 if deletions free nothing.", float(state.freed_in_vain)),
             ("icm_retention_blocked", "1 while no record is taken as nothing more may go.", float(state.blocked)),
             ("icm_retention_waiting", "1 while changed rules wait for an operator.", float(state.waiting)),
+            (
+                "icm_retention_store_missing",
+                "1 while the store or its archive is not where it should be, and nothing is deleted.",
+                float(state.store_missing),
+            ),
+            (
+                "icm_archive_orphan_files",
+                "Files in the archive that no row knows and that stay, when they were looked for last.",
+                float(state.orphan_files),
+            ),
+            ("icm_archive_orphan_bytes", "Bytes of these files.", float(state.orphan_bytes)),
             ("icm_holds", "Holds that keep something.", float(len(self._holds.active(state.clock.now_us)))),
         ):
             yield GaugeMetricFamily(name, meaning, value=value)

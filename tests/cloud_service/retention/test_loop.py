@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
+from cloud_service.archive.catalogue import VideoCatalogue
+from cloud_service.archive.owner import ArchiveOwner
 from cloud_service.feedback.leases import LEASE_SECONDS, LONGEST_WAIT_SECONDS, Leases
 from cloud_service.holds.book import Hold, HoldBook
 from cloud_service.retention.clock import Moment, TrustedClock
 from cloud_service.retention.disk import Ballast, Floor, Freed, Space
 from cloud_service.retention.loop import RETRY_SECONDS, Retention
 from cloud_service.retention.opening import open_retention
+from cloud_service.retention.orphans import OrphanRounds
 from cloud_service.retention.policy import Policy
 from cloud_service.retention_settings import RetentionSettings, TotalSettings
 from cloud_service.store.identity import FILE_NAME, check_identity
@@ -61,6 +64,13 @@ class Running:
             clock=clock,
             holds=self.holds,
             leases=self.leases,
+            orphans=lambda held: OrphanRounds(
+                storage=self.world.storage,
+                database=self.world.database,
+                deleter=self.world.deleter,
+                held=held,
+                clock=clock,
+            ),
             problems=self.problems,
             space=lambda: self.space,
             ballast=Ballast(None, 0),
@@ -77,7 +87,7 @@ def older_than(world: World, number: int) -> float:
 
 def test_a_pass_deletes_what_is_due_and_says_when_it_ended_well(world: World) -> None:
     running = Running(world)
-    running.retention.policy = Policy.of(
+    running.retention._rules.held = Policy.of(
         RetentionSettings.model_validate({"records": {"max_age_seconds": older_than(world, 3)}})
     )
     assert running.run() == [1, 2]
@@ -90,7 +100,7 @@ def test_a_pass_deletes_what_is_due_and_says_when_it_ended_well(world: World) ->
 def test_what_is_held_stays_until_it_is_released_and_what_a_law_demands_goes_if_the_hold_says_so(world: World) -> None:
     running = Running(world)
     limit = {"records": {"max_age_seconds": older_than(world, 5)}}
-    running.retention.policy = Policy.of(RetentionSettings.model_validate(limit))
+    running.retention._rules.held = Policy.of(RetentionSettings.model_validate(limit))
     at = [world.segment(number).first_capture_us for number in (1, 2, 3)]
     hold = running.holds.add(Hold("", ("gate",), at[0], at[0] + 1, "anna", "theft", 1))
     running.holds.add(Hold("", (), at[1], at[1] + 1, "anna", "theft", 1, within_max_age=True))
@@ -104,7 +114,7 @@ def test_what_a_reader_leased_stays_for_a_while_and_then_goes(world: World) -> N
     running = Running(world)
     limit = {"records": {"max_age_seconds": 3600}}
     world.clock.advance(4000)
-    running.retention.policy = Policy.of(RetentionSettings.model_validate(limit))
+    running.retention._rules.held = Policy.of(RetentionSettings.model_validate(limit))
     first = world.segment(1)
     with running.leases.reading("gate", first.first_capture_us, first.last_capture_us) as lease:
         assert running.run() == [2, 3, 4, 5]
@@ -167,7 +177,9 @@ def test_rules_that_would_delete_much_more_wait_for_an_operator(world: World) ->
 
 def test_a_clock_that_jumps_ten_years_deletes_nothing_until_edges_agree_with_it(world: World) -> None:
     running = Running(world)
-    running.retention.policy = Policy.of(RetentionSettings.model_validate({"records": {"max_age_seconds": 86_400}}))
+    running.retention._rules.held = Policy.of(
+        RetentionSettings.model_validate({"records": {"max_age_seconds": 86_400}})
+    )
     running.skew = 10 * 365 * 86_400.0
     world.clock.advance(running.skew)
     assert running.run() == []
@@ -182,17 +194,18 @@ def test_segments_that_are_missing_in_number_stop_all_deletion(world: World) -> 
         path.unlink()
     world.restart()
     running = Running(world)
-    running.retention.policy = Policy.of(RetentionSettings.model_validate({"records": {"max_age_seconds": 0}}))
+    running.retention._rules.held = Policy.of(RetentionSettings.model_validate({"records": {"max_age_seconds": 0}}))
     world.clock.advance(10)
     assert running.run() == []
     assert "3 segments are missing" in running.problems.lines()[0]
     assert world.rows("record_segments") == 5
 
 
-def test_on_another_disk_nothing_is_deleted_and_on_the_right_one_all_of_it(world: World) -> None:
+def opened(world: World, problems: Problems) -> Retention:
+    """Retention as the service puts it together."""
     name = check_identity(world.root, world.database)
-    problems = Problems()
-    retention = open_retention(
+    owner = ArchiveOwner(world.storage, name, VideoCatalogue(world.database).knows_any)
+    return open_retention(
         settings=RetentionSettings(ballast_bytes=0),
         root=world.root,
         store_name=name,
@@ -200,6 +213,7 @@ def test_on_another_disk_nothing_is_deleted_and_on_the_right_one_all_of_it(world
         database=world.database,
         storage=world.storage,
         check_owned=lambda: None,
+        check_archive=owner.confirm,
         keeper=None,
         holds=HoldBook(world.root),
         leases=Leases(world.clock),
@@ -207,20 +221,51 @@ def test_on_another_disk_nothing_is_deleted_and_on_the_right_one_all_of_it(world
         clock=world.clock,
         problems=problems,
     )
-    retention.policy = Policy.of(RetentionSettings.model_validate({"records": {"max_age_seconds": 0}}))
+
+
+def test_on_another_disk_nothing_is_deleted_and_on_the_right_one_all_of_it(world: World) -> None:
+    problems = Problems()
+    retention = opened(world, problems)
+    retention._rules.held = Policy.of(RetentionSettings.model_validate({"records": {"max_age_seconds": 0}}))
     identity = world.root / FILE_NAME
     identity.rename(world.root / "away")
     assert retention.run_pass() == []
     assert "is no record store" in problems.lines()[0]
     identity.write_text("another\n")
     assert retention.run_pass() == []
+    assert retention.state.store_missing
     (world.root / "away").rename(identity)
     assert len(retention.run_pass()) == 5
+    assert not retention.state.store_missing
+
+
+@pytest.mark.parametrize("harm", ["not mounted", "another's"])
+def test_while_the_archives_disk_is_away_nothing_is_deleted_of_it_or_of_records(world: World, harm: str) -> None:
+    for number in range(1, 6):
+        world.add_video(number)
+    problems = Problems()
+    retention = opened(world, problems)
+    retention._rules.held = Policy.of(RetentionSettings.model_validate({"records": {"max_age_seconds": 0}}))
+    folder = world.storage.folder
+    assert folder is not None
+    folder.rename(away := folder.with_name("away"))
+    folder.mkdir()
+    if harm == "another's":
+        (folder / "archive.id").write_text("south\n")
+    assert retention.run_pass() == []
+    assert str(folder) in problems.lines()[0]
+    assert retention.state.store_missing
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+    away.rename(folder)
+    assert len(retention.run_pass()) == 15
+    assert world.usage() == world.on_disk() == {}
 
 
 def test_while_the_database_refuses_nothing_is_deleted_and_overdue_bytes_are_told(world: World) -> None:
     running = Running(world)
-    running.retention.policy = Policy.of(RetentionSettings.model_validate({"records": {"max_age_seconds": 60}}))
+    running.retention._rules.held = Policy.of(RetentionSettings.model_validate({"records": {"max_age_seconds": 60}}))
     world.clock.advance(3600)
     with world.database.begin() as connection:
         connection.execute(text("ALTER TABLE garbage RENAME TO elsewhere"))

@@ -44,7 +44,7 @@ def add_commands(commands: Any) -> None:
 
 def _plan(options: argparse.Namespace) -> int:
     settings = _settings(options)
-    from cloud_service.retention.preview import preview
+    from cloud_service.retention.cli.preview import preview
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(_COLUMNS)
@@ -60,7 +60,7 @@ def _plan(options: argparse.Namespace) -> int:
 
 def _explain(options: argparse.Namespace) -> int:
     settings = _settings(options)
-    from cloud_service.retention.preview import explain
+    from cloud_service.retention.cli.preview import explain
 
     lines = explain(settings, options.camera, _microseconds(options.at))
     if not lines:
