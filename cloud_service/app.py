@@ -136,6 +136,7 @@ class App:
             records=settings.records_folder,
             folder=settings.store.folder / CHAINS / SEALS,
             holder=store.holder,
+            is_deleted=self._keeper.is_deleted,
             clock=clock,
             problems=problems,
         )

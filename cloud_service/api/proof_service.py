@@ -13,8 +13,8 @@ from cloud_service.database.damage import trouble
 from cloud_service.proof.chain_file import ChainFile
 from cloud_service.proof.chain_index import ChainIndex
 from icm.camera_name import check_camera_name
-from icm.errors import IcmError, StorageError, StoredDamageError, storage_error
-from icm.proof.entries import MOST
+from icm.errors import IcmError, ProofError, StorageError, StoredDamageError, storage_error
+from icm.proof.statements import MOST
 from icm.rpc.status import abort
 from icm.v1 import proof_pb2 as pb
 from icm.v1.proof_pb2_grpc import ProofServiceServicer
@@ -50,13 +50,13 @@ class ProofService(ProofServiceServicer):
         file = ChainFile(self._folder, camera)
         try:
             places = self._index.blocks_from(camera, first, MOST_BLOCKS)
-            lines = [file.frame(*place) for place in places]
+            frames = file.frames(places)
             return pb.GetHeadsResponse(
-                blocks=[pb.ChainBlock(block=block.decode("ascii"), head=head.decode("ascii")) for block, head in lines]
+                blocks=[pb.ChainBlock(block=block.line().decode(), head=head.line().decode()) for block, head in frames]
             )
         except SQLAlchemyError as error:
             raise StorageError(f"cannot find the chain of camera {camera!r}: {trouble(error)}") from None
         except OSError as error:
             raise storage_error(error, file.path) from None
-        except UnicodeDecodeError:
+        except ProofError:
             raise StoredDamageError(f"the chain of camera {camera!r} is damaged: run icm-cloud verify") from None

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cloud_service.proof.verification import CameraCheck, Verdict
     from cloud_service.seals.checking import SealCheck
     from icm.proof.chain import Head
+    from icm.proof.statements import Pruned
 
 BROKEN_STATUS = 1
 """Exit status of ``verify`` when something does not hold."""
@@ -218,12 +219,23 @@ def _tell(camera: str, check: CameraCheck, verdicts: Iterator[Verdict], total: _
     if len(check.broken) > _MOST_BROKEN:
         say(f"{camera}: BROKEN: and {len(check.broken) - _MOST_BROKEN} more")
     total.holds = total.holds and not check.broken
+    if check.pruned is not None:
+        _say_pruned(camera, check.pruned)
     head = check.head
     if head is None:
         say(f"{camera}: no chain yet")
     else:
         at = datetime.fromtimestamp(head.signed_us / 1e6, UTC)
         say(f"{camera}: {check.blocks} blocks, the last signed {at:%Y-%m-%dT%H:%M:%SZ} with {head.key.hex()}")
+
+
+def _say_pruned(camera: str, pruned: Pruned) -> None:
+    """Says what of a chain is left as a sum only."""
+    count = sum(last - first + 1 for first, last in pruned.segments)
+    reasons = ", ".join(f"{reason} {number}" for reason, number in pruned.reasons)
+    first, last = (datetime.fromtimestamp(at / 1e6, UTC) for at in (pruned.first_us, pruned.last_us))
+    times = f"from {first:%Y-%m-%dT%H:%M:%SZ} to {last:%Y-%m-%dT%H:%M:%SZ}"
+    say(f"{camera}: {count} segments {times} were deleted, whose entries are dropped from the chain: {reasons}")
 
 
 def _say_run(camera: str, first: Verdict | None, last: int) -> None:
