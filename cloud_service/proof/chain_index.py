@@ -15,7 +15,7 @@ from cloud_service.store.sequences import SequenceSet
 from icm.errors import ProofError
 from icm.proof.chain import Head
 from icm.proof.entries import Entry, SegmentFacts, Tombstone, entry_of
-from icm.proof.statements import Pruned
+from icm.proof.statements import EdgeKey, Pruned
 
 
 @dataclass
@@ -28,6 +28,7 @@ class ChainState:
         numbers: of the segments that have a leaf.
         deleted: numbers of the segments that have a tombstone.
         pruned: what was dropped so far.
+        edge_keys: that the camera's records are sealed with, the newest last.
     """
 
     head: Head | None = None
@@ -35,6 +36,7 @@ class ChainState:
     numbers: SequenceSet = field(default_factory=SequenceSet)
     deleted: SequenceSet = field(default_factory=SequenceSet)
     pruned: Pruned | None = None
+    edge_keys: list[EdgeKey] = field(default_factory=list)
 
     def take(self, placed: PlacedLink) -> None:
         """Goes on to a block."""
@@ -49,12 +51,15 @@ class ChainState:
             for first, last in entry.segments:
                 self.numbers.add_range(first, last)
                 self.deleted.add_range(first, last)
+        elif isinstance(entry, EdgeKey):
+            self.edge_keys.append(entry)
         else:
             (self.deleted if isinstance(entry, Tombstone) else self.numbers).add(entry.facts.number)
 
     def statements(self) -> str:
         """The statements that count, a line each."""
-        return self.pruned.line().decode() if self.pruned is not None else ""
+        found: list[Entry] = [*self.edge_keys, *([self.pruned] if self.pruned is not None else [])]
+        return "\n".join(entry.line().decode() for entry in found)
 
 
 class ChainIndex:

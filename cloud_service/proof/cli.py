@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ def add_commands(commands: Any) -> None:
     verify.add_argument(
         "--edge-key", action="append", default=[], metavar="CAMERA=KEY",
         help="with --deep: all records of this camera must be sealed by this key, which `icm-edge public-key` prints;"
-        " repeatable",
+        " repeatable, for a camera that has had several too",
     )  # fmt: skip
     verify.add_argument(
         "--witness", action="append", default=[], type=Path, metavar="FILE",
@@ -154,7 +155,9 @@ def _checks(
         view = SqlView(database)
     folders = {path.name for path in place.records.iterdir() if path.is_dir()} if place.records.is_dir() else set()
     cameras = sorted(folders.union(chained_cameras(chains)))
-    edge_keys = dict(_edge_key(text) for text in options.edge_key)
+    edge_keys: dict[str, set[bytes]] = defaultdict(set)
+    for named, edge_key in map(_edge_key, options.edge_key):
+        edge_keys[named].add(edge_key)
     for camera in (*options.camera, *edge_keys):
         if camera not in cameras:
             raise NotFoundError(
@@ -165,7 +168,7 @@ def _checks(
         raise ConfigError("--edge-key is about every record: give --deep, too")
     witnesses = [head for path in options.witness for head in _heads(path)]
     for camera in options.camera or cameras:
-        seals = SealCheck(place.records, chains / SEALS, edge_keys.get(camera))
+        seals = SealCheck(place.records, chains / SEALS, frozenset(edge_keys.get(camera, ())))
         check = CameraCheck(
             records=place.records,
             chains=chains,
@@ -195,8 +198,9 @@ def _sealed(
             broken.append(f"{lacking} of {verdict.records} records of segment {verdict.number} are not sealed")
         records, sealed = records + verdict.records, sealed + verdict.sealed
         yield verdict
-    if seals.key is not None:
-        say(f"{camera}: {sealed} of {records} records sealed by the edge's key {seals.key.hex()}")
+    if seals.met:
+        keys = ", ".join(key.hex() for key in seals.met)
+        say(f"{camera}: {sealed} of {records} records sealed by the edge's key {keys}")
 
 
 def _tell(camera: str, check: CameraCheck, verdicts: Iterator[Verdict], total: _Total) -> None:
@@ -219,6 +223,10 @@ def _tell(camera: str, check: CameraCheck, verdicts: Iterator[Verdict], total: _
     if len(check.broken) > _MOST_BROKEN:
         say(f"{camera}: BROKEN: and {len(check.broken) - _MOST_BROKEN} more")
     total.holds = total.holds and not check.broken
+    for entry in check.edge_keys:
+        at = datetime.fromtimestamp(entry.at_us / 1e6, UTC)
+        who = "as it was met first" if entry.first_use else f"as {entry.by} accepted it: {entry.reason}"
+        say(f"{camera}: the edge's key is {entry.key.hex()} from {at:%Y-%m-%dT%H:%M:%SZ} on, {who}")
     if check.pruned is not None:
         _say_pruned(camera, check.pruned)
     head = check.head

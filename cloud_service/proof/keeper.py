@@ -31,6 +31,7 @@ from cloud_service.store.sequences import SequenceSet
 from icm.errors import ProofError, StorageError, storage_error
 from icm.proof.chain import Head, Link
 from icm.proof.entries import Leaf, Origin, SegmentFacts, Tombstone
+from icm.proof.statements import EdgeKey
 from icm.service.clock import Clock
 from icm.service.health import Problems
 
@@ -142,6 +143,23 @@ class ChainKeeper:
         """Whether a camera's chain says that a segment was deleted."""
         with self._lock:
             return number in self._chains.state(camera).deleted
+
+    def edge_keys(self, camera: str) -> list[EdgeKey]:
+        """The keys of a camera's edge that its chain names, the newest last."""
+        with self._lock:
+            return list(self._chains.state(camera).edge_keys)
+
+    def add_edge_key(self, entry: EdgeKey) -> None:
+        """Puts a key into its camera's chain, on the disk.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        with self._lock:
+            try:
+                self._chains.append(entry.camera, [entry])
+            except OSError as error:
+                raise storage_error(error, error.filename or self._records.parent) from None
 
     def settle(self, camera: str) -> None:
         """Puts what was sealed of a camera so far into a block, without waiting for the hour's end.

@@ -14,7 +14,7 @@ from cloud_service.proof.chain_file import PlacedLink
 from icm.errors import ProofError
 from icm.proof.chain import Link
 from icm.proof.entries import Leaf, Tombstone
-from icm.proof.statements import Pruned, Ranges, ranges_of
+from icm.proof.statements import EdgeKey, Pruned, Ranges, ranges_of
 
 LEAST_SEGMENTS = 1000
 """That were deleted since a chain was looked through last: before there are so many it is not worth it."""
@@ -33,11 +33,13 @@ class _Block:
     Attributes:
         leaves: numbers of the segments that have a leaf in it.
         tombstones: numbers of those that have a tombstone in it.
+        stays: whether it holds what counts for ever.
     """
 
     number: int
     leaves: frozenset[int]
     tombstones: frozenset[int]
+    stays: bool
 
 
 class PruningPlan:
@@ -103,6 +105,7 @@ class PruningPlan:
                 link.block.number,
                 frozenset(entry.facts.number for entry in leaves),
                 frozenset(entry.facts.number for entry in tombstones),
+                any(isinstance(entry, EdgeKey) for entry in link.entries),
             )
         )
 
@@ -116,7 +119,9 @@ class PruningPlan:
         A leaf goes only with all leaves of its segment, and a tombstone only once no leaf is left that it is about. A
         statement of before goes too, as the next says all that it said.
         """
-        candidates = {block.number: block for block in self._blocks if all(map(self._is_gone, block.leaves))}
+        candidates = {
+            block.number: block for block in self._blocks if not block.stays and all(map(self._is_gone, block.leaves))
+        }
         while True:
             kept = [block for block in self._blocks if block.number not in candidates]
             staying = {number for block in kept for number in block.leaves}

@@ -20,7 +20,7 @@ from cloud_service.store.sequences import SequenceSet
 from icm.errors import ProofError
 from icm.proof.chain import Head, Link
 from icm.proof.entries import Leaf, SegmentFacts, Tombstone
-from icm.proof.statements import Pruned
+from icm.proof.statements import EdgeKey, Pruned
 
 _LATE_US = 3_600_000_000
 """How long after a deletion its tombstone may be signed without a word."""
@@ -100,6 +100,7 @@ class CameraCheck:
         head: the newest of its chain.
         blocks: how many there are.
         pruned: what its chain says of entries that were dropped; None for nothing.
+        edge_keys: that its chain names, the newest last.
     """
 
     def __init__(
@@ -132,6 +133,7 @@ class CameraCheck:
         self.head: Head | None = None
         self.blocks = 0
         self.pruned: Pruned | None = None
+        self.edge_keys: list[EdgeKey] = []
         self._bare: list[int] = []
         self._end = 0
         self._buried: dict[int, _Buried] = {}
@@ -210,6 +212,9 @@ class CameraCheck:
             if isinstance(entry, Pruned):
                 self.pruned = entry
                 continue
+            if isinstance(entry, EdgeKey):
+                self._take_key(entry)
+                continue
             number = entry.facts.number
             if isinstance(entry, Tombstone):
                 late = link.head.signed_us - entry.at_us
@@ -218,6 +223,16 @@ class CameraCheck:
                 self._again[number] = entry.facts
             else:
                 self._leaves.add(number)
+
+    def _take_key(self, entry: EdgeKey) -> None:
+        if self.edge_keys and entry.first_use:
+            self.broken.append(
+                f"the edge's key of camera {self._camera} changed to {entry.key.hex()}, and the chain does not say who"
+                " accepted that, and why"
+            )
+        self.edge_keys.append(entry)
+        if self._seals is not None:
+            self._seals.chained = self.edge_keys
 
     def _sound_links(self, chain: BinaryIO) -> Iterator[Link]:
         """The blocks that were there at the first look, without those that do not hold."""

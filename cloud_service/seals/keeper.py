@@ -50,7 +50,8 @@ class SealKeeper:
 
     def __init__(
         self, *, records: Path, folder: Path, holder: Callable[[str, int, int], Segment | None],
-        is_deleted: Callable[[str, int], bool], clock: Clock, problems: Problems,
+        is_deleted: Callable[[str, int], bool], is_edge_key: Callable[[str, bytes], bool], clock: Clock,
+        problems: Problems,
     ) -> None:  # fmt: skip
         """Creates the keeper of a store's seals.
 
@@ -59,8 +60,10 @@ class SealKeeper:
             folder: of all seals.
             holder: the segment that holds a record of a camera, epoch and sequence.
             is_deleted: whether the chain of a camera says that a segment was deleted.
+            is_edge_key: whether a camera's edge has this key, as the chain says; one that is asked first is noted.
         """
         self._records, self._folder, self._holder = records, folder, holder
+        self._is_edge_key, self._problems = is_edge_key, problems
         self._is_deleted, self._clock, self._pruned_at = is_deleted, clock, -_PRUNE_SECONDS
         self._part, self._refusals = problems.part("seals"), LogLimit(log, logging.WARNING, clock)
         self._waiting: deque[_Received] = deque(maxlen=_MOST_WAITING)
@@ -92,11 +95,13 @@ class SealKeeper:
         while self._waiting:
             received = self._waiting.popleft()
             try:
-                for path, part in self._parts(received):
+                parts = self._parts(received)
+                self._compare_key(received)
+                for path, part in parts:
                     self._unwritten[path].append(part)
             except (IcmError, OSError) as error:
                 if isinstance(error, StorageError) and not isinstance(error, StoredDamageError):
-                    # The database does not answer.
+                    # The database does not answer, or the disk is full.
                     self._waiting.appendleft(received)
                     break
                 self._refuse(received.camera, str(error))
@@ -113,6 +118,23 @@ class SealKeeper:
                 log.error("cannot keep seals, trying again: %s", text)
         else:
             self._part.clear()
+
+    def _compare_key(self, received: _Received) -> None:
+        """Makes a problem of a key that took the place of another without a word. Its seals are kept: they show it.
+
+        Raises:
+            StorageError: the disk refused to note the first.
+        """
+        part = self._problems.part("edge key", received.camera)
+        if self._is_edge_key(received.camera, received.key):
+            part.clear()
+            return
+        text = (
+            f"records are sealed by {received.key.hex()}, which is not the edge's key as the chain has it: if the edge"
+            f" was set up anew, run icm-cloud edge-key --camera {received.camera}; if not, somebody else sends them"
+        )
+        if part.report(text):
+            log.error("camera %s: %s", received.camera, text)
 
     def _refuse(self, camera: str, why: str) -> None:
         self._refusals.say(camera, f"camera {camera}: leaving out a seal: {why}")

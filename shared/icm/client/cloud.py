@@ -17,13 +17,14 @@ from icm.client.connection import AsyncClosing, Closing, Connection, Tls
 from icm.client.export import Progress, download_to, export_case, export_case_async, export_request
 from icm.client.holds import AsyncHoldCalls, HoldCalls
 from icm.client.messages import Camera, Detections, Frame, Segment, time_of
+from icm.client.proof import AsyncProofCalls, ProofCalls
 from icm.errors import ConfigError, ProtocolError
 from icm.frame_id import FrameId
 from icm.rpc.status import error_of
-from icm.v1 import archive_pb2, archive_pb2_grpc, clip_pb2_grpc, hold_pb2_grpc
+from icm.v1 import archive_pb2, archive_pb2_grpc, clip_pb2_grpc, hold_pb2_grpc, proof_pb2_grpc
 
 
-class CloudClient(HoldCalls, Closing):
+class CloudClient(HoldCalls, ProofCalls, Closing):
     """Reads a cloud's archive, for programs without an event loop. Threads may share one.
 
     A call waits for the connection, comes again after a broken one and while the cloud is busy, until its time is over.
@@ -55,6 +56,7 @@ class CloudClient(HoldCalls, Closing):
         self._stub = archive_pb2_grpc.ArchiveServiceStub(self._channel)
         self._clips = clip_pb2_grpc.ClipServiceStub(self._channel)
         self._holds = hold_pb2_grpc.HoldServiceStub(self._channel)
+        self._proof = proof_pb2_grpc.ProofServiceStub(self._channel)
 
     def cameras(self) -> list[Camera]:
         """The cameras that ever sent a record, by name.
@@ -232,7 +234,7 @@ class CloudClient(HoldCalls, Closing):
                 time.sleep(attempts.wait_after(error))
 
 
-class AsyncCloudClient(AsyncHoldCalls, AsyncClosing):
+class AsyncCloudClient(AsyncHoldCalls, AsyncProofCalls, AsyncClosing):
     """As ``CloudClient``, for programs of asyncio. Use it within one event loop."""
 
     def __init__(
@@ -250,6 +252,7 @@ class AsyncCloudClient(AsyncHoldCalls, AsyncClosing):
         self._stub: Any = archive_pb2_grpc.ArchiveServiceStub(self._channel)
         self._clips: Any = clip_pb2_grpc.ClipServiceStub(self._channel)
         self._holds: Any = hold_pb2_grpc.HoldServiceStub(self._channel)
+        self._proof: Any = proof_pb2_grpc.ProofServiceStub(self._channel)
 
     async def cameras(self) -> list[Camera]:
         """As ``CloudClient.cameras``."""

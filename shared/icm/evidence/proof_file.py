@@ -18,7 +18,7 @@ from icm.evidence.manifest import Key
 from icm.proof import merkle
 from icm.proof.chain import Link
 from icm.proof.entries import Entry
-from icm.proof.statements import Pruned
+from icm.proof.statements import EdgeKey, Pruned
 
 Line = Annotated[str, Field(max_length=1 << 20)]
 
@@ -101,6 +101,8 @@ def proof_chunks(camera: str, links: Iterable[Link], first: int, last: int) -> I
 
 def _is_about(entry: Entry, first: int, last: int) -> bool:
     """Whether an entry says what became of a segment with a number from ``first`` to ``last``."""
+    if isinstance(entry, EdgeKey):
+        return False
     if isinstance(entry, Pruned):
         return any(low <= last and high >= first for low, high in entry.segments)
     return first <= entry.facts.number <= last

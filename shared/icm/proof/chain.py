@@ -25,7 +25,7 @@ from icm.errors import ConfigError, ProofError
 from icm.proof import merkle
 from icm.proof.entries import Entry, Leaf, OfSegment, Tombstone, entry_of
 from icm.proof.keys import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, SigningKey, signed_by
-from icm.proof.statements import MOST, Pruned
+from icm.proof.statements import MOST, EdgeKey, Pruned
 
 BLOCK = "icm-block-1"
 HEAD = "icm-head-1"
@@ -257,7 +257,7 @@ def make_link(
         now_us: the time, microseconds since 1970.
     """
     facts = [entry.facts for entry in entries if isinstance(entry, (Leaf, Tombstone))]
-    made = [entry.at_us for entry in entries if isinstance(entry, Pruned)]
+    made = [entry.at_us for entry in entries if isinstance(entry, (Pruned, EdgeKey))]
     block = Block(
         store=store,
         camera=camera,

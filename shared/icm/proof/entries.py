@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote
 from icm.camera_name import check_camera_name
 from icm.errors import ConfigError, ProofError
 from icm.proof import merkle
-from icm.proof.statements import MOST, PRUNED, Pruned
+from icm.proof.statements import EDGE_KEY, MOST, PRUNED, EdgeKey, Pruned
 
 LEAF = "icm-leaf-1"
 TOMBSTONE = "icm-tombstone-1"
@@ -155,7 +155,8 @@ class Tombstone:
 
 OfSegment = Leaf | Tombstone
 """What became of one segment."""
-Entry = OfSegment | Pruned
+Statement = Pruned | EdgeKey
+Entry = OfSegment | Statement
 _WORDS = 9
 """Of ``SegmentFacts``."""
 
@@ -179,6 +180,8 @@ def entry_of(line: bytes) -> Entry:
         entry = Tombstone(SegmentFacts.of(facts), rest[0], int(rest[1]), by, rule)
     elif tag == PRUNED:
         entry = Pruned.of(words)
+    elif tag == EDGE_KEY:
+        entry = EdgeKey.of(words)
     if entry is None or entry.line() != line:
         raise ProofError(f"this line is no entry of a chain: {line[:200]!r}")
     return entry

@@ -1,7 +1,9 @@
 """What a chain says beside what became of single segments.
 
 ``Pruned`` is signed before the entries of blocks are dropped, so that whoever finds them gone can tell that from a
-removal. Like every entry it is one line of ASCII with one way only to write it.
+removal. ``EdgeKey`` names the key that an edge seals a camera's records with: the first that was met, and each that an
+operator accepted after it. Like every
+entry, each is one line of ASCII with one way only to write it.
 """
 
 from __future__ import annotations
@@ -10,12 +12,16 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
+from urllib.parse import quote, unquote
 
 from icm.camera_name import check_camera_name
 from icm.errors import ConfigError, ProofError
 from icm.proof import merkle
+from icm.proof.keys import PUBLIC_KEY_BYTES
 
 PRUNED = "icm-pruned-1"
+EDGE_KEY = "icm-edge-key-1"
+_NOTHING = "-"
 MOST = (1 << 63) - 1
 """Of any number in an entry: what databases hold."""
 Ranges = tuple[tuple[int, int], ...]
@@ -85,6 +91,58 @@ class Pruned:
             return Pruned(camera, _ranges(blocks), _ranges(segments), counted, first_us, last_us, at_us)
         except (ValueError, ConfigError):
             raise ProofError(f"these words say nothing of dropped entries: {' '.join(words)[:200]!r}") from None
+
+
+@dataclass(frozen=True)
+class EdgeKey:
+    """The public key that an edge seals a camera's records with, from here on.
+
+    Attributes:
+        camera: whose.
+        key: 32 bytes.
+        at_us: when it was met or accepted, microseconds since 1970.
+        by: who accepted it; empty for the first key of a camera, which is trusted as it is met.
+        reason: why it took the place of the one before; empty for the first.
+    """
+
+    camera: str
+    key: bytes
+    at_us: int
+    by: str = ""
+    reason: str = ""
+
+    @property
+    def first_use(self) -> bool:
+        """Whether nobody accepted it."""
+        return not self.by
+
+    def line(self) -> bytes:
+        """The statement as the chain has it, without the line's end."""
+        texts = (quote(text, safe="") or _NOTHING for text in (self.by, self.reason))
+        return " ".join((EDGE_KEY, self.camera, self.key.hex(), str(self.at_us), *texts)).encode()
+
+    def hash(self) -> bytes:
+        """Its hash in a block's Merkle tree."""
+        return merkle.leaf_hash(self.line())
+
+    @staticmethod
+    def of(words: list[str]) -> EdgeKey:
+        """Reads the words behind the first of what ``line`` wrote.
+
+        Raises:
+            ProofError: they are something else.
+        """
+        try:
+            camera, key, at_us, *texts = words
+            check_camera_name(camera)
+            by, reason = ("" if text == _NOTHING else unquote(text, errors="strict") for text in texts)
+            found = EdgeKey(camera, bytes.fromhex(key), int(at_us), by, reason)
+        except (ValueError, ConfigError):
+            found = None
+        right = found is not None and len(found.key) == PUBLIC_KEY_BYTES and 0 <= found.at_us <= MOST
+        if found is None or not right or (not found.by) != (not found.reason):
+            raise ProofError(f"these words say nothing of an edge's key: {' '.join(words)[:200]!r}")
+        return found
 
 
 def ranges_of(numbers: Iterable[int]) -> Ranges:

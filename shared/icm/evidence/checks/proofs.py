@@ -115,7 +115,7 @@ class ProofCheck:
                 self._pruned.append(entry)
             elif isinstance(entry, Leaf):
                 self._leaves[entry.facts.number] = entry
-            else:
+            elif isinstance(entry, Tombstone):
                 self._tombstones[entry.facts.number] = entry
 
     def _check_segment(self, segment: SegmentEntry) -> None:
