@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from icm.client.edge import AsyncEdgeClient, EdgeClient
     from icm.client.holds import Hold
     from icm.client.messages import Box, Camera, Detections, Frame, Segment, Submitted
+    from icm.client.proof import ChainHead
     from icm.codec.bitstream.record import Kind, Record, StreamHeader, parse_stream
     from icm.codec.bundle.loading import Bundle
     from icm.codec.bundle.shipped import DEFAULT_BUNDLE
@@ -41,6 +42,7 @@ _HOMES = {
     "Box": "icm.client.messages",
     "Bundle": "icm.codec.bundle.loading",
     "Camera": "icm.client.messages",
+    "ChainHead": "icm.client.proof",
     "Clip": "icm.client.clips",
     "ClipGap": "icm.client.clips",
     "CloudClient": "icm.client.cloud",
@@ -73,6 +75,7 @@ __all__ = [
     "Box",
     "Bundle",
     "Camera",
+    "ChainHead",
     "Clip",
     "ClipGap",
     "CloudClient",
