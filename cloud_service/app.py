@@ -58,6 +58,7 @@ from cloud_service.redetection.worker import Redetection
 from cloud_service.retention.execution import collect_garbage
 from cloud_service.retention.metrics import RetentionGauges
 from cloud_service.retention.opening import open_retention
+from cloud_service.seals.edge_keys import EdgeKeys
 from cloud_service.seals.files import FOLDER as SEALS
 from cloud_service.seals.keeper import SealKeeper
 from cloud_service.settings import CloudSettings
@@ -137,10 +138,13 @@ class App:
             self._keeper.sealed,
         )
         self._read_at_start = store.read_at_start
+        edge_keys = EdgeKeys(self._keeper, store.names, clock)
         self._seals = SealKeeper(
             records=settings.records_folder,
             folder=settings.store.folder / CHAINS / SEALS,
             holder=store.holder,
+            is_deleted=self._keeper.is_deleted,
+            is_edge_key=edge_keys.is_known,
             clock=clock,
             problems=problems,
         )
@@ -270,7 +274,7 @@ class App:
         maker = ClipMaker(store=store, sources=finder, bundles=bundles, events=events, cache=cache)
         clips = ClipService(maker, finder, cache.folder, access)
         add_ClipServiceServicer_to_server(clips, self._server.grpc)
-        proof = ProofService(settings.store.folder / CHAINS, ChainIndex(database), access)
+        proof = ProofService(settings.store.folder / CHAINS, ChainIndex(database), edge_keys.accept, access)
         add_ProofServiceServicer_to_server(proof, self._server.grpc)
         add_SearchServiceServicer_to_server(SearchService(database, store, access), self._server.grpc)
         metrics.registry.register(StorageGauges(store, database, self._pipeline.backlog_bytes, metrics.cameras))

@@ -15,6 +15,7 @@ from cloud_service.holds import commands as holds
 from cloud_service.proof import cli as proof
 from cloud_service.redetection import cli as redetection
 from cloud_service.retention.cli import commands as retention
+from cloud_service.seals import cli as seals
 from cloud_service.settings import CloudSettings
 from cloud_service.viewer import cli as viewer
 from icm.config.assignments import parse_assignments
@@ -57,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     add_commands(certs)
     add_render_command(commands)
     proof.add_commands(commands)
+    seals.add_commands(commands)
     redetection.add_commands(commands)
     retention.add_commands(commands)
     holds.add_commands(commands)

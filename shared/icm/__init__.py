@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from icm.client.holds import Hold
     from icm.client.live import LiveFrame, LiveNews
     from icm.client.messages import Box, Camera, Detections, Frame, Segment, Submitted
+    from icm.client.proof import ChainHead
     from icm.client.search import Activity, ClassActivity, Region, Sighting
     from icm.codec.bitstream.record import Kind, Record, StreamHeader, parse_stream
     from icm.codec.bundle.loading import Bundle
@@ -44,6 +45,7 @@ _HOMES = {
     "Box": "icm.client.messages",
     "Bundle": "icm.codec.bundle.loading",
     "Camera": "icm.client.messages",
+    "ChainHead": "icm.client.proof",
     "ClassActivity": "icm.client.search",
     "Clip": "icm.client.clips",
     "ClipGap": "icm.client.clips",
@@ -82,6 +84,7 @@ __all__ = [
     "Box",
     "Bundle",
     "Camera",
+    "ChainHead",
     "ClassActivity",
     "Clip",
     "ClipGap",

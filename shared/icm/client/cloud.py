@@ -18,14 +18,22 @@ from icm.client.export import Progress, download_to, export_case, export_case_as
 from icm.client.holds import AsyncHoldCalls, HoldCalls
 from icm.client.live import AsyncLiveCalls, LiveCalls
 from icm.client.messages import Camera, Detections, Frame, Segment, time_of, utc
+from icm.client.proof import AsyncProofCalls, ProofCalls
 from icm.client.search import AsyncSearchCalls, SearchCalls
 from icm.errors import ProtocolError
 from icm.frame_id import FrameId
 from icm.rpc.status import error_of
-from icm.v1 import archive_pb2, archive_pb2_grpc, clip_pb2_grpc, hold_pb2_grpc, search_pb2_grpc
+from icm.v1 import (
+    archive_pb2,
+    archive_pb2_grpc,
+    clip_pb2_grpc,
+    hold_pb2_grpc,
+    proof_pb2_grpc,
+    search_pb2_grpc,
+)
 
 
-class CloudClient(HoldCalls, LiveCalls, SearchCalls, Closing):
+class CloudClient(HoldCalls, LiveCalls, ProofCalls, SearchCalls, Closing):
     """Reads a cloud's archive, for programs without an event loop. Threads may share one.
 
     A call waits for the connection, comes again after a broken one and while the cloud is busy, until its time is over.
@@ -58,6 +66,7 @@ class CloudClient(HoldCalls, LiveCalls, SearchCalls, Closing):
         self._clips = clip_pb2_grpc.ClipServiceStub(self._channel)
         self._holds = hold_pb2_grpc.HoldServiceStub(self._channel)
         self._searches = search_pb2_grpc.SearchServiceStub(self._channel)
+        self._proof = proof_pb2_grpc.ProofServiceStub(self._channel)
 
     def cameras(self) -> list[Camera]:
         """The cameras that ever sent a record, by name.
@@ -235,7 +244,7 @@ class CloudClient(HoldCalls, LiveCalls, SearchCalls, Closing):
                 time.sleep(attempts.wait_after(error))
 
 
-class AsyncCloudClient(AsyncHoldCalls, AsyncLiveCalls, AsyncSearchCalls, AsyncClosing):
+class AsyncCloudClient(AsyncHoldCalls, AsyncLiveCalls, AsyncProofCalls, AsyncSearchCalls, AsyncClosing):
     """As ``CloudClient``, for programs of asyncio. Use it within one event loop."""
 
     def __init__(
@@ -254,6 +263,7 @@ class AsyncCloudClient(AsyncHoldCalls, AsyncLiveCalls, AsyncSearchCalls, AsyncCl
         self._clips: Any = clip_pb2_grpc.ClipServiceStub(self._channel)
         self._holds: Any = hold_pb2_grpc.HoldServiceStub(self._channel)
         self._searches: Any = search_pb2_grpc.SearchServiceStub(self._channel)
+        self._proof: Any = proof_pb2_grpc.ProofServiceStub(self._channel)
 
     async def cameras(self) -> list[Camera]:
         """As ``CloudClient.cameras``."""
