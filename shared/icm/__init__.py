@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from icm.client.cloud import AsyncCloudClient, CloudClient
     from icm.client.connection import Tls
     from icm.client.edge import AsyncEdgeClient, EdgeClient
+    from icm.client.frames import StoredFrame
     from icm.client.holds import Hold
     from icm.client.messages import Box, Camera, Detections, Frame, Segment, Submitted
     from icm.codec.bitstream.record import Kind, Record, StreamHeader, parse_stream
@@ -57,6 +58,7 @@ _HOMES = {
     "Kind": "icm.codec.bitstream.record",
     "Record": "icm.codec.bitstream.record",
     "Segment": "icm.client.messages",
+    "StoredFrame": "icm.client.frames",
     "StreamHeader": "icm.codec.bitstream.record",
     "Submitted": "icm.client.messages",
     "Tls": "icm.client.connection",
@@ -88,6 +90,7 @@ __all__ = [
     "Kind",
     "Record",
     "Segment",
+    "StoredFrame",
     "StreamHeader",
     "Submitted",
     "Tls",
