@@ -16,6 +16,7 @@ from cloud_service.proof import cli as proof
 from cloud_service.redetection import cli as redetection
 from cloud_service.retention import commands as retention
 from cloud_service.settings import CloudSettings
+from cloud_service.viewer import cli as viewer
 from icm.config.assignments import parse_assignments
 from icm.config.settings import explain_settings, load_settings
 from icm.errors import IcmError
@@ -60,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     retention.add_commands(commands)
     holds.add_commands(commands)
     evidence.add_commands(commands)
+    viewer.add_commands(commands)
     config = commands.add_parser("config", help="about the settings", description="about the settings")
     config.add_argument("--explain", action="store_true", required=True, help="print every setting with its meaning")
     config.set_defaults(command=_config)

@@ -136,10 +136,12 @@ def test_every_package_folder_is_named_in_the_rules() -> None:
 
 
 def room(path: Path) -> str:
-    """The room of a file: the folder below its package's, one deeper in the codec; at the top each file is its own."""
+    """The room of a file: the folder below its package's, one deeper in the codec and in the viewer; at the top each
+    file is its own.
+    """
     name = module_name(path)
     parts = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
-    depth = 3 if parts[:2] == ["icm", "codec"] else 2
+    depth = 3 if parts[:2] in (["icm", "codec"], ["cloud_service", "viewer"]) else 2
     return ".".join(parts[:depth]) if len(parts) >= depth else name
 
 
