@@ -15,6 +15,7 @@ from cloud_service.api.clip_service import ClipService
 from cloud_service.api.export_service import ExportService
 from cloud_service.api.frames_service import FramesService
 from cloud_service.api.hold_service import HoldService
+from cloud_service.api.live_service import LiveService
 from cloud_service.api.proof_service import ProofService
 from cloud_service.api.search_service import SearchService
 from cloud_service.archive.catalogue import VideoCatalogue
@@ -33,6 +34,7 @@ from cloud_service.events.feed import EventFeed
 from cloud_service.events.store import EventStore
 from cloud_service.evidence.camera_export import ExportSources
 from cloud_service.evidence.exporter import open_exporter
+from cloud_service.feedback.arrivals import Arrivals
 from cloud_service.feedback.broken_references import BrokenReferences
 from cloud_service.feedback.edge_clocks import EdgeClocks
 from cloud_service.feedback.last_detections import LastDetections
@@ -42,6 +44,8 @@ from cloud_service.holds.book import HoldBook
 from cloud_service.ingest.camera_stream import IngestContext
 from cloud_service.ingest.credit import Pending
 from cloud_service.ingest.service import IngestService
+from cloud_service.live.hub import LiveHub
+from cloud_service.live.stills import Stills
 from cloud_service.metrics import Metrics
 from cloud_service.processing.engine.decoding import BatchDecoder
 from cloud_service.processing.engine.in_process import InProcessEngine
@@ -75,6 +79,7 @@ from icm.v1.export_pb2_grpc import add_ExportServiceServicer_to_server
 from icm.v1.frames_pb2_grpc import add_FramesServiceServicer_to_server
 from icm.v1.hold_pb2_grpc import add_HoldServiceServicer_to_server
 from icm.v1.ingest_pb2_grpc import add_IngestServiceServicer_to_server
+from icm.v1.live_pb2_grpc import add_LiveServiceServicer_to_server
 from icm.v1.proof_pb2_grpc import add_ProofServiceServicer_to_server
 from icm.v1.search_pb2_grpc import add_SearchServiceServicer_to_server
 
@@ -153,6 +158,10 @@ class App:
             reuse=ReuseBound.of(settings.detector),
         )
         chains, detections = BrokenReferences(), LastDetections()
+        arrivals = Arrivals(clock)
+        self._live = LiveHub(
+            store=store, stills=Stills(store, bundles, events), arrivals=arrivals, clock=clock, model=engine.model
+        )
         self._pipeline = Pipeline(
             store=store,
             engine=engine,
@@ -164,6 +173,7 @@ class App:
             clock=clock,
             chains=chains,
             detections=detections,
+            live=self._live,
         )
         self._redetection = Redetection(
             jobs=RedetectionJobs(database),
@@ -217,6 +227,7 @@ class App:
             chains=chains,
             detections=detections,
             edge_clocks=edge_clocks,
+            arrivals=arrivals,
             newest_head=self._keeper.newest,
             take_seal=self._seals.take,
         )
@@ -236,6 +247,7 @@ class App:
             ArchiveService(bundles, store, catalogue, events, self._feed, detector is not None, access),
             self._server.grpc,
         )
+        add_LiveServiceServicer_to_server(LiveService(self._live, access), self._server.grpc)
         add_HoldServiceServicer_to_server(HoldService(holds, clock, access), self._server.grpc)
         exporter = open_exporter(
             name=store_name,
@@ -306,6 +318,7 @@ class App:
         await asyncio.to_thread(self._pipeline.stop, self._drain_seconds)
         await asyncio.to_thread(self._folding.stop)
         self._feed.close()
+        await asyncio.to_thread(self._live.close)
         await self._server.stop(_GRACE_SECONDS)
         await asyncio.to_thread(self._telemetry.stop)
         self._owned.close()

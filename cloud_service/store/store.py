@@ -31,6 +31,7 @@ from icm.errors import (
     storage_error,
 )
 from icm.folders import make_folder
+from icm.frame_id import FrameId
 from icm.service.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -130,6 +131,17 @@ class RecordStore:
         with self._lock:
             newest = self._logs[camera].newest if camera in self._logs else None
             return newest.sequences.last if newest is not None and newest.epoch == epoch else 0
+
+    def newest_frame(self, camera: str) -> FrameId | None:
+        """The camera's newest record; None if it has none, or what is newest was deleted."""
+        with self._lock:
+            newest = self._logs[camera].newest if camera in self._logs else None
+            return FrameId(camera, newest.epoch, newest.sequences.last) if newest and newest.sequences.last else None
+
+    def newest_capture_us(self, camera: str) -> int | None:
+        """The latest capture time of the camera's records, microseconds since 1970; None if it has none."""
+        with self._lock:
+            return self._logs[camera].last_capture_us if camera in self._logs and self._logs[camera].records else None
 
     def resume_after(self, camera: str, epoch: int, acknowledged: int) -> int:
         """The last sequence of the unbroken run of persisted records that follows ``acknowledged``."""

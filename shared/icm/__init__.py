@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from icm.client.edge import AsyncEdgeClient, EdgeClient
     from icm.client.frames import StoredFrame
     from icm.client.holds import Hold
+    from icm.client.live import LiveFrame, LiveNews
     from icm.client.messages import Box, Camera, Detections, Frame, Segment, Submitted
     from icm.codec.bitstream.record import Kind, Record, StreamHeader, parse_stream
     from icm.codec.bundle.loading import Bundle
@@ -56,6 +57,8 @@ _HOMES = {
     "Hold": "icm.client.holds",
     "IcmError": "icm.errors",
     "Kind": "icm.codec.bitstream.record",
+    "LiveFrame": "icm.client.live",
+    "LiveNews": "icm.client.live",
     "Record": "icm.codec.bitstream.record",
     "Segment": "icm.client.messages",
     "StoredFrame": "icm.client.frames",
@@ -88,6 +91,8 @@ __all__ = [
     "Hold",
     "IcmError",
     "Kind",
+    "LiveFrame",
+    "LiveNews",
     "Record",
     "Segment",
     "StoredFrame",

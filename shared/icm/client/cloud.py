@@ -17,6 +17,7 @@ from icm.client.connection import AsyncClosing, Closing, Connection, Tls
 from icm.client.export import Progress, download_to, export_case, export_case_async, export_request
 from icm.client.frames import AsyncFrameCalls, FrameCalls
 from icm.client.holds import AsyncHoldCalls, HoldCalls
+from icm.client.live import AsyncLiveCalls, LiveCalls
 from icm.client.messages import Camera, Detections, Frame, Segment, time_of
 from icm.errors import ConfigError, ProtocolError
 from icm.frame_id import FrameId
@@ -24,7 +25,7 @@ from icm.rpc.status import error_of
 from icm.v1 import archive_pb2, archive_pb2_grpc, clip_pb2_grpc, hold_pb2_grpc
 
 
-class CloudClient(HoldCalls, FrameCalls, Closing):
+class CloudClient(HoldCalls, FrameCalls, LiveCalls, Closing):
     """Reads a cloud's archive, for programs without an event loop. Threads may share one.
 
     A call waits for the connection, comes again after a broken one and while the cloud is busy, until its time is over.
@@ -233,7 +234,7 @@ class CloudClient(HoldCalls, FrameCalls, Closing):
                 time.sleep(attempts.wait_after(error))
 
 
-class AsyncCloudClient(AsyncHoldCalls, AsyncFrameCalls, AsyncClosing):
+class AsyncCloudClient(AsyncHoldCalls, AsyncFrameCalls, AsyncLiveCalls, AsyncClosing):
     """As ``CloudClient``, for programs of asyncio. Use it within one event loop."""
 
     def __init__(
