@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import ExitStack
-from pathlib import Path
 
 from starlette.applications import Starlette
 
@@ -21,8 +20,14 @@ from cloud_service.viewer.accounts.notes import Notes
 from cloud_service.viewer.accounts.passwords import Passwords
 from cloud_service.viewer.accounts.proxy import Proxies
 from cloud_service.viewer.accounts.sessions import Sessions
+from cloud_service.viewer.pages.about import AboutPages
+from cloud_service.viewer.pages.account import AccountPages
+from cloud_service.viewer.pages.audit import AUDIT, AuditPages
 from cloud_service.viewer.pages.cameras import CameraPages
 from cloud_service.viewer.pages.entrance import EntrancePages
+from cloud_service.viewer.pages.health import HealthPages
+from cloud_service.viewer.pages.tokens import TOKENS, TokenPages
+from cloud_service.viewer.pages.users import USERS, UserPages
 from cloud_service.viewer.web.database import attach_when_there
 from cloud_service.viewer.web.errors import ErrorAnswers
 from cloud_service.viewer.web.headers import SecurityHeaders
@@ -40,7 +45,12 @@ from icm.service.stopping import stopping
 from icm.service.telemetry import TelemetryServer
 
 log = logging.getLogger(__name__)
-NAVIGATION = (Place("/", "Cameras", Right.VIEW),)
+NAVIGATION = (
+    Place("/", "Cameras", Right.VIEW),
+    Place(USERS, "Users", Right.ADMINISTER),
+    Place(TOKENS, "Tokens", Right.ADMINISTER),
+    Place(AUDIT, "Audit", Right.ADMINISTER),
+)
 
 
 class ViewerApp:
@@ -61,8 +71,9 @@ class ViewerApp:
     def _open(self, settings: CloudSettings, owned: ExitStack) -> None:
         viewer, clock, problems = settings.viewer, SystemClock(), Problems()
         metrics, static = ViewerMetrics(), StaticFiles()
-        folder = viewer_folder(settings)
-        book, notes = AccountBook(folder), Notes(AuditLog(folder, clock), clock, problems)
+        folder = settings.viewer_folder
+        book, audit = AccountBook(folder), AuditLog(folder, clock)
+        notes = Notes(audit, clock, problems)
         proxies = Proxies(viewer.proxy)
         self._cloud = _cloud_client(settings)
         database = attach_when_there(settings.database_url, SERVER_WAIT_SECONDS)
@@ -79,10 +90,17 @@ class ViewerApp:
             attempts=metrics.logins,
             clock=clock,
         )
+        health = HealthPages(database, self._cloud, folder, problems, templates)
         entries: list[Entry] = [
             *static.pages(),
             *EntrancePages(self._login, cookie, templates).pages(),
             *CameraPages(database, templates).pages(),
+            *AccountPages(self._login, cookie, templates).pages(),
+            *UserPages(self._login, templates).pages(),
+            *TokenPages(self._login, templates).pages(),
+            *AuditPages(audit, notes, templates).pages(),
+            *AboutPages(settings.bundle_folders, templates).pages(),
+            *health.pages(),
         ]
         guard = Guard.of(
             book=book, sessions=sessions, cookie=cookie, proxies=proxies, origin=viewer.origin, clock=clock
@@ -97,7 +115,7 @@ class ViewerApp:
             connections=viewer.connections,
         )
         owned.callback(self._listener.close)
-        self._telemetry = TelemetryServer(viewer.metrics, metrics.registry, problems.lines)
+        self._telemetry = TelemetryServer(viewer.metrics, metrics.registry, health.lines)
         scheme = "https" if viewer.tls else "http"
         self._address = viewer.origin or f"{scheme}://{viewer.address.rpartition(':')[0]}:{self.port}"
 
@@ -110,6 +128,12 @@ class ViewerApp:
     def metrics_port(self) -> int:
         """Of /metrics and /healthz."""
         return self._telemetry.port
+
+    async def close(self) -> None:
+        """Gives back what was opened; ``run`` does so by itself."""
+        await asyncio.to_thread(self._telemetry.stop)
+        await self._cloud.close()
+        self._owned.close()
 
     async def run(self) -> None:
         """Serves until SIGTERM or SIGINT."""
@@ -124,15 +148,8 @@ class ViewerApp:
                 await self._listener.serve()
             finally:
                 log.info("stopping")
-                await asyncio.to_thread(self._telemetry.stop)
-                await self._cloud.close()
-                self._owned.close()
+                await self.close()
         log.info("stopped")
-
-
-def viewer_folder(settings: CloudSettings) -> Path:
-    """Where accounts and the audit log are."""
-    return settings.viewer.folder or settings.store.folder / "viewer"
 
 
 def _cloud_client(settings: CloudSettings) -> AsyncCloudClient:

@@ -46,10 +46,15 @@ class House:
         """Its accounts."""
         return AccountBook(self.folder / "viewer")
 
-    def client(self, **headers: str) -> httpx.Client:
-        """Somebody who is not logged in: a browser, as far as headers go."""
+    def client(self, verify: bool = True, **headers: str) -> httpx.Client:
+        """Somebody who is not logged in: a browser, as far as headers go.
+
+        Args:
+            verify: whether the certificate has to be of a public authority.
+            headers: beside the usual ones, or instead of them.
+        """
         usual = {"accept": "text/html", "origin": self.url, "sec-fetch-site": "same-origin"}
-        return httpx.Client(base_url=self.url, headers={**usual, **headers}, timeout=30)
+        return httpx.Client(base_url=self.url, headers={**usual, **headers}, timeout=30, verify=verify)
 
     def logged_in(self, name: str) -> Visit:
         """Somebody who is: a browser with a session."""
