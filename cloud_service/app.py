@@ -13,6 +13,7 @@ from cloud_service.access.access import ANYBODY, Access, certificate_access
 from cloud_service.api.archive_service import ArchiveService
 from cloud_service.api.clip_service import ClipService
 from cloud_service.api.export_service import ExportService
+from cloud_service.api.frames_service import FramesService
 from cloud_service.api.hold_service import HoldService
 from cloud_service.api.live_service import LiveService
 from cloud_service.api.proof_service import ProofService
@@ -76,6 +77,7 @@ from icm.service.telemetry import TelemetryServer
 from icm.v1.archive_pb2_grpc import add_ArchiveServiceServicer_to_server
 from icm.v1.clip_pb2_grpc import add_ClipServiceServicer_to_server
 from icm.v1.export_pb2_grpc import add_ExportServiceServicer_to_server
+from icm.v1.frames_pb2_grpc import add_FramesServiceServicer_to_server
 from icm.v1.hold_pb2_grpc import add_HoldServiceServicer_to_server
 from icm.v1.ingest_pb2_grpc import add_IngestServiceServicer_to_server
 from icm.v1.live_pb2_grpc import add_LiveServiceServicer_to_server
@@ -277,6 +279,7 @@ class App:
         proof = ProofService(settings.store.folder / CHAINS, ChainIndex(database), edge_keys.accept, access)
         add_ProofServiceServicer_to_server(proof, self._server.grpc)
         add_SearchServiceServicer_to_server(SearchService(database, store, access), self._server.grpc)
+        add_FramesServiceServicer_to_server(FramesService(store, access), self._server.grpc)
         metrics.registry.register(StorageGauges(store, database, self._pipeline.backlog_bytes, metrics.cameras))
         metrics.registry.register(
             RetentionGauges(

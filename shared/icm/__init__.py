@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from icm.client.cloud import AsyncCloudClient, CloudClient
     from icm.client.connection import Tls
     from icm.client.edge import AsyncEdgeClient, EdgeClient
+    from icm.client.frames import StoredFrame
     from icm.client.holds import Hold
     from icm.client.live import LiveFrame, LiveNews
     from icm.client.messages import Box, Camera, Detections, Frame, Segment, Submitted
@@ -67,6 +68,7 @@ _HOMES = {
     "Region": "icm.client.search",
     "Segment": "icm.client.messages",
     "Sighting": "icm.client.search",
+    "StoredFrame": "icm.client.frames",
     "StreamHeader": "icm.codec.bitstream.record",
     "Submitted": "icm.client.messages",
     "Tls": "icm.client.connection",
@@ -105,6 +107,7 @@ __all__ = [
     "Region",
     "Segment",
     "Sighting",
+    "StoredFrame",
     "StreamHeader",
     "Submitted",
     "Tls",
