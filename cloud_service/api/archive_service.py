@@ -18,6 +18,7 @@ from cloud_service.archive.writer import VideoSegment
 from cloud_service.bundles import Bundles
 from cloud_service.events.feed import EventFeed
 from cloud_service.events.store import EventStore, FrameEvent, FrameSkipped
+from cloud_service.feedback.segment_leases import Renew, SegmentLeases
 from cloud_service.processing.engine.decoding import keyframe_of
 from cloud_service.store import RecordStore
 from icm.codec.decoder import Decoder
@@ -55,12 +56,14 @@ class ArchiveService(ArchiveServiceServicer):
         events: EventStore,
         feed: EventFeed,
         detects: bool,
+        leases: SegmentLeases,
         access: Access = ANYBODY,
     ) -> None:
         """Creates the service.
 
         Args:
             detects: whether there is a detector.
+            leases: of the store's segments.
             access: who may read which camera.
         """
         self._detects = detects
@@ -69,7 +72,7 @@ class ArchiveService(ArchiveServiceServicer):
         self._catalogue = catalogue
         self._events = events
         self._feed = feed
-        self._access = access
+        self._leases, self._access = leases, access
         self._decoding = ThreadPoolExecutor(_DECODES_AT_ONCE, "get-frame")
 
     async def ListCameras(self, request: pb.ListCamerasRequest, context: Any) -> pb.ListCamerasResponse:
@@ -151,11 +154,19 @@ class ArchiveService(ArchiveServiceServicer):
                     yield pb.WatchDetectionsResponse(detections=detections_message(event))
 
     def _frame(self, key: FrameId, image_format: int) -> pb.GetFrameResponse:
+        segment = self._store.holder(key.camera, key.epoch, key.sequence)
+        if segment is None:
+            raise self._store.absent(key.camera, key.epoch, key.sequence)
+        with self._leases.segment(segment) as renew:
+            return self._decoded(key, image_format, renew)
+
+    def _decoded(self, key: FrameId, image_format: int, renew: Renew) -> pb.GetFrameResponse:
         header, records, lacking = self._store.find(key.camera, key.epoch, key.sequence)
         bundle = self._bundles.of(header.codec_id, f"frame {key.sequence} of camera {key.camera!r}")
         decoder = Decoder(bundle)
         # Of a long chain only the last is kept: the latents of a frame can take megabytes.
         for record in records:
+            renew()
             try:
                 latents = decoder.latents(record, header.width, header.height)
             except RecordError as error:
