@@ -21,6 +21,7 @@ from cloud_service.viewer.accounts.notes import Notes
 from cloud_service.viewer.accounts.passwords import Passwords
 from cloud_service.viewer.accounts.proxy import Proxies
 from cloud_service.viewer.accounts.sessions import Sessions
+from cloud_service.viewer.live.room import LiveRoom
 from cloud_service.viewer.pages.cameras import CameraPages
 from cloud_service.viewer.pages.entrance import EntrancePages
 from cloud_service.viewer.web.database import attach_when_there
@@ -40,7 +41,9 @@ from icm.service.stopping import stopping
 from icm.service.telemetry import TelemetryServer
 
 log = logging.getLogger(__name__)
-NAVIGATION = (Place("/", "Cameras", Right.VIEW),)
+NAVIGATION = (Place("/", "Wall", Right.VIEW), Place("/cameras", "Cameras", Right.VIEW))
+_LIVE_PATIENCE_SECONDS = 3.0
+"""After so long pages are told that the cloud does not answer."""
 
 
 class ViewerApp:
@@ -70,6 +73,7 @@ class ViewerApp:
         secure = viewer.tls is not None or (viewer.origin or "").startswith("https:")
         cookie, sessions = SessionCookie(secure), Sessions(database, clock)
         templates = Templates(static, NAVIGATION)
+        self._live = LiveRoom(_cloud_client(settings, _LIVE_PATIENCE_SECONDS), database, templates, clock)
         self._login = Login(
             book=book,
             sessions=sessions,
@@ -83,6 +87,7 @@ class ViewerApp:
             *static.pages(),
             *EntrancePages(self._login, cookie, templates).pages(),
             *CameraPages(database, templates).pages(),
+            *self._live.entries(),
         ]
         guard = Guard.of(
             book=book, sessions=sessions, cookie=cookie, proxies=proxies, origin=viewer.origin, clock=clock
@@ -125,6 +130,7 @@ class ViewerApp:
             finally:
                 log.info("stopping")
                 await asyncio.to_thread(self._telemetry.stop)
+                await self._live.close()
                 await self._cloud.close()
                 self._owned.close()
         log.info("stopped")
@@ -135,10 +141,10 @@ def viewer_folder(settings: CloudSettings) -> Path:
     return settings.viewer.folder or settings.store.folder / "viewer"
 
 
-def _cloud_client(settings: CloudSettings) -> AsyncCloudClient:
+def _cloud_client(settings: CloudSettings, patience: float = 30.0) -> AsyncCloudClient:
     cloud = settings.viewer.cloud
     address = cloud.address or settings.ingest.address
     if address.endswith(":0"):
         raise ConfigError("viewer.cloud.address is not set, and ingest.address has port 0: name the cloud's port")
     tls = None if cloud.tls is None else Tls(cloud.tls.authority, cloud.tls.certificate, cloud.tls.key)
-    return AsyncCloudClient(address, tls=tls, allow_plaintext=cloud.allow_plaintext)
+    return AsyncCloudClient(address, tls=tls, timeout=patience, allow_plaintext=cloud.allow_plaintext)

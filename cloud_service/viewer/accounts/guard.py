@@ -10,6 +10,7 @@ import hmac
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -84,6 +85,7 @@ class Guard:
             request.state.visitor = None
             if page.right is not Right.NONE:
                 request.state.visitor = await self._admit(request, page)
+                request.state.admit = partial(self._admit, request, page)
             return await page.endpoint(request)
 
         return Route(page.path, guarded, methods=list(page.methods), name=page.path)
@@ -97,6 +99,7 @@ class Guard:
                 await socket.close(_REFUSED_SOCKET + status_of(error), str(error)[:120])
                 return
             socket.state.visitor = visitor
+            socket.state.admit = partial(self._admit, socket, entry)
             await entry.endpoint(socket)
 
         return WebSocketRoute(entry.path, guarded, name=entry.path)
