@@ -31,6 +31,8 @@ def test_these_names_are_public_and_no_others() -> None:
         "FrameId",
         "IcmError",
         "Kind",
+        "LiveFrame",
+        "LiveNews",
         "Record",
         "Segment",
         "StreamHeader",
