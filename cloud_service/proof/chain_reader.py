@@ -11,6 +11,7 @@ from cloud_service.proof.chain_file import ChainFile
 from cloud_service.proof.chain_index import ChainIndex
 from icm.errors import ProofError, StorageError, StoredDamageError, storage_error
 from icm.proof.chain import Link
+from icm.proof.entries import Entry, Leaf
 
 
 class ChainReader:
@@ -34,10 +35,10 @@ class ChainReader:
         """
         file = ChainFile(self._folder, camera)
         try:
-            for offset, _ in self._index.blocks_of(camera, number, number):
-                placed = next(file.links(offset), None)
-                if placed is not None and any(entry.facts.number == number for entry in placed.link.entries):
-                    return placed.link
+            for place in self._index.blocks_of(camera, number, number):
+                link = next(file.links_from(place), None)
+                if link is not None and any(_is_leaf(entry, number) for entry in link.entries):
+                    return link
         except SQLAlchemyError as error:
             raise StorageError(f"cannot find the chain of camera {camera!r}: {trouble(error)}") from None
         except ProofError:
@@ -45,3 +46,7 @@ class ChainReader:
         except OSError as error:
             raise storage_error(error, file.path) from None
         return None
+
+
+def _is_leaf(entry: Entry, number: int) -> bool:
+    return isinstance(entry, Leaf) and entry.facts.number == number
