@@ -56,7 +56,7 @@ from cloud_service.processing.engine.reuse import ReuseBound
 from cloud_service.processing.pipeline import Pipeline
 from cloud_service.proof.chain_file import FOLDER as CHAINS
 from cloud_service.proof.chain_index import ChainIndex
-from cloud_service.proof.chain_reader import ChainReader
+from cloud_service.inspection.chain_reader import ChainReader
 from cloud_service.proof.keeper import open_keeper
 from cloud_service.redetection.jobs import RedetectionJobs
 from cloud_service.redetection.worker import Redetection
