@@ -15,6 +15,7 @@ from cloud_service.api.clip_service import ClipService
 from cloud_service.api.export_service import ExportService
 from cloud_service.api.frames_service import FramesService
 from cloud_service.api.hold_service import HoldService
+from cloud_service.api.inspect_service import InspectService
 from cloud_service.api.live_service import LiveService
 from cloud_service.api.proof_service import ProofService
 from cloud_service.api.search_service import SearchService
@@ -45,6 +46,9 @@ from cloud_service.holds.book import HoldBook
 from cloud_service.ingest.camera_stream import IngestContext
 from cloud_service.ingest.credit import Pending
 from cloud_service.ingest.service import IngestService
+from cloud_service.inspection.chain_reader import ChainReader
+from cloud_service.inspection.inspector import FrameInspector
+from cloud_service.inspection.stored_frames import StoredFrames
 from cloud_service.live.hub import LiveHub
 from cloud_service.live.stills import Stills
 from cloud_service.metrics import Metrics
@@ -81,6 +85,7 @@ from icm.v1.export_pb2_grpc import add_ExportServiceServicer_to_server
 from icm.v1.frames_pb2_grpc import add_FramesServiceServicer_to_server
 from icm.v1.hold_pb2_grpc import add_HoldServiceServicer_to_server
 from icm.v1.ingest_pb2_grpc import add_IngestServiceServicer_to_server
+from icm.v1.inspect_pb2_grpc import add_InspectServiceServicer_to_server
 from icm.v1.live_pb2_grpc import add_LiveServiceServicer_to_server
 from icm.v1.proof_pb2_grpc import add_ProofServiceServicer_to_server
 from icm.v1.search_pb2_grpc import add_SearchServiceServicer_to_server
@@ -252,10 +257,15 @@ class App:
             ingest.limits.streams + REFUSALS,
         )
         add_IngestServiceServicer_to_server(self._ingest, self._server.grpc)
+        frames = StoredFrames(store, bundles, readers)
         add_ArchiveServiceServicer_to_server(
-            ArchiveService(bundles, store, catalogue, events, self._feed, detector is not None, readers, access),
+            ArchiveService(frames, store, catalogue, events, self._feed, detector is not None, access),
             self._server.grpc,
         )
+        inspector = FrameInspector(
+            frames, store, events, ChainReader(settings.store.folder / CHAINS, ChainIndex(database))
+        )
+        add_InspectServiceServicer_to_server(InspectService(inspector, access), self._server.grpc)
         add_LiveServiceServicer_to_server(LiveService(self._live, access), self._server.grpc)
         add_HoldServiceServicer_to_server(HoldService(holds, clock, access), self._server.grpc)
         exporter = open_exporter(

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from cloud_service.access.access import ANYBODY, Access
-from cloud_service.api.answers import duration, errors_answered, microseconds, timestamp
+from cloud_service.api.answers import decoder_of, duration, errors_answered, microseconds, timestamp
 from cloud_service.clips.making import Clip, ClipMaker
-from cloud_service.clips.request import ClipDecoder, ClipRequest, Gap
+from cloud_service.clips.request import ClipRequest, Gap
 from cloud_service.clips.sources import SourceFinder, Sources
 from cloud_service.clips.turns import AT_ONCE, Turns
 from cloud_service.feedback.segment_leases import Renew, SegmentLeases
@@ -31,11 +31,6 @@ _MOST_REASON = 160
 """Characters of each."""
 _DATA_BYTES = 256 << 10
 """Of the file, in one message."""
-_DECODERS = {
-    pb.CLIP_DECODER_UNSPECIFIED: ClipDecoder.FINETUNED,
-    pb.CLIP_DECODER_FINETUNED: ClipDecoder.FINETUNED,
-    pb.CLIP_DECODER_BASE: ClipDecoder.BASE,
-}
 
 
 class ClipService(ClipServiceServicer):
@@ -165,11 +160,9 @@ def _clip_request(request: pb.ReadClipRequest) -> ClipRequest:
         ConfigError: there cannot be such a clip.
     """
     times = [microseconds(request, field) for field in ("from", "to")]
-    if request.decoder not in _DECODERS:
-        raise ConfigError(f"ReadClip: there is no decoder {request.decoder}")
     if times[0] is None or times[1] is None:
         raise ConfigError("ReadClip: a clip has a start and an end: give both, `from` and `to`")
-    wanted = ClipRequest(request.camera, times[0], times[1], _DECODERS[request.decoder], request.boxes)
+    wanted = ClipRequest(request.camera, times[0], times[1], decoder_of(request), request.boxes)
     wanted.check()
     return wanted
 

@@ -246,14 +246,23 @@ class RecordStore:
             ReferenceMissingError: one that it needs is not here.
             BusyError: it needs more of them than one call decodes; keyframes are made as the detector comes by.
         """
-        segment = self._segments.holder(camera, epoch, sequence)
-        if segment is None:
+        if (segment := self._segments.holder(camera, epoch, sequence)) is None:
             raise self.absent(camera, epoch, sequence)
         try:
             return find_chain(self._root, segment, sequence, self.keyframes, self._segments.holder)
         except StorageError as error:
             gone = self.absent(camera, epoch, sequence)
             raise (gone if isinstance(gone, FrameDeletedError) else error) from None
+
+    def record(self, camera: str, epoch: int, sequence: int) -> tuple[Segment, Record]:
+        """A record as it arrived, and the segment that holds it; raises as ``find`` does."""
+        if (segment := self._segments.holder(camera, epoch, sequence)) is None:
+            raise self.absent(camera, epoch, sequence)
+        return segment, reading.find(self._root, segment, sequence).records[-1]
+
+    def before(self, camera: str, number: int) -> Segment | None:
+        """The camera's last segment before this number; raises StorageError where the database does not answer."""
+        return next(self._segments.back_from(camera, number - 1), None)
 
     def absent(self, camera: str, epoch: int, sequence: int) -> NotFoundError:
         """Why there is no such record: a FrameDeletedError if there was one.

@@ -20,6 +20,7 @@ from cloud_service.viewer.accounts.notes import Notes
 from cloud_service.viewer.accounts.passwords import Passwords
 from cloud_service.viewer.accounts.proxy import Proxies
 from cloud_service.viewer.accounts.sessions import Sessions
+from cloud_service.viewer.live.room import LiveRoom
 from cloud_service.viewer.pages.about import AboutPages
 from cloud_service.viewer.pages.account import AccountPages
 from cloud_service.viewer.pages.audit import AUDIT, AuditPages
@@ -46,11 +47,14 @@ from icm.service.telemetry import TelemetryServer
 
 log = logging.getLogger(__name__)
 NAVIGATION = (
-    Place("/", "Cameras", Right.VIEW),
+    Place("/", "Wall", Right.VIEW),
+    Place("/cameras", "Cameras", Right.VIEW),
     Place(USERS, "Users", Right.ADMINISTER),
     Place(TOKENS, "Tokens", Right.ADMINISTER),
     Place(AUDIT, "Audit", Right.ADMINISTER),
 )
+_LIVE_PATIENCE_SECONDS = 3.0
+"""After so long pages are told that the cloud does not answer."""
 
 
 class ViewerApp:
@@ -81,6 +85,7 @@ class ViewerApp:
         secure = viewer.tls is not None or (viewer.origin or "").startswith("https:")
         cookie, sessions = SessionCookie(secure), Sessions(database, clock)
         templates = Templates(static, NAVIGATION)
+        self._live = LiveRoom(_cloud_client(settings, _LIVE_PATIENCE_SECONDS), database, templates, clock)
         self._login = Login(
             book=book,
             sessions=sessions,
@@ -101,6 +106,7 @@ class ViewerApp:
             *AuditPages(audit, notes, templates).pages(),
             *AboutPages(settings.bundle_folders, templates).pages(),
             *health.pages(),
+            *self._live.entries(),
         ]
         guard = Guard.of(
             book=book, sessions=sessions, cookie=cookie, proxies=proxies, origin=viewer.origin, clock=clock
@@ -132,6 +138,7 @@ class ViewerApp:
     async def close(self) -> None:
         """Gives back what was opened; ``run`` does so by itself."""
         await asyncio.to_thread(self._telemetry.stop)
+        await self._live.close()
         await self._cloud.close()
         self._owned.close()
 
@@ -152,10 +159,10 @@ class ViewerApp:
         log.info("stopped")
 
 
-def _cloud_client(settings: CloudSettings) -> AsyncCloudClient:
+def _cloud_client(settings: CloudSettings, patience: float = 30.0) -> AsyncCloudClient:
     cloud = settings.viewer.cloud
     address = cloud.address or settings.ingest.address
     if address.endswith(":0"):
         raise ConfigError("viewer.cloud.address is not set, and ingest.address has port 0: name the cloud's port")
     tls = None if cloud.tls is None else Tls(cloud.tls.authority, cloud.tls.certificate, cloud.tls.key)
-    return AsyncCloudClient(address, tls=tls, allow_plaintext=cloud.allow_plaintext)
+    return AsyncCloudClient(address, tls=tls, timeout=patience, allow_plaintext=cloud.allow_plaintext)

@@ -12,11 +12,14 @@ import icm
 
 def test_these_names_are_public_and_no_others() -> None:
     assert set(icm.__all__) == {
+        "Activity",
         "AsyncCloudClient",
         "AsyncEdgeClient",
         "Box",
         "Bundle",
         "Camera",
+        "ChainHead",
+        "ClassActivity",
         "Clip",
         "ClipGap",
         "CloudClient",
@@ -31,8 +34,13 @@ def test_these_names_are_public_and_no_others() -> None:
         "FrameId",
         "IcmError",
         "Kind",
+        "LiveFrame",
+        "LiveNews",
         "Record",
+        "Region",
         "Segment",
+        "Sighting",
+        "StoredFrame",
         "StreamHeader",
         "Submitted",
         "Tls",

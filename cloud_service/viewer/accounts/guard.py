@@ -11,6 +11,7 @@ import logging
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -87,6 +88,7 @@ class Guard:
             request.state.visitor = None
             if page.right is not Right.NONE:
                 request.state.visitor = await self._admit(request, page)
+                request.state.admit = partial(self._admit, request, page)
             return await page.endpoint(request)
 
         guarded.entry = page  # type: ignore[attr-defined]  # for who walks the routes
@@ -101,6 +103,7 @@ class Guard:
                 await socket.close(_REFUSED_SOCKET + status_of(error), str(error)[:120])
                 return
             socket.state.visitor = visitor
+            socket.state.admit = partial(self._admit, socket, entry)
             await self._watched(socket, entry)
 
         guarded.entry = entry  # type: ignore[attr-defined]

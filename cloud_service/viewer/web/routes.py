@@ -73,6 +73,7 @@ class Socket:
 
 
 Entry = Page | Socket
+"""What lasts, such as a WebSocket, asks ``state.admit()`` now and then whether the visitor may still be here."""
 
 
 def asks_for_a_page(connection: Any) -> bool:

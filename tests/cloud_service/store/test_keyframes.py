@@ -17,6 +17,7 @@ from cloud_service.events.store import EventStore
 from cloud_service.feedback.broken_references import BrokenReferences
 from cloud_service.feedback.leases import Leases
 from cloud_service.feedback.segment_leases import SegmentLeases
+from cloud_service.inspection.stored_frames import StoredFrames
 from cloud_service.processing.engine.base import LaneId
 from cloud_service.processing.engine.decoding import BatchDecoder
 from cloud_service.processing.lanes import work_of
@@ -195,13 +196,12 @@ async def test_who_asks_for_a_frame_makes_the_keys_that_lack_on_the_way(
     for path, content in whole.items():
         path.unlink() if harm == "gone" else path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     archive = ArchiveService(
-        Bundles([loaded]),
+        StoredFrames(store, Bundles([loaded]), SegmentLeases(Leases(ManualClock(0)), store)),
         store,
         VideoCatalogue(database),
         EventStore(database),
         EventFeed(),
         detects=False,
-        leases=SegmentLeases(Leases(ManualClock(0)), store),
     )
     frame = FrameRef(camera="gate", epoch=of.epoch, sequence=FRAMES)
     assert (await archive.GetFrame(pb.GetFrameRequest(frame=frame), context=None)).image
