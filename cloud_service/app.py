@@ -286,10 +286,10 @@ class App:
             clock=clock,
         )
         add_ExportServiceServicer_to_server(ExportService(exporter, access), self._server.grpc)
-        finder = SourceFinder(store, catalogue, storage)
+        finder = SourceFinder(store, catalogue, storage, database)
         cache = RenderCache(settings.render_cache_folder, settings.archive.render_cache_bytes)
         maker = ClipMaker(store=store, sources=finder, bundles=bundles, events=events, cache=cache)
-        clips = ClipService(maker, finder, readers, cache.folder, access)
+        clips = ClipService(maker, finder, readers, cache, access)
         add_ClipServiceServicer_to_server(clips, self._server.grpc)
         proof = ProofService(settings.store.folder / CHAINS, ChainIndex(database), edge_keys.accept, access)
         add_ProofServiceServicer_to_server(proof, self._server.grpc)
