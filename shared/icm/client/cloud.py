@@ -17,6 +17,7 @@ from icm.client.connection import AsyncClosing, Closing, Connection, Tls
 from icm.client.export import Progress, download_to, export_case, export_case_async, export_request
 from icm.client.frames import AsyncFrameCalls, FrameCalls
 from icm.client.holds import AsyncHoldCalls, HoldCalls
+from icm.client.inspection import AsyncInspectionCalls, InspectionCalls
 from icm.client.live import AsyncLiveCalls, LiveCalls
 from icm.client.messages import Camera, Detections, Frame, Segment, time_of, utc
 from icm.client.proof import AsyncProofCalls, ProofCalls
@@ -34,7 +35,7 @@ from icm.v1 import (
 )
 
 
-class CloudClient(FrameCalls, HoldCalls, LiveCalls, ProofCalls, SearchCalls, Closing):
+class CloudClient(FrameCalls, HoldCalls, InspectionCalls, LiveCalls, ProofCalls, SearchCalls, Closing):
     """Reads a cloud's archive, for programs without an event loop. Threads may share one.
 
     A call waits for the connection, comes again after a broken one and while the cloud is busy, until its time is over.
@@ -246,7 +247,13 @@ class CloudClient(FrameCalls, HoldCalls, LiveCalls, ProofCalls, SearchCalls, Clo
 
 
 class AsyncCloudClient(
-    AsyncFrameCalls, AsyncHoldCalls, AsyncLiveCalls, AsyncProofCalls, AsyncSearchCalls, AsyncClosing
+    AsyncFrameCalls,
+    AsyncHoldCalls,
+    AsyncInspectionCalls,
+    AsyncLiveCalls,
+    AsyncProofCalls,
+    AsyncSearchCalls,
+    AsyncClosing,
 ):
     """As ``CloudClient``, for programs of asyncio. Use it within one event loop."""
 
