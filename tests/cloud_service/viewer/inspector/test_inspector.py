@@ -14,7 +14,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 import icm
-from tests.browsers import quiet_page
+from tests.browser import quiet_page
 from tests.cloud_service.viewer.live.conftest import HEIGHT, SIDE, WIDTH, LiveHouse
 from tests.cloud_service.viewer.live.test_wall import log_in
 
@@ -66,7 +66,7 @@ def test_a_frame_is_shown_with_its_record_its_bits_and_what_was_found(
         record = page.locator("main")
         expect(record).to_contain_text("inter with motion, after frame")
         expect(record).to_contain_text(f"{HEIGHT} pixels")
-        left, top, right, bottom = page.evaluate(DRAWN, "boxes")
+        left, _, right, bottom = page.evaluate(DRAWN, "boxes")
         # Around the square, with its label above it.
         assert (left * WIDTH, right * WIDTH) == pytest.approx((LEFT, LEFT + SIDE), abs=40)
         assert bottom * HEIGHT == pytest.approx(TOP + SIDE, abs=6)

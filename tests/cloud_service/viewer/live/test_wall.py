@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browsers import quiet_page
+from tests.browser import quiet_page
 from tests.cloud_service.viewer.house import PASSWORD
 from tests.cloud_service.viewer.live.conftest import HEIGHT, SIDE, WIDTH, Camera, LiveHouse, another_viewer
 
