@@ -45,6 +45,7 @@ from cloud_service.holds.book import HoldBook
 from cloud_service.ingest.camera_stream import IngestContext
 from cloud_service.ingest.credit import Pending
 from cloud_service.ingest.service import IngestService
+from cloud_service.inspection.chain_reader import ChainReader
 from cloud_service.inspection.inspector import FrameInspector
 from cloud_service.inspection.stored_frames import StoredFrames
 from cloud_service.live.hub import LiveHub
@@ -56,7 +57,6 @@ from cloud_service.processing.engine.reuse import ReuseBound
 from cloud_service.processing.pipeline import Pipeline
 from cloud_service.proof.chain_file import FOLDER as CHAINS
 from cloud_service.proof.chain_index import ChainIndex
-from cloud_service.inspection.chain_reader import ChainReader
 from cloud_service.proof.keeper import open_keeper
 from cloud_service.redetection.jobs import RedetectionJobs
 from cloud_service.redetection.worker import Redetection

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from cloud_service.events.event import FrameEvent
 from cloud_service.events.store import EventStore
-from cloud_service.inspection.stored_frames import StoredFrame, StoredFrames
 from cloud_service.inspection.chain_reader import ChainReader
+from cloud_service.inspection.stored_frames import StoredFrame, StoredFrames
 from cloud_service.store import RecordStore, Segment
 from icm.codec.bit_allocation import bits_by_position
 from icm.codec.bitstream.record import Record
