@@ -40,6 +40,7 @@ from cloud_service.feedback.broken_references import BrokenReferences
 from cloud_service.feedback.edge_clocks import EdgeClocks
 from cloud_service.feedback.last_detections import LastDetections
 from cloud_service.feedback.leases import Leases
+from cloud_service.feedback.segment_leases import SegmentLeases
 from cloud_service.gauges import StorageGauges
 from cloud_service.holds.book import HoldBook
 from cloud_service.ingest.camera_stream import IngestContext
@@ -184,11 +185,14 @@ class App:
             detections=detections,
             live=self._live,
         )
+        leases = Leases(clock)
+        readers = SegmentLeases(leases, store)
         self._redetection = Redetection(
             jobs=RedetectionJobs(database),
             store=store,
             bundles=bundles,
             settings=settings,
+            leases=readers,
             is_idle=lambda: self._pipeline.is_idle,
             problems=problems,
         )
@@ -204,7 +208,7 @@ class App:
             check_archive=archive_owner.confirm,
             keeper=self._keeper,
             holds=holds,
-            leases=Leases(clock),
+            leases=leases,
             edges_skew=edge_clocks.skew_seconds,
             clock=clock,
             problems=problems,
@@ -253,7 +257,7 @@ class App:
             ingest.limits.streams + REFUSALS,
         )
         add_IngestServiceServicer_to_server(self._ingest, self._server.grpc)
-        frames = StoredFrames(store, bundles)
+        frames = StoredFrames(store, bundles, readers)
         add_ArchiveServiceServicer_to_server(
             ArchiveService(frames, store, catalogue, events, self._feed, detector is not None, access),
             self._server.grpc,
@@ -278,13 +282,14 @@ class App:
             catalogue=catalogue,
             database=database,
             chains=self._keeper,
+            leases=readers,
             clock=clock,
         )
         add_ExportServiceServicer_to_server(ExportService(exporter, access), self._server.grpc)
         finder = SourceFinder(store, catalogue, storage)
         cache = RenderCache(settings.render_cache_folder, settings.archive.render_cache_bytes)
         maker = ClipMaker(store=store, sources=finder, bundles=bundles, events=events, cache=cache)
-        clips = ClipService(maker, finder, cache.folder, access)
+        clips = ClipService(maker, finder, readers, cache.folder, access)
         add_ClipServiceServicer_to_server(clips, self._server.grpc)
         proof = ProofService(settings.store.folder / CHAINS, ChainIndex(database), edge_keys.accept, access)
         add_ProofServiceServicer_to_server(proof, self._server.grpc)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cloud_service.bundles import Bundles
 from cloud_service.clips.request import ClipDecoder
+from cloud_service.feedback.segment_leases import Renew, SegmentLeases
 from cloud_service.processing.engine.decoding import keyframe_of
 from cloud_service.store import RecordStore
 from icm.codec.bitstream.record import Record, StreamHeader
@@ -49,14 +50,15 @@ class StoredFrame:
 class StoredFrames:
     """Decodes stored frames. Thread-safe."""
 
-    def __init__(self, store: RecordStore, bundles: Bundles) -> None:
+    def __init__(self, store: RecordStore, bundles: Bundles, leases: SegmentLeases) -> None:
         """Decodes nothing yet.
 
         Args:
             store: of the records, and of their segments' keyframes, of which those that lack are made on the way.
             bundles: decode them.
+            leases: of the store's segments.
         """
-        self._store, self._bundles = store, bundles
+        self._store, self._bundles, self._leases = store, bundles, leases
 
     def decode(self, key: FrameId) -> StoredFrame:
         """A frame.
@@ -69,12 +71,20 @@ class StoredFrames:
             ReferenceMissingError: a record that it needs is not here.
             BusyError: it needs more of them than one call decodes.
         """
+        segment = self._store.holder(key.camera, key.epoch, key.sequence)
+        if segment is None:
+            raise self._store.absent(key.camera, key.epoch, key.sequence)
+        with self._leases.segment(segment) as renew:
+            return self._decoded(key, renew)
+
+    def _decoded(self, key: FrameId, renew: Renew) -> StoredFrame:
         header, records, lacking = self._store.find(key.camera, key.epoch, key.sequence)
         bundle = self._bundles.of(header.codec_id, f"frame {key.sequence} of camera {key.camera!r}")
         decoder = Decoder(bundle)
         latents: Latents | None = None
         # Of a long chain only the last two are kept: the latents of a frame can take megabytes.
         for record in records:
+            renew()
             reference = latents
             try:
                 latents = decoder.latents(record, header.width, header.height)

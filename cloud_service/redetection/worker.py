@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from cloud_service.bundles import Bundles
 from cloud_service.database.damage import trouble
 from cloud_service.events.store import FrameEvent
+from cloud_service.feedback.segment_leases import Renew, SegmentLeases
 from cloud_service.processing.engine.base import LaneId, Work
 from cloud_service.processing.engine.reuse import ReuseBound
 from cloud_service.redetection.detection_process import DetectionProcess
@@ -44,16 +45,18 @@ class Redetection:
         store: RecordStore,
         bundles: Bundles,
         settings: CloudSettings,
+        leases: SegmentLeases,
         is_idle: Callable[[], bool],
         problems: Problems,
     ) -> None:
         """Prepares the work.
 
         Args:
+            leases: of the store's segments.
             is_idle: whether the live work has nothing to do; only then is any of this begun.
         """
         self._jobs, self._store, self._bundles, self._settings = jobs, store, bundles, settings
-        self._is_idle = is_idle
+        self._leases, self._is_idle = leases, is_idle
         self._part = problems.part(_PURPOSE)
         self._stopping = threading.Event()
         self._process: DetectionProcess | None = None
@@ -132,38 +135,47 @@ class Redetection:
             number = segment.number + 1
             if segment.last_capture_us < job.from_us or segment.first_capture_us >= job.to_us:
                 continue
-            if decoded != segment.number - 1 and not self._lead_up_to(job, segment, process):
-                return False
             counts, events = Counts(done=1), list[FrameEvent]()
-            if not self._look_at(job, segment, process, counts, events):
-                return False
+            with self._leases.segment(segment) as renew:
+                if decoded != segment.number - 1 and not self._lead_up_to(job, segment, process, renew):
+                    return False
+                if not self._look_at(job, segment, process, counts, events, renew):
+                    return False
             if not self._jobs.keep(job.id, unit.camera, segment.number, events, counts):
                 return False
             decoded = segment.number if not counts.lost else 0
             self._deaths = 0
         return True
 
-    def _lead_up_to(self, job: Job, segment: Segment, process: DetectionProcess) -> bool:
+    def _lead_up_to(self, job: Job, segment: Segment, process: DetectionProcess, renew: Renew) -> bool:
         """Decodes what a segment needs before it, where it cannot be decoded by itself; False as ``_pass_through``."""
         number = self._store.decodable_from(segment.camera, segment.number)
         while (before := self._store.segment(segment.camera, number)) and before.number < segment.number:
-            if not self._look_at(job, before, process, Counts(), None):
+            if not self._look_at(job, before, process, Counts(), None, renew):
                 return False
             number = before.number + 1
         return True
 
     def _look_at(
-        self, job: Job, segment: Segment, process: DetectionProcess, counts: Counts, events: list[FrameEvent] | None
+        self,
+        job: Job,
+        segment: Segment,
+        process: DetectionProcess,
+        counts: Counts,
+        events: list[FrameEvent] | None,
+        renew: Renew,
     ) -> bool:
         """Adds what a segment's frames show, and what became of them; False as ``_pass_through``.
 
         Args:
             events: None to decode the frames only.
+            renew: says that the segment is still being read.
         """
         position, end = Position(segment.number, 0), Position(segment.number + 1, 0)
         while position < end:
             if not self._has_turn(job):
                 return False
+            renew()
             try:
                 chunk = self._store.read(segment.camera, position, process.batch, until=end)
                 if chunk is not None:

@@ -20,6 +20,7 @@ from cloud_service.viewer.accounts.notes import Notes
 from cloud_service.viewer.accounts.passwords import Passwords
 from cloud_service.viewer.accounts.proxy import Proxies
 from cloud_service.viewer.accounts.sessions import Sessions
+from cloud_service.viewer.inspector.pages import InspectorPages
 from cloud_service.viewer.live.room import LiveRoom
 from cloud_service.viewer.pages.about import AboutPages
 from cloud_service.viewer.pages.account import AccountPages
@@ -107,6 +108,7 @@ class ViewerApp:
             *AboutPages(settings.bundle_folders, templates).pages(),
             *health.pages(),
             *self._live.entries(),
+            *InspectorPages(self._cloud, templates).pages(),
         ]
         guard = Guard.of(
             book=book, sessions=sessions, cookie=cookie, proxies=proxies, origin=viewer.origin, clock=clock

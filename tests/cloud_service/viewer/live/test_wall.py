@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import PHONE, calm_page, what_keeps_people_out
+from tests.browser import PHONE, quiet_page, what_keeps_people_out
 from tests.cloud_service.viewer.house import PASSWORD
 from tests.cloud_service.viewer.live.conftest import HEIGHT, SIDE, WIDTH, Camera, LiveHouse, another_viewer
 
@@ -41,23 +41,9 @@ def cameras(live: LiveHouse) -> dict[str, Camera]:
 
 
 @contextmanager
-def page_of(browser: Browser, url: str, calm: bool = True, **options: Any) -> Iterator[Page]:
-    """A page of a browser that nobody has used yet; not ``calm``: its console may have errors."""
-    context = browser.new_context(base_url=url, **options)
-    try:
-        with calm_page(context, url, "blob:") if calm else closing(context.new_page()) as page:
-            sockets: list[str] = []
-            page.on("websocket", lambda socket: sockets.append(socket.url))
-            yield page
-        assert all(socket.startswith(url.replace("http", "ws", 1)) for socket in sockets)
-    finally:
-        context.close()
-
-
-@contextmanager
-def wall_of(browser: Browser, url: str, user: str, **options: Any) -> Iterator[Page]:
-    """The wall, as somebody sees it who has just logged in."""
-    with page_of(browser, url, **options) as page:
+def wall_of(browser: Browser, url: str, user: str, errors: bool = True, **context: Any) -> Iterator[Page]:
+    """The wall, as somebody sees it who has just logged in; ``errors`` tells whether those of the console count."""
+    with quiet_page(browser, url, errors, **context) as page:
         log_in(page, user)
         page.wait_for_selector(".is-running")
         yield page
@@ -190,7 +176,7 @@ def test_a_page_that_draws_nothing_is_sent_no_more_and_goes_on_with_the_newest(
 def test_after_the_viewer_was_killed_the_page_says_so_and_comes_back_by_itself(
     browser: Browser, live: LiveHouse, cameras: dict[str, Camera]
 ) -> None:
-    with another_viewer(live) as viewer, wall_of(browser, viewer.url, "vera", calm=False) as page:
+    with another_viewer(live) as viewer, wall_of(browser, viewer.url, "vera", errors=False) as page:
         shows(page, "gate", cameras["gate"].sequence)
         viewer.kill()
         expect(state(page, "gate")).to_have_text("No connection", timeout=PATIENCE_MS)
@@ -238,7 +224,7 @@ def test_nothing_keeps_people_out_of_the_wall(
 def test_without_scripts_the_page_shows_a_still_of_each_camera(
     browser: Browser, live: LiveHouse, cameras: dict[str, Camera]
 ) -> None:
-    with page_of(browser, live.house.url, java_script_enabled=False) as page:
+    with quiet_page(browser, live.house.url, java_script_enabled=False) as page:
         log_in(page, "vera")
         page.wait_for_selector('img[alt="gate"]')
         stills = page.locator(".tile img")
