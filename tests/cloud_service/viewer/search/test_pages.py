@@ -66,6 +66,7 @@ def test_a_region_is_drawn_on_the_picture_of_the_one_camera(browser: Browser, se
     with at(browser, seen, "/search?camera=gate") as page:
         canvas = page.locator("[data-where-canvas]")
         page.wait_for_function("document.querySelector('[data-where-image]').naturalWidth > 0", timeout=PATIENCE_MS)
+        canvas.scroll_into_view_if_needed()
         box = canvas.bounding_box()
         assert box is not None
         page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.8 * box["height"])

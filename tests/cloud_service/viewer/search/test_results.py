@@ -52,7 +52,9 @@ def sightings(database: Engine) -> list[int]:
         for number in range(1, COUNT + 1)
     ]
     with transaction(database) as connection:
-        ids = list(connection.scalars(insert(SightingRow).returning(SightingRow.id, sort_by_parameter_order=True), rows))
+        ids = list(
+            connection.scalars(insert(SightingRow).returning(SightingRow.id, sort_by_parameter_order=True), rows)
+        )
     return ids[::-1]
 
 
