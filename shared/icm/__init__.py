@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from icm.client.edge import AsyncEdgeClient, EdgeClient
     from icm.client.frames import StoredFrame
     from icm.client.holds import Hold
+    from icm.client.inspection import FrameInspection
     from icm.client.live import LiveFrame, LiveNews
     from icm.client.messages import Box, Camera, Detections, Frame, Segment, Submitted
     from icm.client.proof import ChainHead
@@ -59,6 +60,7 @@ _HOMES = {
     "Encoder": "icm.codec.encoder",
     "Frame": "icm.client.messages",
     "FrameId": "icm.frame_id",
+    "FrameInspection": "icm.client.inspection",
     "Hold": "icm.client.holds",
     "IcmError": "icm.errors",
     "Kind": "icm.codec.bitstream.record",
@@ -98,6 +100,7 @@ __all__ = [
     "Encoder",
     "Frame",
     "FrameId",
+    "FrameInspection",
     "Hold",
     "IcmError",
     "Kind",

@@ -32,6 +32,7 @@ def test_these_names_are_public_and_no_others() -> None:
         "Frame",
         "Hold",
         "FrameId",
+        "FrameInspection",
         "IcmError",
         "Kind",
         "LiveFrame",

@@ -103,7 +103,6 @@ class Guard:
                 await socket.close(_REFUSED_SOCKET + status_of(error), str(error)[:120])
                 return
             socket.state.visitor = visitor
-            socket.state.admit = partial(self._admit, socket, entry)
             await self._watched(socket, entry)
 
         guarded.entry = entry  # type: ignore[attr-defined]

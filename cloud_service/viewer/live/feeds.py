@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack
 from email.utils import format_datetime
@@ -12,13 +13,23 @@ from starlette.responses import Response, StreamingResponse
 
 from cloud_service.viewer.live.limits import ConnectionLimits
 from cloud_service.viewer.live.relay import WIDTHS, News, Relay
-from cloud_service.viewer.live.wall_socket import ASK_SECONDS
 from cloud_service.viewer.web.routes import Page, Right
 from icm.client.live import LiveFrame
-from icm.errors import ConfigError, IcmError, NotFoundError, UnreachableError
+from icm.errors import (
+    ConfigError,
+    IcmError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+    UnreachableError,
+)
+
+log = logging.getLogger(__name__)
 
 _PATIENCE_SECONDS = 10.0
 """For the first picture of a camera that nobody watched."""
+ASK_SECONDS = 10.0
+"""How often it is asked whether a visitor may still watch a stream."""
 _AGAIN_SECONDS = 10.0
 """After so long a stream sends the picture again that it sent last: programs take one that says nothing for broken."""
 _BOUNDARY = "icm-frame"
@@ -120,9 +131,11 @@ async def _parts(feed: _Feed, frame: LiveFrame | None, admit: Callable[[], Await
             asked = loop.time()
             try:
                 await admit()
-            except IcmError:
+            except (UnauthenticatedError, PermissionDeniedError, NotFoundError):
                 # The answer began long ago; all that can be done is to end it.
                 return
+            except IcmError as error:
+                log.warning("a stream goes on, as nobody can tell whether it may: %s", error)
         if frame is not None:
             head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(frame.jpeg)}\r\n"
             yield f"{head}X-Icm-Frame: {_name(frame)}\r\n\r\n".encode() + frame.jpeg + b"\r\n"

@@ -23,8 +23,6 @@ MOST_UNDRAWN = 16
 STILL_SECONDS = 60.0
 """How often a picture is sent again that has not changed."""
 MOST_MESSAGES_A_SECOND = 40.0
-ASK_SECONDS = 60.0
-"""How often it is asked whether a visitor may still watch."""
 _CLOSED = 4000
 """Added to a status of HTTP, for the code that a connection is closed with."""
 _MOST_REASON = 120
@@ -52,11 +50,8 @@ class WallSocket:
 
     async def _talk(self, socket: WebSocket) -> None:
         with ExitStack() as owned:
-            tiles = _Tiles(self._relay, socket.state.visitor, owned)
-            tasks = [
-                asyncio.create_task(of)
-                for of in (self._listen(socket, tiles), _send(socket, tiles), _ask(socket, tiles))
-            ]
+            tiles = _Tiles(self._relay, lambda: socket.state.visitor, owned)
+            tasks = [asyncio.create_task(of) for of in (self._listen(socket, tiles), _send(socket, tiles))]
             try:
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -92,7 +87,8 @@ class WallSocket:
 class _Tiles:
     """What one page shows, and what it has not been told yet. It holds no picture of its own but the last of each."""
 
-    def __init__(self, relay: Relay, visitor: Visitor, owned: ExitStack) -> None:
+    def __init__(self, relay: Relay, visitor: Callable[[], Visitor], owned: ExitStack) -> None:
+        """Args: visitor, tells who watches and what they may see now, which may change meanwhile."""
         self._relay, self._visitor = relay, visitor
         self._watched: dict[str, _Tile] = {}
         self._changed: dict[str, None] = {}
@@ -108,7 +104,7 @@ class _Tiles:
             NotFoundError: the visitor does not see one of them.
         """
         for camera in wanted:
-            self._visitor.check_sees(camera)
+            self._visitor().check_sees(camera)
         widths = {camera: width_for(columns) for camera, columns in wanted.items()}
         for camera, tile in list(self._watched.items()):
             if widths.get(camera) != tile.width:
@@ -120,16 +116,6 @@ class _Tiles:
                 with ExitStack() as owned:
                     news = owned.enter_context(self._relay.watch(camera, width, partial(self._note, camera)))
                     self._watched[camera] = _Tile(width, news, owned.pop_all())
-
-    def visit(self, visitor: Visitor) -> None:
-        """Takes what the visitor may do now.
-
-        Raises:
-            NotFoundError: they do not see a camera any more that they watch.
-        """
-        self._visitor = visitor
-        for camera in self._watched:
-            visitor.check_sees(camera)
 
     def acknowledge(self, number: int) -> None:
         """The page has drawn all messages up to this one.
@@ -143,13 +129,18 @@ class _Tiles:
         self._woken.set()
 
     async def next(self) -> bytes:
-        """The next message, once the page has room for one: of the camera that has waited longest."""
+        """The next message, once the page has room for one: of the camera that has waited longest.
+
+        Raises:
+            NotFoundError: the visitor does not see that camera any more.
+        """
         while True:
             self._woken.clear()
             while self._changed and self._sent - self._drawn < MOST_UNDRAWN:
                 camera = next(iter(self._changed))
                 del self._changed[camera]
                 if (tile := self._watched.get(camera)) is not None:
+                    self._visitor().check_sees(camera)
                     self._sent += 1
                     return tile.message(camera, self._sent)
             await self._woken.wait()
@@ -180,9 +171,3 @@ class _Tile:
 async def _send(socket: WebSocket, tiles: _Tiles) -> None:
     while True:
         await socket.send_bytes(await tiles.next())
-
-
-async def _ask(socket: WebSocket, tiles: _Tiles) -> None:
-    while True:
-        await asyncio.sleep(ASK_SECONDS)
-        tiles.visit(await socket.state.admit())

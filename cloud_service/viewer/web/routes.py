@@ -73,7 +73,7 @@ class Socket:
 
 
 Entry = Page | Socket
-"""What lasts, such as a WebSocket, asks ``state.admit()`` now and then whether the visitor may still be here."""
+"""Who talks over a WebSocket is looked up meanwhile; an answer that lasts calls ``request.state.admit()`` itself."""
 
 
 def asks_for_a_page(connection: Any) -> bool:

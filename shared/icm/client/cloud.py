@@ -8,15 +8,16 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, 
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import grpc
 
-from icm.client.clips import Clip, ClipAnswer, clip_request
+from icm.client.clips import AsyncClipCalls, ClipCalls
 from icm.client.connection import AsyncClosing, Closing, Connection, Tls
 from icm.client.export import Progress, download_to, export_case, export_case_async, export_request
 from icm.client.frames import AsyncFrameCalls, FrameCalls
 from icm.client.holds import AsyncHoldCalls, HoldCalls
+from icm.client.inspection import AsyncInspectionCalls, InspectionCalls
 from icm.client.live import AsyncLiveCalls, LiveCalls
 from icm.client.messages import Camera, Detections, Frame, Segment, time_of, utc
 from icm.client.proof import AsyncProofCalls, ProofCalls
@@ -34,7 +35,7 @@ from icm.v1 import (
 )
 
 
-class CloudClient(FrameCalls, HoldCalls, LiveCalls, ProofCalls, SearchCalls, Closing):
+class CloudClient(ClipCalls, FrameCalls, HoldCalls, InspectionCalls, LiveCalls, ProofCalls, SearchCalls, Closing):
     """Reads a cloud's archive, for programs without an event loop. Threads may share one.
 
     A call waits for the connection, comes again after a broken one and while the cloud is busy, until its time is over.
@@ -184,56 +185,6 @@ class CloudClient(FrameCalls, HoldCalls, LiveCalls, ProofCalls, SearchCalls, Clo
         with download_to(output, progress) as download:
             return export_case(self._channel, self._connection, request, download)
 
-    def clip(
-        self,
-        camera: str,
-        start: datetime,
-        end: datetime,
-        file: BinaryIO,
-        *,
-        decoder: str = "finetuned",
-        boxes: bool = False,
-        progress: Callable[[float], None] | None = None,
-    ) -> Clip:
-        """Writes one camera's frames of a stretch of time as an MP4 file.
-
-        It takes as long as the cloud takes to render what is in no video of its archive; ``timeout`` bounds the time
-        until it first answers.
-
-        Args:
-            camera: its name.
-            start: frames captured at or after this, with its time zone.
-            end: frames captured before this.
-            file: where the bytes of the file go; after an error it may have some of them.
-            decoder: what turns records into pictures: "finetuned", or "base" for that from before its finetuning.
-            boxes: whether to draw what was detected into the pictures.
-            progress: told how far the clip is, 0 to 1.
-
-        Raises:
-            ConfigError: a time has no time zone, or there can be no such clip.
-            NotFoundError: there is no such camera, or nothing is stored of that time.
-            StoredDamageError: all that is stored of that time is damaged.
-            UnreachableError: as of ``cameras``, or the connection broke.
-            UnauthenticatedError: as of ``cameras``.
-            PermissionDeniedError: as of ``cameras``.
-        """
-        request = clip_request(camera, utc(start), utc(end), decoder, boxes)
-        attempts = self._connection.attempts(sent_twice=True)
-        while True:
-            answer = ClipAnswer(progress)
-            call = self._clips.ReadClip(request, metadata=self._connection.metadata)
-            try:
-                for message in call:
-                    attempts.renew()
-                    file.write(answer.take(message))
-                return answer.clip(call.trailing_metadata())
-            except grpc.RpcError as error:
-                if answer.begun:
-                    raise error_of(error, self._connection.address) from None
-                time.sleep(attempts.wait_after(error))
-            finally:
-                call.cancel()
-
     def _ask(self, method: Callable[..., Any], request: Any) -> Any:
         attempts = self._connection.attempts(sent_twice=True)
         while True:
@@ -246,7 +197,14 @@ class CloudClient(FrameCalls, HoldCalls, LiveCalls, ProofCalls, SearchCalls, Clo
 
 
 class AsyncCloudClient(
-    AsyncFrameCalls, AsyncHoldCalls, AsyncLiveCalls, AsyncProofCalls, AsyncSearchCalls, AsyncClosing
+    AsyncClipCalls,
+    AsyncFrameCalls,
+    AsyncHoldCalls,
+    AsyncInspectionCalls,
+    AsyncLiveCalls,
+    AsyncProofCalls,
+    AsyncSearchCalls,
+    AsyncClosing,
 ):
     """As ``CloudClient``, for programs of asyncio. Use it within one event loop."""
 
@@ -323,36 +281,6 @@ class AsyncCloudClient(
         request = export_request(cameras, start, end, case, by)
         with download_to(output, progress) as download:
             return await export_case_async(self._channel, self._connection, request, download)
-
-    async def clip(
-        self,
-        camera: str,
-        start: datetime,
-        end: datetime,
-        file: BinaryIO,
-        *,
-        decoder: str = "finetuned",
-        boxes: bool = False,
-        progress: Callable[[float], None] | None = None,
-    ) -> Clip:
-        """As ``CloudClient.clip``."""
-        request = clip_request(camera, utc(start), utc(end), decoder, boxes)
-        attempts = self._connection.attempts(sent_twice=True)
-        while True:
-            answer = ClipAnswer(progress)
-            call = self._clips.ReadClip(request, metadata=self._connection.metadata)
-            try:
-                async for message in call:
-                    attempts.renew()
-                    if data := answer.take(message):
-                        await asyncio.to_thread(file.write, data)
-                return answer.clip(await call.trailing_metadata())
-            except grpc.RpcError as error:
-                if answer.begun:
-                    raise error_of(error, self._connection.address) from None
-                await asyncio.sleep(attempts.wait_after(error))
-            finally:
-                call.cancel()
 
     async def _ask(self, method: Callable[..., Any], request: Any) -> Any:
         attempts = self._connection.attempts(sent_twice=True)

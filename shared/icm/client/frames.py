@@ -11,7 +11,7 @@ from typing import Any
 from icm.client.messages import time_of
 from icm.errors import ConfigError
 from icm.frame_id import FrameId
-from icm.v1 import archive_pb2, archive_pb2_grpc, frames_pb2, frames_pb2_grpc
+from icm.v1 import frames_pb2, frames_pb2_grpc
 
 
 @dataclass(frozen=True)
@@ -69,18 +69,6 @@ class FrameCalls(ABC):
         answer = self._ask(stub.ListFrames, _list_request(camera, start, end, most, newest))
         return [StoredFrame.of(frame) for frame in answer.frames]
 
-    def jpeg(self, frame: FrameId) -> bytes:
-        """One frame as a JPEG file, decoded from its record.
-
-        Raises:
-            NotFoundError: there is no such frame.
-            UnreachableError: as of ``CloudClient.cameras``.
-            UnauthenticatedError: as of ``CloudClient.cameras``.
-            PermissionDeniedError: as of ``CloudClient.cameras``.
-        """
-        stub = archive_pb2_grpc.ArchiveServiceStub(self._channel)
-        return bytes(self._ask(stub.GetFrame, _jpeg_request(frame)).image)
-
 
 class AsyncFrameCalls(ABC):
     """What ``AsyncCloudClient`` does about frames."""
@@ -99,11 +87,6 @@ class AsyncFrameCalls(ABC):
         answer = await self._ask(stub.ListFrames, _list_request(camera, start, end, most, newest))
         return [StoredFrame.of(frame) for frame in answer.frames]
 
-    async def jpeg(self, frame: FrameId) -> bytes:
-        """As ``CloudClient.jpeg``."""
-        stub: Any = archive_pb2_grpc.ArchiveServiceStub(self._channel)
-        return bytes((await self._ask(stub.GetFrame, _jpeg_request(frame))).image)
-
 
 def _list_request(camera: str, start: datetime, end: datetime, most: int, newest: bool) -> frames_pb2.ListFramesRequest:
     if most < 1:
@@ -114,7 +97,3 @@ def _list_request(camera: str, start: datetime, end: datetime, most: int, newest
             raise ConfigError(f"the time {moment} has no time zone: give one, such as datetime.now(datetime.UTC)")
         getattr(request, name).FromDatetime(moment.astimezone(UTC))
     return request
-
-
-def _jpeg_request(frame: FrameId) -> archive_pb2.GetFrameRequest:
-    return archive_pb2.GetFrameRequest(frame=frame.to_message(), format=archive_pb2.IMAGE_FORMAT_JPEG)

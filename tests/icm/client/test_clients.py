@@ -99,9 +99,12 @@ def test_the_past_is_searched_and_counted_in_pages_that_are_followed(
     monkeypatch.setattr("icm.client.search._PAGE", 1)
     bright, dark = edge.submit(CAMERA, BRIGHT, wait=True), edge.submit(CAMERA, DARK, wait=True)
     assert bright.detections is not None
+    assert dark.detections is not None
     at = bright.detections.captured
+    # Other pictures of this camera are captured later than now.
+    seen = {"bright": at, "dark": dark.detections.captured}
     deadline = time.monotonic() + FOLDED_SECONDS
-    while not all(any(of.end >= at for of in cloud.search(CAMERA, name)) for name in ("bright", "dark")):
+    while not all(any(of.start <= seen[name] <= of.end for of in cloud.search(CAMERA, name)) for name in seen):
         assert time.monotonic() < deadline
         time.sleep(0.2)
     found = list(cloud.search())

@@ -22,7 +22,7 @@ from icm.codec.bitstream.record import Record, StreamHeader
 from icm.codec.bundle.loading import Bundle
 from icm.codec.encoder import Encoder
 from icm.testing.processes import Service
-from tests.browsers import running_browser
+from tests.browser import chromium
 from tests.cloud_service.running import RunningCloud, running_cloud
 from tests.cloud_service.viewer.house import House, add_user, running_viewer
 
@@ -197,5 +197,5 @@ def live(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Iterator[Liv
 @pytest.fixture(scope="module")
 def browser(live: LiveHouse) -> Iterator[Browser]:
     """Begun after the services, and ended before: playwright has an event loop in this thread."""
-    with running_browser() as browser:
+    with chromium() as browser:
         yield browser
