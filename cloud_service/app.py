@@ -38,6 +38,7 @@ from cloud_service.feedback.last_detections import LastDetections
 from cloud_service.feedback.leases import Leases
 from cloud_service.gauges import StorageGauges
 from cloud_service.holds.book import HoldBook
+from cloud_service.holds.budget import HoldMeter
 from cloud_service.ingest.camera_stream import IngestContext
 from cloud_service.ingest.credit import Pending
 from cloud_service.ingest.service import IngestService
@@ -235,7 +236,7 @@ class App:
             ArchiveService(bundles, store, catalogue, events, self._feed, detector is not None, access),
             self._server.grpc,
         )
-        add_HoldServiceServicer_to_server(HoldService(holds, clock, access), self._server.grpc)
+        add_HoldServiceServicer_to_server(HoldService(holds, HoldMeter(database), clock, access), self._server.grpc)
         exporter = open_exporter(
             name=store_name,
             settings=settings,

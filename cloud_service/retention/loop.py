@@ -19,6 +19,7 @@ from cloud_service.database.usage import Tier, UsageKey, read_usage
 from cloud_service.database.usage_tables import UsageRow
 from cloud_service.feedback.leases import Leases
 from cloud_service.holds.book import HoldBook
+from cloud_service.holds.budget import HoldBudgets, HoldMeter, HoldTotals
 from cloud_service.retention.clock import Reading, TrustedClock
 from cloud_service.retention.disk import Ballast, Floor, Freed, Space
 from cloud_service.retention.execution import Deleter
@@ -57,6 +58,7 @@ class State:
     blocked: bool = False
     waiting: bool = False
     store_missing: bool = False
+    holds: HoldTotals = field(default_factory=HoldTotals)
     orphan_files: int = 0
     orphan_bytes: int = 0
 
@@ -80,7 +82,7 @@ class Retention:
         clock: Clock,
         holds: HoldBook,
         leases: Leases,
-        orphans: Callable[[Callable[[str, int, int], bool]], OrphanRounds],
+        orphans: Callable[[Callable[[str, int, int, int], bool]], OrphanRounds],
         problems: Problems,
         space: Callable[[], Space],
         ballast: Ballast,
@@ -112,7 +114,8 @@ class Retention:
         )
         self._floor, self._freed = Floor(self.policy.settings.total), Freed()
         self._held_version = -1
-        self._orphans = orphans(self._is_stretch_held)
+        self._budgets = HoldBudgets(holds, HoldMeter(database))
+        self._orphans = orphans(self._is_segment_held)
         self._retried = self._reset = clock.monotonic()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
@@ -222,6 +225,7 @@ class Retention:
         elif self._clock_part.report(reading.why):
             log.warning("retention: %s", reading.why)
         self._check_there()
+        self.state.holds = self._budgets.check(reading.now_us, self._clock.now_us())
         self._publish_keyframes()
         self._deleter.collect()
         self._sweep(reading)
@@ -306,12 +310,14 @@ class Retention:
         with transaction(self._database) as connection:
             put_rows(connection, UsageRow, rows, update=("files", "bytes", "disk_bytes"))
 
-    def _is_stretch_held(self, camera: str, first_us: int, last_us: int) -> bool:
-        return any(hold.covers(camera, first_us, last_us) for hold in self._holds.active(self.state.clock.now_us))
+    def _is_segment_held(self, camera: str, number: int, first_us: int, last_us: int) -> bool:
+        return any(
+            hold.keeps(camera, number, first_us, last_us) for hold in self._holds.active(self.state.clock.now_us)
+        )
 
     def _is_held(self, item: Item, reason: Reason) -> bool:
         return any(
-            hold.covers(item.camera, item.first_capture_us, item.last_capture_us)
+            hold.keeps(item.camera, item.number, item.first_capture_us, item.last_capture_us)
             and not (hold.within_max_age and reason is Reason.MAX_AGE)
             for hold in self._holds.active(self.state.clock.now_us)
         )

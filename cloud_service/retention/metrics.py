@@ -82,6 +82,9 @@ class RetentionGauges(Collector):
                 float(state.orphan_files),
             ),
             ("icm_archive_orphan_bytes", "Bytes of these files.", float(state.orphan_bytes)),
+            ("icm_hold_bytes", "Bytes that holds keep; what several keep counts once.", float(state.holds.bytes)),
+            ("icm_holds_near_budget", "Holds that have used 90 % of their budget.", float(state.holds.near)),
+            ("icm_holds_full", "Holds that keep no more of what arrives.", float(state.holds.full)),
             ("icm_holds", "Holds that keep something.", float(len(self._holds.active(state.clock.now_us)))),
         ):
             yield GaugeMetricFamily(name, meaning, value=value)
