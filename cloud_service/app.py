@@ -173,6 +173,7 @@ class App:
             problems=problems,
         )
         edge_clocks, holds = EdgeClocks(clock), HoldBook(settings.records_folder, store_lock.check)
+        cache = RenderCache(settings.render_cache_folder, settings.archive.render_cache_bytes)
         self._retention = open_retention(
             settings=settings.retention,
             root=settings.records_folder,
@@ -185,6 +186,7 @@ class App:
             keeper=self._keeper,
             holds=holds,
             leases=Leases(clock),
+            shed_cache=cache.give,
             edges_skew=edge_clocks.skew_seconds,
             clock=clock,
             problems=problems,
@@ -255,7 +257,6 @@ class App:
         )
         add_ExportServiceServicer_to_server(ExportService(exporter, access), self._server.grpc)
         finder = SourceFinder(store, catalogue, storage)
-        cache = RenderCache(settings.render_cache_folder, settings.archive.render_cache_bytes)
         maker = ClipMaker(store=store, sources=finder, bundles=bundles, events=events, cache=cache)
         clips = ClipService(maker, finder, cache.folder, access)
         add_ClipServiceServicer_to_server(clips, self._server.grpc)
@@ -265,7 +266,13 @@ class App:
         metrics.registry.register(StorageGauges(store, database, self._pipeline.backlog_bytes, metrics.cameras))
         metrics.registry.register(
             RetentionGauges(
-                self._retention, database, holds, settings.records_folder, sqlite_path(database), metrics.cameras
+                self._retention,
+                database,
+                holds,
+                settings.records_folder,
+                sqlite_path(database),
+                metrics.cameras,
+                cache.taken_bytes,
             )
         )
         watch_certificates(metrics.registry, {"ingest": ingest.tls})

@@ -82,6 +82,7 @@ class Retention:
         clock: Clock,
         holds: HoldBook,
         leases: Leases,
+        shed_cache: Callable[[int], int],
         orphans: Callable[[Callable[[str, int, int, int], bool]], OrphanRounds],
         problems: Problems,
         space: Callable[[], Space],
@@ -93,6 +94,7 @@ class Retention:
             root: the store's folder.
             time: that ages are counted by.
             clock: for spans, and for when things were deleted.
+            shed_cache: frees up to so many bytes of what was rendered on demand, and returns how many.
             orphans: makes the rounds, which are told what is held.
             space: returns what the store's file system has.
 
@@ -101,7 +103,7 @@ class Retention:
         """
         self._root, self._store, self._database, self._deleter = root, store, database, deleter
         self._time, self._clock, self._holds, self._leases = time, clock, holds, leases
-        self._space, self._ballast = space, ballast
+        self._space, self._ballast, self._shed_cache = space, ballast, shed_cache
         self._view, self._scans = DatabaseView(database, root), Scans()
         self._part, self._clock_part = problems.part("retention"), problems.part("retention's clock")
         self._rules = Rules(
@@ -232,7 +234,7 @@ class Retention:
         self._forget_scans()
         while not self._stopping.is_set():
             space = self._space()
-            need = self._floor.need(space) if not self._freed.in_vain else Need()
+            need = self._needed(space)
             planning = Planning(
                 policy=self.policy,
                 view=self._view,
@@ -252,6 +254,18 @@ class Retention:
             gone += done
             if not done:
                 return
+
+    def _needed(self, space: Space) -> Need:
+        """What the floors lack once the render cache has given what it can."""
+        if self._freed.in_vain:
+            return Need()
+        need = self._floor.need(space)
+        if need.bytes and "render_cache" in self.policy.settings.floor.order:
+            freed = self._shed_cache(need.bytes)
+            if freed:
+                log.info("the render cache gave up %d bytes for the floor", freed)
+            return Need(max(0, need.bytes - freed), need.inodes)
+        return need
 
     def _check_there(self) -> None:
         """Checks that the store and its archive are there, and whole.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -30,6 +30,7 @@ class RetentionGauges(Collector):
         root: Path,
         files: Path | None,
         cameras: CameraNames,
+        cache_bytes: Callable[[], int],
     ) -> None:
         """Creates the collector.
 
@@ -37,7 +38,9 @@ class RetentionGauges(Collector):
             root: the store's folder.
             files: the database's file, if it is one.
             cameras: those with series of their own.
+            cache_bytes: returns what was rendered on demand takes; raises OSError.
         """
+        self._cache_bytes = cache_bytes
         self._retention, self._database, self._holds = retention, database, holds
         self._root, self._files, self._cameras = root, files, cameras
 
@@ -102,6 +105,7 @@ class RetentionGauges(Collector):
             for key, amount in read_usage(self._database).items():
                 kinds[key.tier.value] += amount.disk_bytes
             space = space_of(self._root)
+            kinds["cache"] = self._cache_bytes()
         except (SQLAlchemyError, OSError):
             return
         kinds["database"] = _size(self._files)

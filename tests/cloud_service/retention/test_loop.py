@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import Engine, text
 
 from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.archive.owner import ArchiveOwner
+from cloud_service.clips.cache import RenderCache
 from cloud_service.feedback.leases import LEASE_SECONDS, LONGEST_WAIT_SECONDS, Leases
 from cloud_service.holds.book import Hold, HoldBook
 from cloud_service.retention.clock import Moment, TrustedClock
@@ -48,6 +51,7 @@ class Running:
         self.world, self.problems, self.space = world, Problems(), ROOMY
         self.holds, self.leases = HoldBook(world.root), Leases(world.clock)
         self.skew: float | None = None
+        self.shed: Callable[[int], int] = lambda most: 0
         self.open(**told)
 
     def open(self, **told: Any) -> None:
@@ -64,6 +68,7 @@ class Running:
             clock=clock,
             holds=self.holds,
             leases=self.leases,
+            shed_cache=lambda most: self.shed(most),
             orphans=lambda held: OrphanRounds(
                 storage=self.world.storage,
                 database=self.world.database,
@@ -138,6 +143,35 @@ def test_a_disk_that_is_too_full_gives_the_oldest_until_there_is_more_room_than_
     assert running.run() == []
     floor = Floor(TotalSettings(min_free_fraction=0.1), active=True)
     assert floor.need(running.space).bytes == 2 * taken
+
+
+def test_the_render_cache_goes_before_anything_else_and_only_as_far_as_needed(world: World, tmp_path: Path) -> None:
+    cache = RenderCache(tmp_path / "rendered", 1 << 20)
+    for number in range(8):
+        cache.put(f"{number:064x}", bytes(8000))
+    running = Running(world, total={"min_free_fraction": 0.1})
+    running.shed = cache.give
+    whole, margin = cache.disk_bytes, ROOMY.bytes // 20
+    running.retention._floor.active = True
+    running.space = ROOMY._replace(free_bytes=ROOMY.bytes // 10 + margin - whole // 2)
+    assert running.run() == []
+    assert cache.disk_bytes == whole // 2
+    assert cache.get(f"{7:064x}") is not None
+    running.retention._floor.active = True
+    running.space = ROOMY._replace(free_bytes=ROOMY.bytes // 10 + margin - whole // 2 - 1)
+    assert running.run()[0] == 1
+    assert cache.disk_bytes == 0
+
+
+def test_a_floor_that_does_not_name_the_render_cache_leaves_it(world: World) -> None:
+    running = Running(world, total={"min_free_fraction": 0.1}, floor={"order": ["video"]})
+    asked: list[int] = []
+    running.shed = lambda most: asked.append(most) or most
+    running.space = ROOMY._replace(free_bytes=0)
+    running.run()
+    assert asked == []
+    with pytest.raises(ValidationError, match="first or not at all"):
+        RetentionSettings.model_validate({"floor": {"order": ["video", "render_cache"]}})
 
 
 def test_when_nothing_more_may_go_no_record_is_taken_until_there_is_room(world: World) -> None:
@@ -217,6 +251,7 @@ def opened(world: World, problems: Problems) -> Retention:
         keeper=None,
         holds=HoldBook(world.root),
         leases=Leases(world.clock),
+        shed_cache=lambda most: 0,
         edges_skew=lambda: 0.0,
         clock=world.clock,
         problems=problems,
