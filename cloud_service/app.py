@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
 
@@ -55,6 +56,7 @@ from cloud_service.redetection.worker import Redetection
 from cloud_service.retention.execution import collect_garbage
 from cloud_service.retention.metrics import RetentionGauges
 from cloud_service.retention.opening import open_retention
+from cloud_service.retention_settings import RetentionSettings
 from cloud_service.seals.files import FOLDER as SEALS
 from cloud_service.seals.keeper import SealKeeper
 from cloud_service.settings import CloudSettings
@@ -87,8 +89,17 @@ _GRACE_SECONDS = 2.0
 class App:
     """The cloud service. ``start`` it inside a running event loop, and ``stop`` it there."""
 
-    def __init__(self, settings: CloudSettings, bundles: Bundles, detector: Detector | None) -> None:
+    def __init__(
+        self,
+        settings: CloudSettings,
+        bundles: Bundles,
+        detector: Detector | None,
+        reread_retention: Callable[[], RetentionSettings] | None = None,
+    ) -> None:
         """Takes the store and the database, opens everything, but serves nothing yet.
+
+        Args:
+            reread_retention: returns the settings of retention as they are now; None if they stay as they are.
 
         Raises:
             ConfigError: a setting cannot work.
@@ -96,10 +107,17 @@ class App:
             StorageError: the store or the database cannot be opened, or another process uses them.
         """
         with ExitStack() as owned:
-            self._open(settings, bundles, detector, owned)
+            self._open(settings, bundles, detector, reread_retention, owned)
             self._owned = owned.pop_all()
 
-    def _open(self, settings: CloudSettings, bundles: Bundles, detector: Detector | None, owned: ExitStack) -> None:
+    def _open(
+        self,
+        settings: CloudSettings,
+        bundles: Bundles,
+        detector: Detector | None,
+        reread_retention: Callable[[], RetentionSettings] | None,
+        owned: ExitStack,
+    ) -> None:
         self._drain_seconds = settings.drain_seconds
         clock, problems = SystemClock(), Problems()
         metrics = Metrics(bundles.first.name)
@@ -190,6 +208,7 @@ class App:
             edges_skew=edge_clocks.skew_seconds,
             clock=clock,
             problems=problems,
+            reread=reread_retention,
         )
         self._folding = BackgroundFolding(store=store, database=database, problems=problems)
         self._commit = GroupCommit(

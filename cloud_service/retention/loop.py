@@ -29,6 +29,7 @@ from cloud_service.retention.plan import Need, Planning, Scans
 from cloud_service.retention.policy import DERIVED, Policy
 from cloud_service.retention.rules import Rules
 from cloud_service.retention.view import DatabaseView
+from cloud_service.retention_settings import RetentionSettings
 from cloud_service.store import RecordStore
 from icm.errors import StorageError, StorageFullError
 from icm.service.clock import Clock
@@ -87,6 +88,7 @@ class Retention:
         problems: Problems,
         space: Callable[[], Space],
         ballast: Ballast,
+        reread: Callable[[], RetentionSettings] | None = None,
     ) -> None:
         """Creates the loop.
 
@@ -97,6 +99,7 @@ class Retention:
             shed_cache: frees up to so many bytes of what was rendered on demand, and returns how many.
             orphans: makes the rounds, which are told what is held.
             space: returns what the store's file system has.
+            reread: returns the settings as they are now, the same object until they change; None if they do not.
 
         Raises:
             StorageError: what was applied last cannot be read.
@@ -114,6 +117,7 @@ class Retention:
             now_us=lambda: time.read().now_us,
             problems=problems,
         )
+        self._reread, self._read = reread, reread() if reread is not None else None
         self._floor, self._freed = Floor(self.policy.settings.total), Freed()
         self._held_version = -1
         self._budgets = HoldBudgets(holds, HoldMeter(database))
@@ -180,10 +184,28 @@ class Retention:
         since = -PASS_SECONDS
         while not self._stopping.is_set():
             now = self._clock.monotonic()
-            if self._requested() or now - since >= PASS_SECONDS:
+            if self._requested() or self._changed() or now - since >= PASS_SECONDS:
                 since = now
                 self.run_pass()
             self._stopping.wait(_TICK_SECONDS)
+
+    def _changed(self) -> bool:
+        """Takes changed settings up, as a start would; returns whether a pass is to follow."""
+        if self._reread is None or (read := self._reread()) is self._read:
+            return False
+        self._read = read
+        try:
+            self._rules.propose(Policy.of(read))
+        except (StorageError, SQLAlchemyError) as error:
+            text = trouble(error) if isinstance(error, SQLAlchemyError) else str(error)
+            log.error("retention goes on with the rules before, as changed ones cannot be looked at: %s", text)
+            # Looked at again with the next tick.
+            self._read = None
+            return False
+        self._take_up()
+        if not self.state.waiting:
+            log.info("retention goes by the changed settings")
+        return True
 
     def _requested(self) -> bool:
         """Does what an operator asks for; returns whether a pass is to follow."""

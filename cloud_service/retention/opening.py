@@ -46,6 +46,7 @@ def open_retention(
     edges_skew: Callable[[], float | None],
     clock: Clock,
     problems: Problems,
+    reread: Callable[[], RetentionSettings] | None = None,
 ) -> Retention:
     """Opens retention for a store that this process owns.
 
@@ -56,6 +57,7 @@ def open_retention(
         check_archive: raises a StorageError if the archive is another's, or is not there.
         keeper: of the chains of proof; None without.
         shed_cache: frees up to so many bytes of what was rendered on demand, and returns how many.
+        reread: as of ``Retention``.
         edges_skew: returns how far edges' clocks are behind, in seconds; None if too few speak.
 
     Raises:
@@ -101,4 +103,5 @@ def open_retention(
         problems=problems,
         space=lambda: space_of(root),
         ballast=Ballast(ballast, settings.ballast_bytes),
+        reread=reread,
     )

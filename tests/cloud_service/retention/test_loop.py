@@ -22,7 +22,10 @@ from cloud_service.retention.opening import open_retention
 from cloud_service.retention.orphans import OrphanRounds
 from cloud_service.retention.policy import Policy
 from cloud_service.retention_settings import RetentionSettings, TotalSettings
+from cloud_service.settings import CloudSettings
 from cloud_service.store.identity import FILE_NAME, check_identity
+from icm.config.settings import load_settings
+from icm.config.watched_files import WatchedFiles
 from icm.errors import StorageFullError
 from icm.service.health import Problems
 from tests.cloud_service.retention.world import World
@@ -51,6 +54,7 @@ class Running:
         self.world, self.problems, self.space = world, Problems(), ROOMY
         self.holds, self.leases = HoldBook(world.root), Leases(world.clock)
         self.skew: float | None = None
+        self.reread: Callable[[], RetentionSettings] | None = None
         self.shed: Callable[[int], int] = lambda most: 0
         self.open(**told)
 
@@ -79,6 +83,7 @@ class Running:
             problems=self.problems,
             space=lambda: self.space,
             ballast=Ballast(None, 0),
+            reread=self.reread,
         )
 
     def run(self) -> list[int]:
@@ -207,6 +212,41 @@ def test_rules_that_would_delete_much_more_wait_for_an_operator(world: World) ->
     assert running.problems.lines() == []
     running.open(**limit)
     assert not running.retention.state.waiting
+
+
+def test_changed_settings_are_taken_up_whole_by_the_rule_of_a_tenth_and_invalid_ones_are_not(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "cloud.yaml"
+
+    def write(seconds: float) -> None:
+        path.write_text(f"retention: {{records: {{max_age_seconds: {seconds}}}}}\n")
+
+    write(86_400)
+    running = Running(world)
+    running.reread = WatchedFiles([path], lambda: load_settings(CloudSettings, path, {}).retention).current
+    running.open(records={"max_age_seconds": 86_400})
+    assert not running.retention._changed()
+    path.write_text("retention: {records: {max_age_seconds: 5, min_age_seconds: 9}}\n")
+    for _ in range(3):
+        assert not running.retention._changed()
+    errors = [each.message for each in caplog.records if each.levelname == "ERROR"]
+    assert len(errors) == 1
+    assert "min_age_seconds is 9 and max_age_seconds 5" in errors[0]
+    assert running.retention.policy.settings.records.max_age_seconds == 86_400
+    write(older_than(world, 4))
+    assert running.retention._changed()
+    assert running.retention.state.waiting
+    assert running.run() == []
+    write(3600)
+    assert running.retention._changed()
+    assert not running.retention.state.waiting
+    assert running.problems.lines() == []
+    assert running.retention.policy.settings.records.max_age_seconds == 3600
+    write(older_than(world, 4))
+    assert running.retention._changed()
+    running.retention.apply()
+    assert running.run() == [1, 2, 3]
 
 
 def test_a_clock_that_jumps_ten_years_deletes_nothing_until_edges_agree_with_it(world: World) -> None:
