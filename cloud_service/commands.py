@@ -15,7 +15,9 @@ from cloud_service.holds import commands as holds
 from cloud_service.proof import cli as proof
 from cloud_service.redetection import cli as redetection
 from cloud_service.retention.cli import commands as retention
+from cloud_service.seals import cli as seals
 from cloud_service.settings import CloudSettings
+from cloud_service.viewer import cli as viewer
 from icm.config.assignments import parse_assignments
 from icm.config.settings import explain_settings, load_settings
 from icm.config.watched_files import WatchedFiles
@@ -57,10 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     add_commands(certs)
     add_render_command(commands)
     proof.add_commands(commands)
+    seals.add_commands(commands)
     redetection.add_commands(commands)
     retention.add_commands(commands)
     holds.add_commands(commands)
     evidence.add_commands(commands)
+    viewer.add_commands(commands)
     config = commands.add_parser("config", help="about the settings", description="about the settings")
     config.add_argument("--explain", action="store_true", required=True, help="print every setting with its meaning")
     config.set_defaults(command=_config)

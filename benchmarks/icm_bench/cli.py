@@ -50,6 +50,7 @@ BENCHMARKS = {
     "index": Benchmark("speed.index", "what a start of the record store costs, by how many segments it holds"),
     "verify": Benchmark("archive.verify", "how fast an archive is verified against its chains, beside sha256sum"),
     "retention": Benchmark("archive.retention", "what a pass of retention costs, by how many segments there are"),
+    "viewer-wall": Benchmark("viewer.wall", "what a wall of cameras costs viewer and cloud, by how many look at it"),
     "framing": Benchmark("speed.framing", "bytes that a record costs on the wire beside its payload"),
     "rate-control": Benchmark(
         "delivery.rate_control", "how near a camera comes to its target bitrate, and how soon once its link halves"

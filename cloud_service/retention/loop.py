@@ -265,14 +265,15 @@ class Retention:
                 usage=read_usage(self._database),
                 need=need,
                 held=self._is_held,
-                leased=lambda item: self._leases.keeps(item.camera, item.first_capture_us, item.last_capture_us),
+                leased=self._is_leased,
             )
             batch = next(planning.batches(), None)
             if batch is None:
                 self._conclude(planning.exhausted, space)
                 return
-            # A hold that was added a moment ago counts.
-            done = self._delete([each for each in batch if not self._is_held(each.item, each.reason)], space)
+            # A hold that was added a moment ago counts, and a reader that came then.
+            free = [each for each in batch if not self._is_held(each.item, each.reason)]
+            done = self._delete([each for each in free if not self._is_leased(each.item)], space)
             gone += done
             if not done:
                 return
@@ -357,6 +358,9 @@ class Retention:
             and not (hold.within_max_age and reason is Reason.MAX_AGE)
             for hold in self._holds.active(self.state.clock.now_us)
         )
+
+    def _is_leased(self, item: Item) -> bool:
+        return self._leases.keeps(item.camera, item.first_capture_us, item.last_capture_us)
 
     def _count_overdue(self) -> None:
         """Adds up the oldest that should be gone by now; one page of each camera and tier says enough."""
