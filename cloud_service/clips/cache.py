@@ -80,6 +80,30 @@ class RenderCache:
         with self._lock:
             return self._bytes + self._clip_bytes()
 
+    def taken_bytes(self) -> int:
+        """What its files and the clips that are made beside them take on the disk.
+
+        Raises:
+            OSError: the disk refused to say.
+        """
+        clips = (entry for entry in os.scandir(self._folder) if _LEFTOVER.fullmatch(entry.name))
+        sizes = 0
+        for clip in clips:
+            with suppress(FileNotFoundError):
+                sizes += clip.stat(follow_symlinks=False).st_blocks * BLOCK_BYTES
+        return self._bytes + sizes
+
+    def give(self, most_bytes: int) -> int:
+        """Deletes the least recently used pieces until so much of the disk is free again, or none is left.
+
+        Returns:
+            The bytes that came free.
+        """
+        with self._lock:
+            before = self._bytes
+            self._shrink(max(0, before - most_bytes))
+            return before - self._bytes
+
     def get(self, key: str) -> bytes | None:
         """A piece; None if it is not there, or not as it was put there."""
         path = self._path(key)

@@ -26,6 +26,9 @@ def add_commands(commands: Any) -> None:
     add.add_argument("--reason", required=True, help="why")
     add_time_argument(add, "--expires", "when it ends by itself (default: never)")
     add.add_argument("--within-max-age", action="store_true", help="the limit of age deletes in it all the same")
+    add.add_argument(
+        "--max-bytes", type=int, default=0, help="bytes of the disk that it may keep; what arrives later is not kept"
+    )
     add.set_defaults(command=_add)
     listing = parser.add_parser("list", help="show the holds")
     listing.add_argument("--all", action="store_true", help="with those that were released or have expired")
@@ -49,6 +52,7 @@ def _add(options: argparse.Namespace) -> int:
             cameras=options.camera,
             expires=options.expires,
             within_max_age=options.within_max_age,
+            max_bytes=options.max_bytes,
         )
     say(_line(hold))
     return 0
@@ -78,4 +82,9 @@ def _line(hold: Hold) -> str:
     ended = f", released by {hold.released_by} {hold.released:%Y-%m-%dT%H:%MZ}" if hold.released else ""
     cameras = ",".join(hold.cameras) or "all cameras"
     stretch = f"{hold.start:%Y-%m-%dT%H:%M:%SZ} to {hold.end:%Y-%m-%dT%H:%M:%SZ}"
-    return f"{hold.id}  {cameras}  {stretch}  {hold.owner}: {hold.reason}{ends}{ended}"
+    kept = ""
+    if hold.max_bytes and not hold.released:
+        kept = f", keeps {hold.bytes} of {hold.max_bytes} bytes"
+    if hold.full and not hold.released:
+        kept += f", FULL since {hold.full:%Y-%m-%dT%H:%MZ}: {hold.unprotected_bytes} bytes that came later are not kept"
+    return f"{hold.id}  {cameras}  {stretch}  {hold.owner}: {hold.reason}{ends}{kept}{ended}"
