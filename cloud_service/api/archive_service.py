@@ -18,7 +18,7 @@ from cloud_service.archive.writer import VideoSegment
 from cloud_service.clips.request import ClipDecoder
 from cloud_service.events.feed import EventFeed
 from cloud_service.events.store import EventStore, FrameEvent, FrameSkipped
-from cloud_service.inspection.stored_frames import StoredFrames
+from cloud_service.inspection.stored_frames import StoredFrame, StoredFrames
 from cloud_service.store import RecordStore
 from icm.errors import (
     FrameDeletedError,
@@ -149,10 +149,22 @@ class ArchiveService(ArchiveServiceServicer):
                     yield pb.WatchDetectionsResponse(detections=detections_message(event))
 
     def _frame(self, key: FrameId, image_format: int, decoder: ClipDecoder) -> pb.GetFrameResponse:
-        frame = self._frames.decode(key)
+        frame, still = self._decoded(key)
         picture = Image.fromarray(frame.picture(decoder))
         image = _png(picture) if image_format == pb.IMAGE_FORMAT_PNG else _jpeg(picture)
-        return pb.GetFrameResponse(image=image, capture_time=timestamp(frame.record.capture_us))
+        return pb.GetFrameResponse(image=image, capture_time=timestamp(frame.record.capture_us), still=still)
+
+    def _decoded(self, key: FrameId) -> tuple[StoredFrame, bool]:
+        """A frame, and whether it is a still that is left of a deleted segment."""
+        try:
+            return self._frames.decode(key), False
+        except FrameDeletedError as error:
+            if (still := self._frames.still(key)) is not None:
+                return still, True
+            left = self._store.stills.of_segment(*key)
+            if left is None:
+                raise
+            raise FrameDeletedError(f"{error}; frame {left} of the same segment is left as a still") from None
 
 
 def _png(picture: Image.Image) -> bytes:

@@ -27,7 +27,10 @@ class StillRow(Base):
     """A key frame without its records; times in microseconds since 1970."""
 
     __tablename__ = "stills"
-    __table_args__ = (Index("ix_stills_age", "camera", "kept_from_us", "number"),)
+    __table_args__ = (
+        Index("ix_stills_age", "camera", "kept_from_us", "number"),
+        Index("ix_stills_frame", "camera", "epoch", "first_sequence"),
+    )
 
     camera: Mapped[str] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)

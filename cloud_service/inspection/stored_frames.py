@@ -77,6 +77,25 @@ class StoredFrames:
         with self._leases.segment(segment) as renew:
             return self._decoded(key, renew)
 
+    def still(self, key: FrameId) -> StoredFrame | None:
+        """A frame whose record was deleted, if its picture was left; None if it was not, or its file cannot be read.
+
+        Raises:
+            BundleError: there is no bundle that decodes it.
+            StoredDamageError: it cannot be decoded.
+            SQLAlchemyError: the database does not answer.
+        """
+        found = self._store.stills.find(*key)
+        if found is None:
+            return None
+        header, record = found.header, found.record
+        bundle = self._bundles.of(header.codec_id, f"the still {key.sequence} of camera {key.camera!r}")
+        try:
+            latents = Decoder(bundle).latents(record, header.width, header.height)
+        except RecordError as error:
+            raise StoredDamageError(f"still {key.sequence} of {key.camera!r} cannot be decoded: {error}") from None
+        return StoredFrame(header, record, bundle, latents, None)
+
     def _decoded(self, key: FrameId, renew: Renew) -> StoredFrame:
         header, records, lacking = self._store.find(key.camera, key.epoch, key.sequence)
         bundle = self._bundles.of(header.codec_id, f"frame {key.sequence} of camera {key.camera!r}")

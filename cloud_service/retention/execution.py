@@ -196,6 +196,8 @@ class Deleter:
                 if (segment := segment_of(row)) is None:
                     log.error("camera %s: a damaged row of the index keeps a segment from being deleted", camera)
                     continue
+                if planned[camera, segment.number].stills:
+                    self._store.keyframes.keep_intra(segment)
                 keyframe = amount_of((self._root / segment.path).with_suffix(KEYFRAME_SUFFIX))
                 found.append(_Record(planned[camera, segment.number], segment, keyframe))
         return found

@@ -30,6 +30,7 @@ from cloud_service.viewer.pages.entrance import EntrancePages
 from cloud_service.viewer.pages.health import HealthPages
 from cloud_service.viewer.pages.tokens import TOKENS, TokenPages
 from cloud_service.viewer.pages.users import USERS, UserPages
+from cloud_service.viewer.search.pages import REVIEW, SEARCH, SearchPages
 from cloud_service.viewer.web.database import attach_when_there
 from cloud_service.viewer.web.errors import ErrorAnswers
 from cloud_service.viewer.web.headers import SecurityHeaders
@@ -50,6 +51,8 @@ log = logging.getLogger(__name__)
 NAVIGATION = (
     Place("/", "Wall", Right.VIEW),
     Place("/cameras", "Cameras", Right.VIEW),
+    Place(SEARCH, "Search", Right.VIEW),
+    Place(REVIEW, "Review", Right.VIEW),
     Place(USERS, "Users", Right.ADMINISTER),
     Place(TOKENS, "Tokens", Right.ADMINISTER),
     Place(AUDIT, "Audit", Right.ADMINISTER),
@@ -96,6 +99,7 @@ class ViewerApp:
             attempts=metrics.logins,
             clock=clock,
         )
+        search = SearchPages(database=database, cloud=self._cloud, templates=templates, notes=notes, clock=clock)
         health = HealthPages(database, self._cloud, folder, problems, templates)
         entries: list[Entry] = [
             *static.pages(),
@@ -109,6 +113,7 @@ class ViewerApp:
             *health.pages(),
             *self._live.entries(),
             *InspectorPages(self._cloud, templates).pages(),
+            *search.pages(),
         ]
         guard = Guard.of(
             book=book, sessions=sessions, cookie=cookie, proxies=proxies, origin=viewer.origin, clock=clock

@@ -330,4 +330,4 @@ def _picture(answer: archive_pb2.GetFrameResponse) -> Frame:
     from PIL import Image
 
     with Image.open(BytesIO(answer.image), formats=["PNG"]) as picture:
-        return Frame(np.array(picture.convert("RGB")), time_of(answer.capture_time))
+        return Frame(np.array(picture.convert("RGB")), time_of(answer.capture_time), answer.still)

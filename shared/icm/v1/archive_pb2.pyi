@@ -273,8 +273,11 @@ class GetFrameResponse(_message.Message):
 
     IMAGE_FIELD_NUMBER: _builtins.int
     CAPTURE_TIME_FIELD_NUMBER: _builtins.int
+    STILL_FIELD_NUMBER: _builtins.int
     image: _builtins.bytes
     """A whole file in the format asked for."""
+    still: _builtins.bool
+    """It is a still: the one picture that is left of a stretch whose records were deleted."""
     @_builtins.property
     def capture_time(self) -> _timestamp_pb2.Timestamp:
         """When it was captured, UTC."""
@@ -284,10 +287,11 @@ class GetFrameResponse(_message.Message):
         *,
         image: _builtins.bytes = ...,
         capture_time: _timestamp_pb2.Timestamp | None = ...,
+        still: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["capture_time", b"capture_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capture_time", b"capture_time", "image", b"image"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capture_time", b"capture_time", "image", b"image", "still", b"still"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

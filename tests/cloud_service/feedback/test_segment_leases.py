@@ -18,6 +18,7 @@ import pytest
 
 from cloud_service.clips import latents
 from cloud_service.database.opening import attach_database
+from cloud_service.events.store import EventStore
 from cloud_service.evidence import camera_export
 from cloud_service.feedback import leases
 from cloud_service.redetection.detection_process import DetectionProcess
@@ -209,3 +210,15 @@ async def test_a_segment_stays_while_it_is_detected_anew(site: Site, monkeypatch
     counts = await during(gate, redetected(site), site.run_retention)
     assert site.files("gate") == [1]
     assert (counts.done, counts.lost, counts.frames) == (1, 0, 10)
+
+
+async def test_a_segment_that_is_deleted_while_it_is_detected_anew_counts_as_lost(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forever(monkeypatch)
+    gate = Gate(DetectionProcess, "look_at", monkeypatch)
+    counts = await during(gate, redetected(site), site.run_retention)
+    assert site.files("gate") == []
+    assert (counts.done, counts.lost, counts.frames) == (1, 1, 0)
+    events = EventStore(attach_database(f"sqlite:///{site.folder / 'cloud.db'}"))
+    assert events.search("gate", limit=100) == []
