@@ -164,8 +164,11 @@ class LiveHub:
     def _take(self, shown: Shown) -> None:
         camera = shown.key.camera
         with self._lock:
-            if not self._watched(camera) or not shown.is_newer(self._newest.get(camera)):
+            before = self._newest.get(camera)
+            if not self._watched(camera) or not shown.is_newer(before):
                 return
+            if before is not None:
+                shown.take_over(before)
             self._newest[camera] = shown
             watchers, loop = [of for of in self._watchers if of.watches(camera)], self._loop
         for watcher in watchers:

@@ -66,6 +66,11 @@ class Shown:
             return than.detections is None and self.detections is not None
         return self.key.sequence > than.key.sequence
 
+    def take_over(self, before: Shown) -> None:
+        """Takes over what was made of the frame before, if that has the very same picture: nothing changed."""
+        if self._picture is before._picture:
+            self._jpegs = before._jpegs
+
     async def jpeg(self, width: int, making: Executor) -> bytes:
         """The picture as a JPEG file.
 

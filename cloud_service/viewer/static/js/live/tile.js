@@ -48,7 +48,10 @@ export class Tile {
     this.say(header.state);
     this.redraw(withBoxes);
     this.count();
-    if (header.frame) this.element.dataset.sequence = header.frame.sequence;
+    if (!header.frame) return;
+    const { epoch, sequence } = header.frame;
+    this.element.dataset.sequence = sequence;
+    this.ageText.href = `/cameras/${this.camera}/frame/${epoch}/${sequence}`;
   }
 
   redraw(withBoxes) {
