@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
 
@@ -43,6 +44,7 @@ from cloud_service.feedback.leases import Leases
 from cloud_service.feedback.segment_leases import SegmentLeases
 from cloud_service.gauges import StorageGauges
 from cloud_service.holds.book import HoldBook
+from cloud_service.holds.budget import HoldMeter
 from cloud_service.ingest.camera_stream import IngestContext
 from cloud_service.ingest.credit import Pending
 from cloud_service.ingest.service import IngestService
@@ -64,6 +66,7 @@ from cloud_service.redetection.worker import Redetection
 from cloud_service.retention.execution import collect_garbage
 from cloud_service.retention.metrics import RetentionGauges
 from cloud_service.retention.opening import open_retention
+from cloud_service.retention_settings import RetentionSettings
 from cloud_service.seals.edge_keys import EdgeKeys
 from cloud_service.seals.files import FOLDER as SEALS
 from cloud_service.seals.keeper import SealKeeper
@@ -100,8 +103,17 @@ _GRACE_SECONDS = 2.0
 class App:
     """The cloud service. ``start`` it inside a running event loop, and ``stop`` it there."""
 
-    def __init__(self, settings: CloudSettings, bundles: Bundles, detector: Detector | None) -> None:
+    def __init__(
+        self,
+        settings: CloudSettings,
+        bundles: Bundles,
+        detector: Detector | None,
+        reread_retention: Callable[[], RetentionSettings] | None = None,
+    ) -> None:
         """Takes the store and the database, opens everything, but serves nothing yet.
+
+        Args:
+            reread_retention: returns the settings of retention as they are now; None if they stay as they are.
 
         Raises:
             ConfigError: a setting cannot work.
@@ -109,10 +121,17 @@ class App:
             StorageError: the store or the database cannot be opened, or another process uses them.
         """
         with ExitStack() as owned:
-            self._open(settings, bundles, detector, owned)
+            self._open(settings, bundles, detector, reread_retention, owned)
             self._owned = owned.pop_all()
 
-    def _open(self, settings: CloudSettings, bundles: Bundles, detector: Detector | None, owned: ExitStack) -> None:
+    def _open(
+        self,
+        settings: CloudSettings,
+        bundles: Bundles,
+        detector: Detector | None,
+        reread_retention: Callable[[], RetentionSettings] | None,
+        owned: ExitStack,
+    ) -> None:
         self._drain_seconds = settings.drain_seconds
         clock, problems = SystemClock(), Problems()
         metrics = Metrics(bundles.first.name)
@@ -197,6 +216,7 @@ class App:
             problems=problems,
         )
         edge_clocks, holds = EdgeClocks(clock), HoldBook(settings.records_folder, store_lock.check)
+        cache = RenderCache(settings.render_cache_folder, settings.archive.render_cache_bytes)
         self._retention = open_retention(
             settings=settings.retention,
             root=settings.records_folder,
@@ -209,9 +229,11 @@ class App:
             keeper=self._keeper,
             holds=holds,
             leases=leases,
+            shed_cache=cache.give,
             edges_skew=edge_clocks.skew_seconds,
             clock=clock,
             problems=problems,
+            reread=reread_retention,
         )
         self._folding = BackgroundFolding(store=store, database=database, problems=problems)
         self._commit = GroupCommit(
@@ -266,7 +288,7 @@ class App:
         )
         add_InspectServiceServicer_to_server(InspectService(inspector, access), self._server.grpc)
         add_LiveServiceServicer_to_server(LiveService(self._live, access), self._server.grpc)
-        add_HoldServiceServicer_to_server(HoldService(holds, clock, access), self._server.grpc)
+        add_HoldServiceServicer_to_server(HoldService(holds, HoldMeter(database), clock, access), self._server.grpc)
         exporter = open_exporter(
             name=store_name,
             settings=settings,
@@ -285,10 +307,9 @@ class App:
             clock=clock,
         )
         add_ExportServiceServicer_to_server(ExportService(exporter, access), self._server.grpc)
-        finder = SourceFinder(store, catalogue, storage)
-        cache = RenderCache(settings.render_cache_folder, settings.archive.render_cache_bytes)
+        finder = SourceFinder(store, catalogue, storage, database)
         maker = ClipMaker(store=store, sources=finder, bundles=bundles, events=events, cache=cache)
-        clips = ClipService(maker, finder, readers, cache.folder, access)
+        clips = ClipService(maker, finder, readers, cache, access)
         add_ClipServiceServicer_to_server(clips, self._server.grpc)
         proof = ProofService(settings.store.folder / CHAINS, ChainIndex(database), edge_keys.accept, access)
         add_ProofServiceServicer_to_server(proof, self._server.grpc)
@@ -297,7 +318,13 @@ class App:
         metrics.registry.register(StorageGauges(store, database, self._pipeline.backlog_bytes, metrics.cameras))
         metrics.registry.register(
             RetentionGauges(
-                self._retention, database, holds, settings.records_folder, sqlite_path(database), metrics.cameras
+                self._retention,
+                database,
+                holds,
+                settings.records_folder,
+                sqlite_path(database),
+                metrics.cameras,
+                cache.taken_bytes,
             )
         )
         watch_certificates(metrics.registry, {"ingest": ingest.tls})

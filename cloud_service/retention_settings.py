@@ -15,7 +15,7 @@ _MOST_BYTES = 1 << 60
 Seconds = Annotated[float, Field(ge=0, le=_LONGEST)]
 Bytes = Annotated[int, Field(ge=0, le=_MOST_BYTES)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-FloorClass = Literal["video", "thumbnails", "quiet", "kept"]
+FloorClass = Literal["render_cache", "video", "thumbnails", "quiet", "kept"]
 
 
 class TierSettings(Section):
@@ -85,10 +85,10 @@ class FloorSettings(Section):
     """What goes while less of the disk is free than it should be."""
 
     order: list[FloorClass] = Field(
-        default=["video", "thumbnails", "quiet", "kept"],
-        max_length=4,
-        description="What goes, class by class, the oldest first: video, thumbnails, quiet, and kept, which is all"
-        " other records. What is left out never goes for the floor.",
+        default=["render_cache", "video", "thumbnails", "quiet", "kept"],
+        max_length=5,
+        description="What goes, class by class, the oldest first: render_cache, which is first or not there, video,"
+        " thumbnails, quiet, and kept, which is all other records. What is left out never goes for the floor.",
     )
     last_resort: Literal["block", "delete_oldest"] = Field(
         default="block",
@@ -100,6 +100,8 @@ class FloorSettings(Section):
     def _each_once(self) -> Self:
         if len(set(self.order)) < len(self.order):
             raise ValueError("order names a class twice: each can go once")
+        if "render_cache" in self.order[1:]:
+            raise ValueError("order names render_cache after others: it costs least, so it goes first or not at all")
         return self
 
 

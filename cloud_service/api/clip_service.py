@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
@@ -14,6 +13,7 @@ from typing import Any
 
 from cloud_service.access.access import ANYBODY, Access
 from cloud_service.api.answers import decoder_of, duration, errors_answered, microseconds, timestamp
+from cloud_service.clips.cache import RenderCache
 from cloud_service.clips.making import Clip, ClipMaker
 from cloud_service.clips.request import ClipRequest, Gap
 from cloud_service.clips.sources import SourceFinder, Sources
@@ -41,7 +41,7 @@ class ClipService(ClipServiceServicer):
         maker: ClipMaker,
         sources: SourceFinder,
         leases: SegmentLeases,
-        folder: Path,
+        cache: RenderCache,
         access: Access = ANYBODY,
     ) -> None:
         """Creates the service.
@@ -50,11 +50,11 @@ class ClipService(ClipServiceServicer):
             maker: makes the clips.
             sources: finds what they are made of.
             leases: of the store's segments.
-            folder: where a clip lies while it is made and sent.
+            cache: where a clip lies while it is made and sent.
             access: who may read which camera.
         """
         self._maker, self._sources, self._leases = maker, sources, leases
-        self._folder, self._access = folder, access
+        self._cache, self._access = cache, access
         self._turns = Turns()
         # Threads of their own: what is cut out of videos is soon done, and waits for nobody who renders.
         self._cutting = ThreadPoolExecutor(AT_ONCE, "cut-clip")
@@ -62,18 +62,18 @@ class ClipService(ClipServiceServicer):
 
     async def ReadClip(self, request: pb.ReadClipRequest, context: Any) -> AsyncIterator[pb.ReadClipResponse]:
         """See clip.proto."""
-        path = self._folder / f"clip-{secrets.token_hex(8)}.mp4"
         async with errors_answered(context):
             self._access.caller(context).check_reads(request.camera)
             wanted = _clip_request(request)
-            try:
-                stretch = self._leases.stretch(wanted.camera, wanted.from_us, wanted.to_us)
+            stretch = self._leases.stretch(wanted.camera, wanted.from_us, wanted.to_us)
+            with self._cache.clip() as path:
                 with ExitStack() as leased:
                     renew = await asyncio.to_thread(leased.enter_context, stretch)
                     making = _Making(self._maker, wanted, path, renew)
                     async with aclosing(self._made(making, client_of(context))) as told:
                         async for progress in told:
                             yield progress
+                await asyncio.to_thread(self._cache.make_room)
                 clip = making.clip
                 context.set_trailing_metadata(_trailing(clip.gaps))
                 size = await asyncio.to_thread(_size, path)
@@ -86,8 +86,6 @@ class ClipService(ClipServiceServicer):
                 yield pb.ReadClipResponse(info=info)
                 for offset in range(0, size, _DATA_BYTES):
                     yield pb.ReadClipResponse(data=await asyncio.to_thread(_part, path, offset))
-            finally:
-                path.unlink(missing_ok=True)
 
     async def _made(self, making: _Making, caller: str) -> AsyncGenerator[pb.ReadClipResponse, None]:
         """How far it is, until it is whole."""

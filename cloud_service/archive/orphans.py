@@ -67,11 +67,11 @@ class Swept:
 class OrphanSweep:
     """One sweep through an archive, some folders with each ``step``. Belongs to one thread."""
 
-    def __init__(self, storage: ArchiveStorage, database: Engine, held: Callable[[str, int, int], bool]) -> None:
+    def __init__(self, storage: ArchiveStorage, database: Engine, held: Callable[[str, int, int, int], bool]) -> None:
         """Begins a sweep.
 
         Args:
-            held: whether a stretch of a camera, both ends in microseconds since 1970, must stay.
+            held: whether a segment of a camera must stay, by its number and its first and last capture time.
         """
         self._storage, self._database, self._held = storage, database, held
         self._folders = self._hours()
@@ -142,7 +142,7 @@ class OrphanSweep:
                 of.camera == camera, of.number.in_(numbers), of.number < rendered
             )
             for number, first_us, last_us in connection.execute(query):
-                if not self._held(camera, first_us, last_us):
+                if not self._held(camera, number, first_us, last_us):
                     found.add(number)
         return found
 

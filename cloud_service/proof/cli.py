@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cloud_service.settings import CloudSettings
+from cloud_service.time_arguments import add_time_argument, microseconds_of
 from icm.config.assignments import parse_assignments
 from icm.config.settings import load_settings
 from icm.errors import ConfigError, NotFoundError, ProofError, StorageError, storage_error
@@ -50,10 +51,8 @@ def add_commands(commands: Any) -> None:
     verify = commands.add_parser("verify", help=text, description=text)
     _add_place(verify)
     verify.add_argument("--camera", action="append", default=[], help="this camera only; repeatable")
-    verify.add_argument(
-        "--from", dest="begin", metavar="TIME", help="only segments from here on, such as 2026-11-27T08:00Z"
-    )
-    verify.add_argument("--to", dest="end", metavar="TIME", help="only segments up to here")
+    add_time_argument(verify, "--from", "only segments from here on", dest="begin")
+    add_time_argument(verify, "--to", "only segments up to here", dest="end")
     verify.add_argument("--deep", action="store_true", help="read and hash every file")
     verify.add_argument("--key", metavar="KEY", help="what heads must be signed with: as `public-key` prints it")
     verify.add_argument(
@@ -106,7 +105,8 @@ def _verify(options: argparse.Namespace) -> int:
     from cloud_service.database.damage import trouble
 
     place = _place(options)
-    begin, end = _time(options.begin, 0), _time(options.end, _LAST_US)
+    begin = microseconds_of(options.begin) if options.begin else 0
+    end = microseconds_of(options.end) if options.end else _LAST_US
     started, total = time.monotonic(), _Total()
     with ExitStack() as opened:
         try:
@@ -287,18 +287,3 @@ def _heads(path: Path) -> list[Head]:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except ProofError as error:
         raise ConfigError(f"{path}: {error}") from None
-
-
-def _time(text: str | None, default: int) -> int:
-    """Microseconds since 1970 of a time as people write it; UTC unless it says otherwise.
-
-    Raises:
-        ConfigError: it is no time.
-    """
-    if text is None:
-        return default
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"{text!r} is no time: write it as 2026-11-27T08:00Z") from None
-    return round((at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp() * 1e6)

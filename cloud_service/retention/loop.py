@@ -19,6 +19,7 @@ from cloud_service.database.usage import Tier, UsageKey, read_usage
 from cloud_service.database.usage_tables import UsageRow
 from cloud_service.feedback.leases import Leases
 from cloud_service.holds.book import HoldBook
+from cloud_service.holds.budget import HoldBudgets, HoldMeter, HoldTotals
 from cloud_service.retention.clock import Reading, TrustedClock
 from cloud_service.retention.disk import Ballast, Floor, Freed, Space
 from cloud_service.retention.execution import Deleter
@@ -28,6 +29,7 @@ from cloud_service.retention.plan import Need, Planning, Scans
 from cloud_service.retention.policy import DERIVED, Policy
 from cloud_service.retention.rules import Rules
 from cloud_service.retention.view import DatabaseView
+from cloud_service.retention_settings import RetentionSettings
 from cloud_service.store import RecordStore
 from icm.errors import StorageError, StorageFullError
 from icm.service.clock import Clock
@@ -57,6 +59,7 @@ class State:
     blocked: bool = False
     waiting: bool = False
     store_missing: bool = False
+    holds: HoldTotals = field(default_factory=HoldTotals)
     orphan_files: int = 0
     orphan_bytes: int = 0
 
@@ -80,10 +83,12 @@ class Retention:
         clock: Clock,
         holds: HoldBook,
         leases: Leases,
-        orphans: Callable[[Callable[[str, int, int], bool]], OrphanRounds],
+        shed_cache: Callable[[int], int],
+        orphans: Callable[[Callable[[str, int, int, int], bool]], OrphanRounds],
         problems: Problems,
         space: Callable[[], Space],
         ballast: Ballast,
+        reread: Callable[[], RetentionSettings] | None = None,
     ) -> None:
         """Creates the loop.
 
@@ -91,15 +96,17 @@ class Retention:
             root: the store's folder.
             time: that ages are counted by.
             clock: for spans, and for when things were deleted.
+            shed_cache: frees up to so many bytes of what was rendered on demand, and returns how many.
             orphans: makes the rounds, which are told what is held.
             space: returns what the store's file system has.
+            reread: returns the settings as they are now, the same object until they change; None if they do not.
 
         Raises:
             StorageError: what was applied last cannot be read.
         """
         self._root, self._store, self._database, self._deleter = root, store, database, deleter
         self._time, self._clock, self._holds, self._leases = time, clock, holds, leases
-        self._space, self._ballast = space, ballast
+        self._space, self._ballast, self._shed_cache = space, ballast, shed_cache
         self._view, self._scans = DatabaseView(database, root), Scans()
         self._part, self._clock_part = problems.part("retention"), problems.part("retention's clock")
         self._rules = Rules(
@@ -110,9 +117,11 @@ class Retention:
             now_us=lambda: time.read().now_us,
             problems=problems,
         )
+        self._reread, self._read = reread, reread() if reread is not None else None
         self._floor, self._freed = Floor(self.policy.settings.total), Freed()
         self._held_version = -1
-        self._orphans = orphans(self._is_stretch_held)
+        self._budgets = HoldBudgets(holds, HoldMeter(database))
+        self._orphans = orphans(self._is_segment_held)
         self._retried = self._reset = clock.monotonic()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
@@ -175,10 +184,28 @@ class Retention:
         since = -PASS_SECONDS
         while not self._stopping.is_set():
             now = self._clock.monotonic()
-            if self._requested() or now - since >= PASS_SECONDS:
+            if self._requested() or self._changed() or now - since >= PASS_SECONDS:
                 since = now
                 self.run_pass()
             self._stopping.wait(_TICK_SECONDS)
+
+    def _changed(self) -> bool:
+        """Takes changed settings up, as a start would; returns whether a pass is to follow."""
+        if self._reread is None or (read := self._reread()) is self._read:
+            return False
+        self._read = read
+        try:
+            self._rules.propose(Policy.of(read))
+        except (StorageError, SQLAlchemyError) as error:
+            text = trouble(error) if isinstance(error, SQLAlchemyError) else str(error)
+            log.error("retention goes on with the rules before, as changed ones cannot be looked at: %s", text)
+            # Looked at again with the next tick.
+            self._read = None
+            return False
+        self._take_up()
+        if not self.state.waiting:
+            log.info("retention goes by the changed settings")
+        return True
 
     def _requested(self) -> bool:
         """Does what an operator asks for; returns whether a pass is to follow."""
@@ -222,13 +249,14 @@ class Retention:
         elif self._clock_part.report(reading.why):
             log.warning("retention: %s", reading.why)
         self._check_there()
+        self.state.holds = self._budgets.check(reading.now_us, self._clock.now_us())
         self._publish_keyframes()
         self._deleter.collect()
         self._sweep(reading)
         self._forget_scans()
         while not self._stopping.is_set():
             space = self._space()
-            need = self._floor.need(space) if not self._freed.in_vain else Need()
+            need = self._needed(space)
             planning = Planning(
                 policy=self.policy,
                 view=self._view,
@@ -249,6 +277,18 @@ class Retention:
             gone += done
             if not done:
                 return
+
+    def _needed(self, space: Space) -> Need:
+        """What the floors lack once the render cache has given what it can."""
+        if self._freed.in_vain:
+            return Need()
+        need = self._floor.need(space)
+        if need.bytes and "render_cache" in self.policy.settings.floor.order:
+            freed = self._shed_cache(need.bytes)
+            if freed:
+                log.info("the render cache gave up %d bytes for the floor", freed)
+            return Need(max(0, need.bytes - freed), need.inodes)
+        return need
 
     def _check_there(self) -> None:
         """Checks that the store and its archive are there, and whole.
@@ -307,12 +347,14 @@ class Retention:
         with transaction(self._database) as connection:
             put_rows(connection, UsageRow, rows, update=("files", "bytes", "disk_bytes"))
 
-    def _is_stretch_held(self, camera: str, first_us: int, last_us: int) -> bool:
-        return any(hold.covers(camera, first_us, last_us) for hold in self._holds.active(self.state.clock.now_us))
+    def _is_segment_held(self, camera: str, number: int, first_us: int, last_us: int) -> bool:
+        return any(
+            hold.keeps(camera, number, first_us, last_us) for hold in self._holds.active(self.state.clock.now_us)
+        )
 
     def _is_held(self, item: Item, reason: Reason) -> bool:
         return any(
-            hold.covers(item.camera, item.first_capture_us, item.last_capture_us)
+            hold.keeps(item.camera, item.number, item.first_capture_us, item.last_capture_us)
             and not (hold.within_max_age and reason is Reason.MAX_AGE)
             for hold in self._holds.active(self.state.clock.now_us)
         )

@@ -42,9 +42,11 @@ def open_retention(
     keeper: ChainKeeper | None,
     holds: HoldBook,
     leases: Leases,
+    shed_cache: Callable[[int], int],
     edges_skew: Callable[[], float | None],
     clock: Clock,
     problems: Problems,
+    reread: Callable[[], RetentionSettings] | None = None,
 ) -> Retention:
     """Opens retention for a store that this process owns.
 
@@ -54,6 +56,8 @@ def open_retention(
         check_owned: raises a StorageError if the store is this process's no more.
         check_archive: raises a StorageError if the archive is another's, or is not there.
         keeper: of the chains of proof; None without.
+        shed_cache: frees up to so many bytes of what was rendered on demand, and returns how many.
+        reread: as of ``Retention``.
         edges_skew: returns how far edges' clocks are behind, in seconds; None if too few speak.
 
     Raises:
@@ -94,8 +98,10 @@ def open_retention(
         clock=clock,
         holds=holds,
         leases=leases,
+        shed_cache=shed_cache,
         orphans=lambda held: OrphanRounds(storage=storage, database=database, deleter=deleter, held=held, clock=clock),
         problems=problems,
         space=lambda: space_of(root),
         ballast=Ballast(ballast, settings.ballast_bytes),
+        reread=reread,
     )

@@ -32,7 +32,7 @@ class OrphanRounds:
         storage: ArchiveStorage,
         database: Engine,
         deleter: Deleter,
-        held: Callable[[str, int, int], bool],
+        held: Callable[[str, int, int, int], bool],
         clock: Clock,
     ) -> None:
         """Plans the first round.

@@ -150,6 +150,8 @@ class Planning:
     def _by_floor(self, cameras: Iterable[str]) -> Iterator[Planned]:
         floor = self.policy.settings.floor
         for kind in floor.order:
+            if kind == "render_cache":
+                continue  # no item: whoever plans has asked for its room before
             tiers = (Tier(kind),) if kind in DERIVED else OF_RECORDS
             for tier in tiers:
                 for scan, item in self._oldest_of_all(f"floor {kind}", tier, cameras):

@@ -58,6 +58,18 @@ class DatabaseView:
         with self._database.connect() as connection:
             return int(connection.scalar(query) or 0)
 
+    def oldest_us(self, tier: Tier, camera: str) -> int | None:
+        """What the age of a camera's oldest item of a tier counts from; None if there is none."""
+        records, video, boxes = RecordSegmentRow, VideoSegmentRow, BoxesRow
+        age, there = {
+            Tier.RECORDS: (records.kept_from_us, (records.camera == camera, records.state.in_(READABLE))),
+            Tier.VIDEO: (video.start_us, (video.camera == camera, video.path != "")),
+            Tier.THUMBNAILS: (video.start_us, (video.camera == camera, video.thumbnail_path != "")),
+            Tier.INDEX: (boxes.first_us, (boxes.camera == camera,)),
+        }[tier]
+        with self._database.connect() as connection:
+            return connection.scalar(select(age).where(*there).order_by(age).limit(1))
+
     def page(self, tier: Tier, camera: str, after: Place | None, before_us: int | None) -> list[Item]:
         """See ``View``."""
         match tier:

@@ -108,7 +108,7 @@ def _items(database: Engine, camera: str, at_us: int) -> list[Item]:
 def _held(settings: CloudSettings, now_us: int) -> Callable[[Item, Reason], bool]:
     active = HoldBook(settings.records_folder).active(now_us)
     return lambda item, reason: any(
-        hold.covers(item.camera, item.first_capture_us, item.last_capture_us)
+        hold.keeps(item.camera, item.number, item.first_capture_us, item.last_capture_us)
         and not (hold.within_max_age and reason is Reason.MAX_AGE)
         for hold in active
     )

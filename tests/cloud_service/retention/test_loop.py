@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import Engine, text
 
 from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.archive.owner import ArchiveOwner
+from cloud_service.clips.cache import RenderCache
 from cloud_service.feedback.leases import LEASE_SECONDS, LONGEST_WAIT_SECONDS, Leases
 from cloud_service.holds.book import Hold, HoldBook
 from cloud_service.retention.clock import Moment, TrustedClock
@@ -19,7 +22,10 @@ from cloud_service.retention.opening import open_retention
 from cloud_service.retention.orphans import OrphanRounds
 from cloud_service.retention.policy import Policy
 from cloud_service.retention_settings import RetentionSettings, TotalSettings
+from cloud_service.settings import CloudSettings
 from cloud_service.store.identity import FILE_NAME, check_identity
+from icm.config.settings import load_settings
+from icm.config.watched_files import WatchedFiles
 from icm.errors import StorageFullError
 from icm.service.health import Problems
 from tests.cloud_service.retention.world import World
@@ -48,6 +54,8 @@ class Running:
         self.world, self.problems, self.space = world, Problems(), ROOMY
         self.holds, self.leases = HoldBook(world.root), Leases(world.clock)
         self.skew: float | None = None
+        self.reread: Callable[[], RetentionSettings] | None = None
+        self.shed: Callable[[int], int] = lambda most: 0
         self.open(**told)
 
     def open(self, **told: Any) -> None:
@@ -64,6 +72,7 @@ class Running:
             clock=clock,
             holds=self.holds,
             leases=self.leases,
+            shed_cache=lambda most: self.shed(most),
             orphans=lambda held: OrphanRounds(
                 storage=self.world.storage,
                 database=self.world.database,
@@ -74,6 +83,7 @@ class Running:
             problems=self.problems,
             space=lambda: self.space,
             ballast=Ballast(None, 0),
+            reread=self.reread,
         )
 
     def run(self) -> list[int]:
@@ -140,6 +150,35 @@ def test_a_disk_that_is_too_full_gives_the_oldest_until_there_is_more_room_than_
     assert floor.need(running.space).bytes == 2 * taken
 
 
+def test_the_render_cache_goes_before_anything_else_and_only_as_far_as_needed(world: World, tmp_path: Path) -> None:
+    cache = RenderCache(tmp_path / "rendered", 1 << 20)
+    for number in range(8):
+        cache.put(f"{number:064x}", bytes(8000))
+    running = Running(world, total={"min_free_fraction": 0.1})
+    running.shed = cache.give
+    whole, margin = cache.disk_bytes, ROOMY.bytes // 20
+    running.retention._floor.active = True
+    running.space = ROOMY._replace(free_bytes=ROOMY.bytes // 10 + margin - whole // 2)
+    assert running.run() == []
+    assert cache.disk_bytes == whole // 2
+    assert cache.get(f"{7:064x}") is not None
+    running.retention._floor.active = True
+    running.space = ROOMY._replace(free_bytes=ROOMY.bytes // 10 + margin - whole // 2 - 1)
+    assert running.run()[0] == 1
+    assert cache.disk_bytes == 0
+
+
+def test_a_floor_that_does_not_name_the_render_cache_leaves_it(world: World) -> None:
+    running = Running(world, total={"min_free_fraction": 0.1}, floor={"order": ["video"]})
+    asked: list[int] = []
+    running.shed = lambda most: asked.append(most) or most
+    running.space = ROOMY._replace(free_bytes=0)
+    running.run()
+    assert asked == []
+    with pytest.raises(ValidationError, match="first or not at all"):
+        RetentionSettings.model_validate({"floor": {"order": ["video", "render_cache"]}})
+
+
 def test_when_nothing_more_may_go_no_record_is_taken_until_there_is_room(world: World) -> None:
     running = Running(world, total={"min_free_fraction": 0.1}, records={"min_age_seconds": 3600})
     running.space = ROOMY._replace(free_bytes=ROOMY.bytes // 100)
@@ -173,6 +212,41 @@ def test_rules_that_would_delete_much_more_wait_for_an_operator(world: World) ->
     assert running.problems.lines() == []
     running.open(**limit)
     assert not running.retention.state.waiting
+
+
+def test_changed_settings_are_taken_up_whole_by_the_rule_of_a_tenth_and_invalid_ones_are_not(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "cloud.yaml"
+
+    def write(seconds: float) -> None:
+        path.write_text(f"retention: {{records: {{max_age_seconds: {seconds}}}}}\n")
+
+    write(86_400)
+    running = Running(world)
+    running.reread = WatchedFiles([path], lambda: load_settings(CloudSettings, path, {}).retention).current
+    running.open(records={"max_age_seconds": 86_400})
+    assert not running.retention._changed()
+    path.write_text("retention: {records: {max_age_seconds: 5, min_age_seconds: 9}}\n")
+    for _ in range(3):
+        assert not running.retention._changed()
+    errors = [each.message for each in caplog.records if each.levelname == "ERROR"]
+    assert len(errors) == 1
+    assert "min_age_seconds is 9 and max_age_seconds 5" in errors[0]
+    assert running.retention.policy.settings.records.max_age_seconds == 86_400
+    write(older_than(world, 4))
+    assert running.retention._changed()
+    assert running.retention.state.waiting
+    assert running.run() == []
+    write(3600)
+    assert running.retention._changed()
+    assert not running.retention.state.waiting
+    assert running.problems.lines() == []
+    assert running.retention.policy.settings.records.max_age_seconds == 3600
+    write(older_than(world, 4))
+    assert running.retention._changed()
+    running.retention.apply()
+    assert running.run() == [1, 2, 3]
 
 
 def test_a_clock_that_jumps_ten_years_deletes_nothing_until_edges_agree_with_it(world: World) -> None:
@@ -217,6 +291,7 @@ def opened(world: World, problems: Problems) -> Retention:
         keeper=None,
         holds=HoldBook(world.root),
         leases=Leases(world.clock),
+        shed_cache=lambda most: 0,
         edges_skew=lambda: 0.0,
         clock=world.clock,
         problems=problems,
