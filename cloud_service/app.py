@@ -187,9 +187,11 @@ class App:
             reuse=ReuseBound.of(settings.detector),
         )
         chains, detections = BrokenReferences(), LastDetections()
-        arrivals = Arrivals(clock)
+        leases, arrivals = Leases(clock), Arrivals(clock)
+        readers = SegmentLeases(leases, store)
+        frames = StoredFrames(store, bundles, readers)
         self._live = LiveHub(
-            store=store, stills=Stills(store, bundles, events), arrivals=arrivals, clock=clock, model=engine.model
+            store=store, stills=Stills(frames.picture, events), arrivals=arrivals, clock=clock, model=engine.model
         )
         self._pipeline = Pipeline(
             store=store,
@@ -204,8 +206,6 @@ class App:
             detections=detections,
             live=self._live,
         )
-        leases = Leases(clock)
-        readers = SegmentLeases(leases, store)
         self._redetection = Redetection(
             jobs=RedetectionJobs(database),
             store=store,
@@ -279,7 +279,6 @@ class App:
             ingest.limits.streams + REFUSALS,
         )
         add_IngestServiceServicer_to_server(self._ingest, self._server.grpc)
-        frames = StoredFrames(store, bundles, readers)
         add_ArchiveServiceServicer_to_server(
             ArchiveService(frames, store, catalogue, events, self._feed, detector is not None, access),
             self._server.grpc,

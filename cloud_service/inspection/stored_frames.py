@@ -77,6 +77,13 @@ class StoredFrames:
         with self._leases.segment(segment) as renew:
             return self._decoded(key, renew)
 
+    def picture(self, key: FrameId) -> tuple[int, NDArray[np.uint8]]:
+        """When a frame was captured, microseconds since 1970, and its picture, uint8[H, W, 3] RGB; raises as ``decode``
+        does.
+        """
+        frame = self.decode(key)
+        return frame.record.capture_us, frame.picture()
+
     def still(self, key: FrameId) -> StoredFrame | None:
         """A frame whose record was deleted, if its picture was left; None if it was not, or its file cannot be read.
 

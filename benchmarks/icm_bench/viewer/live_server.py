@@ -20,6 +20,9 @@ from cloud_service.database.opening import open_database
 from cloud_service.detection import Detection
 from cloud_service.events.store import EventStore
 from cloud_service.feedback.arrivals import Arrivals
+from cloud_service.feedback.leases import Leases
+from cloud_service.feedback.segment_leases import SegmentLeases
+from cloud_service.inspection.stored_frames import StoredFrames
 from cloud_service.live.hub import LiveHub
 from cloud_service.live.stills import Stills
 from cloud_service.store import RecordStore
@@ -41,7 +44,8 @@ async def serve(clip: Path, folder: Path, cameras: int, fps: float, width: int) 
     clock = SystemClock()
     database = open_database(f"sqlite:///{folder / 'cloud.db'}")
     store = RecordStore(folder / "records", SegmentIndex(database), 10.0, clock)
-    stills = Stills(store, Bundles.load([DEFAULT_BUNDLE], 1, "cpu"), EventStore(database))
+    frames = StoredFrames(store, Bundles.load([DEFAULT_BUNDLE], 1, "cpu"), SegmentLeases(Leases(clock), store))
+    stills = Stills(frames.picture, EventStore(database))
     arrivals = Arrivals(clock)
     hub = LiveHub(store=store, stills=stills, arrivals=arrivals, clock=clock, model="none")
     server = Server("127.0.0.1:0", False)

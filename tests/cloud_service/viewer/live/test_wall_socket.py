@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from cloud_service.viewer.accounts.records import Scope
+from cloud_service.viewer.accounts.roles import Role
 from cloud_service.viewer.live.limits import MOST_OF_A_USER
 from cloud_service.viewer.live.messages import MOST_TILES
+from tests.cloud_service.viewer.house import add_user
 from tests.cloud_service.viewer.live.conftest import LiveHouse
 from tests.cloud_service.viewer.live.test_feeds import token_of
 
@@ -121,6 +124,25 @@ def test_a_message_that_is_none_ends_the_connection_with_the_reason(
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == code
     assert closed.value.rcvd.reason
+
+
+def test_who_may_see_a_camera_no_more_is_sent_no_more_of_it(live: LiveHouse) -> None:
+    gate = live.camera("gate")
+    add_user(live.house.folder, "ida", Role.VIEWER, "gate")
+    client = live.house.logged_in("ida").client
+    cookie = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+    with socket_of(live, cookie=cookie, origin=live.house.url) as socket:
+        socket.send(json.dumps({"watch": {"gate": 200}}))
+        assert header_of(socket.recv(30))["camera"] == "gate"
+        live.house.book.change_user("ida", lambda user: replace(user, cameras=("yard-*",)))
+        with live.sending(gate):
+            with suppress(ConnectionClosed):
+                while True:
+                    socket.send(json.dumps({"ack": header_of(socket.recv(30))["number"]}))
+            with pytest.raises(ConnectionClosed) as closed:
+                socket.recv(30)
+    assert closed.value.rcvd is not None
+    assert (closed.value.rcvd.code, "gate" in closed.value.rcvd.reason) == (4404, True)
 
 
 def test_who_says_too_much_is_cut_off(live: LiveHouse, cookie: str) -> None:
