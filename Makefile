@@ -3,6 +3,7 @@
 # make check   style, types, contracts, and that the generated stubs fit the contracts
 # make bench   measures speed and cost                                      (BENCH='rate-accuracy ...' chooses)
 # make proto   generates the stubs anew after a contract was changed
+# make vendor  fetches anew what the viewer ships of others, by the machine's own npm
 # make long-run  trains the next codec in the background, on one core, from where it was stopped   (PHOTOS=folders)
 # make clean   removes what runs left behind; the environment (.venv) and what was fetched (.cache) stay
 #
@@ -16,7 +17,7 @@ TOOLS := .cache/tools
 # protoc finds its plug-ins here, and the tests those tools.
 export PATH := $(CURDIR)/$(BIN):$(PATH):$(CURDIR)/$(TOOLS)/usr/bin
 
-.PHONY: long-run demo test check bench proto clean assets tools
+.PHONY: vendor long-run demo test check bench proto clean assets tools
 
 demo: $(INSTALLED)
 	@$(BIN)/python -m deploy.demo
@@ -46,6 +47,9 @@ endif
 
 # Photos that no commit holds; a run that has packed them once needs them no more.
 PHOTOS ?= $(wildcard ../shared/data/train)
+
+vendor: $(INSTALLED)
+	$(BIN)/python -m deploy.vendor
 
 long-run: $(INSTALLED)
 	@$(BIN)/icm-train long start $(if $(PHOTOS),--photos $(PHOTOS))

@@ -14,10 +14,13 @@ from cloud_service.evidence import cli as evidence
 from cloud_service.holds import commands as holds
 from cloud_service.proof import cli as proof
 from cloud_service.redetection import cli as redetection
-from cloud_service.retention import commands as retention
+from cloud_service.retention.cli import commands as retention
+from cloud_service.seals import cli as seals
 from cloud_service.settings import CloudSettings
+from cloud_service.viewer import cli as viewer
 from icm.config.assignments import parse_assignments
 from icm.config.settings import explain_settings, load_settings
+from icm.config.watched_files import WatchedFiles
 from icm.errors import IcmError
 from icm.service.command_line import say
 from icm.service.telemetry import configure_logging
@@ -56,10 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     add_commands(certs)
     add_render_command(commands)
     proof.add_commands(commands)
+    seals.add_commands(commands)
     redetection.add_commands(commands)
     retention.add_commands(commands)
     holds.add_commands(commands)
     evidence.add_commands(commands)
+    viewer.add_commands(commands)
     config = commands.add_parser("config", help="about the settings", description="about the settings")
     config.add_argument("--explain", action="store_true", required=True, help="print every setting with its meaning")
     config.set_defaults(command=_config)
@@ -75,7 +80,8 @@ def _run(options: argparse.Namespace) -> int:
 
     async def serve() -> int:
         bundles = Bundles.load(settings.bundle_folders, settings.threads, settings.device)
-        return await run(App(settings, bundles, load_detector(settings)))
+        reread = WatchedFiles([options.config], lambda: _read(options).retention).current if options.config else None
+        return await run(App(settings, bundles, load_detector(settings), reread))
 
     return asyncio.run(serve())
 
@@ -111,6 +117,10 @@ def _config(_options: argparse.Namespace) -> int:
 
 
 def _settings(options: argparse.Namespace) -> CloudSettings:
-    settings = load_settings(CloudSettings, options.config, parse_assignments(options.set))
+    settings = _read(options)
     configure_logging(settings.log_level)
     return settings
+
+
+def _read(options: argparse.Namespace) -> CloudSettings:
+    return load_settings(CloudSettings, options.config, parse_assignments(options.set))

@@ -9,6 +9,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from cloud_service.retention_settings import RetentionSettings
+from cloud_service.viewer.settings import ViewerSettings
 from icm.codec.bundle.shipped import DEFAULT_BUNDLE
 from icm.codec.threads import MOST_THREADS
 from icm.config.settings import Address, Section, ServiceSettings
@@ -212,6 +213,9 @@ class CloudSettings(ServiceSettings):
     archive: ArchiveSettings = Field(default=ArchiveSettings(), description="The archive for people.")
     retention: RetentionSettings = Field(default=RetentionSettings(), description="What is deleted when.")
     export: ExportSettings = Field(default=ExportSettings(), description="Evidence files (`icm-cloud export`).")
+    viewer: ViewerSettings = Field(
+        default=ViewerSettings(), description="`icm-cloud viewer`: the archive for people, in a process of its own."
+    )
 
     @property
     def bundle_folders(self) -> list[Path]:
@@ -224,6 +228,10 @@ class CloudSettings(ServiceSettings):
     @property
     def render_cache_folder(self) -> Path:
         return self.store.folder / "rendered"
+
+    @property
+    def viewer_folder(self) -> Path:
+        return self.viewer.folder or self.store.folder / "viewer"
 
     @property
     def database_url(self) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from cloud_service.bundles import Bundles
+from cloud_service.feedback.arrivals import Arrivals
 from cloud_service.feedback.broken_references import BrokenReferences
 from cloud_service.feedback.edge_clocks import EdgeClocks
 from cloud_service.feedback.last_detections import LastDetections
@@ -39,6 +40,7 @@ class IngestContext:
         chains: cameras that must send an I record.
         detections: in which frames something was found, for edges to know.
         edge_clocks: notified of how far edges' clocks are off.
+        arrivals: notified of what was persisted when.
         newest_head: of a camera's chain, for edges to keep.
         take_seal: called with a camera, an epoch, an edge's public key and its seal over records of these.
         retry_seconds: how long to wait before trying again what the disk refused.
@@ -58,6 +60,7 @@ class IngestContext:
     chains: BrokenReferences = field(default_factory=BrokenReferences)
     detections: LastDetections = field(default_factory=LastDetections)
     edge_clocks: EdgeClocks = field(default_factory=lambda: EdgeClocks(SystemClock()))
+    arrivals: Arrivals = field(default_factory=lambda: Arrivals(SystemClock()))
     newest_head: Callable[[str], Head | None] = lambda camera: None
     take_seal: Callable[[str, int, bytes, Seal], None] | None = None
 
@@ -195,6 +198,7 @@ class CameraStream:
     def _persisted(self, records: Sequence[RawRecord], outcomes: Sequence[bool]) -> None:
         for record, _ in records:
             self._validator.settled(record.sequence)
+        self._context.arrivals.note(self.camera, self.epoch, max(record.sequence for record, _ in records))
         self._acks.persisted(records, outcomes)
 
     def _compare_clocks(self, sent: Timestamp) -> None:

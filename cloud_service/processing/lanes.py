@@ -151,7 +151,9 @@ class Lanes:
             self.render_again(camera, cursors.archive)
 
 
-def work_of(lane: LaneId, chunk: Chunk, keyframes: SegmentKeyframes, *, detect: bool, archive: bool) -> Work:
+def work_of(
+    lane: LaneId, chunk: Chunk, keyframes: SegmentKeyframes, *, detect: bool, archive: bool, watched: bool = False
+) -> Work:
     """Records as work for the engine, with the keyframe that the segment has, if they may need it."""
     first = chunk.records[0] if chunk.starts and chunk.records else None
     return Work(
@@ -164,4 +166,5 @@ def work_of(lane: LaneId, chunk: Chunk, keyframes: SegmentKeyframes, *, detect: 
         keyframe=keyframes.read(chunk.segment, first) if first is not None and first.kind is Kind.P else None,
         detect=detect,
         archive=archive,
+        watched=watched,
     )

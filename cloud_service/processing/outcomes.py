@@ -19,6 +19,7 @@ from cloud_service.events.feed import EventFeed
 from cloud_service.events.store import EventStore, FrameEvent, FrameSkipped
 from cloud_service.feedback.broken_references import BrokenReferences
 from cloud_service.feedback.last_detections import LastDetections
+from cloud_service.live.hub import LiveHub
 from cloud_service.metrics import Metrics
 from cloud_service.processing.engine.base import FrameResult, Problem, Result, Work
 from cloud_service.processing.lanes import RETRY_SECONDS, Lane, Lanes
@@ -58,6 +59,7 @@ class Outcomes:
         clock: Clock,
         chains: BrokenReferences,
         detections: LastDetections,
+        live: LiveHub,
         stopping: threading.Event,
     ) -> None:
         """Creates what stores the results of one detector.
@@ -66,6 +68,7 @@ class Outcomes:
             model: the detector's name.
             chains: notified of records that cannot be decoded.
             detections: notified of frames that were looked at.
+            live: shown the newest ones.
             stopping: once set, what the database refuses is not tried again.
         """
         self._lanes = lanes
@@ -83,6 +86,7 @@ class Outcomes:
         self._skips = LogLimit(log, logging.ERROR, clock)
         self._chains = chains
         self._detections = detections
+        self._live = live
         self._stopping = stopping
 
     def take(self, finished: Sequence[Finished]) -> None:
@@ -98,6 +102,7 @@ class Outcomes:
                 detected[lane.id.camera] = lane.position
             if work.detect:
                 self._look_at(chunk, result.frames, events, skipped)
+                self._show(chunk, result)
         if detected and not self._written(lambda: self._events.commit(events, skipped, detected)):
             return
         self._announce(events, skipped)
@@ -154,6 +159,13 @@ class Outcomes:
                 self._detector_part.clear()
                 events.append(FrameEvent(key, frame.capture_us, self._model, frame.detections))
                 self._metrics.reused_detections.labels(camera).inc(frame.reused_from is not None)
+
+    def _show(self, chunk: Chunk, result: Result) -> None:
+        """Shows the newest frame to who watches: at once, whatever the database says."""
+        if result.frames:
+            frame = result.frames[-1]
+            key = FrameId(chunk.header.camera, chunk.header.epoch, frame.sequence)
+            self._live.show(key, frame.capture_us, result.picture, frame.detections, frame.reused_from)
 
     def _count_problem(self, key: FrameId, problem: Problem) -> None:
         if problem.reason == DetectorError.reason:

@@ -18,6 +18,7 @@ from cloud_service.archive.writer import ArchiveWriter
 from cloud_service.events.feed import EventFeed
 from cloud_service.feedback.broken_references import BrokenReferences
 from cloud_service.feedback.last_detections import LastDetections
+from cloud_service.live.hub import LiveHub
 from cloud_service.metrics import Metrics
 from cloud_service.processing.engine.base import Engine, Result, Work
 from cloud_service.processing.lanes import RETRY_SECONDS, Lane, Lanes, work_of
@@ -57,9 +58,10 @@ class Pipeline:
         clock: Clock,
         chains: BrokenReferences,
         detections: LastDetections,
+        live: LiveHub,
     ) -> None:
         """Creates the pipeline; for the arguments see ``Outcomes``."""
-        self._store, self._engine = store, engine
+        self._store, self._engine, self._live = store, engine, live
         self._woken, self._idle = threading.Event(), threading.Event()
         self._draining = threading.Event()
         self._stopping = threading.Event()
@@ -76,6 +78,7 @@ class Pipeline:
             clock=clock,
             chains=chains,
             detections=detections,
+            live=live,
             stopping=self._stopping,
         )
         self._under_way: list[_UnderWay] = []
@@ -142,7 +145,14 @@ class Pipeline:
             chunk = self._read(lane, share) if share > 0 else None
             if chunk is not None:
                 left -= len(chunk.records)
-                work = work_of(lane.id, chunk, self._store.keyframes, detect=lane.detects, archive=lane.renders)
+                work = work_of(
+                    lane.id,
+                    chunk,
+                    self._store.keyframes,
+                    detect=lane.detects,
+                    archive=lane.renders,
+                    watched=lane.detects and self._live.wants(lane.id.camera),
+                )
                 lane.busy = True
                 future = self._engine.submit(work)
                 self._under_way.append(_UnderWay(lane, chunk, work, future))

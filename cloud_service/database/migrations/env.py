@@ -9,6 +9,7 @@ from cloud_service.database import (  # noqa: F401 - their tables
     redetection_tables,
     retention_tables,
     sightings_tables,
+    viewer_tables,
 )
 from cloud_service.database.tables import Base
 

@@ -10,6 +10,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cloud_service.archive.rendering import RenderedVideo
 from cloud_service.detection.base import Detection
 from icm.codec.bitstream.record import Record, StreamHeader
@@ -38,6 +41,7 @@ class Work:
         detect: whether to look for objects in the frames.
         archive: whether to render the frames into the segment's video.
         wanted: sequences of the frames that are looked at, if any are; None for all.
+        watched: whether the last frame's picture is to come back, for somebody to see.
     """
 
     lane: LaneId
@@ -50,6 +54,7 @@ class Work:
     detect: bool
     archive: bool
     wanted: frozenset[int] | None = None
+    watched: bool = False
 
     def looks_at(self, record: Record) -> bool:
         """Whether what is in a record's frame is asked for."""
@@ -101,12 +106,14 @@ class Result:
         keyframe: the first record's frame as an I record, where the work lacked one that can be used.
         video: the segment's video, if the work was its end and there was a picture.
         archive_problem: why there will be no video of this segment, unless its work is given again from the start.
+        picture: the last frame's, uint8[H, W, 3] RGB, not to be written; None if nobody watches, or there is none.
     """
 
     frames: tuple[FrameResult, ...]
     keyframe: Record | None = None
     video: RenderedVideo | None = None
     archive_problem: Problem | None = None
+    picture: NDArray[np.uint8] | None = None
 
 
 class Engine(Protocol):

@@ -129,7 +129,8 @@ class InProcessEngine:
                 except StorageError as error:
                     self._renderer.discard(work.lane.camera)
                     problem = Problem.of(error)
-            results.append(Result(found, keyframe, video, problem))
+            picture = shown[-1] if work.watched and shown else None
+            results.append(Result(found, keyframe, video, problem, picture))
         return results
 
     def _looks_at(self, work: Work, frames: Sequence[Latents | IcmError]) -> list[Look | None]:
@@ -148,11 +149,15 @@ class InProcessEngine:
         ]
 
     def _pictures(self, work: Work, decoded: Decoded, looks: Sequence[Look | None]) -> list[Picture | None]:
-        """The pictures that are rendered or looked at."""
+        """The pictures that are rendered, looked at or shown."""
         return [
             self._decoder.picture(work, latents)
             if not isinstance(latents, IcmError)
-            and (work.archive or (look is not None and look.sequence == record.sequence))
+            and (
+                work.archive
+                or (look is not None and look.sequence == record.sequence)
+                or (work.watched and record is work.records[-1])
+            )
             else None
             for record, latents, look in zip(work.records, decoded.frames, looks, strict=True)
         ]

@@ -147,10 +147,12 @@ class Frame:
     Attributes:
         image: the decoder's very pixels, uint8[H, W, 3], RGB.
         captured: when it was captured, UTC.
+        still: whether it is the one picture that is left of a stretch whose records were deleted.
     """
 
     image: NDArray[np.uint8]
     captured: datetime
+    still: bool = False
 
 
 def time_of(message: Timestamp) -> datetime:

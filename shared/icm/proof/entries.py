@@ -1,4 +1,4 @@
-"""What a chain says of segments: a leaf for each that was sealed, a tombstone for each that was deleted.
+"""Entries of a chain: a leaf for each segment that was sealed, a tombstone for each that was deleted, statements.
 
 Each is one line of ASCII, its words apart by single spaces, and is hashed as it stands there: a person can read it and
 compare the file's digest with what ``sha256sum`` says. There is one way only to write an entry, so equal entries have
@@ -15,14 +15,13 @@ from urllib.parse import quote, unquote
 from icm.camera_name import check_camera_name
 from icm.errors import ConfigError, ProofError
 from icm.proof import merkle
+from icm.proof.statements import EDGE_KEY, MOST, PRUNED, EdgeKey, Pruned
 
 LEAF = "icm-leaf-1"
 TOMBSTONE = "icm-tombstone-1"
 _SEQUENCES = re.compile(r"\d+-\d+(,\d+-\d+)*")
 _REASON = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _UNKNOWN = "-"
-MOST = (1 << 63) - 1
-"""Of any number in an entry: what databases hold."""
 
 
 class Origin(StrEnum):
@@ -107,6 +106,11 @@ class Leaf:
     facts: SegmentFacts
     origin: Origin
 
+    @property
+    def camera(self) -> str:
+        """Whose chain it is in."""
+        return self.facts.camera
+
     def line(self) -> bytes:
         """The leaf as the chain has it, without the line's end."""
         return " ".join((LEAF, *self.facts.words(), self.origin)).encode()
@@ -134,6 +138,11 @@ class Tombstone:
     by: str
     rule: str
 
+    @property
+    def camera(self) -> str:
+        """Whose chain it is in."""
+        return self.facts.camera
+
     def line(self) -> bytes:
         """The tombstone as the chain has it, without the line's end."""
         texts = (quote(text, safe="") or _UNKNOWN for text in (self.by, self.rule))
@@ -144,7 +153,10 @@ class Tombstone:
         return merkle.leaf_hash(self.line())
 
 
-Entry = Leaf | Tombstone
+OfSegment = Leaf | Tombstone
+"""What became of one segment."""
+Statement = Pruned | EdgeKey
+Entry = OfSegment | Statement
 _WORDS = 9
 """Of ``SegmentFacts``."""
 
@@ -166,6 +178,10 @@ def entry_of(line: bytes) -> Entry:
     elif tag == TOMBSTONE and len(rest) == 4 and _REASON.fullmatch(rest[0]) and rest[1].isdecimal():
         by, rule = ("" if text == _UNKNOWN else unquote(text) for text in rest[2:])
         entry = Tombstone(SegmentFacts.of(facts), rest[0], int(rest[1]), by, rule)
+    elif tag == PRUNED:
+        entry = Pruned.of(words)
+    elif tag == EDGE_KEY:
+        entry = EdgeKey.of(words)
     if entry is None or entry.line() != line:
         raise ProofError(f"this line is no entry of a chain: {line[:200]!r}")
     return entry

@@ -1,4 +1,4 @@
-"""The two services as child processes."""
+"""The services as child processes."""
 
 from __future__ import annotations
 
@@ -19,20 +19,25 @@ import yaml
 
 from icm.errors import IcmError
 
-_LISTENING = re.compile(r"listening\b.*\bgrpc=(\d+).*\bmetrics=(\d+)")
+_LISTENING = re.compile(r"listening\b.*\b(?:grpc|http)=(\d+).*\bmetrics=(\d+)")
 _POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
 class Ports:
-    """Where a service listens on loopback."""
+    """Where a service listens on loopback.
+
+    Attributes:
+        grpc: for calls; the viewer for browsers.
+        metrics: for /metrics and /healthz.
+    """
 
     grpc: int
     metrics: int
 
 
 class Service:
-    """A running ``icm-edge`` or ``icm-cloud``; what it logs goes to a file."""
+    """A running ``icm-edge``, ``icm-cloud`` or viewer; what it logs goes to a file."""
 
     def __init__(
         self,
@@ -41,33 +46,36 @@ class Service:
         folder: Path,
         options: Sequence[str] = (),
         environment: Mapping[str, str] = MappingProxyType({}),
+        command: str = "run",
     ) -> None:
         """Writes the settings to ``folder`` and starts the service with them.
 
         Args:
             name: the command, such as ``icm-edge``.
             settings: as in the service's YAML file.
-            options: further arguments of ``run``.
+            options: further arguments.
             environment: variables beside this process's own.
+            command: what it is to do: ``run``, or ``viewer``.
 
         Raises:
             IcmError: the command is not installed.
         """
         self.name = name
         folder.mkdir(parents=True, exist_ok=True)
-        self.log_path = folder / f"{name}.log"
-        settings_path = folder / f"{name}.yaml"
+        stem = name if command == "run" else f"{name}-{command}"
+        self.log_path = folder / f"{stem}.log"
+        settings_path = folder / f"{stem}.yaml"
         settings_path.write_text(yaml.safe_dump(dict(settings), sort_keys=False))
-        command = Path(sysconfig.get_path("scripts")) / name
+        program = Path(sysconfig.get_path("scripts")) / name
         with self.log_path.open("ab") as log:
             self._log_start = log.tell()  # a restart goes on in the same file
             try:
                 self.process = subprocess.Popen(
-                    [command, "run", "--config", settings_path, *options],
+                    [program, command, "--config", settings_path, *options],
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **environment},
                 )  # fmt: skip
             except OSError as error:
-                raise IcmError(f"cannot start {command}: {error.strerror}; is the project installed here?") from None
+                raise IcmError(f"cannot start {program}: {error.strerror}; is the project installed here?") from None
 
     @property
     def log(self) -> str:

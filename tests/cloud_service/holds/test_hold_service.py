@@ -40,9 +40,11 @@ async def test_a_hold_is_added_listed_and_released_by_both_clients_and_the_comma
             told = ["--from", "2026-09-21T14:00Z", "--to", "2026-09-21T15:00Z", "--reason", "fire", "--owner", "anna"]
             assert run(["holds", "add", *told, "--address", address]) == 0
             assert run(["holds", "list", "--address", address]) == 0
-            assert run(["holds", "add", *told[:2], "--to", "never", *told[4:], "--address", address]) == 2
+            assert run(["holds", "add", *told, "--max-bytes", "5000", "--address", address]) == 0
+            assert run(["holds", "add", *told[:2], "--to", "2026-09-21T14:00Z", *told[4:], "--address", address]) == 2
 
         await asyncio.to_thread(use)
     printed = capsys.readouterr()
-    assert printed.out.count("all cameras  2026-09-21T14:00:00Z to 2026-09-21T15:00:00Z  anna: fire") == 2
-    assert "'never' is no time" in printed.err
+    assert printed.out.count("all cameras  2026-09-21T14:00:00Z to 2026-09-21T15:00:00Z  anna: fire") == 3
+    assert "anna: fire, keeps 0 of 5000 bytes" in printed.out
+    assert "end after it begins" in printed.err

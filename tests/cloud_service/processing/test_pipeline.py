@@ -21,8 +21,11 @@ from cloud_service.bundles import Bundles
 from cloud_service.detection import Detection
 from cloud_service.events.feed import EventFeed
 from cloud_service.events.store import EventStore, FrameSkipped
+from cloud_service.feedback.arrivals import Arrivals
 from cloud_service.feedback.broken_references import BrokenReferences
 from cloud_service.feedback.last_detections import LastDetections
+from cloud_service.live.hub import LiveHub
+from cloud_service.live.stills import Stills
 from cloud_service.metrics import Metrics
 from cloud_service.processing.engine.base import Engine
 from cloud_service.processing.engine.decoding import BatchDecoder
@@ -88,6 +91,13 @@ class Reader:
             clock=self.clock,
             chains=self.chains,
             detections=self.newest,
+            live=LiveHub(
+                store=self.store,
+                stills=Stills(self.store, Bundles(self.bundles), self.events),
+                arrivals=Arrivals(self.clock),
+                clock=self.clock,
+                model="brightness",
+            ),
         )
 
     def engine(self) -> Engine:

@@ -23,7 +23,9 @@ from tests.cloud_service.retention.world import Crash, World
 
 HOUR_US = 3600 * 1_000_000
 YEARS_US = 3650 * 24 * HOUR_US
-MAX_AGE, MIN_AGE = 10 * HOUR_US, 2 * HOUR_US
+MAX_AGE, MIN_AGE, QUIET_AGE = 10 * HOUR_US, 2 * HOUR_US, 5 * HOUR_US
+BEFORE_US, AFTER_US = 10_000_000, 20_000_000
+"""What the rule of keep takes along around a detection."""
 CAMERAS = st.sampled_from(["gate", "yard"])
 
 
@@ -41,17 +43,19 @@ class Machine(RuleBasedStateMachine):
         self.told: dict[str, Any] = {
             "total": {"min_free_fraction": 0.1},
             "records": {"max_age_seconds": MAX_AGE / 1e6, "min_age_seconds": MIN_AGE / 1e6},
-            "quiet": {"max_age_seconds": 5 * HOUR_US / 1e6, "then": "stills" if stills else "delete"},
+            "quiet": {"max_age_seconds": QUIET_AGE / 1e6, "then": "stills" if stills else "delete"},
             "keep": [{"classes": ["person"]}],
             "floor": {"last_resort": kind},
         }
         self.detected: set[tuple[str, int]] = set()
+        self.found: set[tuple[str, int]] = set()
         self.running = Running(self.world)
         self.open()
 
     def open(self) -> None:
         self.running.open(**self.told)
         self.running.retention.apply()
+        self.looks_anew = True
         real = self.world.clock
         self.running.retention._time._moment = lambda: Moment(real.now_us() + self.off_us, "boot", real.now_us())
 
@@ -61,6 +65,25 @@ class Machine(RuleBasedStateMachine):
     def held(self, of: Segment) -> bool:
         active = self.running.holds.active(None)
         return any(hold.covers(of.camera, of.first_capture_us, of.last_capture_us) for hold in active)
+
+    def worth_keeping(self, of: Segment) -> bool:
+        """Whether a person was seen in a segment, or so soon before or after it that keep takes it along."""
+        return any(
+            camera == of.camera
+            and self.sealed[camera, number].last_capture_us >= of.first_capture_us - AFTER_US
+            and self.sealed[camera, number].first_capture_us <= of.last_capture_us + BEFORE_US
+            for camera, number in self.found
+        )
+
+    def looked_through(self, of: Segment) -> bool:
+        """Whether the detector went through a segment and all that follows it so soon."""
+        return all(
+            key in self.detected
+            for key, each in self.sealed.items()
+            if each.camera == of.camera
+            and each.number >= of.number
+            and each.first_capture_us <= of.last_capture_us + BEFORE_US
+        )
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -72,6 +95,10 @@ class Machine(RuleBasedStateMachine):
             assert key not in held
             young = now - self.sealed[key].kept_from_us < MIN_AGE
             assert not young or (pressed and self.resort == "delete_oldest")
+            if self.world.tombstones(key[0]).get(key[1]) == "quiet":
+                assert now - self.sealed[key].kept_from_us > QUIET_AGE
+                assert self.looked_through(self.sealed[key])
+                assert not self.worth_keeping(self.sealed[key])
 
     @rule(camera=CAMERAS, hours=st.integers(0, 6))
     def seal(self, camera: str, hours: int) -> None:
@@ -88,6 +115,9 @@ class Machine(RuleBasedStateMachine):
                 self.world.detect(number, camera, *([("person", 0.9)] if found else []))
                 self.world.add_keyframe(number, camera)
                 self.detected.add((camera, number))
+                self.looks_anew = False
+                if found:
+                    self.found.add((camera, number))
                 if video:
                     self.world.add_video(number, camera)
 
@@ -124,7 +154,10 @@ class Machine(RuleBasedStateMachine):
             now = self.world.clock.now_us()
             for camera, number in self.there():
                 of = self.world.segment(number, camera)
-                assert now - of.kept_from_us <= MAX_AGE or self.held(of)
+                age = now - of.kept_from_us
+                assert age <= MAX_AGE or self.held(of)
+                if self.looks_anew and age > QUIET_AGE and self.looked_through(of) and not self.worth_keeping(of):
+                    assert self.held(of)
 
     @rule(step=st.sampled_from(list(Step)))
     def crash(self, step: Step) -> None:

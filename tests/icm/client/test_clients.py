@@ -99,9 +99,12 @@ def test_the_past_is_searched_and_counted_in_pages_that_are_followed(
     monkeypatch.setattr("icm.client.search._PAGE", 1)
     bright, dark = edge.submit(CAMERA, BRIGHT, wait=True), edge.submit(CAMERA, DARK, wait=True)
     assert bright.detections is not None
+    assert dark.detections is not None
     at = bright.detections.captured
+    # Other pictures of this camera are captured later than now.
+    seen = {"bright": at, "dark": dark.detections.captured}
     deadline = time.monotonic() + FOLDED_SECONDS
-    while not all(any(of.end >= at for of in cloud.search(CAMERA, name)) for name in ("bright", "dark")):
+    while not all(any(of.start <= seen[name] <= of.end for of in cloud.search(CAMERA, name)) for name in seen):
         assert time.monotonic() < deadline
         time.sleep(0.2)
     found = list(cloud.search())
@@ -163,6 +166,46 @@ def test_watchers_are_told_what_is_found_from_then_on(edge: icm.EdgeClient, clou
         submitting.join()
     assert first.frame < second.frame
     assert [box.class_name for box in second.boxes] == ["bright"]
+
+
+def test_watchers_of_frames_get_pictures_with_what_was_found_in_them(
+    edge: icm.EdgeClient, cloud: icm.CloudClient
+) -> None:
+    stop = threading.Event()
+
+    def submit_again_and_again() -> None:
+        while not stop.wait(0.05):
+            edge.submit(CAMERA, BRIGHT)
+
+    submitting = threading.Thread(target=submit_again_and_again)
+    submitting.start()
+    try:
+        watched = cloud.watch_frames([CAMERA, "nowhere"], max_fps=50)
+        news = [next(watched)]
+        while news[-1].frame is None or news[-1].frame.reused_from is not None:
+            news.append(next(watched))
+        watched.close()
+    finally:
+        stop.set()
+        submitting.join()
+    frame = news[-1].frame
+    assert frame is not None
+    assert frame.detections is not None
+    assert [box.class_name for box in frame.detections.boxes] == ["bright"]
+    assert (frame.frame.camera, frame.width, frame.height) == (CAMERA, 64, 48)
+    with Image.open(BytesIO(frame.jpeg)) as picture:
+        assert (picture.format, picture.size) == ("JPEG", (64, 48))
+        assert abs(np.asarray(picture).mean() - BRIGHT.mean()) < 8
+    assert [(one.state, one.age) for one in news if one.camera == "nowhere"] == [("empty", None)]
+
+
+async def test_frames_can_be_watched_with_asyncio_and_what_cannot_be_is_an_error(services: Services) -> None:
+    async with icm.AsyncCloudClient(services.cloud) as cloud:
+        async for news in cloud.watch_frames(["nowhere"]):
+            assert (news.camera, news.state, news.frame) == ("nowhere", "empty", None)
+            break
+        with pytest.raises(errors.ConfigError, match="max_width"):
+            await anext(cloud.watch_frames(max_width=1))
 
 
 async def test_clients_of_asyncio_do_the_same(services: Services) -> None:

@@ -189,7 +189,7 @@ def _run(variant: Variant, minutes: float, shard: Path, held_out: HeldOut) -> Ou
     while (progress := (time.process_time() - began) / (60 * minutes)) < 1:
         share = linear((progress - _CONSTANT) / (1 - _CONSTANT), _LEAST)
         skipped += learner.advance(share).skipped
-    curve = held_out.measure(learner.averaged())
+    curve = held_out.measure(learner.averaged(), variant.recipe.rate_on)
     against = bits_against(held_out.avif, curve)
     log.info("%s: %d steps, %+.2f %% bits against AVIF", variant.name, learner.step, against)
     rounded = [round(value, 5) for value in curve.bpp], [round(value, 4) for value in curve.psnr]

@@ -20,7 +20,7 @@ from icm.atomic_file import write_atomically
 from icm_train.data.photo_shard import Crops
 from icm_train.learning.photos import held_out
 from icm_train.learning.tables import CountedTables
-from icm_train.models.codec import TrainableCodec
+from icm_train.models.codec import RateOn, TrainableCodec
 
 _LARGEST = (384, 512)
 """Height and width cut from the middle of a photo, or the multiples of 64 below its own."""
@@ -82,13 +82,16 @@ class HeldOut:
         self.avif = _stored_avif(shard, self.pictures, self.digest)
 
     @torch.no_grad()
-    def measure(self, codec: TrainableCodec) -> Curve:
+    def measure(self, codec: TrainableCodec, rate_on: RateOn) -> Curve:
         """Codes every photo at every level.
 
         Bits are those of tables counted on training photos, as a bundle's are, without a context model.
+
+        Args:
+            rate_on: what the rate is taken of where it is trained; see ``TrainableCodec.integers``.
         """
         device = next(codec.parameters()).device
-        tables = CountedTables.of(codec, self._counted)
+        tables = CountedTables.of(codec, self._counted, rate_on)
         # The density of the hyper-latents adds noise, as in training; the same for every codec.
         torch.manual_seed(0)
         bpp, psnr = [], []
@@ -97,7 +100,7 @@ class HeldOut:
             bits, image_quality, pixels = 0.0, 0.0, 0
             for picture in self.pictures:
                 image = torch.from_numpy(picture).to(device).permute(2, 0, 1)[None].float() / 255
-                y, z = codec.integers(image, level)
+                y, z = codec.integers(image, level, rate_on)
                 means, indexes = codec.hyper_synthesis(z, levels)
                 bits += tables.bits(y, means, indexes) + float(codec.hyper_prior(z).sum())
                 restored = codec.synthesise(y, levels).clamp(0, 1).mul(255).round()

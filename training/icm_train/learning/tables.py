@@ -11,7 +11,7 @@ from icm.codec.entropy.integer_network import MEAN_STEPS, SCALE_COUNT
 from icm.codec.entropy.tables import TOTAL
 from icm.codec.latents.latents import HYPER_MAX
 from icm_train.integer.tables import TABLE_REACH, Histograms, latent_tables
-from icm_train.models.codec import TrainableCodec
+from icm_train.models.codec import RateOn, TrainableCodec
 
 _ESCAPE_BITS = 2.0
 """What each doubling of a value beyond its table costs."""
@@ -33,13 +33,18 @@ class CountedTables:
 
     @staticmethod
     @torch.no_grad()
-    def of(codec: TrainableCodec, pictures: Tensor) -> CountedTables:
-        """Counted on uint8[B, 3, H, W] pictures, sides multiples of 64, coded at every level."""
+    def of(codec: TrainableCodec, pictures: Tensor, rate_on: RateOn = "rounded") -> CountedTables:
+        """Counted on pictures coded at every level.
+
+        Args:
+            pictures: uint8[B, 3, H, W], sides multiples of 64.
+            rate_on: see ``TrainableCodec.integers``.
+        """
         device = next(codec.parameters()).device
         counts = np.zeros((SCALE_COUNT * MEAN_STEPS, 2 * TABLE_REACH + 1), np.int64)
         for level in range(len(codec.config.lambdas)):
             for picture in pictures:
-                y, z = codec.integers(picture[None].to(device).float() / 255, level)
+                y, z = codec.integers(picture[None].to(device).float() / 255, level, rate_on)
                 means, indexes = codec.hyper_synthesis(z, torch.tensor([level], device=device))
                 chosen, symbols = _symbols(y, means, indexes)
                 np.add.at(counts, (chosen, symbols.clip(-TABLE_REACH, TABLE_REACH) + TABLE_REACH), 1)

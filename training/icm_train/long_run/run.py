@@ -100,7 +100,7 @@ class LongRun:
 
     def measured(self, codec: TrainableCodec) -> Measured:
         """Measures a codec on the held-out photos, as that of this step."""
-        curve = self._held_out.measure(codec)
+        curve = self._held_out.measure(codec, self.config.recipe.rate_on)
         against = bits_against(self._held_out.avif, curve)
         return Measured(self.learner.step, self._seconds / 3600, against, curve)
 

@@ -73,16 +73,19 @@ class TrainableCodec(nn.Module):
             levels: int64[B].
             rate_on: what the rate is taken of: latents with uniform noise, which gives smooth gradients but up to
                 twice the true rate where most latents are 0; or rounded ones with straight-through gradients, which
-                gives the true rate.
+                gives the true rate. The hyper-analysis is given what that rate depends on: latents that are not
+                rounded with noise, since 0.1 and 0.4 take different bits then; rounded ones, as an encoder gives it,
+                with rounded ones.
             decoder_sees: what the synthesis is given: rounded latents with straight-through gradients, as when
                 decoding, or latents with uniform noise.
             float32_synthesis: whether the synthesis computes in float32 under whatever autocast.
         """
         latents = self.analyse(image, levels)
-        hyper = self.hyper_analysis(latents).float().clamp(-HYPER_MAX, HYPER_MAX)
+        rounded = round_ste(latents)
+        told = rounded if rate_on == "rounded" else latents
+        hyper = self.hyper_analysis(told).float().clamp(-HYPER_MAX, HYPER_MAX)
         hyper_bits = self.hyper_prior(hyper)
         means, indexes = self.hyper_synthesis(round_ste(hyper), levels)
-        rounded = round_ste(latents)
         noisy = latents + torch.rand_like(latents) - 0.5 if "noise" in (rate_on, decoder_sees) else rounded
         coded = rounded if rate_on == "rounded" else noisy
         latent_bits = self.latent_bits(coded, means.float(), indexes.float())
@@ -119,11 +122,17 @@ class TrainableCodec(nn.Module):
         self.hyper_synthesis.start_from(torch.stack(std))
 
     @torch.no_grad()
-    def integers(self, image: Tensor, level: int) -> tuple[Tensor, Tensor]:
-        """Rounded latents float32[B, M, h, w] and hyper-latents float32[B, N, h/4, w/4] of one level."""
-        latents = torch.round(self.analyse(image, torch.full((len(image),), level, device=image.device)))
-        hyper = torch.round(self.hyper_analysis(latents).clamp(-HYPER_MAX, HYPER_MAX))
-        return latents, hyper
+    def integers(self, image: Tensor, level: int, rate_on: RateOn = "rounded") -> tuple[Tensor, Tensor]:
+        """Rounded latents float32[B, M, h, w] and hyper-latents float32[B, N, h/4, w/4] of one level.
+
+        Args:
+            rate_on: what the rate was taken of in training, which says what the hyper-analysis knows how to read; what
+                ships is finished on rounded latents.
+        """
+        latents = self.analyse(image, torch.full((len(image),), level, device=image.device))
+        rounded = torch.round(latents)
+        told = rounded if rate_on == "rounded" else latents
+        return rounded, torch.round(self.hyper_analysis(told).clamp(-HYPER_MAX, HYPER_MAX))
 
 
 def gain_arrays(codec: TrainableCodec) -> dict[str, NDArray[Any]]:

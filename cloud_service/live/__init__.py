@@ -1,0 +1,1 @@
+"""What cameras show now, for those who watch."""

@@ -1,0 +1,1 @@
+"""Who looks: users, sessions, tokens, what they may do, and what was done."""

@@ -1,0 +1,1 @@
+"""Pages about the viewer itself, and the list of cameras."""

@@ -1,0 +1,1 @@
+"""What all pages are made of: routes, templates, static files, headers, errors, the listener."""
