@@ -11,7 +11,7 @@ from sqlalchemy import Engine as Database
 from cloud_service.access.access import ANYBODY, Access, Caller
 from cloud_service.api.answers import errors_answered, microseconds, timestamp
 from cloud_service.api.archive_service import detections_message
-from cloud_service.database.reading import walking
+from cloud_service.database.statements import walking
 from cloud_service.sightings.page_cursor import PageCursor
 from cloud_service.sightings.relative_boxes import WHOLE, RelativeBox
 from cloud_service.sightings.search import Page, SightingQuery, count_sightings, search_sightings

@@ -3,7 +3,7 @@
 Every statement walks an index of ``sightings`` in the order of the answer: one for each pair of camera and class that
 is asked for, merged by the database. What no index says is a filter, and so that a filter nothing passes cannot go
 through years, a page looks at ``_LOOKED_AT`` sightings at most: a first statement finds when the last of them began,
-from an index alone, and the page ends there. Connections are those of ``database.reading``.
+from an index alone, and the page ends there. Connections are those of ``database.statements.walking``.
 """
 
 from __future__ import annotations

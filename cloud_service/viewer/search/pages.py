@@ -13,8 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud_service.database.damage import trouble
-from cloud_service.database.reading import walking
-from cloud_service.database.statements import transaction
+from cloud_service.database.statements import transaction, walking
 from cloud_service.sightings.page_cursor import PageCursor
 from cloud_service.sightings.search import SightingQuery, count_sightings
 from cloud_service.viewer.accounts.notes import Notes

@@ -104,7 +104,7 @@ def find(connection: Connection, query: SightingQuery, after: PageCursor | None,
     """A page of sightings, seen or not.
 
     Args:
-        connection: of ``database.reading``.
+        connection: of ``database.statements.walking``.
         query: what to search for.
         after: where the page before ended.
         user: who asks.

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, event, text
 
 import cloud_service
 from cloud_service.database.opening import open_database
-from cloud_service.database.reading import walking
+from cloud_service.database.statements import walking
 from cloud_service.sightings.page_cursor import PageCursor
 from cloud_service.sightings.relative_boxes import WHOLE, RelativeBox
 from cloud_service.sightings.search import SightingQuery, count_sightings, search_sightings

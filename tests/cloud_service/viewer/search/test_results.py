@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine, insert
 
-from cloud_service.database.reading import walking
 from cloud_service.database.sightings_tables import SegmentClassRow, SightingRow
-from cloud_service.database.statements import transaction
+from cloud_service.database.statements import transaction, walking
 from cloud_service.sightings.page_cursor import PageCursor
 from cloud_service.sightings.relative_boxes import RelativeBox
 from cloud_service.sightings.search import SightingQuery
