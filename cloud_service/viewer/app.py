@@ -20,6 +20,9 @@ from cloud_service.viewer.accounts.notes import Notes
 from cloud_service.viewer.accounts.passwords import Passwords
 from cloud_service.viewer.accounts.proxy import Proxies
 from cloud_service.viewer.accounts.sessions import Sessions
+from cloud_service.viewer.exports.jobs import ExportJobs
+from cloud_service.viewer.exports.links import ShareLinks
+from cloud_service.viewer.exports.pages import EXPORTS, ExportPages
 from cloud_service.viewer.inspector.pages import InspectorPages
 from cloud_service.viewer.live.room import LiveRoom
 from cloud_service.viewer.pages.about import AboutPages
@@ -53,6 +56,7 @@ NAVIGATION = (
     Place("/cameras", "Cameras", Right.VIEW),
     Place(SEARCH, "Search", Right.VIEW),
     Place(REVIEW, "Review", Right.VIEW),
+    Place(EXPORTS, "Exports", Right.OPERATE),
     Place(USERS, "Users", Right.ADMINISTER),
     Place(TOKENS, "Tokens", Right.ADMINISTER),
     Place(AUDIT, "Audit", Right.ADMINISTER),
@@ -100,6 +104,11 @@ class ViewerApp:
             clock=clock,
         )
         search = SearchPages(database=database, cloud=self._cloud, templates=templates, notes=notes, clock=clock)
+        self._exports = ExportJobs(
+            folder=folder / "exports", cloud=self._cloud, bundles=settings.bundle_folders, clock=clock
+        )
+        links = ShareLinks(folder / "exports")
+        exports = ExportPages(self._exports, links, database, templates, notes, clock)
         health = HealthPages(database, self._cloud, folder, problems, templates)
         entries: list[Entry] = [
             *static.pages(),
@@ -114,6 +123,7 @@ class ViewerApp:
             *self._live.entries(),
             *InspectorPages(self._cloud, templates).pages(),
             *search.pages(),
+            *exports.pages(),
         ]
         guard = Guard.of(
             book=book, sessions=sessions, cookie=cookie, proxies=proxies, origin=viewer.origin, clock=clock
@@ -145,6 +155,7 @@ class ViewerApp:
     async def close(self) -> None:
         """Gives back what was opened; ``run`` does so by itself."""
         await asyncio.to_thread(self._telemetry.stop)
+        await self._exports.close()
         await self._live.close()
         await self._cloud.close()
         self._owned.close()
@@ -154,6 +165,7 @@ class ViewerApp:
         loop = asyncio.get_running_loop()
         with stopping(loop, self._listener.stop):
             self._telemetry.start()
+            self._exports.start()
             log.info("listening http=%d metrics=%d at %s", self.port, self.metrics_port, self._address)
             if self._login.book.is_empty:
                 link = f"{self._address}/setup/{self._login.secret}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
 from starlette.datastructures import QueryParams
@@ -12,13 +11,11 @@ from starlette.datastructures import QueryParams
 from cloud_service.sightings.relative_boxes import WHOLE, RelativeBox
 from cloud_service.sightings.search import SightingQuery
 from cloud_service.viewer.accounts.roles import Visitor
+from cloud_service.viewer.web.time_fields import field_text, read_time
 from icm.errors import ConfigError
 
 MOST_NAMES = 64
 """Cameras, or classes, that are asked for by name."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LATEST = datetime(2200, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _LONGEST_SECONDS = 3600.0
 
 
@@ -76,7 +73,7 @@ class Criteria:
             fields.append(("score", f"{self.least_score:g}"))
         for name, time in (("from", self.from_us), ("to", self.to_us)):
             if time is not None:
-                fields.append((name, input_text(time)))
+                fields.append((name, field_text(time)))
         if self.region is not None:
             fields.append(("region", region_text(self.region)))
         if self.least_seconds:
@@ -102,11 +99,6 @@ def read_criteria(asked: QueryParams) -> Criteria:
         region=_region(asked.get("region", "")),
         least_seconds=_number(asked, "seconds", _LONGEST_SECONDS),
     )
-
-
-def input_text(us: int) -> str:
-    """A time since 1970 as a browser's field for times has it, in UTC."""
-    return f"{_EPOCH + us * _MICROSECOND:%Y-%m-%dT%H:%M:%S}"
 
 
 def region_text(region: tuple[float, float, float, float]) -> str:
@@ -136,18 +128,7 @@ def _number(asked: QueryParams, field: str, most: float) -> float:
 
 def _time(asked: QueryParams, field: str) -> int | None:
     text = asked.get(field, "")
-    if not text:
-        return None
-    try:
-        time = datetime.fromisoformat(text)
-        time = time if time.tzinfo is not None else time.replace(tzinfo=UTC)
-        if not _EPOCH <= time < _LATEST:
-            raise ValueError
-    except (ValueError, OverflowError):
-        raise ConfigError(
-            f"`{field}` is {text[:40]!r}, and no time between 1970 and 2200: write it as 2026-09-21T14:13:20, in UTC"
-        ) from None
-    return (time - _EPOCH) // _MICROSECOND
+    return read_time(text, f"`{field}`") if text else None
 
 
 def _region(text: str) -> tuple[float, float, float, float] | None:

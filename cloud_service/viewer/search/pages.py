@@ -18,13 +18,14 @@ from cloud_service.sightings.page_cursor import PageCursor
 from cloud_service.sightings.search import SightingQuery, count_sightings
 from cloud_service.viewer.accounts.notes import Notes
 from cloud_service.viewer.accounts.roles import Visitor
-from cloud_service.viewer.search.criteria import Criteria, input_text, read_criteria, region_text
+from cloud_service.viewer.search.criteria import Criteria, read_criteria, region_text
 from cloud_service.viewer.search.crops import Crops
 from cloud_service.viewer.search.results import Found, Results, cameras_of, classes_of, find, find_unseen
 from cloud_service.viewer.search.seen import mark, mark_all_before, rows_of, seen_before
 from cloud_service.viewer.web.forms import read_form
 from cloud_service.viewer.web.routes import Page, Right
 from cloud_service.viewer.web.templates import Templates
+from cloud_service.viewer.web.time_fields import field_text
 from icm.client.cloud import AsyncCloudClient
 from icm.errors import ConfigError, NotFoundError, StorageError
 from icm.service.clock import Clock
@@ -121,7 +122,7 @@ class SearchPages:
             cameras=visitor.visible(known),
             results=results,
             onward=f"{path}?{onward}" if onward else "",
-            input_text=input_text,
+            field_text=field_text,
             region_text=region_text,
             crop_of=_crop_path,
             **more,
