@@ -25,7 +25,7 @@ from icm.errors import ConfigError, ProofError
 from icm.proof import merkle
 from icm.proof.entries import Entry, Leaf, OfSegment, Tombstone, entry_of
 from icm.proof.keys import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, SigningKey, signed_by
-from icm.proof.statements import MOST, EdgeKey, Pruned
+from icm.proof.statements import MOST, MOST_US, EdgeKey, Pruned
 
 BLOCK = "icm-block-1"
 HEAD = "icm-head-1"
@@ -89,7 +89,7 @@ class Head:
             )
         except (ValueError, ConfigError):
             raise ProofError(f"this line is no head of a chain: {line[:200]!r}") from None
-        if tag != HEAD or not 1 <= head.block <= MOST or head.line() != line:
+        if tag != HEAD or not (1 <= head.block <= MOST and 0 <= head.signed_us <= MOST_US) or head.line() != line:
             raise ProofError(f"this line is no head of a chain: {line[:200]!r}")
         return head
 
@@ -152,7 +152,8 @@ class Block:
             block = Block(store, camera, number, entries, first, last, first_us, last_us, digest, before)
         except (ValueError, ConfigError):
             raise ProofError(f"this line is no block of a chain: {line[:200]!r}") from None
-        small = all(0 <= value <= MOST for value in (number - 1, entries - 1, first, last, first_us, last_us))
+        small = all(0 <= value <= MOST for value in (number - 1, entries - 1, first, last))
+        small = small and all(0 <= at <= MOST_US for at in (first_us, last_us))
         if tag != BLOCK or not small or block.line() != line:
             raise ProofError(f"this line is no block of a chain: {line[:200]!r}")
         return block

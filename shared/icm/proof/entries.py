@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote
 from icm.camera_name import check_camera_name
 from icm.errors import ConfigError, ProofError
 from icm.proof import merkle
-from icm.proof.statements import EDGE_KEY, MOST, PRUNED, EdgeKey, Pruned
+from icm.proof.statements import EDGE_KEY, MOST, MOST_US, PRUNED, EdgeKey, Pruned
 
 LEAF = "icm-leaf-1"
 TOMBSTONE = "icm-tombstone-1"
@@ -86,8 +86,9 @@ class SegmentFacts:
             )
         except (ValueError, ConfigError):
             raise ProofError(f"these words say nothing of a segment: {' '.join(words)[:200]!r}") from None
-        fields = (facts.number - 1, facts.epoch, facts.size, facts.records, facts.first_capture_us)
-        small = all(0 <= value <= MOST for value in (*fields, facts.last_capture_us))
+        fields = (facts.number - 1, facts.epoch, facts.size, facts.records)
+        small = all(0 <= value <= MOST for value in fields)
+        small = small and all(0 <= at <= MOST_US for at in (facts.first_capture_us, facts.last_capture_us))
         right = small and len(sha256) in (0, merkle.HASH_BYTES) and (not sequences or _SEQUENCES.fullmatch(sequences))
         if not right or facts.words() != words:
             raise ProofError(f"these words say nothing of a segment: {' '.join(words)[:200]!r}")
@@ -161,6 +162,10 @@ _WORDS = 9
 """Of ``SegmentFacts``."""
 
 
+def _is_time(word: str) -> bool:
+    return word.isdecimal() and len(word) <= len(str(MOST_US)) and int(word) <= MOST_US
+
+
 def entry_of(line: bytes) -> Entry:
     """Reads an entry, without its line's end.
 
@@ -175,7 +180,7 @@ def entry_of(line: bytes) -> Entry:
     entry: Entry | None = None
     if tag == LEAF and len(rest) == 1 and rest[0] in set(Origin):
         entry = Leaf(SegmentFacts.of(facts), Origin(rest[0]))
-    elif tag == TOMBSTONE and len(rest) == 4 and _REASON.fullmatch(rest[0]) and rest[1].isdecimal():
+    elif tag == TOMBSTONE and len(rest) == 4 and _REASON.fullmatch(rest[0]) and _is_time(rest[1]):
         by, rule = ("" if text == _UNKNOWN else unquote(text) for text in rest[2:])
         entry = Tombstone(SegmentFacts.of(facts), rest[0], int(rest[1]), by, rule)
     elif tag == PRUNED:

@@ -24,6 +24,8 @@ EDGE_KEY = "icm-edge-key-1"
 _NOTHING = "-"
 MOST = (1 << 63) - 1
 """Of any number in an entry: what databases hold."""
+MOST_US = 253_402_300_799_999_999
+"""Of any time in a chain: the end of the year 9999, which calendars know."""
 Ranges = tuple[tuple[int, int], ...]
 """Rising numbers as ranges of which both ends count, and which do not touch."""
 _RANGES = re.compile(r"\d{1,19}-\d{1,19}(,\d{1,19}-\d{1,19})*")
@@ -82,7 +84,7 @@ class Pruned:
             camera, blocks, segments, reasons, *times = words
             check_camera_name(camera)
             first_us, last_us, at_us = map(int, times)
-            if _REASONS.fullmatch(reasons) is None or not all(0 <= at <= MOST for at in (first_us, last_us, at_us)):
+            if _REASONS.fullmatch(reasons) is None or not all(0 <= at <= MOST_US for at in (first_us, last_us, at_us)):
                 raise ValueError
             parted = (each.split(":") for each in reasons.split(","))
             counted = tuple((name, int(count)) for name, count in parted)
@@ -139,7 +141,7 @@ class EdgeKey:
             found = EdgeKey(camera, bytes.fromhex(key), int(at_us), by, reason)
         except (ValueError, ConfigError):
             found = None
-        right = found is not None and len(found.key) == PUBLIC_KEY_BYTES and 0 <= found.at_us <= MOST
+        right = found is not None and len(found.key) == PUBLIC_KEY_BYTES and 0 <= found.at_us <= MOST_US
         if found is None or not right or (not found.by) != (not found.reason):
             raise ProofError(f"these words say nothing of an edge's key: {' '.join(words)[:200]!r}")
         return found
