@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from icm.camera_name import check_camera_name
 from icm.errors import ConfigError, ProofError
 from icm.proof import merkle
-from icm.proof.statements import EDGE_KEY, MOST, MOST_US, PRUNED, EdgeKey, Pruned
+from icm.proof.statements import EDGE_KEY, MOST, MOST_US, PRUNED, EdgeKey, Pruned, packed
 
 LEAF = "icm-leaf-1"
 TOMBSTONE = "icm-tombstone-1"
@@ -146,7 +146,7 @@ class Tombstone:
 
     def line(self) -> bytes:
         """The tombstone as the chain has it, without the line's end."""
-        texts = (quote(text, safe="") or _UNKNOWN for text in (self.by, self.rule))
+        texts = (packed(text) for text in (self.by, self.rule))
         return " ".join((TOMBSTONE, *self.facts.words(), self.reason, str(self.at_us), *texts)).encode()
 
     def hash(self) -> bytes:

@@ -32,6 +32,11 @@ _RANGES = re.compile(r"\d{1,19}-\d{1,19}(,\d{1,19}-\d{1,19})*")
 _REASONS = re.compile(r"[a-z][a-z0-9_]{0,63}:\d{1,19}(,[a-z][a-z0-9_]{0,63}:\d{1,19})*")
 
 
+def packed(text: str) -> str:
+    """A text as one word of a line; nothing is a dash, so a text that is one is written otherwise."""
+    return "%2D" if text == _NOTHING else quote(text, safe="") or _NOTHING
+
+
 @dataclass(frozen=True)
 class Pruned:
     """Which blocks are without their entries from here on, and what these said. It stands for all such statements
@@ -120,7 +125,7 @@ class EdgeKey:
 
     def line(self) -> bytes:
         """The statement as the chain has it, without the line's end."""
-        texts = (quote(text, safe="") or _NOTHING for text in (self.by, self.reason))
+        texts = (packed(text) for text in (self.by, self.reason))
         return " ".join((EDGE_KEY, self.camera, self.key.hex(), str(self.at_us), *texts)).encode()
 
     def hash(self) -> bytes:

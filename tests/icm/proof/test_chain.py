@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from icm.errors import ConfigError, ProofError, StorageError
@@ -59,6 +59,7 @@ def checked(links: list[Link]) -> None:
 
 
 @given(entries)
+@example(Tombstone(SegmentFacts("gate", 1, 7, 9, 9, "1-9", 5, 6, bytes(32)), "max_age", 7, "-", "-"))
 def test_an_entry_is_read_back_as_it_was(entry: Entry) -> None:
     line = entry.line()
     assert entry_of(line) == entry
