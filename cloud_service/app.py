@@ -64,7 +64,7 @@ from cloud_service.proof.keeper import open_keeper
 from cloud_service.redetection.jobs import RedetectionJobs
 from cloud_service.redetection.worker import Redetection
 from cloud_service.retention.execution import collect_garbage
-from cloud_service.retention.metrics import RetentionGauges
+from cloud_service.retention.figures.metrics import RetentionGauges
 from cloud_service.retention.opening import open_retention
 from cloud_service.retention_settings import RetentionSettings
 from cloud_service.seals.edge_keys import EdgeKeys

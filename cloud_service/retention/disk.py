@@ -54,7 +54,7 @@ class Floor:
 
     def need(self, space: Space) -> Need:
         """What is lacking now."""
-        least = self._least(space)
+        least = self.least(space)
         least_inodes = round(space.inodes * self.settings.min_free_inodes_fraction)
         broken = space.free_bytes < least or space.free_inodes < least_inodes
         if not broken and not self.active:
@@ -68,11 +68,12 @@ class Floor:
     def is_pressing(self, space: Space) -> bool:
         """Whether so little is free that no more may be taken: half of what should be."""
         return (
-            space.free_bytes < self._least(space) // 2
+            space.free_bytes < self.least(space) // 2
             or space.free_inodes < round(space.inodes * self.settings.min_free_inodes_fraction) // 2
         )
 
-    def _least(self, space: Space) -> int:
+    def least(self, space: Space) -> int:
+        """Bytes of the disk that are to stay free."""
         return max(round(space.bytes * self.settings.min_free_fraction), self.settings.min_free_bytes)
 
 
