@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cloud_service.retention.plan import Need
-from cloud_service.retention_settings import TotalSettings
+from cloud_service.retention_settings import RetentionSettings, TotalSettings
 
 log = logging.getLogger(__name__)
 _MARGIN = 0.01
@@ -39,6 +39,19 @@ def space_of(folder: Path) -> Space:
     """
     found = os.statvfs(folder)
     return Space(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize, found.f_files, found.f_favail)
+
+
+def most_held_bytes(settings: Callable[[], RetentionSettings], folder: Path) -> int:
+    """Bytes that all holds together may keep.
+
+    Args:
+        settings: returns those that hold now.
+        folder: of the store.
+
+    Raises:
+        OSError: its file system does not say how large it is.
+    """
+    return int(settings().holds.max_fraction * space_of(folder).bytes)
 
 
 @dataclass

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from cloud_service.camera_series import CameraNames
 from cloud_service.database.usage import Tier, read_usage
 from cloud_service.holds.book import HoldBook
-from cloud_service.retention.disk import Floor, Space, space_of
+from cloud_service.retention.disk import Floor, Space, most_held_bytes, space_of
 from cloud_service.retention.figures.forecast import Growth, full_times_us, read_growth
 from cloud_service.retention.loop import Retention
 from cloud_service.retention.view import DatabaseView
@@ -156,6 +156,11 @@ class RetentionGauges(Collector):
             family.add_metric((kind,), value)
         yield family
         yield self._forecast(space)
+        yield GaugeMetricFamily(
+            "icm_hold_limit_bytes",
+            "Bytes that all holds together may keep.",
+            value=most_held_bytes(lambda: self._retention.policy.settings, self._root),
+        )
         yield GaugeMetricFamily("icm_storage_free_inodes", "Inodes that are free.", value=space.free_inodes)
 
     def _forecast(self, space: Space) -> Metric:
