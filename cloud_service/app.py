@@ -8,6 +8,7 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from types import TracebackType
 
 from cloud_service.access.access import ANYBODY, Access, certificate_access
@@ -63,8 +64,9 @@ from cloud_service.proof.chain_index import ChainIndex
 from cloud_service.proof.keeper import open_keeper
 from cloud_service.redetection.jobs import RedetectionJobs
 from cloud_service.redetection.worker import Redetection
+from cloud_service.retention.disk import most_held_bytes
 from cloud_service.retention.execution import collect_garbage
-from cloud_service.retention.metrics import RetentionGauges
+from cloud_service.retention.figures.metrics import RetentionGauges
 from cloud_service.retention.opening import open_retention
 from cloud_service.retention_settings import RetentionSettings
 from cloud_service.seals.edge_keys import EdgeKeys
@@ -283,12 +285,13 @@ class App:
             ArchiveService(frames, store, catalogue, events, self._feed, detector is not None, access),
             self._server.grpc,
         )
-        inspector = FrameInspector(
-            frames, store, events, ChainReader(settings.store.folder / CHAINS, ChainIndex(database))
-        )
-        add_InspectServiceServicer_to_server(InspectService(inspector, access), self._server.grpc)
+        linked = ChainReader(settings.store.folder / CHAINS, ChainIndex(database))
+        inspect = InspectService(FrameInspector(frames, store, events, linked), access)
+        add_InspectServiceServicer_to_server(inspect, self._server.grpc)
         add_LiveServiceServicer_to_server(LiveService(self._live, access), self._server.grpc)
-        add_HoldServiceServicer_to_server(HoldService(holds, HoldMeter(database), clock, access), self._server.grpc)
+        most = partial(most_held_bytes, lambda: self._retention.policy.settings, settings.store.folder)
+        held = HoldService(holds=holds, meter=HoldMeter(database), most_bytes=most, clock=clock, access=access)
+        add_HoldServiceServicer_to_server(held, self._server.grpc)
         exporter = open_exporter(
             name=store_name,
             settings=settings,

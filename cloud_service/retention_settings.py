@@ -105,6 +105,16 @@ class FloorSettings(Section):
         return self
 
 
+class HoldSettings(Section):
+    """What holds may keep."""
+
+    max_fraction: Fraction = Field(
+        default=0.5,
+        description="Part of the disk that all holds together may keep, 0 to 1. A hold that would keep more is refused;"
+        " one that grows beyond it later is reported.",
+    )
+
+
 class CameraRetentionSettings(Section):
     """What is different for one camera: each field that is set takes the place of the common one."""
 
@@ -128,6 +138,7 @@ class RetentionSettings(Section):
     keep: list[KeepSettings] = Field(default=[], max_length=64, description="What makes records worth keeping.")
     quiet: QuietSettings = Field(default=QuietSettings(), description="Records in which nothing was found.")
     floor: FloorSettings = Field(default=FloorSettings(), description="What goes while the disk is too full.")
+    holds: HoldSettings = Field(default=HoldSettings(), description="What holds may keep.")
     cameras: list[CameraRetentionSettings] = Field(
         default=[], max_length=10_000, description="What is different for some cameras."
     )

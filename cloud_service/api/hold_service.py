@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from cloud_service.access.access import ANYBODY, Access, Caller
 from cloud_service.database.damage import trouble
 from cloud_service.holds.book import Hold, HoldBook, check_hold
-from cloud_service.holds.budget import HoldMeter, check_fits
+from cloud_service.holds.budget import HoldMeter, check_fits, check_total
 from icm.errors import ConfigError, IcmError, NotFoundError, StorageError
 from icm.rpc.status import abort
 from icm.service.clock import Clock
@@ -26,14 +26,24 @@ _MOST_TEXT = 500
 class HoldService(HoldServiceServicer):
     """See hold.proto."""
 
-    def __init__(self, holds: HoldBook, meter: HoldMeter, clock: Clock, access: Access = ANYBODY) -> None:
+    def __init__(
+        self,
+        *,
+        holds: HoldBook,
+        meter: HoldMeter,
+        most_bytes: Callable[[], int],
+        clock: Clock,
+        access: Access = ANYBODY,
+    ) -> None:
         """Creates the service.
 
         Args:
             meter: tells what lies in a hold's time.
+            most_bytes: returns how many bytes of the disk all holds together may keep; raises OSError.
             access: who may read which camera.
         """
-        self._holds, self._meter, self._clock, self._access = holds, meter, clock, access
+        self._holds, self._meter, self._most_bytes = holds, meter, most_bytes
+        self._clock, self._access = clock, access
 
     async def AddHold(self, request: pb.AddHoldRequest, context: Any) -> pb.AddHoldResponse:
         """See hold.proto."""
@@ -69,6 +79,7 @@ class HoldService(HoldServiceServicer):
         check_hold(hold)
         with _database_answers():
             check_fits(hold, self._meter)
+            check_total(hold, self._holds.active(self._clock.now_us()), self._meter, self._most_bytes())
         return self._measured(self._holds.add(hold))
 
     def _measured(self, hold: Hold) -> pb.Hold:

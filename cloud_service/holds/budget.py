@@ -157,6 +157,21 @@ def check_fits(hold: Hold, meter: HoldMeter) -> None:
         )
 
 
+def check_total(hold: Hold, active: Iterable[Hold], meter: HoldMeter, most_bytes: int) -> None:
+    """Checks that a hold and those that there are keep no more together than they may.
+
+    Raises:
+        ConfigError: they would.
+        SQLAlchemyError: the database does not answer.
+    """
+    size = meter.all_kept_bytes([*active, hold])
+    if size > most_bytes:
+        raise ConfigError(
+            f"with this hold {size} bytes would be kept, and all holds may keep {most_bytes} (retention.holds): name"
+            " fewer cameras or a shorter time, or release another"
+        )
+
+
 _SIZE = (
     RecordSegmentRow.disk_bytes
     + func.coalesce(VideoSegmentRow.disk_bytes, 0)

@@ -16,13 +16,16 @@ from sqlalchemy.exc import SQLAlchemyError
 from cloud_service.camera_series import CameraNames
 from cloud_service.database.usage import Tier, read_usage
 from cloud_service.holds.book import HoldBook
-from cloud_service.retention.disk import space_of
+from cloud_service.retention.disk import Floor, Space, most_held_bytes, space_of
+from cloud_service.retention.figures.forecast import Growth, full_times_us, read_growth
 from cloud_service.retention.loop import Retention
 from cloud_service.retention.view import DatabaseView
 from cloud_service.store.keyframes import amount_of
 
 OLDEST_SECONDS = 30.0
 """Between two looks at what is oldest."""
+GROWTH_SECONDS = 600.0
+"""Between two looks at what arrived on the last days."""
 
 
 class RetentionGauges(Collector):
@@ -50,6 +53,8 @@ class RetentionGauges(Collector):
         self._view = DatabaseView(database, root)
         self._oldest: dict[tuple[str, ...], float] = {}
         self._looked_at = -OLDEST_SECONDS
+        self._growth: Growth | None = None
+        self._grown_at = -GROWTH_SECONDS
         self._retention, self._database, self._holds = retention, database, holds
         self._root, self._files, self._cameras = root, files, cameras
 
@@ -150,7 +155,30 @@ class RetentionGauges(Collector):
         for kind, value in kinds.items():
             family.add_metric((kind,), value)
         yield family
+        yield self._forecast(space)
+        yield GaugeMetricFamily(
+            "icm_hold_limit_bytes",
+            "Bytes that all holds together may keep.",
+            value=most_held_bytes(lambda: self._retention.policy.settings, self._root),
+        )
         yield GaugeMetricFamily("icm_storage_free_inodes", "Inodes that are free.", value=space.free_inodes)
+
+    def _forecast(self, space: Space) -> Metric:
+        settings, now_us = self._retention.policy.settings, self._retention.state.clock.now_us
+        if now_us is not None and time.monotonic() - self._grown_at >= GROWTH_SECONDS:
+            with suppress(SQLAlchemyError):
+                self._growth = read_growth(self._database, now_us)
+            self._grown_at = time.monotonic()
+        family = GaugeMetricFamily(
+            "icm_storage_full_timestamp_seconds",
+            "When a limit is reached, as things grew on the last seven days; none where age deletes as much before.",
+            labels=("rule",),
+        )
+        if now_us is not None and self._growth is not None:
+            least = Floor(settings.total).least(space)
+            for rule, at_us in full_times_us(settings, self._growth, space, least, now_us).items():
+                family.add_metric((rule,), at_us / 1e6)
+        return family
 
 
 def _size(path: Path | None) -> int:
