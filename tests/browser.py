@@ -57,6 +57,30 @@ def calm_page(context: BrowserContext, *allowed: str) -> Iterator[Page]:
     assert said == []
 
 
+@contextmanager
+def quiet_page(browser: Browser, url: str, errors: bool = True, **context: Any) -> Iterator[Page]:
+    """A page of a browser that nobody used. At the end nothing may have gone wrong in it, nor been asked of others.
+
+    Args:
+        url: of the site that it may ask.
+        errors: whether an error in the console counts; not where its site goes away, which browsers write there.
+        context: playwright's options of a context.
+    """
+    of: BrowserContext = browser.new_context(base_url=url, **context)
+    page = of.new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text) if errors and message.type == "error" else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    own = (url, url.replace("http", "ws", 1), "blob:", "data:")
+    page.on("request", lambda request: None if request.url.startswith(own) else said.append(request.url))
+    page.on("websocket", lambda socket: None if socket.url.startswith(own) else said.append(socket.url))
+    try:
+        yield page
+    finally:
+        of.close()
+    assert said == []
+
+
 def what_keeps_people_out(page: Page) -> list[str]:
     """What axe finds of a page that is serious or worse, a line each."""
     if not page.evaluate("'axe' in window"):

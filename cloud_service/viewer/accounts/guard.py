@@ -11,6 +11,7 @@ import logging
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -87,6 +88,7 @@ class Guard:
             request.state.visitor = None
             if page.right is not Right.NONE:
                 request.state.visitor = await self._admit(request, page)
+                request.state.admit = partial(self._admit, request, page)
             return await page.endpoint(request)
 
         guarded.entry = page  # type: ignore[attr-defined]  # for who walks the routes

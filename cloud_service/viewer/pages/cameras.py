@@ -37,7 +37,7 @@ class ListedCamera:
 
 
 class CameraPages:
-    """The page at ``/``."""
+    """The page at ``/cameras``."""
 
     def __init__(self, database: Engine, templates: Templates) -> None:
         """Reads from a database."""
@@ -45,7 +45,7 @@ class CameraPages:
 
     def pages(self) -> list[Page]:
         """For the routes."""
-        return [Page("/", self._list, Right.VIEW)]
+        return [Page("/cameras", self._list, Right.VIEW)]
 
     async def _list(self, request: Request) -> Response:
         cameras = await asyncio.to_thread(cameras_of, self._database)

@@ -73,6 +73,7 @@ class Socket:
 
 
 Entry = Page | Socket
+"""Who talks over a WebSocket is looked up meanwhile; an answer that lasts calls ``request.state.admit()`` itself."""
 
 
 def asks_for_a_page(connection: Any) -> bool:

@@ -107,7 +107,7 @@ def change(proof: dict[str, Any], what: str) -> None:
         head = proof["blocks"][0]["head"]
         proof["blocks"][0]["head"] = head[:-1] + ("0" if head[-1] != "0" else "1")
     elif what == "block":
-        proof["blocks"][0]["line"] = proof["blocks"][0]["line"].replace(" gate 1 ", " gate 2 ")
+        proof["blocks"][0]["line"] = proof["blocks"][0]["line"].replace(" gate 2 ", " gate 3 ")
     else:
         del proof["entries"][1]
 
@@ -116,8 +116,8 @@ def change(proof: dict[str, Any], what: str) -> None:
     ("what", "found"),
     [
         ("path", "leads to no root"),
-        ("head", "the signature of block 1 does not hold"),
-        ("block", "the head of block 2 is another's"),
+        ("head", "the signature of block 2 does not hold"),
+        ("block", "the head of block 3 is another's"),
         ("entry", "is not in the chain of camera gate"),
     ],
 )

@@ -13,7 +13,10 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from tests.browser import DESK, PHONE, calm_page, chromium, what_keeps_people_out
 from tests.cloud_service.viewer.house import PASSWORD, House
 
-PAGES = ("/", "/account", "/about", "/health", "/admin/users", "/admin/users/vera", "/admin/tokens", "/admin/audit")
+PAGES = (
+    *("/", "/cameras", "/account", "/about", "/health"),
+    *("/admin/users", "/admin/users/vera", "/admin/tokens", "/admin/audit"),
+)
 LOOKS: dict[str, dict[str, Any]] = {
     "light": {"color_scheme": "light", "viewport": DESK},
     "dark": {"color_scheme": "dark", "viewport": DESK},
@@ -60,7 +63,7 @@ def page(context: BrowserContext, house: House) -> Iterator[Page]:
 
 def shoot(page: Page, look: str, path: str) -> None:
     if SHOTS:
-        name = path.strip("/").replace("/", "-") or "cameras"
+        name = path.strip("/").replace("/", "-") or "wall"
         page.screenshot(path=Path(SHOTS) / f"{name}-{look}.png", full_page=True)
 
 
@@ -119,7 +122,7 @@ def test_times_are_those_of_the_browsers_zone_and_utc_is_told(
     context = browser.new_context(timezone_id="Asia/Tokyo", locale="en-GB")
     context.add_cookies(cookies)
     with calm_page(context, house.url) as page:
-        page.goto(house.url)
+        page.goto(f"{house.url}/cameras")
         time = page.locator("tr", has_text="gate").locator("time")
         expect(time).to_have_text("21/09/2026, 23:13:20")
         expect(time).to_have_attribute("title", "2026-09-21 14:13:20 UTC")
@@ -140,7 +143,7 @@ def test_light_or_dark_is_chosen_and_kept(page: Page, house: House) -> None:
 def test_without_scripts_one_can_log_in_look_and_log_out(browser: Browser, house: House) -> None:
     context = browser.new_context(java_script_enabled=False)
     with calm_page(context, house.url) as page:
-        page.goto(house.url)
+        page.goto(f"{house.url}/cameras")
         page.get_by_label("Name").fill("vera")
         page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button", name="Log in").click()

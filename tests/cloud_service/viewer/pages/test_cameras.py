@@ -26,14 +26,14 @@ def database(each_database_url: str) -> Iterator[Engine]:
 
 def test_each_visitor_finds_the_cameras_that_they_see(house: House) -> None:
     def names(visitor: str) -> list[str]:
-        return re.findall(r'<th scope="row">([^<]+)</th>', house.logged_in(visitor).get("/").text)
+        return re.findall(r'<th scope="row">([^<]+)</th>', house.logged_in(visitor).get("/cameras").text)
 
     assert names("anna") == names("otto") == ["cellar", "gate", "yard-1"]
     assert names("vera") == ["gate", "yard-1"]
 
 
 def test_the_last_frame_is_told_in_utc_and_never_where_there_is_none(house: House) -> None:
-    page = house.logged_in("anna").get("/").text
+    page = house.logged_in("anna").get("/cameras").text
     assert '<time datetime="2026-09-21T14:13:20.250Z">2026-09-21 14:13:20 UTC</time>' in page
     assert re.search(r"cellar</th><td>never</td>", page)
 
