@@ -1,16 +1,17 @@
 """Sightings by class, score, cameras, time, place and duration, the latest begun first.
 
 Every statement walks an index of ``sightings`` in the order of the answer: one for each pair of camera and class that
-is asked for, merged by the database. What no index says is a filter, and so that a filter nothing passes cannot go
-through years, a page looks at ``_LOOKED_AT`` sightings at most: a first statement finds when the last of them began,
-from an index alone, and the page ends there. Connections are those of ``database.statements.walking``.
+is asked for, or where these are many for each of the fewer, merged by the database. What no index says is a filter, and
+so that a filter nothing passes cannot go through years, a page looks at ``_LOOKED_AT`` sightings at most: a first
+statement finds when the last of them began, from an index alone, and the page ends there. Boxes of a region are packed,
+and a page looks into ``_MOST_UNPACKED`` rows of them. Connections are those of ``database.statements.walking``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 from typing import Any
 
 import numpy as np
@@ -27,10 +28,14 @@ _LOOKED_AT = 16_384
 """Sightings that a page looks at where something has to be asked of each; and those that began at that very time."""
 _CANDIDATES = 200
 """Sightings around a region, of which a page finds out whether they were in it."""
-_MOST_UNPACKED = 200
-"""Rows of packed boxes that a page is looked up in for a region; the sighting that is being decided is finished."""
-_MOST_BRANCHES = 64
-"""Pairs of camera and class that each get an index walk of their own."""
+_MOST_UNPACKED = 64
+"""Rows of packed boxes that a page looks into for a region; the sighting that is being decided is finished."""
+_READ_TOGETHER = 32
+"""Rows of packed boxes that a statement asks for."""
+_MOST_BRANCHES = 16
+"""Pairs of camera and class that each get an index walk of their own: PostgreSQL plans each one."""
+_Key = tuple[str, int, str]
+"""Camera, segment and model of a row of packed boxes."""
 
 
 @dataclass(frozen=True)
@@ -144,11 +149,13 @@ def _branches(query: SightingQuery) -> tuple[list[list[ColumnElement[bool]]], li
     classes: Sequence[str | None] = query.classes or (None,)
     left: list[ColumnElement[bool]] = []
     if len(cameras) * len(classes) > _MOST_BRANCHES:
-        # So many of one that most rows of the other pass.
-        if len(cameras) >= len(classes):
-            left.append(columns.camera.in_(query.cameras or ()))
+        # The fewer of both are walked, where they are few enough: most rows pass a filter that names many.
+        by_camera = len(cameras) < len(classes) and len(cameras) <= _MOST_BRANCHES
+        by_class = len(classes) <= len(cameras) and len(classes) <= _MOST_BRANCHES
+        if query.cameras is not None and not by_camera:
+            left.append(columns.camera.in_(query.cameras))
             cameras = (None,)
-        else:
+        if query.classes and not by_class:
             left.append(columns.class_name.in_(query.classes))
             classes = (None,)
     branches = [
@@ -182,10 +189,10 @@ def _filters(query: SightingQuery) -> list[ColumnElement[bool]]:
 
 def _within(connection: Connection, region: RelativeBox, rows: Sequence[Any], limit: int) -> tuple[list[Any], int]:
     """Of rows whose boxes together touch a region those of which one does, and the place of the last one decided."""
-    finder = _Finder(connection, region)
+    finder = _Finder(connection, region, rows)
     found: list[Any] = []
     for place, row in enumerate(rows):
-        if finder.touches(row):
+        if finder.touches(place):
             found.append(row)
         if len(found) == limit or finder.unpacked >= _MOST_UNPACKED:
             return found, place
@@ -193,49 +200,52 @@ def _within(connection: Connection, region: RelativeBox, rows: Sequence[Any], li
 
 
 class _Finder:
-    """Looks in packed boxes whether a sighting was in a part of the picture.
+    """Looks in packed boxes whether sightings were in a part of the picture.
 
     Attributes:
-        unpacked: how many rows it read.
+        unpacked: how many rows of boxes it looked into.
     """
 
-    def __init__(self, connection: Connection, region: RelativeBox) -> None:
-        self._connection, self._region = connection, region
-        self._known: dict[tuple[str, str, int], tuple[Boxes, int, int]] = {}
+    def __init__(self, connection: Connection, region: RelativeBox, rows: Sequence[Any]) -> None:
+        """For sightings in the order in which they will be asked about."""
+        self._connection, self._region, self._rows = connection, region, rows
+        self._read: dict[_Key, Any] = {}
+        self._known: dict[_Key, Boxes] = {}
         self.unpacked = 0
 
-    def touches(self, row: Any) -> bool:
-        """Whether one of the sighting's boxes touches the region; the union of all of them does."""
-        best = RelativeBox.unpack(row.best_box)
-        if _overlap(best, self._region):
+    def touches(self, place: int) -> bool:
+        """Whether one of a sighting's boxes touches the region; the union of all of them does."""
+        row = self._rows[place]
+        if self._shows_at_best(row):
             return True
-        number = row.first_segment
-        while number <= row.last_segment:
-            known = self._known.get((row.camera, row.model, number))
-            if known is None:
-                number = self._read(row.camera, row.model, number, row.last_segment)
-                if number > row.last_segment:
-                    return False
-                known = self._known[row.camera, row.model, number]
-            if self._within(row.id, *known):
+        for key in _keys(row):
+            if key not in self._read:
+                self._read_on(place)
+            found = self._read[key]
+            if found is not None and self._within(row.id, self._boxes(key), found.width, found.height):
                 return True
-            number += 1
         return False
 
-    def _read(self, camera: str, model: str, number: int, last: int) -> int:
-        """Reads the next row from a number on; returns its number, or one behind the last."""
-        query = (
-            select(BoxesRow.number, BoxesRow.width, BoxesRow.height, BoxesRow.data)
-            .where(BoxesRow.camera == camera, BoxesRow.number.between(number, last), BoxesRow.model == model)
-            .order_by(BoxesRow.number)
-            .limit(1)
+    def _shows_at_best(self, row: Any) -> bool:
+        return _overlap(RelativeBox.unpack(row.best_box), self._region)
+
+    def _read_on(self, place: int) -> None:
+        """Reads what a sighting needs that was not read yet, and what those behind it will need, in one statement."""
+        undecided = (row for row in self._rows[place:] if not self._shows_at_best(row))
+        unread = (key for row in undecided for key in _keys(row) if key not in self._read)
+        wanted = dict.fromkeys(islice(unread, _READ_TOGETHER))
+        columns = BoxesRow.__table__.c
+        query = select(*(columns[name] for name in ("camera", "number", "model", "width", "height", "data"))).where(
+            tuple_(columns.camera, columns.number, columns.model).in_(list(wanted))
         )
-        found = self._connection.execute(query).first()
-        if found is None:
-            return last + 1
-        self.unpacked += 1
-        self._known[camera, model, found.number] = unpack(found.data), found.width, found.height
-        return int(found.number)
+        self._read |= wanted
+        self._read |= {(row.camera, row.number, row.model): row for row in self._connection.execute(query)}
+
+    def _boxes(self, key: _Key) -> Boxes:
+        if key not in self._known:
+            self.unpacked += 1
+            self._known[key] = unpack(self._read[key].data)
+        return self._known[key]
 
     def _within(self, sighting: int, boxes: Boxes, width: int, height: int) -> bool:
         scale = np.array([width, height] * 2) / WHOLE
@@ -243,6 +253,11 @@ class _Finder:
         edges = boxes.edges[boxes.sightings == sighting]
         across = (edges[:, 0] <= right) & (edges[:, 2] >= left)
         return bool((across & (edges[:, 1] <= bottom) & (edges[:, 3] >= top)).any())
+
+
+def _keys(row: Any) -> Iterator[_Key]:
+    """Where a sighting's boxes lie, the oldest first; a segment in which it was missed has none."""
+    return ((row.camera, number, row.model) for number in range(row.first_segment, row.last_segment + 1))
 
 
 def _overlap(box: RelativeBox, other: RelativeBox) -> bool:

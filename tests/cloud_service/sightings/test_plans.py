@@ -103,12 +103,17 @@ SEARCHES = {
     "a class of a camera": SightingQuery(cameras=("camera-3",), classes=("dog",)),
     "some of both": SightingQuery(cameras=("camera-1", "camera-4"), classes=("bear", "car", "person")),
     "all cameras by name": SightingQuery(cameras=tuple(f"camera-{n}" for n in range(CAMERAS))),
-    "64 pairs": SightingQuery(cameras=tuple(f"camera-{n}" for n in range(16)), classes=("a", "bear", "car", "dog")),
-    "more pairs than branches": SightingQuery(
+    "as many pairs as branches": SightingQuery(
+        cameras=tuple(f"camera-{n}" for n in range(4)), classes=("bear", "car", "dog", "person")
+    ),
+    "more cameras than classes": SightingQuery(
         cameras=tuple(f"camera-{n}" for n in range(40)), classes=("bear", "car", "dog")
     ),
-    "more classes than branches": SightingQuery(
+    "more classes than cameras": SightingQuery(
         cameras=("camera-1", "camera-2"), classes=("car", *(f"class-{n}" for n in range(50)))
+    ),
+    "many of both": SightingQuery(
+        cameras=tuple(f"camera-{n}" for n in range(40)), classes=("car", *(f"class-{n}" for n in range(50)))
     ),
     "a score": SightingQuery(least_score=0.7),
     "a score that few have": SightingQuery(least_score=0.995),
