@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, product
+from functools import cache
+from itertools import chain, product
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Select, func, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, or_, select, tuple_, union_all
 
 from cloud_service.database.sightings_tables import BoxesRow, SightingRow
 from cloud_service.events.packed_boxes import Boxes, unpack
@@ -153,10 +154,10 @@ def _branches(query: SightingQuery) -> tuple[list[list[ColumnElement[bool]]], li
         by_camera = len(cameras) < len(classes) and len(cameras) <= _MOST_BRANCHES
         by_class = len(classes) <= len(cameras) and len(classes) <= _MOST_BRANCHES
         if query.cameras is not None and not by_camera:
-            left.append(columns.camera.in_(query.cameras))
+            left.append(_unindexed(columns.camera).in_(query.cameras))
             cameras = (None,)
         if query.classes and not by_class:
-            left.append(columns.class_name.in_(query.classes))
+            left.append(_unindexed(columns.class_name).in_(query.classes))
             classes = (None,)
     branches = [
         [
@@ -166,6 +167,11 @@ def _branches(query: SightingQuery) -> tuple[list[list[ColumnElement[bool]]], li
         for camera, name in product(cameras, classes)
     ]
     return branches, left
+
+
+def _unindexed(name: ColumnElement[str]) -> ColumnElement[str]:
+    """The same text, by which no database chooses an index: it would have to sort what that finds."""
+    return name.concat("")
 
 
 def _filters(query: SightingQuery) -> list[ColumnElement[bool]]:
@@ -232,14 +238,15 @@ class _Finder:
     def _read_on(self, place: int) -> None:
         """Reads what a sighting needs that was not read yet, and what those behind it will need, in one statement."""
         undecided = (row for row in self._rows[place:] if not self._shows_at_best(row))
-        unread = (key for row in undecided for key in _keys(row) if key not in self._read)
-        wanted = dict.fromkeys(islice(unread, _READ_TOGETHER))
-        columns = BoxesRow.__table__.c
-        query = select(*(columns[name] for name in ("camera", "number", "model", "width", "height", "data"))).where(
-            tuple_(columns.camera, columns.number, columns.model).in_(list(wanted))
-        )
+        wanted: dict[_Key, Any] = {}
+        for key in chain.from_iterable(map(_keys, undecided)):
+            if key not in self._read:
+                wanted[key] = None
+            if len(wanted) == _READ_TOGETHER:
+                break
+        rows = self._connection.execute(_boxes_of(_READ_TOGETHER), _key_values(list(wanted)))
         self._read |= wanted
-        self._read |= {(row.camera, row.number, row.model): row for row in self._connection.execute(query)}
+        self._read |= {(row.camera, row.number, row.model): row for row in rows}
 
     def _boxes(self, key: _Key) -> Boxes:
         if key not in self._known:
@@ -253,6 +260,30 @@ class _Finder:
         edges = boxes.edges[boxes.sightings == sighting]
         across = (edges[:, 0] <= right) & (edges[:, 2] >= left)
         return bool((across & (edges[:, 1] <= bottom) & (edges[:, 3] >= top)).any())
+
+
+@cache
+def _boxes_of(count: int) -> Select[Any]:
+    """Rows of boxes by so many keys, whose values are those of ``_key_values``.
+
+    Each key is a walk of its own: SQLite reads the whole table for ``(camera, number, model) IN (VALUES ...)``.
+    """
+    columns = BoxesRow.__table__.c
+    of_key = (columns.camera, columns.number, columns.model)
+    walks = [
+        and_(*(column == bindparam(f"{column.name}_{place}", type_=column.type) for column in of_key))
+        for place in range(count)
+    ]
+    return select(*of_key, columns.width, columns.height, columns.data).where(or_(*walks))
+
+
+def _key_values(keys: Sequence[_Key]) -> dict[str, str | int]:
+    """Values for ``_boxes_of``; where there are fewer keys than it takes, some stand there again."""
+    values: dict[str, str | int] = {}
+    for place in range(_READ_TOGETHER):
+        camera, number, model = keys[place % len(keys)]
+        values |= {f"camera_{place}": camera, f"number_{place}": number, f"model_{place}": model}
+    return values
 
 
 def _keys(row: Any) -> Iterator[_Key]:
