@@ -13,12 +13,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain, product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, or_, select, tuple_, union_all
 
 from cloud_service.database.sightings_tables import BoxesRow, SightingRow
+from cloud_service.database.viewer_tables import SeenRow
 from cloud_service.events.packed_boxes import Boxes, unpack
 from cloud_service.sightings.linking import LONGEST_US
 from cloud_service.sightings.page_cursor import PageCursor
@@ -52,6 +53,7 @@ class SightingQuery:
         region: one of its boxes touches this; None for anywhere.
         least_us: lasts at least so long.
         model: of this detector; empty for any.
+        unseen_by: not marked as seen by this user of the viewer; empty for whatever is marked.
     """
 
     cameras: tuple[str, ...] | None = None
@@ -62,41 +64,70 @@ class SightingQuery:
     region: RelativeBox | None = None
     least_us: int = 0
     model: str = ""
+    unseen_by: str = ""
+
+
+class Count(NamedTuple):
+    """How many sightings there are, up to ``MOST_COUNTED``, and whether there may be more."""
+
+    number: int
+    goes_on: bool
 
 
 @dataclass(frozen=True)
 class Page:
-    """Rows of ``sightings``, and where to go on; None at the end."""
+    """A page.
+
+    Attributes:
+        rows: of ``sightings``; with ``seen``, where it was asked whose marks that means.
+        next: where to go on; None at the end.
+        count: of all that is found, wherever in the picture; None where it was not asked for.
+    """
 
     rows: list[Any]
     next: PageCursor | None
+    count: Count | None = None
 
 
-def search_sightings(connection: Connection, query: SightingQuery, limit: int, after: PageCursor | None) -> Page:
-    """A page of at most ``limit`` sightings that come behind ``after``."""
+def search_sightings(
+    connection: Connection,
+    query: SightingQuery,
+    limit: int,
+    after: PageCursor | None,
+    *,
+    counted: bool = False,
+    seen_by: str = "",
+) -> Page:
+    """A page of sightings.
+
+    Args:
+        connection: of ``database.statements.walking``.
+        query: what to search for.
+        limit: how many at most.
+        after: where the page before ended.
+        counted: whether to count all of them; from the first page on, as what is behind the cursor is not.
+        seen_by: a user of the viewer, whose marks are told as ``seen`` of each row.
+    """
     if query.cameras == ():
-        return Page([], None)
+        return Page([], None, Count(0, False) if counted else None)
     walk = _Walk(connection, query, after)
     end_us = walk.find_end(connection)
     most = limit if query.region is None else max(limit, _CANDIDATES)
-    rows = connection.execute(walk.rows(end_us, most + 1)).all()
+    marks = [_is_marked(seen_by).label("seen")] if seen_by else []
+    rows = connection.execute(walk.rows(end_us, most + 1, SightingRow.__table__, *marks)).all()
+    count = _count(connection, walk, end_us) if counted else None
     found, last = rows[:most], most - 1
     if query.region is not None:
         found, last = _within(connection, query.region, found, limit)
     if last < len(rows) - 1:
-        return Page(list(found), PageCursor(rows[last].start_us, rows[last].id))
-    return Page(list(found), PageCursor(end_us, 0) if end_us is not None else None)
+        return Page(list(found), PageCursor(rows[last].start_us, rows[last].id), count)
+    return Page(list(found), PageCursor(end_us, 0) if end_us is not None else None, count)
 
 
-def count_sightings(connection: Connection, query: SightingQuery) -> tuple[int, bool]:
-    """How many sightings there are, up to ``MOST_COUNTED``, wherever in the picture; whether there may be more."""
-    if query.cameras == ():
-        return 0, False
-    walk = _Walk(connection, query, None)
-    end_us = walk.find_end(connection)
+def _count(connection: Connection, walk: _Walk, end_us: int | None) -> Count:
     some = walk.rows(end_us, MOST_COUNTED + 1, SightingRow.start_us, SightingRow.id).subquery()
     count = connection.scalar(select(func.count()).select_from(some)) or 0
-    return min(count, MOST_COUNTED), end_us is not None or count > MOST_COUNTED
+    return Count(min(count, MOST_COUNTED), end_us is not None or count > MOST_COUNTED)
 
 
 class _Walk:
@@ -124,10 +155,10 @@ class _Walk:
         count, end_us = connection.execute(select(func.count(), func.min(some.c.start_us))).one()
         return end_us if count == _LOOKED_AT else None
 
-    def rows(self, end_us: int | None, limit: int, *only: Any) -> Select[Any]:
-        """The first ``limit`` rows that pass and began at ``end_us`` or later; these columns of them, or all."""
+    def rows(self, end_us: int | None, limit: int, *columns: Any) -> Select[Any]:
+        """These columns of the first ``limit`` rows that pass and began at ``end_us`` or later."""
         bounds = [SightingRow.start_us >= end_us] if end_us is not None else []
-        return self._ordered([*bounds, *self._filters], limit, only or (SightingRow.__table__,))
+        return self._ordered([*bounds, *self._filters], limit, columns)
 
     def _ordered(self, more: Iterable[ColumnElement[bool]], limit: int, columns: Sequence[Any]) -> Select[Any]:
         branches = [select(*columns).where(*ends, *self._bounds, *more) for ends in self._branches]
@@ -186,11 +217,20 @@ def _filters(query: SightingQuery) -> list[ColumnElement[bool]]:
         filters.append(columns.end_us - columns.start_us >= query.least_us)
     if query.model:
         filters.append(columns.model == query.model)
+    if query.unseen_by:
+        filters.append(~_is_marked(query.unseen_by))
     if query.region is not None:
         left, top, right, bottom = query.region
         filters += [columns.union_left <= right, columns.union_right >= left]
         filters += [columns.union_top <= bottom, columns.union_bottom >= top]
     return filters
+
+
+def _is_marked(user: str) -> ColumnElement[bool]:
+    """Whether a user marked a sighting as seen: looked up for each row, so that their order stays."""
+    of = SeenRow.__table__.c
+    mark = select(of.start_us).where(of.user_name == user, of.sighting == SightingRow.__table__.c.id)
+    return mark.correlate(SightingRow.__table__).scalar_subquery().is_not(None)
 
 
 def _within(connection: Connection, region: RelativeBox, rows: Sequence[Any], limit: int) -> tuple[list[Any], int]:

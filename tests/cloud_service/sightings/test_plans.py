@@ -16,7 +16,7 @@ from cloud_service.database.opening import open_database
 from cloud_service.database.statements import walking
 from cloud_service.sightings.page_cursor import PageCursor
 from cloud_service.sightings.relative_boxes import WHOLE, RelativeBox
-from cloud_service.sightings.search import SightingQuery, count_sightings, search_sightings
+from cloud_service.sightings.search import SightingQuery, search_sightings
 from cloud_service.sightings.timeline import list_boxes, read_activity
 from tests.cloud_service.sightings.scenes import START_US, box, committed, fold, frame_event, segment
 from tests.databases import KINDS, url_of_new
@@ -52,6 +52,10 @@ FILL = {
         f"""(camera, seconds, start_us, class_name, model, frames, boxes, best_score) SELECT
         'camera-' || (i % 4), 60, {START_US} + i / 16 * 60000000,
         CASE i / 4 % 4 WHEN 0 THEN 'car' WHEN 1 THEN 'dog' WHEN 2 THEN 'person' ELSE 'bear' END, 'tiny', 9, 9, 0.5""",
+    ),
+    "viewer_seen": (
+        SIGHTINGS // 2,
+        f"(user_name, sighting, start_us) SELECT 'vera', 2 * i + 1, {START_US} + 2 * i * {STEP_US}",
     ),
     "record_activity": (
         SIGHTINGS,
@@ -121,6 +125,8 @@ SEARCHES = {
     "a score that none has": SightingQuery(least_score=1.0),
     "a model": SightingQuery(model="large"),
     "a model that none is": SightingQuery(model="none"),
+    "what somebody has not seen": SightingQuery(unseen_by="vera"),
+    "a class that somebody has not seen": SightingQuery(unseen_by="vera", classes=("car", "dog")),
     "a duration": SightingQuery(least_us=50_000_000),
     "a time": SightingQuery(from_us=MIDDLE_US, to_us=MIDDLE_US + 3_600_000_000),
     "a short time": SightingQuery(from_us=MIDDLE_US, to_us=MIDDLE_US + 10_000_000),
@@ -180,9 +186,8 @@ def asked_wrong(database: Engine, statements: list[tuple[str, Any]]) -> list[str
 @pytest.mark.parametrize("name", SEARCHES)
 def test_a_search_reads_no_whole_table_and_sorts_nothing(filled: Engine, name: str, cursor: str) -> None:
     with noted(filled) as statements, walking(filled) as connection:
-        search_sightings(connection, SEARCHES[name], 50, CURSORS[cursor])
-        if cursor == "first page":
-            count_sightings(connection, SEARCHES[name])
+        counted = cursor == "first page"
+        search_sightings(connection, SEARCHES[name], 50, CURSORS[cursor], counted=counted, seen_by="vera")
     if cursor == "first page":
         assert any("FROM boxes" in statement for statement, _ in statements) == (SEARCHES[name].region is not None)
     assert statements

@@ -12,7 +12,7 @@ from cloud_service.sightings import search as module
 from cloud_service.sightings import timeline
 from cloud_service.sightings.page_cursor import PageCursor
 from cloud_service.sightings.relative_boxes import WHOLE, RelativeBox
-from cloud_service.sightings.search import SightingQuery, count_sightings, search_sightings
+from cloud_service.sightings.search import SightingQuery, search_sightings
 from cloud_service.sightings.timeline import list_boxes, read_activity
 from icm.errors import ConfigError
 from tests.cloud_service.sightings.scenes import (
@@ -97,7 +97,8 @@ def test_pages_together_are_what_was_asked_for_newest_first(filled: Engine, limi
         expected = [row for row in known if wanted(row)]
         assert search(filled, query, limit) == expected, name
         with filled.connect() as connection:
-            assert count_sightings(connection, query) == (len(expected), False), name
+            page = search_sightings(connection, query, limit, None, counted=True)
+        assert page.count == (len(expected), False), name
 
 
 def test_a_region_finds_what_was_in_it_and_not_what_only_went_around_it(database: Engine) -> None:
@@ -165,8 +166,8 @@ def test_a_page_looks_at_a_bounded_number_and_says_where_to_go_on(
     known = all_rows(filled)
     nobody = SightingQuery(least_score=0.999)
     with filled.connect() as connection:
-        page = search_sightings(connection, nobody, 5, None)
-        assert count_sightings(connection, nobody) == (0, True)
+        page = search_sightings(connection, nobody, 5, None, counted=True)
+    assert page.count == (0, True)
     assert page.rows == []
     assert page.next == PageCursor(known[looked_at - 1].start_us, 0)
     for name, (query, wanted) in QUERIES.items():
