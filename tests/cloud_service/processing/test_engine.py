@@ -156,7 +156,7 @@ def _close() -> list[RenderedVideo]:
 class ProcessesEngine:
     """An engine of two other processes; each camera has its own of them."""
 
-    model, batch, capacity = BrightnessDetector.model, BrightnessDetector.batch, 16
+    model, batch, together, capacity = BrightnessDetector.model, BrightnessDetector.batch, 1, 16
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundles = Bundles([bundle])
