@@ -1,4 +1,4 @@
-# make demo    plays a clip through edge and cloud and shows what happens   (FRAMES=n ends it earlier)
+# make demo    plays a clip through edge and cloud and shows what happens   (FRAMES=n ends it earlier; KEEP=1 leaves it up to be watched)
 # make test    runs all tests, a worker per core                            (PYTEST_ARGS='-k spool' chooses)
 # make check   style, types, contracts, and that the generated stubs fit the contracts
 # make bench   measures speed and cost                                      (BENCH='rate-accuracy ...' chooses)

@@ -6,14 +6,18 @@ import asyncio
 import gc
 import logging
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from types import TracebackType
 
 from cloud_service.access.access import ANYBODY, Access, certificate_access
 from cloud_service.api.archive_service import ArchiveService
 from cloud_service.api.clip_service import ClipService
 from cloud_service.api.export_service import ExportService
+from cloud_service.api.frames_service import FramesService
 from cloud_service.api.hold_service import HoldService
+from cloud_service.api.inspect_service import InspectService
 from cloud_service.api.live_service import LiveService
 from cloud_service.api.proof_service import ProofService
 from cloud_service.api.search_service import SearchService
@@ -38,11 +42,16 @@ from cloud_service.feedback.broken_references import BrokenReferences
 from cloud_service.feedback.edge_clocks import EdgeClocks
 from cloud_service.feedback.last_detections import LastDetections
 from cloud_service.feedback.leases import Leases
+from cloud_service.feedback.segment_leases import SegmentLeases
 from cloud_service.gauges import StorageGauges
 from cloud_service.holds.book import HoldBook
+from cloud_service.holds.budget import HoldMeter
 from cloud_service.ingest.camera_stream import IngestContext
 from cloud_service.ingest.credit import Pending
 from cloud_service.ingest.service import IngestService
+from cloud_service.inspection.chain_reader import ChainReader
+from cloud_service.inspection.inspector import FrameInspector
+from cloud_service.inspection.stored_frames import StoredFrames
 from cloud_service.live.hub import LiveHub
 from cloud_service.live.stills import Stills
 from cloud_service.metrics import Metrics
@@ -55,9 +64,12 @@ from cloud_service.proof.chain_index import ChainIndex
 from cloud_service.proof.keeper import open_keeper
 from cloud_service.redetection.jobs import RedetectionJobs
 from cloud_service.redetection.worker import Redetection
+from cloud_service.retention.disk import most_held_bytes
 from cloud_service.retention.execution import collect_garbage
-from cloud_service.retention.metrics import RetentionGauges
+from cloud_service.retention.figures.metrics import RetentionGauges
 from cloud_service.retention.opening import open_retention
+from cloud_service.retention_settings import RetentionSettings
+from cloud_service.seals.edge_keys import EdgeKeys
 from cloud_service.seals.files import FOLDER as SEALS
 from cloud_service.seals.keeper import SealKeeper
 from cloud_service.settings import CloudSettings
@@ -75,8 +87,10 @@ from icm.service.telemetry import TelemetryServer
 from icm.v1.archive_pb2_grpc import add_ArchiveServiceServicer_to_server
 from icm.v1.clip_pb2_grpc import add_ClipServiceServicer_to_server
 from icm.v1.export_pb2_grpc import add_ExportServiceServicer_to_server
+from icm.v1.frames_pb2_grpc import add_FramesServiceServicer_to_server
 from icm.v1.hold_pb2_grpc import add_HoldServiceServicer_to_server
 from icm.v1.ingest_pb2_grpc import add_IngestServiceServicer_to_server
+from icm.v1.inspect_pb2_grpc import add_InspectServiceServicer_to_server
 from icm.v1.live_pb2_grpc import add_LiveServiceServicer_to_server
 from icm.v1.proof_pb2_grpc import add_ProofServiceServicer_to_server
 from icm.v1.search_pb2_grpc import add_SearchServiceServicer_to_server
@@ -91,8 +105,17 @@ _GRACE_SECONDS = 2.0
 class App:
     """The cloud service. ``start`` it inside a running event loop, and ``stop`` it there."""
 
-    def __init__(self, settings: CloudSettings, bundles: Bundles, detector: Detector | None) -> None:
+    def __init__(
+        self,
+        settings: CloudSettings,
+        bundles: Bundles,
+        detector: Detector | None,
+        reread_retention: Callable[[], RetentionSettings] | None = None,
+    ) -> None:
         """Takes the store and the database, opens everything, but serves nothing yet.
+
+        Args:
+            reread_retention: returns the settings of retention as they are now; None if they stay as they are.
 
         Raises:
             ConfigError: a setting cannot work.
@@ -100,10 +123,17 @@ class App:
             StorageError: the store or the database cannot be opened, or another process uses them.
         """
         with ExitStack() as owned:
-            self._open(settings, bundles, detector, owned)
+            self._open(settings, bundles, detector, reread_retention, owned)
             self._owned = owned.pop_all()
 
-    def _open(self, settings: CloudSettings, bundles: Bundles, detector: Detector | None, owned: ExitStack) -> None:
+    def _open(
+        self,
+        settings: CloudSettings,
+        bundles: Bundles,
+        detector: Detector | None,
+        reread_retention: Callable[[], RetentionSettings] | None,
+        owned: ExitStack,
+    ) -> None:
         self._drain_seconds = settings.drain_seconds
         clock, problems = SystemClock(), Problems()
         metrics = Metrics(bundles.first.name)
@@ -116,7 +146,7 @@ class App:
         owned.callback(database.dispose)
         store_name = check_identity(settings.records_folder, database)
         storage = ArchiveStorage(settings.archive_url)
-        archive_owner = ArchiveOwner(storage, store_name)
+        archive_owner = ArchiveOwner(storage, store_name, VideoCatalogue(database).knows_any)
         owned.callback(archive_owner.release)
         self._keeper = open_keeper(
             folder=settings.store.folder,
@@ -137,10 +167,13 @@ class App:
             self._keeper.sealed,
         )
         self._read_at_start = store.read_at_start
+        edge_keys = EdgeKeys(self._keeper, store.names, clock)
         self._seals = SealKeeper(
             records=settings.records_folder,
             folder=settings.store.folder / CHAINS / SEALS,
             holder=store.holder,
+            is_deleted=self._keeper.is_deleted,
+            is_edge_key=edge_keys.is_known,
             clock=clock,
             problems=problems,
         )
@@ -156,9 +189,11 @@ class App:
             reuse=ReuseBound.of(settings.detector),
         )
         chains, detections = BrokenReferences(), LastDetections()
-        arrivals = Arrivals(clock)
+        leases, arrivals = Leases(clock), Arrivals(clock)
+        readers = SegmentLeases(leases, store)
+        frames = StoredFrames(store, bundles, readers)
         self._live = LiveHub(
-            store=store, stills=Stills(store, bundles, events), arrivals=arrivals, clock=clock, model=engine.model
+            store=store, stills=Stills(frames.picture, events), arrivals=arrivals, clock=clock, model=engine.model
         )
         self._pipeline = Pipeline(
             store=store,
@@ -178,10 +213,12 @@ class App:
             store=store,
             bundles=bundles,
             settings=settings,
+            leases=readers,
             is_idle=lambda: self._pipeline.is_idle,
             problems=problems,
         )
         edge_clocks, holds = EdgeClocks(clock), HoldBook(settings.records_folder, store_lock.check)
+        cache = RenderCache(settings.render_cache_folder, settings.archive.render_cache_bytes)
         self._retention = open_retention(
             settings=settings.retention,
             root=settings.records_folder,
@@ -190,12 +227,15 @@ class App:
             database=database,
             storage=storage,
             check_owned=store_lock.check,
+            check_archive=archive_owner.confirm,
             keeper=self._keeper,
             holds=holds,
-            leases=Leases(clock),
+            leases=leases,
+            shed_cache=cache.give,
             edges_skew=edge_clocks.skew_seconds,
             clock=clock,
             problems=problems,
+            reread=reread_retention,
         )
         self._folding = BackgroundFolding(store=store, database=database, problems=problems)
         self._commit = GroupCommit(
@@ -242,11 +282,16 @@ class App:
         )
         add_IngestServiceServicer_to_server(self._ingest, self._server.grpc)
         add_ArchiveServiceServicer_to_server(
-            ArchiveService(bundles, store, catalogue, events, self._feed, detector is not None, access),
+            ArchiveService(frames, store, catalogue, events, self._feed, detector is not None, access),
             self._server.grpc,
         )
+        linked = ChainReader(settings.store.folder / CHAINS, ChainIndex(database))
+        inspect = InspectService(FrameInspector(frames, store, events, linked), access)
+        add_InspectServiceServicer_to_server(inspect, self._server.grpc)
         add_LiveServiceServicer_to_server(LiveService(self._live, access), self._server.grpc)
-        add_HoldServiceServicer_to_server(HoldService(holds, clock, access), self._server.grpc)
+        most = partial(most_held_bytes, lambda: self._retention.policy.settings, settings.store.folder)
+        held = HoldService(holds=holds, meter=HoldMeter(database), most_bytes=most, clock=clock, access=access)
+        add_HoldServiceServicer_to_server(held, self._server.grpc)
         exporter = open_exporter(
             name=store_name,
             settings=settings,
@@ -261,21 +306,28 @@ class App:
             catalogue=catalogue,
             database=database,
             chains=self._keeper,
+            leases=readers,
             clock=clock,
         )
         add_ExportServiceServicer_to_server(ExportService(exporter, access), self._server.grpc)
-        finder = SourceFinder(store, catalogue, storage)
-        cache = RenderCache(settings.render_cache_folder, settings.archive.render_cache_bytes)
+        finder = SourceFinder(store, catalogue, storage, database)
         maker = ClipMaker(store=store, sources=finder, bundles=bundles, events=events, cache=cache)
-        clips = ClipService(maker, finder, cache.folder, access)
+        clips = ClipService(maker, finder, readers, cache, access)
         add_ClipServiceServicer_to_server(clips, self._server.grpc)
-        proof = ProofService(settings.store.folder / CHAINS, ChainIndex(database), access)
+        proof = ProofService(settings.store.folder / CHAINS, ChainIndex(database), edge_keys.accept, access)
         add_ProofServiceServicer_to_server(proof, self._server.grpc)
         add_SearchServiceServicer_to_server(SearchService(database, store, access), self._server.grpc)
+        add_FramesServiceServicer_to_server(FramesService(store, access), self._server.grpc)
         metrics.registry.register(StorageGauges(store, database, self._pipeline.backlog_bytes, metrics.cameras))
         metrics.registry.register(
             RetentionGauges(
-                self._retention, database, holds, settings.records_folder, sqlite_path(database), metrics.cameras
+                self._retention,
+                database,
+                holds,
+                settings.records_folder,
+                sqlite_path(database),
+                metrics.cameras,
+                cache.taken_bytes,
             )
         )
         watch_certificates(metrics.registry, {"ingest": ingest.tls})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from datetime import datetime
 from pathlib import Path
 
 from icm.client.cloud import CloudClient
@@ -34,14 +33,3 @@ def cloud_client(options: argparse.Namespace) -> CloudClient:
         raise ConfigError("--certificate and --key are of TLS: give --authority too")
     tls = None if options.authority is None else Tls(options.authority, options.certificate, options.key)
     return CloudClient(options.address, tls=tls, allow_plaintext=options.allow_plaintext)
-
-
-def time_argument(text: str) -> datetime:
-    """A time with its zone, as ISO 8601 writes it: for ``argparse``, which names what is wrong."""
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: write it as 2026-11-27T10:00:00Z") from None
-    if time.tzinfo is None:
-        raise argparse.ArgumentTypeError(f"{text!r} has no time zone: write it as {text}Z for UTC, or {text}+01:00")
-    return time

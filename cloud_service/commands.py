@@ -14,11 +14,13 @@ from cloud_service.evidence import cli as evidence
 from cloud_service.holds import commands as holds
 from cloud_service.proof import cli as proof
 from cloud_service.redetection import cli as redetection
-from cloud_service.retention import commands as retention
+from cloud_service.retention.cli import commands as retention
+from cloud_service.seals import cli as seals
 from cloud_service.settings import CloudSettings
 from cloud_service.viewer import cli as viewer
 from icm.config.assignments import parse_assignments
 from icm.config.settings import explain_settings, load_settings
+from icm.config.watched_files import WatchedFiles
 from icm.errors import IcmError
 from icm.service.command_line import say
 from icm.service.telemetry import configure_logging
@@ -57,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     add_commands(certs)
     add_render_command(commands)
     proof.add_commands(commands)
+    seals.add_commands(commands)
     redetection.add_commands(commands)
     retention.add_commands(commands)
     holds.add_commands(commands)
@@ -77,7 +80,8 @@ def _run(options: argparse.Namespace) -> int:
 
     async def serve() -> int:
         bundles = Bundles.load(settings.bundle_folders, settings.threads, settings.device)
-        return await run(App(settings, bundles, load_detector(settings)))
+        reread = WatchedFiles([options.config], lambda: _read(options).retention).current if options.config else None
+        return await run(App(settings, bundles, load_detector(settings), reread))
 
     return asyncio.run(serve())
 
@@ -113,6 +117,10 @@ def _config(_options: argparse.Namespace) -> int:
 
 
 def _settings(options: argparse.Namespace) -> CloudSettings:
-    settings = load_settings(CloudSettings, options.config, parse_assignments(options.set))
+    settings = _read(options)
     configure_logging(settings.log_level)
     return settings
+
+
+def _read(options: argparse.Namespace) -> CloudSettings:
+    return load_settings(CloudSettings, options.config, parse_assignments(options.set))

@@ -15,7 +15,7 @@ _MOST_BYTES = 1 << 60
 Seconds = Annotated[float, Field(ge=0, le=_LONGEST)]
 Bytes = Annotated[int, Field(ge=0, le=_MOST_BYTES)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-FloorClass = Literal["video", "thumbnails", "quiet", "kept"]
+FloorClass = Literal["render_cache", "video", "thumbnails", "quiet", "kept"]
 
 
 class TierSettings(Section):
@@ -30,6 +30,16 @@ class TierSettings(Section):
     )
     max_bytes_per_camera: Bytes | None = Field(
         default=None, description="Bytes on the disk, of each camera; the oldest go. Unset: no limit."
+    )
+
+
+class IndexSettings(Section):
+    """How long what detectors found is kept."""
+
+    max_age_seconds: Seconds | None = Field(
+        default=None,
+        description="Seconds after which detections and sightings are gone, if that is before their records. Unset:"
+        " with their records.",
     )
 
 
@@ -75,10 +85,10 @@ class FloorSettings(Section):
     """What goes while less of the disk is free than it should be."""
 
     order: list[FloorClass] = Field(
-        default=["video", "thumbnails", "quiet", "kept"],
-        max_length=4,
-        description="What goes, class by class, the oldest first: video, thumbnails, quiet, and kept, which is all"
-        " other records. What is left out never goes for the floor.",
+        default=["render_cache", "video", "thumbnails", "quiet", "kept"],
+        max_length=5,
+        description="What goes, class by class, the oldest first: render_cache, which is first or not there, video,"
+        " thumbnails, quiet, and kept, which is all other records. What is left out never goes for the floor.",
     )
     last_resort: Literal["block", "delete_oldest"] = Field(
         default="block",
@@ -90,7 +100,19 @@ class FloorSettings(Section):
     def _each_once(self) -> Self:
         if len(set(self.order)) < len(self.order):
             raise ValueError("order names a class twice: each can go once")
+        if "render_cache" in self.order[1:]:
+            raise ValueError("order names render_cache after others: it costs least, so it goes first or not at all")
         return self
+
+
+class HoldSettings(Section):
+    """What holds may keep."""
+
+    max_fraction: Fraction = Field(
+        default=0.5,
+        description="Part of the disk that all holds together may keep, 0 to 1. A hold that would keep more is refused;"
+        " one that grows beyond it later is reported.",
+    )
 
 
 class CameraRetentionSettings(Section):
@@ -100,6 +122,7 @@ class CameraRetentionSettings(Section):
     records: TierSettings | None = Field(default=None, description="Its records.")
     video: TierSettings | None = Field(default=None, description="Its MP4 files.")
     thumbnails: TierSettings | None = Field(default=None, description="Its thumbnails.")
+    index: IndexSettings | None = Field(default=None, description="What detectors found of it.")
     keep: list[KeepSettings] | None = Field(default=None, description="Its rules, instead of the common ones.")
     quiet: QuietSettings | None = Field(default=None, description="Its quiet records.")
 
@@ -111,9 +134,11 @@ class RetentionSettings(Section):
     records: TierSettings = Field(default=TierSettings(), description="Records and their key frames.")
     video: TierSettings = Field(default=TierSettings(), description="MP4 files, which can be made again from records.")
     thumbnails: TierSettings = Field(default=TierSettings(), description="Thumbnails, which can be made again.")
+    index: IndexSettings = Field(default=IndexSettings(), description="What detectors found.")
     keep: list[KeepSettings] = Field(default=[], max_length=64, description="What makes records worth keeping.")
     quiet: QuietSettings = Field(default=QuietSettings(), description="Records in which nothing was found.")
     floor: FloorSettings = Field(default=FloorSettings(), description="What goes while the disk is too full.")
+    holds: HoldSettings = Field(default=HoldSettings(), description="What holds may keep.")
     cameras: list[CameraRetentionSettings] = Field(
         default=[], max_length=10_000, description="What is different for some cameras."
     )
@@ -153,6 +178,7 @@ class RetentionSettings(Section):
                         f"{where}{name}: min_age_seconds is {tier.min_age_seconds:g} and max_age_seconds {longest:g}:"
                         " what must not go for so long cannot be gone before"
                     )
+            _check_index(where, found)
             quiet, least = found.quiet.max_age_seconds, found.records.min_age_seconds
             if quiet is not None and least > quiet:
                 raise ValueError(
@@ -160,3 +186,24 @@ class RetentionSettings(Section):
                     " not go for so long cannot be gone before"
                 )
         return self
+
+
+def _check_index(where: str, found: RetentionSettings) -> None:
+    """Checks that what ``keep`` asks for is still there when it is asked for.
+
+    Raises:
+        ValueError: it is not.
+    """
+    index, records = found.index.max_age_seconds, found.records.max_age_seconds
+    if index is None or not found.keep:
+        return
+    longer = records is not None and any((rule.max_age_seconds or 0) > records for rule in found.keep)
+    for name, asked in (
+        ("quiet.max_age_seconds", found.quiet.max_age_seconds),
+        ("records.max_age_seconds", records if longer else None),
+    ):
+        if asked is not None and asked > index:
+            raise ValueError(
+                f"{where}index.max_age_seconds is {index:g} and {where}{name} {asked:g}: what was found must stay until"
+                " keep was asked about it"
+            )

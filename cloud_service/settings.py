@@ -243,6 +243,10 @@ class CloudSettings(ServiceSettings):
         return self.store.folder / "rendered"
 
     @property
+    def viewer_folder(self) -> Path:
+        return self.viewer.folder or self.store.folder / "viewer"
+
+    @property
     def database_url(self) -> str:
         return self.database or f"sqlite:///{self.store.folder.absolute() / 'cloud.db'}"
 

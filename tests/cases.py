@@ -53,6 +53,16 @@ def moving_square(count: int, first: int = 0) -> list[NDArray[np.uint8]]:
     return pictures
 
 
+def resting_square(count: int) -> list[NDArray[np.uint8]]:
+    """The same where the square rests after every third step, for half a second."""
+    steps = iter(moving_square(count))
+    pictures = [next(steps)]
+    while len(pictures) < count:
+        pictures += [next(steps) for _ in range(3)]
+        pictures += 5 * pictures[-1:]
+    return pictures[:count]
+
+
 def coded_stream(
     bundle: Bundle, camera: str, pictures: Iterable[NDArray[np.uint8]]
 ) -> tuple[StreamHeader, list[Record]]:
@@ -154,11 +164,14 @@ def sign_again(files: dict[str, bytes], key: SigningKey, change: Callable[[Manif
 
 
 async def make_cases(folder: Path, bundle: Bundle) -> dict[str, Path]:
-    """Real evidence files: of camera gate from its second segment on, whose fourth was deleted, and of camera yard."""
-    made = {camera: folder / f"{camera}.zip" for camera in ("gate", "yard")}
+    """Real evidence files: of camera gate from its second segment on, whose fourth was deleted, of camera yard, and of
+    camera lobby, where nothing moves for a while.
+    """
+    made = {camera: folder / f"{camera}.zip" for camera in ("gate", "yard", "lobby")}
     async with running_cloud(folder / "cloud", bundle, BrightnessDetector()) as cloud:
         for first, camera in enumerate(made):
-            header, records = coded_stream(bundle, camera, moving_square(45, 20 * first))
+            pictures = resting_square(45) if camera == "lobby" else moving_square(45, 20 * first)
+            header, records = coded_stream(bundle, camera, pictures)
             await cloud.deliver(header, records)
             await archived(cloud, camera, 5)
             if camera == "gate":

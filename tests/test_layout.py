@@ -33,6 +33,8 @@ PACKAGES = {
     "deploy": ROOT / "deploy",
 }
 GENERATED = ROOT / "shared/icm/v1"
+STEPS = ROOT / "cloud_service/database/migrations/versions"
+"""One file a step of the schema, which are more with every release, and which nobody reads as a room."""
 
 # Which of the project's own packages each may import.
 MAY_IMPORT = {
@@ -214,7 +216,9 @@ def test_no_room_has_more_modules_than_a_reader_takes_in() -> None:
     counted = Counter(
         path.parent
         for path in tracked()
-        if path.suffix == ".py" and path.name not in {"__init__.py", "conftest.py"} and path.parent != GENERATED
+        if path.suffix == ".py"
+        and path.name not in {"__init__.py", "conftest.py"}
+        and path.parent not in {GENERATED, STEPS}
     )
     assert {str(folder.relative_to(ROOT)): count for folder, count in counted.items() if count > MAX_MODULES} == {}
 

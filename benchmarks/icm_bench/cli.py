@@ -48,8 +48,10 @@ BENCHMARKS = {
     "load": Benchmark("speed.load", "how many cameras one cloud takes, and what each costs it"),
     "events": Benchmark("speed.events", "how many frames a second the event store takes, by database"),
     "index": Benchmark("speed.index", "what a start of the record store costs, by how many segments it holds"),
+    "archive": Benchmark("archive.search", "how soon searches of a million frames are answered, by database"),
     "verify": Benchmark("archive.verify", "how fast an archive is verified against its chains, beside sha256sum"),
     "retention": Benchmark("archive.retention", "what a pass of retention costs, by how many segments there are"),
+    "viewer-wall": Benchmark("viewer.wall", "what a wall of cameras costs viewer and cloud, by how many look at it"),
     "framing": Benchmark("speed.framing", "bytes that a record costs on the wire beside its payload"),
     "rate-control": Benchmark(
         "delivery.rate_control", "how near a camera comes to its target bitrate, and how soon once its link halves"

@@ -50,6 +50,16 @@ class Caller(Protocol):
             PermissionDeniedError: it may not read this camera, or with the empty name, not all of them.
         """
 
+    def check_releases(self, added_by: str) -> None:
+        """Checks that the caller may release a hold.
+
+        Args:
+            added_by: whose certificate it was added with; empty where none was shown.
+
+        Raises:
+            PermissionDeniedError: it may not.
+        """
+
     def reads(self, camera: str) -> bool:
         """Whether the caller may read the camera."""
 
@@ -80,6 +90,9 @@ class Anybody:
         pass
 
     def check_reads(self, camera: str) -> None:
+        pass
+
+    def check_releases(self, added_by: str) -> None:
         pass
 
     def reads(self, camera: str) -> bool:

@@ -12,10 +12,17 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy.exc import SQLAlchemyError
 
+from cloud_service.clips.request import ClipDecoder
 from icm.errors import ConfigError, IcmError, StorageError
 from icm.rpc.status import abort
+from icm.v1.clip_pb2 import CLIP_DECODER_BASE, CLIP_DECODER_FINETUNED, CLIP_DECODER_UNSPECIFIED
 
 log = logging.getLogger(__name__)
+_DECODERS: dict[int, ClipDecoder] = {
+    CLIP_DECODER_UNSPECIFIED: ClipDecoder.FINETUNED,
+    CLIP_DECODER_FINETUNED: ClipDecoder.FINETUNED,
+    CLIP_DECODER_BASE: ClipDecoder.BASE,
+}
 
 
 @asynccontextmanager
@@ -57,3 +64,15 @@ def microseconds(request: Message, field: str) -> int | None:
     except ValueError as error:
         name = request.DESCRIPTOR.name.removesuffix("Request")
         raise ConfigError(f"{name}: {field!r} is no time: {error}") from None
+
+
+def decoder_of(request: Any) -> ClipDecoder:
+    """The field ``decoder`` of a request.
+
+    Raises:
+        ConfigError: there is no such decoder.
+    """
+    if request.decoder not in _DECODERS:
+        name = request.DESCRIPTOR.name.removesuffix("Request")
+        raise ConfigError(f"{name}: there is no decoder {request.decoder}")
+    return _DECODERS[request.decoder]

@@ -12,21 +12,18 @@ from typing import Any
 from PIL import Image
 
 from cloud_service.access.access import ANYBODY, Access
-from cloud_service.api.answers import duration, errors_answered, microseconds, timestamp
+from cloud_service.api.answers import decoder_of, duration, errors_answered, microseconds, timestamp
 from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.archive.writer import VideoSegment
-from cloud_service.bundles import Bundles
+from cloud_service.clips.request import ClipDecoder
 from cloud_service.events.feed import EventFeed
 from cloud_service.events.store import EventStore, FrameEvent, FrameSkipped
-from cloud_service.processing.engine.decoding import keyframe_of
+from cloud_service.inspection.stored_frames import StoredFrame, StoredFrames
 from cloud_service.store import RecordStore
-from icm.codec.decoder import Decoder
 from icm.errors import (
     FrameDeletedError,
     FrameSkippedError,
     NotFoundError,
-    RecordError,
-    StoredDamageError,
 )
 from icm.frame_id import FrameId
 from icm.v1 import archive_pb2 as pb
@@ -49,7 +46,7 @@ class ArchiveService(ArchiveServiceServicer):
 
     def __init__(
         self,
-        bundles: Bundles,
+        frames: StoredFrames,
         store: RecordStore,
         catalogue: VideoCatalogue,
         events: EventStore,
@@ -64,7 +61,7 @@ class ArchiveService(ArchiveServiceServicer):
             access: who may read which camera.
         """
         self._detects = detects
-        self._bundles = bundles
+        self._frames = frames
         self._store = store
         self._catalogue = catalogue
         self._events = events
@@ -104,10 +101,11 @@ class ArchiveService(ArchiveServiceServicer):
         """See archive.proto."""
         async with errors_answered(context):
             self._access.caller(context).check_reads(request.frame.camera)
-            key = FrameId.from_message(request.frame)
+            key, decoder = FrameId.from_message(request.frame), decoder_of(request)
             # Threads of its own: a caller that goes away leaves its picture's decoding behind, and that must neither
             # make room for one more nor take a thread from anything else.
-            return await asyncio.get_running_loop().run_in_executor(self._decoding, self._frame, key, request.format)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._decoding, self._frame, key, request.format, decoder)
 
     async def GetDetections(self, request: pb.GetDetectionsRequest, context: Any) -> pb.GetDetectionsResponse:
         """See archive.proto."""
@@ -123,6 +121,7 @@ class ArchiveService(ArchiveServiceServicer):
                     absent = await asyncio.to_thread(self._store.absent, key.camera, key.epoch, key.sequence)
                     if isinstance(absent, FrameDeletedError):
                         raise absent
+                    await asyncio.to_thread(self._events.check_not_forgotten, key)
                 if event is None and not self._detects:
                     raise NotFoundError("this cloud looks for nothing in its frames: its setting detector.kind is none")
                 if event is None:
@@ -149,22 +148,23 @@ class ArchiveService(ArchiveServiceServicer):
                 while isinstance(event := await subscription.next(), FrameEvent):
                     yield pb.WatchDetectionsResponse(detections=detections_message(event))
 
-    def _frame(self, key: FrameId, image_format: int) -> pb.GetFrameResponse:
-        header, records, lacking = self._store.find(key.camera, key.epoch, key.sequence)
-        bundle = self._bundles.of(header.codec_id, f"frame {key.sequence} of camera {key.camera!r}")
-        decoder = Decoder(bundle)
-        # Of a long chain only the last is kept: the latents of a frame can take megabytes.
-        for record in records:
-            try:
-                latents = decoder.latents(record, header.width, header.height)
-            except RecordError as error:
-                # Its checksum is right, so nobody damaged it; and it is none of the caller's doing.
-                raise StoredDamageError(f"frame {key.sequence} of {key.camera!r} cannot be decoded: {error}") from None
-            if record.sequence in lacking:
-                self._store.keyframes.keep(*lacking[record.sequence], keyframe_of(bundle, record, latents))
-        picture = Image.fromarray(decoder.picture(latents))
+    def _frame(self, key: FrameId, image_format: int, decoder: ClipDecoder) -> pb.GetFrameResponse:
+        frame, still = self._decoded(key)
+        picture = Image.fromarray(frame.picture(decoder))
         image = _png(picture) if image_format == pb.IMAGE_FORMAT_PNG else _jpeg(picture)
-        return pb.GetFrameResponse(image=image, capture_time=timestamp(records[-1].capture_us))
+        return pb.GetFrameResponse(image=image, capture_time=timestamp(frame.record.capture_us), still=still)
+
+    def _decoded(self, key: FrameId) -> tuple[StoredFrame, bool]:
+        """A frame, and whether it is a still that is left of a deleted segment."""
+        try:
+            return self._frames.decode(key), False
+        except FrameDeletedError as error:
+            if (still := self._frames.still(key)) is not None:
+                return still, True
+            left = self._store.stills.of_segment(*key)
+            if left is None:
+                raise
+            raise FrameDeletedError(f"{error}; frame {left} of the same segment is left as a still") from None
 
 
 def _png(picture: Image.Image) -> bytes:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cloud_service.access.access import ANYBODY, Access
-from cloud_service.api.answers import duration, errors_answered, microseconds, timestamp
+from cloud_service.api.answers import decoder_of, duration, errors_answered, microseconds, timestamp
+from cloud_service.clips.cache import RenderCache
 from cloud_service.clips.making import Clip, ClipMaker
-from cloud_service.clips.request import ClipDecoder, ClipRequest, Gap
+from cloud_service.clips.request import ClipRequest, Gap
 from cloud_service.clips.sources import SourceFinder, Sources
 from cloud_service.clips.turns import AT_ONCE, Turns
+from cloud_service.feedback.segment_leases import Renew, SegmentLeases
 from icm.errors import ConfigError, NotFoundError, StorageError, storage_error
 from icm.rpc.limits import client_of
 from icm.v1 import clip_pb2 as pb
@@ -30,26 +31,30 @@ _MOST_REASON = 160
 """Characters of each."""
 _DATA_BYTES = 256 << 10
 """Of the file, in one message."""
-_DECODERS = {
-    pb.CLIP_DECODER_UNSPECIFIED: ClipDecoder.FINETUNED,
-    pb.CLIP_DECODER_FINETUNED: ClipDecoder.FINETUNED,
-    pb.CLIP_DECODER_BASE: ClipDecoder.BASE,
-}
 
 
 class ClipService(ClipServiceServicer):
     """See clip.proto."""
 
-    def __init__(self, maker: ClipMaker, sources: SourceFinder, folder: Path, access: Access = ANYBODY) -> None:
+    def __init__(
+        self,
+        maker: ClipMaker,
+        sources: SourceFinder,
+        leases: SegmentLeases,
+        cache: RenderCache,
+        access: Access = ANYBODY,
+    ) -> None:
         """Creates the service.
 
         Args:
             maker: makes the clips.
             sources: finds what they are made of.
-            folder: where a clip lies while it is made and sent.
+            leases: of the store's segments.
+            cache: where a clip lies while it is made and sent.
             access: who may read which camera.
         """
-        self._maker, self._sources, self._folder, self._access = maker, sources, folder, access
+        self._maker, self._sources, self._leases = maker, sources, leases
+        self._cache, self._access = cache, access
         self._turns = Turns()
         # Threads of their own: what is cut out of videos is soon done, and waits for nobody who renders.
         self._cutting = ThreadPoolExecutor(AT_ONCE, "cut-clip")
@@ -57,15 +62,18 @@ class ClipService(ClipServiceServicer):
 
     async def ReadClip(self, request: pb.ReadClipRequest, context: Any) -> AsyncIterator[pb.ReadClipResponse]:
         """See clip.proto."""
-        path = self._folder / f"clip-{secrets.token_hex(8)}.mp4"
         async with errors_answered(context):
             self._access.caller(context).check_reads(request.camera)
             wanted = _clip_request(request)
-            try:
-                making = _Making(self._maker, wanted, path)
-                async with aclosing(self._made(making, client_of(context))) as told:
-                    async for progress in told:
-                        yield progress
+            stretch = self._leases.stretch(wanted.camera, wanted.from_us, wanted.to_us)
+            with self._cache.clip() as path:
+                with ExitStack() as leased:
+                    renew = await asyncio.to_thread(leased.enter_context, stretch)
+                    making = _Making(self._maker, wanted, path, renew)
+                    async with aclosing(self._made(making, client_of(context))) as told:
+                        async for progress in told:
+                            yield progress
+                await asyncio.to_thread(self._cache.make_room)
                 clip = making.clip
                 context.set_trailing_metadata(_trailing(clip.gaps))
                 size = await asyncio.to_thread(_size, path)
@@ -78,8 +86,6 @@ class ClipService(ClipServiceServicer):
                 yield pb.ReadClipResponse(info=info)
                 for offset in range(0, size, _DATA_BYTES):
                     yield pb.ReadClipResponse(data=await asyncio.to_thread(_part, path, offset))
-            finally:
-                path.unlink(missing_ok=True)
 
     async def _made(self, making: _Making, caller: str) -> AsyncGenerator[pb.ReadClipResponse, None]:
         """How far it is, until it is whole."""
@@ -114,8 +120,8 @@ class _Making:
 
     clip: Clip
 
-    def __init__(self, maker: ClipMaker, request: ClipRequest, path: Path) -> None:
-        self._maker, self.request, self._path = maker, request, path
+    def __init__(self, maker: ClipMaker, request: ClipRequest, path: Path, renew: Renew) -> None:
+        self._maker, self.request, self._path, self._renew = maker, request, path, renew
 
     async def run(self, pool: ThreadPoolExecutor, sources: Sources) -> AsyncGenerator[pb.ReadClipResponse, None]:
         """Makes the clip, and tells how far it is. Nothing goes on in a thread when this has ended."""
@@ -129,6 +135,7 @@ class _Making:
         def check_wanted() -> None:
             if unwanted.is_set():
                 raise CancelledError
+            self._renew()
 
         make = partial(self._maker.make, progress=progress, check_wanted=check_wanted)
         work = loop.run_in_executor(pool, make, self.request, sources, self._path)
@@ -151,11 +158,9 @@ def _clip_request(request: pb.ReadClipRequest) -> ClipRequest:
         ConfigError: there cannot be such a clip.
     """
     times = [microseconds(request, field) for field in ("from", "to")]
-    if request.decoder not in _DECODERS:
-        raise ConfigError(f"ReadClip: there is no decoder {request.decoder}")
     if times[0] is None or times[1] is None:
         raise ConfigError("ReadClip: a clip has a start and an end: give both, `from` and `to`")
-    wanted = ClipRequest(request.camera, times[0], times[1], _DECODERS[request.decoder], request.boxes)
+    wanted = ClipRequest(request.camera, times[0], times[1], decoder_of(request), request.boxes)
     wanted.check()
     return wanted
 

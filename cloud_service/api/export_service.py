@@ -88,16 +88,18 @@ async def _on_thread(parts: Generator[pb.ExportCaseResponse, None, None]) -> Asy
 
 def _answers(exporter: CaseExporter, asked: ExportRequest) -> Generator[pb.ExportCaseResponse, None, None]:
     """The messages of one answer."""
-    contents = exporter.find(asked)
-    yield pb.ExportCaseResponse(expected_bytes=exporter.expected_bytes(contents))
-    gathered = bytearray()
-    for data in exporter.stream(asked, contents):
-        gathered += data
-        while len(gathered) >= _CHUNK_BYTES:
-            yield pb.ExportCaseResponse(chunk=bytes(gathered[:_CHUNK_BYTES]))
-            del gathered[:_CHUNK_BYTES]
-    if gathered:
-        yield pb.ExportCaseResponse(chunk=bytes(gathered))
+    with exporter.leased(asked) as renew:
+        contents = exporter.find(asked)
+        yield pb.ExportCaseResponse(expected_bytes=exporter.expected_bytes(contents))
+        gathered = bytearray()
+        for data in exporter.stream(asked, contents):
+            renew()
+            gathered += data
+            while len(gathered) >= _CHUNK_BYTES:
+                yield pb.ExportCaseResponse(chunk=bytes(gathered[:_CHUNK_BYTES]))
+                del gathered[:_CHUNK_BYTES]
+        if gathered:
+            yield pb.ExportCaseResponse(chunk=bytes(gathered))
 
 
 def _microseconds(request: pb.ExportCaseRequest, field: str) -> int | None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
+from sqlalchemy.exc import SQLAlchemyError
 
 from cloud_service.access.access import ANYBODY, Access, Caller
-from cloud_service.holds.book import Hold, HoldBook
-from icm.errors import ConfigError, IcmError, NotFoundError
+from cloud_service.database.damage import trouble
+from cloud_service.holds.book import Hold, HoldBook, check_hold
+from cloud_service.holds.budget import HoldMeter, check_fits, check_total
+from icm.errors import ConfigError, IcmError, NotFoundError, StorageError
 from icm.rpc.status import abort
 from icm.service.clock import Clock
 from icm.v1 import hold_pb2 as pb
@@ -23,27 +26,40 @@ _MOST_TEXT = 500
 class HoldService(HoldServiceServicer):
     """See hold.proto."""
 
-    def __init__(self, holds: HoldBook, clock: Clock, access: Access = ANYBODY) -> None:
+    def __init__(
+        self,
+        *,
+        holds: HoldBook,
+        meter: HoldMeter,
+        most_bytes: Callable[[], int],
+        clock: Clock,
+        access: Access = ANYBODY,
+    ) -> None:
         """Creates the service.
 
         Args:
+            meter: tells what lies in a hold's time.
+            most_bytes: returns how many bytes of the disk all holds together may keep; raises OSError.
             access: who may read which camera.
         """
-        self._holds, self._clock, self._access = holds, clock, access
+        self._holds, self._meter, self._most_bytes = holds, meter, most_bytes
+        self._clock, self._access = clock, access
 
     async def AddHold(self, request: pb.AddHoldRequest, context: Any) -> pb.AddHoldResponse:
         """See hold.proto."""
         async with _errors_answered(context):
-            hold = _hold(request.hold, self._clock.now_us())
-            _check_reads(self._access.caller(context), hold)
-            return pb.AddHoldResponse(hold=_message(await asyncio.to_thread(self._holds.add, hold)))
+            caller = self._access.caller(context)
+            hold = _hold(request.hold, self._clock.now_us(), caller.holder)
+            _check_reads(caller, hold)
+            return pb.AddHoldResponse(hold=await asyncio.to_thread(self._add, hold))
 
     async def ListHolds(self, request: pb.ListHoldsRequest, context: Any) -> pb.ListHoldsResponse:
         """See hold.proto."""
         async with _errors_answered(context):
             caller = self._access.caller(context)
             holds = self._holds.all() if request.all else self._holds.active(self._clock.now_us())
-            return pb.ListHoldsResponse(holds=[_message(hold) for hold in holds if _reads(caller, hold)])
+            seen = [hold for hold in holds if _reads(caller, hold)]
+            return pb.ListHoldsResponse(holds=await asyncio.to_thread(lambda: [self._measured(hold) for hold in seen]))
 
     async def ReleaseHold(self, request: pb.ReleaseHoldRequest, context: Any) -> pb.ReleaseHoldResponse:
         """See hold.proto."""
@@ -52,11 +68,36 @@ class HoldService(HoldServiceServicer):
             hold = next((hold for hold in self._holds.all() if hold.id == request.id), None)
             if hold is None or not _reads(caller, hold):
                 raise NotFoundError(f"there is no hold {request.id[:80]!r} to release; list them")
+            caller.check_releases(hold.added_by)
             if not request.by.strip() or len(request.by) > _MOST_TEXT:
                 raise ConfigError(f"a release must say who asks for it, in {_MOST_TEXT} characters at most")
             now = self._clock.now_us()
             released = await asyncio.to_thread(self._holds.release, hold.id, request.by, now)
             return pb.ReleaseHoldResponse(hold=_message(released))
+
+    def _add(self, hold: Hold) -> pb.Hold:
+        check_hold(hold)
+        with _database_answers():
+            check_fits(hold, self._meter)
+            check_total(hold, self._holds.active(self._clock.now_us()), self._meter, self._most_bytes())
+        return self._measured(self._holds.add(hold))
+
+    def _measured(self, hold: Hold) -> pb.Hold:
+        message = _message(hold)
+        if hold.max_bytes and not hold.released_us:
+            with _database_answers():
+                message.bytes = self._meter.kept_bytes(hold)
+                message.unprotected_bytes = self._meter.bytes(hold) - message.bytes
+        return message
+
+
+@contextmanager
+def _database_answers() -> Iterator[None]:
+    """Raises StorageError where the database does not answer in the block."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise StorageError(f"cannot measure the hold: {trouble(error)}") from error
 
 
 def _reads(caller: Caller, hold: Hold) -> bool:
@@ -68,7 +109,7 @@ def _check_reads(caller: Caller, hold: Hold) -> None:
         caller.check_reads(camera)
 
 
-def _hold(message: pb.Hold, now_us: int) -> Hold:
+def _hold(message: pb.Hold, now_us: int, added_by: str) -> Hold:
     return Hold(
         id="",
         cameras=tuple(message.cameras),
@@ -79,6 +120,8 @@ def _hold(message: pb.Hold, now_us: int) -> Hold:
         created_us=now_us,
         expires_us=_microseconds(message, "expires"),
         within_max_age=message.within_max_age,
+        added_by=added_by,
+        max_bytes=message.max_bytes,
     )
 
 
@@ -98,6 +141,7 @@ def _message(hold: Hold) -> pb.Hold:
         "created": hold.created_us,
         "expires": hold.expires_us,
         "released": hold.released_us,
+        "full": hold.full_us,
     }
     message = pb.Hold(
         id=hold.id,
@@ -106,6 +150,8 @@ def _message(hold: Hold) -> pb.Hold:
         reason=hold.reason,
         within_max_age=hold.within_max_age,
         released_by=hold.released_by,
+        added_by=hold.added_by,
+        max_bytes=hold.max_bytes,
     )
     for name, time_us in times.items():
         if time_us or name in ("from", "to"):

@@ -11,6 +11,7 @@ from sqlalchemy import Engine as Database
 from cloud_service.access.access import ANYBODY, Access, Caller
 from cloud_service.api.answers import errors_answered, microseconds, timestamp
 from cloud_service.api.archive_service import detections_message
+from cloud_service.database.statements import walking
 from cloud_service.sightings.page_cursor import PageCursor
 from cloud_service.sightings.relative_boxes import WHOLE, RelativeBox
 from cloud_service.sightings.search import Page, SightingQuery, count_sightings, search_sightings
@@ -76,46 +77,14 @@ class SearchService(SearchServiceServicer):
                     f"GetActivity: more than {MOST_BUCKETS} stretches of {seconds} s lie between 'from' and 'to':"
                     " ask for less time, or for longer ones"
                 )
-            buckets = await asyncio.to_thread(
-                self._read, read_activity, request.camera, request.class_name, seconds, from_us, to_us
-            )
-        return pb.GetActivityResponse(
-            activities=[
-                pb.Activity(
-                    start=timestamp(bucket.start_us),
-                    record_bytes=bucket.bytes,
-                    classes=[
-                        pb.ClassActivity(
-                            class_name=row.class_name,
-                            model=row.model,
-                            frames=row.frames,
-                            boxes=row.boxes,
-                            best_score=row.best_score,
-                        )
-                        for row in bucket.classes
-                    ],
-                )
-                for bucket in buckets
-            ]
-        )
+            return await asyncio.to_thread(self._activity, request.camera, request.class_name, seconds, from_us, to_us)
 
     async def ListBoxes(self, request: pb.ListBoxesRequest, context: Any) -> pb.ListBoxesResponse:
         """See search.proto."""
         async with errors_answered(context):
             self._check(self._access.caller(context), request.camera)
             from_us, to_us = _range(request)
-            frames, next_us = await asyncio.to_thread(
-                self._read, list_boxes, request.camera, from_us, to_us, request.model
-            )
-        return pb.ListBoxesResponse(
-            frames=[
-                pb.Boxes(
-                    detections=detections_message(of.event), width=of.width, height=of.height, sightings=of.sightings
-                )
-                for of in frames
-            ],
-            next_from=timestamp(next_us) if next_us is not None else None,
-        )
+            return await asyncio.to_thread(self._boxes, request.camera, from_us, to_us, request.model)
 
     def _readable(self, caller: Caller, asked: Any) -> tuple[str, ...] | None:
         """The cameras to search; None for all there are."""
@@ -139,14 +108,47 @@ class SearchService(SearchServiceServicer):
     def _search(
         self, query: SightingQuery, limit: int, after: PageCursor | None
     ) -> tuple[Page, tuple[int, bool] | None]:
-        with self._database.connect() as connection:
+        with walking(self._database) as connection:
             page = search_sightings(connection, query, limit, after)
             counts = after is None and query.region is None
             return page, count_sightings(connection, query) if counts else None
 
-    def _read(self, read: Any, *arguments: Any) -> Any:
-        with self._database.connect() as connection:
-            return read(connection, *arguments)
+    def _activity(self, camera: str, class_name: str, seconds: int, from_us: int, to_us: int) -> pb.GetActivityResponse:
+        with walking(self._database) as connection:
+            buckets, next_us = read_activity(connection, camera, class_name, seconds, from_us, to_us)
+        return pb.GetActivityResponse(
+            activities=[
+                pb.Activity(
+                    start=timestamp(bucket.start_us),
+                    record_bytes=bucket.bytes,
+                    classes=[
+                        pb.ClassActivity(
+                            class_name=row.class_name,
+                            model=row.model,
+                            frames=row.frames,
+                            boxes=row.boxes,
+                            best_score=row.best_score,
+                        )
+                        for row in bucket.classes
+                    ],
+                )
+                for bucket in buckets
+            ],
+            next_from=timestamp(next_us) if next_us is not None else None,
+        )
+
+    def _boxes(self, camera: str, from_us: int, to_us: int, model: str) -> pb.ListBoxesResponse:
+        with walking(self._database) as connection:
+            frames, next_us = list_boxes(connection, camera, from_us, to_us, model)
+        return pb.ListBoxesResponse(
+            frames=[
+                pb.Boxes(
+                    detections=detections_message(of.event), width=of.width, height=of.height, sightings=of.sightings
+                )
+                for of in frames
+            ],
+            next_from=timestamp(next_us) if next_us is not None else None,
+        )
 
 
 def _query(request: pb.SearchSightingsRequest, cameras: tuple[str, ...] | None) -> SightingQuery:

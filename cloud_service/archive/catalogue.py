@@ -6,15 +6,19 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from sqlalchemy import ColumnElement, Connection, Engine, delete, literal_column, select, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from cloud_service.archive.fragments import pack_fragments, unpack_fragments
 from cloud_service.archive.writer import VideoSegment
-from cloud_service.database.statements import put_rows, transaction
+from cloud_service.database.damage import trouble
+from cloud_service.database.retention_tables import GarbageRow
+from cloud_service.database.statements import add_rows, put_rows, transaction
 from cloud_service.database.tables import VideoSegmentRow
 from cloud_service.database.usage import Amount, Tier, UsageKey, add_usage
 from cloud_service.store.cursors import set_archived
 from cloud_service.store.segment import LONGEST_US
+from icm.errors import StorageError
 
 _TABLE = VideoSegmentRow.__table__
 _NOTHING: ColumnElement[str] = literal_column("''")
@@ -29,6 +33,18 @@ class VideoCatalogue:
 
     def __init__(self, database: Engine) -> None:
         self._database = database
+
+    def knows_any(self) -> bool:
+        """Whether any video or thumbnail should be there.
+
+        Raises:
+            StorageError: the database does not answer.
+        """
+        try:
+            with self._database.connect() as connection:
+                return connection.execute(select(VideoSegmentRow.number).limit(1)).first() is not None
+        except SQLAlchemyError as error:
+            raise StorageError(f"the database does not answer: {trouble(error)}") from error
 
     def add_part(self, video: VideoSegment) -> None:
         """Enters a video whose record segment goes on; it will be rendered again and replaced.
@@ -121,6 +137,15 @@ def _put(connection: Connection, video: VideoSegment) -> None:
     columns = (of.path, of.bytes, of.disk_bytes, of.thumbnail_path, of.thumbnail_bytes, of.thumbnail_disk_bytes)
     same = (of.camera == video.camera) & (of.number == video.number)
     before = connection.execute(select(*columns).where(same).with_for_update()).first()
+    # A file that is written again is garbage no more, and one whose row goes on with another is from now on: the first
+    # frame that can be decoded, whose time is in the path, may be another than before.
+    garbage = GarbageRow.path.in_((video.path, video.thumbnail_path))
+    connection.execute(delete(GarbageRow).where(GarbageRow.root == "archive", garbage))
+    if before is not None:
+        former = {before.path: before.disk_bytes, before.thumbnail_path: before.thumbnail_disk_bytes}
+        gone = {path: size for path, size in former.items() if path not in ("", video.path, video.thumbnail_path)}
+        entries = [{"root": "archive", "path": path, "disk_bytes": size} for path, size in gone.items()]
+        add_rows(connection, GarbageRow, entries, (GarbageRow.path,))
     row = asdict(video) | {"fragments": pack_fragments(video.fragments, video.start_us)}
     put_rows(connection, VideoSegmentRow, [row], update=_COLUMNS)
     video_is = Amount(1, video.bytes, video.disk_bytes)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import fsspec  # type: ignore[import-untyped]
 from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
@@ -28,6 +29,20 @@ _READ_ONLY = frozenset(
     ("http", "https", "data", "git", "github", "gist", "libarchive", "tar", "zip", "reference", "jupyter", "jlab")
 )
 """Kinds of fsspec's file systems to which files cannot be put one by one, or not at all."""
+
+
+class StoredFile(NamedTuple):
+    """A file of the archive.
+
+    Attributes:
+        name: of it, without its folder.
+        disk_bytes: what the disk gave it, as of ``ArchiveStorage.put``.
+        changed_us: when it was written last, microseconds since 1970.
+    """
+
+    name: str
+    disk_bytes: int
+    changed_us: int
 
 
 class ArchiveStorage:
@@ -108,6 +123,43 @@ class ArchiveStorage:
         if len(data) != length:
             raise StorageError(f"{whole} is cut off: it has {len(data)} of {length} bytes from byte {offset} on")
         return data
+
+    def folders(self, path: str) -> list[str]:
+        """The names of the folders in a folder, in order; none where it is not there.
+
+        Raises:
+            StorageError: it cannot be read.
+        """
+        return sorted(name for name, found in self._list(path) if found is None)
+
+    def files(self, path: str) -> list[StoredFile]:
+        """The files in a folder; none where it is not there, or where nothing says when they were written.
+
+        Raises:
+            StorageError: it cannot be read.
+        """
+        return [found for _, found in self._list(path) if found is not None]
+
+    def _list(self, path: str) -> Iterator[tuple[str, StoredFile | None]]:
+        """Each name in a folder, with the file of it, or None for a folder."""
+        whole = self._whole(path).rstrip("/")
+        with self._answers(path), suppress(FileNotFoundError):
+            if self.folder is not None:
+                for entry in os.scandir(whole):
+                    if entry.is_dir(follow_symlinks=False):
+                        yield entry.name, None
+                    elif entry.is_file(follow_symlinks=False):
+                        of = entry.stat(follow_symlinks=False)
+                        size = of.st_blocks * BLOCK_BYTES or of.st_size
+                        yield entry.name, StoredFile(entry.name, size, of.st_mtime_ns // 1000)
+                return
+            for found in self._files.ls(whole, detail=True):
+                name = str(found["name"]).rstrip("/").rpartition("/")[2]
+                changed = found.get("LastModified") or found.get("created")
+                if found["type"] == "directory":
+                    yield name, None
+                elif isinstance(changed, datetime):
+                    yield name, StoredFile(name, int(found["size"]), round(changed.timestamp() * 1e6))
 
     def put(self, path: str, data: bytes) -> int:
         """Writes a whole file, over one of the same path if there is any; readers see it entirely or not at all.

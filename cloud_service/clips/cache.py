@@ -8,9 +8,11 @@ import hashlib
 import logging
 import os
 import re
+import secrets
 import threading
 from collections import OrderedDict
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cloud_service.store.segment import BLOCK_BYTES
@@ -47,6 +49,7 @@ class RenderCache:
         # By key, the bytes that a file takes; the one that was used last comes last.
         self._sizes: OrderedDict[str, int] = OrderedDict()
         self._bytes = 0
+        self._clips: set[Path] = set()
         try:
             make_folder(folder)
             for _, name, size in sorted(self._found()):
@@ -56,15 +59,50 @@ class RenderCache:
             raise storage_error(error, error.filename or folder) from None
         self.shrink(most_bytes)
 
-    @property
-    def folder(self) -> Path:
-        """Where it lies. Clips may be made there as ``clip-<name>.mp4``; a start deletes what is left of them."""
-        return self._folder
+    @contextmanager
+    def clip(self) -> Iterator[Path]:
+        """A file for a clip that is made and sent while the block runs. It counts as what is kept does, which makes
+        room for it; what a killed process leaves of it the next start deletes.
+        """
+        path = self._folder / f"clip-{secrets.token_hex(8)}.mp4"
+        with self._lock:
+            self._clips.add(path)
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+            with self._lock:
+                self._clips.discard(path)
 
     @property
     def disk_bytes(self) -> int:
-        """What its files take on the disk."""
-        return self._bytes
+        """What its files take on the disk, those of clips that are being made among them."""
+        with self._lock:
+            return self._bytes + self._clip_bytes()
+
+    def taken_bytes(self) -> int:
+        """What its files and the clips that are made beside them take on the disk.
+
+        Raises:
+            OSError: the disk refused to say.
+        """
+        clips = (entry for entry in os.scandir(self._folder) if _LEFTOVER.fullmatch(entry.name))
+        sizes = 0
+        for clip in clips:
+            with suppress(FileNotFoundError):
+                sizes += clip.stat(follow_symlinks=False).st_blocks * BLOCK_BYTES
+        return self._bytes + sizes
+
+    def give(self, most_bytes: int) -> int:
+        """Deletes the least recently used pieces until so much of the disk is free again, or none is left.
+
+        Returns:
+            The bytes that came free.
+        """
+        with self._lock:
+            before = self._bytes
+            self._shrink(max(0, before - most_bytes))
+            return before - self._bytes
 
     def get(self, key: str) -> bytes | None:
         """A piece; None if it is not there, or not as it was put there."""
@@ -95,9 +133,10 @@ class RenderCache:
             if key in self._sizes:
                 self._drop(key)
             content = hashlib.sha256(piece).digest() + piece
-            if len(content) > self._most_bytes:
+            most_bytes = self._most_bytes - self._clip_bytes()
+            if len(content) > most_bytes:
                 return
-            self._shrink(self._most_bytes - len(content))
+            self._shrink(most_bytes - len(content))
             try:
                 write_atomically(path, content)
                 size = os.stat(path).st_blocks * BLOCK_BYTES or len(content)
@@ -107,12 +146,25 @@ class RenderCache:
             self._sizes[key] = size
             self._bytes += size
             # Blocks are larger than what is in them.
-            self._shrink(self._most_bytes)
+            self._shrink(most_bytes)
 
     def shrink(self, most_bytes: int) -> None:
         """Deletes the least recently used pieces until the rest takes at most so many bytes of the disk."""
         with self._lock:
             self._shrink(most_bytes)
+
+    def make_room(self) -> None:
+        """Deletes the least recently used pieces until the rest, with the clips that are there, is within the bound."""
+        with self._lock:
+            self._shrink(self._most_bytes - self._clip_bytes())
+
+    def _clip_bytes(self) -> int:
+        taken = 0
+        for path in self._clips:
+            # It is made a moment after it is counted on.
+            with suppress(OSError):
+                taken += path.stat().st_blocks * BLOCK_BYTES
+        return taken
 
     def _shrink(self, most_bytes: int) -> None:
         while self._sizes and self._bytes > most_bytes:

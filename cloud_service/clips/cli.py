@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cloud_service.client_arguments import add_client_arguments, cloud_client, time_argument
+from cloud_service.client_arguments import add_client_arguments, cloud_client
+from cloud_service.time_arguments import add_time_argument
 from icm.atomic_file import atomic_writer
 from icm.client.clips import Clip
 from icm.errors import ConfigError, storage_error
@@ -22,11 +23,8 @@ def add_command(commands: Any) -> None:
     text = "write a stretch of a camera's past as an MP4 file; asks the running cloud"
     render = commands.add_parser("render", help=text, description=text)
     render.add_argument("--camera", required=True, help="its name")
-    render.add_argument(
-        "--from", dest="start", required=True, type=time_argument, metavar="TIME",
-        help="frames captured at or after this, such as 2026-11-27T10:00:00Z",
-    )  # fmt: skip
-    render.add_argument("--to", required=True, type=time_argument, metavar="TIME", help="frames captured before this")
+    add_time_argument(render, "--from", "frames captured at or after this", dest="start", required=True)
+    add_time_argument(render, "--to", "frames captured before this", required=True)
     render.add_argument(
         "--decoder", choices=("finetuned", "base"), default="finetuned",
         help="what turns records into pictures; base: as it was before its finetuning (default: finetuned)",

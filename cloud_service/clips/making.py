@@ -17,7 +17,7 @@ from cloud_service.clips.sources import SourceFinder, Sources
 from cloud_service.detection.base import Detection
 from cloud_service.events.store import EventStore, FrameEvent
 from cloud_service.store import RecordStore, Segment
-from icm.errors import NotFoundError, RecordError, StorageError, StoredDamageError
+from icm.errors import FrameDeletedError, NotFoundError, RecordError, StorageError, StoredDamageError
 from icm.frame_id import FrameId
 
 
@@ -82,7 +82,10 @@ class ClipMaker:
         def pieces() -> Iterator[bytes]:
             for source in sources.of:
                 check_wanted()
-                video, segment = source.video, source.segment
+                video, segment, deleted = source.video, source.segment, source.deleted
+                if deleted is not None:
+                    first, last = max(deleted.first_us, request.from_us), min(deleted.last_us, request.to_us - 1)
+                    gaps.lost(first, last, deleted.records, deleted.why, apart=True)
                 try:
                     cut = self._sources.read(video, request) if video is not None else b""
                 except StorageError:
@@ -114,7 +117,9 @@ class ClipMaker:
                 max(segment.first_capture_us, request.from_us),
                 min(segment.last_capture_us, request.to_us - 1),
             )
-            gaps.lost(first, last, segment.records, str(error))
+            absent = self._store.absent(segment.camera, segment.epoch, segment.sequences.first)
+            reason = str(absent) if isinstance(absent, FrameDeletedError) else str(error)
+            gaps.lost(first, last, segment.records, reason)
         else:
             yield from renderer.render(recording)
 

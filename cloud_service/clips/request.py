@@ -99,9 +99,13 @@ class Gaps:
         """A frame is in the clip, after those before."""
         self._open = False
 
-    def lost(self, first_us: int, last_us: int, frames: int, reason: str) -> None:
-        """Frames are not in the clip."""
-        if self._open:
+    def lost(self, first_us: int, last_us: int, frames: int, reason: str, *, apart: bool = False) -> None:
+        """Frames are not in the clip.
+
+        Args:
+            apart: whether they lack for their own reason, and not because of those before.
+        """
+        if self._open and not (apart and reason != self.found[-1].reason):
             before = self.found.pop()
             first_us, frames, reason = before.first_us, before.frames + frames, before.reason
         self.found.append(Gap(first_us, last_us, frames, reason))

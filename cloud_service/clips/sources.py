@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from sqlalchemy import Engine
 
 from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.archive.fragments import init_name, init_path
@@ -13,9 +14,11 @@ from cloud_service.archive.storage import ArchiveStorage
 from cloud_service.archive.video import VideoEncoder
 from cloud_service.archive.writer import VideoSegment
 from cloud_service.clips.request import ClipDecoder, ClipRequest, utc_text
+from cloud_service.proof.tombstones import Deleted, deleted_between
 from cloud_service.store import RecordStore, Segment
+from cloud_service.store.index.lookup import index_answers
 from icm.codec.bitstream.record import StreamHeader
-from icm.errors import NotFoundError, RecordError, StorageError
+from icm.errors import FrameDeletedError, NotFoundError, RecordError, StorageError
 
 
 @dataclass(frozen=True)
@@ -25,10 +28,12 @@ class Source:
     Attributes:
         segment: the records; None where only the video is left.
         video: the archive's, if it can be cut.
+        deleted: what became of the records, where neither is left.
     """
 
     segment: Segment | None
     video: VideoSegment | None
+    deleted: Deleted | None = None
 
 
 @dataclass(frozen=True)
@@ -46,14 +51,16 @@ class Sources:
     @property
     def renders(self) -> bool:
         """Whether anything has to be rendered."""
-        return any(source.video is None for source in self.of)
+        return any(source.video is None and source.deleted is None for source in self.of)
 
 
 class SourceFinder:
     """Finds the sources of clips. Thread-safe."""
 
-    def __init__(self, store: RecordStore, catalogue: VideoCatalogue, storage: ArchiveStorage) -> None:
-        self._store, self._catalogue, self._storage = store, catalogue, storage
+    def __init__(
+        self, store: RecordStore, catalogue: VideoCatalogue, storage: ArchiveStorage, database: Engine
+    ) -> None:
+        self._store, self._catalogue, self._storage, self._database = store, catalogue, storage, database
 
     def find(self, request: ClipRequest, *, videos: bool = True) -> Sources:
         """The sources of a clip.
@@ -63,7 +70,7 @@ class SourceFinder:
             videos: whether to use the archive's videos.
 
         Raises:
-            NotFoundError: there is no such camera, or nothing of it in that time.
+            NotFoundError: there is no such camera, or nothing of it in that time; a FrameDeletedError if there was.
             StorageError: the disk or the database does not answer.
         """
         segments = {
@@ -79,12 +86,16 @@ class SourceFinder:
         }
         times = {number: video.start_us for number, video in whole.items()}
         times |= {number: segment.first_capture_us for number, segment in segments.items()}
+        with index_answers(), self._database.connect() as connection:
+            found_deleted = deleted_between(connection, request.camera, request.from_us, request.to_us)
+        deleted = {each.number: each for each in found_deleted if each.number not in times}
         if not times:
-            self._refuse(request)
+            self._refuse(request, list(deleted.values()))
+        times |= {number: each.first_us for number, each in deleted.items()}
         order = sorted(times, key=lambda number: (times[number], number))
         inits = {video.init for video in whole.values()}
-        if len(whole) == len(order) and len(inits) == 1:
-            return Sources(tuple(Source(segments.get(number), whole[number]) for number in order))
+        if len(whole) + len(deleted) == len(order) and len(inits) == 1:
+            return Sources(tuple(Source(segments.get(n), whole.get(n), deleted.get(n)) for n in order))
         size = self._size(list(segments.values()))
         # Of the encoder and size that what is rendered will have.
         init = _init_of(*size) if size else next(iter(inits), "")
@@ -92,7 +103,9 @@ class SourceFinder:
         for number in order:
             video = whole.get(number)
             same = video is not None and video.init == init
-            if same or number in segments:
+            if number in deleted:
+                sources.append(Source(None, None, deleted[number]))
+            elif same or number in segments:
                 sources.append(Source(segments.get(number), video if same else None))
         return Sources(tuple(sources), size)
 
@@ -127,8 +140,14 @@ class SourceFinder:
         except (NotFoundError, RecordError, StorageError):
             return None
 
-    def _refuse(self, request: ClipRequest) -> None:
+    def _refuse(self, request: ClipRequest, deleted: list[Deleted]) -> None:
         between = f"between {utc_text(request.from_us)} and {utc_text(request.to_us)}"
+        if deleted:
+            frames = sum(each.records for each in deleted)
+            raise FrameDeletedError(
+                f"nothing is left of camera {request.camera!r} {between}: {frames} frames were deleted, the first were"
+                f" {deleted[0].why}"
+            )
         for camera in self._store.cameras():
             if camera.camera == request.camera:
                 raise NotFoundError(

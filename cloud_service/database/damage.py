@@ -85,6 +85,8 @@ def _damage(path: Path, whole: bool) -> str | None:
             return next((text for text in found if text != "ok"), None)
     except sqlite3.Error as error:
         return str(error) if is_damage(error) else None
+    except UnicodeDecodeError:
+        return "a name in its schema is no text"
 
 
 def _suspicion(path: Path) -> Path:

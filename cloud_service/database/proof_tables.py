@@ -11,7 +11,8 @@ from cloud_service.database.tables import Base
 class ChainRow(Base):
     """How far a camera's chain was read: to its byte ``size``, where a head ends.
 
-    ``numbers`` are the segments that have a leaf, ``deleted`` those that have a tombstone, as ranges.
+    ``numbers`` are the segments that have a leaf, ``deleted`` those that have a tombstone, as ranges. ``statements``
+    are the entries that count for all of the chain, a line each.
     """
 
     __tablename__ = "chains"
@@ -21,6 +22,7 @@ class ChainRow(Base):
     head: Mapped[str]
     numbers: Mapped[str]
     deleted: Mapped[str]
+    statements: Mapped[str]
 
 
 class ChainBlockRow(Base):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, case
+from sqlalchemy import Connection, Engine, Row, case, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -14,6 +14,9 @@ from cloud_service.database.tables import Base
 
 Values = Sequence[Mapping[str, Any]]
 """Rows, each by column."""
+_WALK = text(
+    "SELECT " + ", ".join(f"set_config('{name}', 'off', true)" for name in ("enable_sort", "enable_seqscan", "jit"))
+)
 
 
 @contextmanager
@@ -22,6 +25,21 @@ def transaction(database: Engine) -> Iterator[Connection]:
     with database.begin() as connection:
         if database.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
+        yield connection
+
+
+@contextmanager
+def walking(database: Engine) -> Iterator[Connection]:
+    """A connection whose statements walk indexes wherever one has the order that is asked for.
+
+    PostgreSQL reads a whole table, or sorts all rows in question, where it believes that few pass the filters of a
+    statement, or that rows lie far apart on a slow disk. What it believes changes with its statistics, and a page would
+    be as slow as the archive is long. So it is told for the transaction to do neither, and not to compile statements
+    that last milliseconds. SQLite walks by itself.
+    """
+    with database.connect() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(_WALK)
         yield connection
 
 

@@ -22,6 +22,8 @@ class Tier(StrEnum):
     """Key frames that stayed when their records went; counted as key frames."""
     VIDEO = "video"
     THUMBNAILS = "thumbnails"
+    INDEX = "index"
+    """What detectors found, in the database; it takes no file of its own, and is not counted as usage."""
 
 
 class Amount(NamedTuple):

@@ -1,6 +1,8 @@
-"""Tables of the viewer, which may be lost: people log in again.
+"""Tables of the viewer, which may be lost: people log in again, and have seen nothing.
 
 viewer_sessions   browsers in which somebody is logged in
+viewer_seen       sightings that somebody has seen
+viewer_reviews    up to when somebody has seen all
 """
 
 from __future__ import annotations
@@ -26,3 +28,23 @@ class ViewerSessionRow(Base):
     used_us: Mapped[int]
     address: Mapped[str]
     browser: Mapped[str]
+
+
+class SeenRow(Base):
+    """A sighting that a user has seen, by its ``id``; ``start_us`` is its beginning, in microseconds since 1970."""
+
+    __tablename__ = "viewer_seen"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - SQLAlchemy's own way to say it
+
+    user_name: Mapped[str] = mapped_column(primary_key=True)
+    sighting: Mapped[int] = mapped_column(primary_key=True)
+    start_us: Mapped[int]
+
+
+class ReviewRow(Base):
+    """What began before ``seen_before_us``, microseconds since 1970, counts as seen by a user."""
+
+    __tablename__ = "viewer_reviews"
+
+    user_name: Mapped[str] = mapped_column(primary_key=True)
+    seen_before_us: Mapped[int]

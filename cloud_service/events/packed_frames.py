@@ -37,11 +37,16 @@ def packed_sequences(
 
 def packed_event(connection: Connection, key: FrameId) -> FrameEvent | None:
     """The frame's newest event among those that are packed."""
+    return next(packed_events(connection, key), None)
+
+
+def packed_events(connection: Connection, key: FrameId) -> Iterator[FrameEvent]:
+    """The frame's events among those that are packed, one of each model, the newest first."""
     of_block = dict(zip(("camera", "epoch", "block"), block_key(*key), strict=True))
     blocks = connection.execute(select(BoxBlockRow.__table__).filter_by(**of_block)).all()
     holders = [(row.number, row.model) for row in blocks if key.sequence in SequenceSet.from_text(row.sequences)]
     if not holders:
-        return None
+        return
     query = (
         select(BoxesRow.__table__)
         .where(BoxesRow.camera == key.camera, tuple_(BoxesRow.number, BoxesRow.model).in_(holders))
@@ -50,8 +55,7 @@ def packed_event(connection: Connection, key: FrameId) -> FrameEvent | None:
     for row in connection.execute(query).all():
         frame = unpack(row.data).frame(key.sequence)
         if frame is not None:
-            return FrameEvent(key, frame.capture_us, row.model, frame.detections)
-    return None
+            yield FrameEvent(key, frame.capture_us, row.model, frame.detections)
 
 
 def packed_newest_first(

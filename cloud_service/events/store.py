@@ -12,7 +12,8 @@ from cloud_service.database.statements import add_rows, put_rows, transaction
 from cloud_service.database.tables import DetectionRow, EmptyFramesRow, FrameRow, SkippedFrameRow
 from cloud_service.events.empty_frames import CONTENT, FRAMES, BlockKey, EmptyFrames, block_key, empty_frames
 from cloud_service.events.event import FrameEvent, FrameSkipped
-from cloud_service.events.packed_frames import packed_event, packed_sequences
+from cloud_service.events.forgotten import check_not_forgotten
+from cloud_service.events.packed_frames import packed_event, packed_events, packed_sequences
 from cloud_service.events.searching import event_of, search_events
 from cloud_service.store import Position
 from cloud_service.store.cursors import set_detected
@@ -65,6 +66,31 @@ class EventStore:
                     return FrameEvent(key, empty.captures[key.sequence], empty.model, ())
             skipped = session.get(SkippedFrameRow, key)
             return FrameSkipped(key, skipped.why) if skipped is not None else None
+
+    def check_not_forgotten(self, key: FrameId) -> None:
+        """Checks that what was found in a frame, of which there is no event, was not deleted.
+
+        Raises:
+            FrameDeletedError: it may have been.
+        """
+        with self._database.connect() as connection:
+            check_not_forgotten(connection, key)
+
+    def of_each_model(self, key: FrameId) -> list[FrameEvent]:
+        """What each detector that looked at a frame found in it, the newest first."""
+        query = select(FrameRow).filter_by(camera=key.camera, epoch=key.epoch, sequence=key.sequence)
+        with Session(self._database) as session:
+            events = [event_of(row) for row in session.scalars(query.order_by(FrameRow.id.desc()))]
+            events += packed_events(session.connection(), key)
+            events += [
+                FrameEvent(key, empty.captures[key.sequence], empty.model, ())
+                for empty in empty_frames(session.connection(), {block_key(*key)})
+                if key.sequence in empty.captures
+            ]
+        by_model: dict[str, FrameEvent] = {}
+        for event in events:
+            by_model.setdefault(event.model, event)
+        return list(by_model.values())
 
     def unknown(self, camera: str, epoch: int, sequences: Iterable[tuple[int, int]]) -> list[FrameId]:
         """Those frames of the ranges, first and last included, of which nothing is known yet."""

@@ -21,7 +21,7 @@ from cloud_service.evidence.segment_files import KeyframeSource, SegmentFile
 from cloud_service.seals.files import parts_in, seal_file
 from cloud_service.store import RecordStore
 from cloud_service.store.segment import Segment
-from icm.errors import IcmError, StorageError, storage_error
+from icm.errors import FrameDeletedError, IcmError, StorageError, storage_error
 from icm.evidence.case import CameraCase, ClipEntry, DetectionsEntry, Gap, Missing, SegmentEntry
 from icm.evidence.layout import (
     Role,
@@ -88,7 +88,9 @@ class CameraExport:
                 try:
                     file = SegmentFile(self.sources.records, segment)
                 except IcmError as error:
-                    self._miss(segment, "its records", str(error))
+                    absent = self.sources.store.absent(segment.camera, segment.epoch, segment.sequences.first)
+                    why = absent if isinstance(absent, FrameDeletedError) else error
+                    self._miss(segment, "its records", str(why))
                     before = None
                     continue
                 yield from self._records(case, file, before, keys)

@@ -8,7 +8,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from cloud_service.client_arguments import add_client_arguments, cloud_client, time_argument
+from cloud_service.client_arguments import add_client_arguments, cloud_client
+from cloud_service.time_arguments import add_time_argument
 from icm.errors import ConfigError
 from icm.service.command_line import say
 
@@ -22,12 +23,8 @@ def add_commands(commands: Any) -> None:
     )
     add_client_arguments(parser)
     parser.add_argument("--camera", action="append", required=True, help="of this camera; repeatable")
-    parser.add_argument(
-        "--from", dest="start", required=True, type=time_argument, metavar="TIME", help="such as 2026-11-03T15:00Z"
-    )
-    parser.add_argument(
-        "--to", dest="end", required=True, type=time_argument, metavar="TIME", help="its end, without it"
-    )
+    add_time_argument(parser, "--from", "start of the range", dest="start", required=True)
+    add_time_argument(parser, "--to", "its end, not included", dest="end", required=True)
     parser.add_argument("--case", required=True, metavar="TEXT", help="what it is about")
     parser.add_argument("--by", required=True, metavar="NAME", help="who exports it")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the zip to write")

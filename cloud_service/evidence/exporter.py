@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
 from sqlalchemy import Engine
@@ -12,6 +13,7 @@ from cloud_service.archive.catalogue import VideoCatalogue
 from cloud_service.evidence.camera_export import CameraExport, ExportSources
 from cloud_service.evidence.contents import CameraContents, ContentsLookup
 from cloud_service.evidence.request import ExportRequest
+from cloud_service.feedback.segment_leases import Renew, SegmentLeases
 from cloud_service.proof.signing import signing_key
 from cloud_service.settings import CloudSettings
 from icm.errors import IcmError
@@ -63,6 +65,7 @@ class CaseExporter:
         chains: ChainSource,
         key: SigningKey,
         clock: Clock,
+        leases: SegmentLeases,
         retention: dict[str, Any],
     ) -> None:
         """Creates the exporter.
@@ -71,14 +74,35 @@ class CaseExporter:
             name: of the record store.
             chains: of the store.
             key: that manifests are signed with.
+            leases: of the store's segments.
             retention: the rules in force, as the settings have them.
         """
+        self._leases = leases
         self._name, self._sources, self._lookup = name, sources, lookup
         self._chains, self._key, self._clock, self._retention = chains, key, clock, retention
 
     def find(self, request: ExportRequest) -> list[CameraContents]:
         """As of ``ContentsLookup.find``: what an export would hold."""
         return self._lookup.find(request)
+
+    @contextmanager
+    def leased(self, request: ExportRequest) -> Iterator[Renew]:
+        """What is asked for stays while the block runs.
+
+        Raises:
+            StorageError: the database does not answer.
+        """
+        with ExitStack() as stack:
+            leases = [
+                stack.enter_context(self._leases.stretch(camera, request.from_us, request.to_us))
+                for camera in request.cameras
+            ]
+
+            def renew() -> None:
+                for each in leases:
+                    each()
+
+            yield renew
 
     @staticmethod
     def expected_bytes(contents: list[CameraContents]) -> int:
@@ -165,6 +189,7 @@ def open_exporter(
     catalogue: VideoCatalogue,
     database: Engine,
     chains: ChainSource,
+    leases: SegmentLeases,
     clock: Clock,
 ) -> CaseExporter:
     """The exporter of a cloud, which owns the store.
@@ -183,5 +208,6 @@ def open_exporter(
         chains=chains,
         key=signing_key(settings.store.folder),
         clock=clock,
+        leases=leases,
         retention=settings.retention.model_dump(mode="json"),
     )

@@ -64,6 +64,11 @@ class Leases:
         with self._lock:
             lease.until = self._clock.monotonic() + LEASE_SECONDS
 
+    def extend(self, lease: Lease, from_us: int) -> None:
+        """The reader needs what was captured from here on too, microseconds since 1970."""
+        with self._lock:
+            lease.from_us = min(lease.from_us, from_us)
+
     def keeps(self, camera: str, from_us: int, to_us: int) -> bool:
         """Whether a range may not be deleted just now. Who asks is going to."""
         now = self._clock.monotonic()

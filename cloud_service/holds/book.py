@@ -6,7 +6,7 @@ import json
 import logging
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ FILE_NAME = "holds.json"
 MOST_HOLDS = 10_000
 _MOST_TEXT = 500
 _MOST_CAMERAS = 1000
+_MOST_BYTES = 1 << 60
 _RELEASED_KEPT = 1000
 """Of released holds, which stay in the file for whoever asks who let go of what."""
 
@@ -40,6 +41,10 @@ class Hold:
         within_max_age: whether ``max_age`` deletes in it all the same, as where a law demands it.
         released_us: when it was released; 0 while it was not.
         released_by: who released it.
+        added_by: whose certificate it was added with; empty where none was shown.
+        max_bytes: its budget, of the disk; 0 for none.
+        full_us: when the budget was found to be used up; 0 while it was not.
+        ends: from then on, by camera the first segment that is not kept any more; of other cameras none is.
     """
 
     id: str
@@ -53,6 +58,10 @@ class Hold:
     within_max_age: bool = False
     released_us: int = 0
     released_by: str = ""
+    added_by: str = ""
+    max_bytes: int = 0
+    full_us: int = 0
+    ends: tuple[tuple[str, int], ...] = ()
 
     def is_active(self, now_us: int | None) -> bool:
         """Whether it keeps anything.
@@ -66,6 +75,11 @@ class Hold:
     def covers(self, camera: str, first_us: int, last_us: int) -> bool:
         """Whether a stretch of a camera, both ends included, reaches into it."""
         return (not self.cameras or camera in self.cameras) and first_us < self.to_us and last_us >= self.from_us
+
+    def keeps(self, camera: str, number: int, first_us: int, last_us: int) -> bool:
+        """Whether it keeps a segment of a camera, by its number and time, both ends included."""
+        within = not self.full_us or number < dict(self.ends).get(camera, 0)
+        return within and self.covers(camera, first_us, last_us)
 
 
 class HoldBook:
@@ -113,7 +127,7 @@ class HoldBook:
             StorageError: the disk refused; there is no such hold.
         """
         check_hold(hold)
-        hold = replace(hold, id=f"h-{secrets.token_hex(4)}", released_us=0, released_by="")
+        hold = replace(hold, id=f"h-{secrets.token_hex(4)}", released_us=0, released_by="", full_us=0, ends=())
         with self._lock:
             if sum(not each.released_us for each in self._holds.values()) >= MOST_HOLDS:
                 raise ConfigError(f"there are {MOST_HOLDS} holds: release some that are not needed any more")
@@ -146,6 +160,23 @@ class HoldBook:
         log.info("hold %s of %s was released by %s", hold.id, hold.owner, by)
         return hold
 
+    def fill(self, name: str, ends: Mapping[str, int], now_us: int) -> None:
+        """Notes that a hold's budget is used up.
+
+        Args:
+            name: the hold's; one that was released meanwhile is left as it is.
+            ends: as of ``Hold``.
+            now_us: when, microseconds since 1970.
+
+        Raises:
+            StorageError: the disk refused; the hold goes on.
+        """
+        with self._lock:
+            hold = self._holds.get(name)
+            if hold is not None and not hold.released_us:
+                full = replace(hold, full_us=now_us, ends=tuple(sorted(ends.items())))
+                self._write({**self._holds, name: full})
+
     def _write(self, holds: dict[str, Hold]) -> None:
         self._check_owned()
         try:
@@ -172,6 +203,8 @@ def check_hold(hold: Hold) -> None:
     for name, text in (("an owner", hold.owner), ("a reason", hold.reason)):
         if not text.strip() or len(text) > _MOST_TEXT:
             raise ConfigError(f"a hold needs {name}, of {_MOST_TEXT} characters at most")
+    if not 0 <= hold.max_bytes <= _MOST_BYTES:
+        raise ConfigError(f"a hold's budget must be {_MOST_BYTES} bytes at most, or 0 for none")
     if hold.expires_us and hold.expires_us <= hold.created_us:
         raise ConfigError("a hold must expire in the future, or never")
 
@@ -179,7 +212,10 @@ def check_hold(hold: Hold) -> None:
 def _load(path: Path) -> dict[str, Hold]:
     try:
         said: Sequence[dict[str, Any]] = json.loads(path.read_bytes())["holds"]
-        holds = [Hold(**{**each, "cameras": tuple(each["cameras"])}) for each in said]
+        holds = [
+            Hold(**{**each, "cameras": tuple(each["cameras"]), "ends": tuple(map(tuple, each.get("ends", ())))})
+            for each in said
+        ]
     except FileNotFoundError:
         return {}
     except OSError as error:

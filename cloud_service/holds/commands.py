@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import getpass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from cloud_service.time_arguments import add_time_argument
 from icm.client.cloud import CloudClient
 from icm.client.connection import Tls
 from icm.client.holds import Hold
-from icm.errors import ConfigError
 from icm.service.command_line import say
 
 
@@ -20,13 +19,16 @@ def add_commands(commands: Any) -> None:
     text = "what must not be deleted"
     parser = commands.add_parser("holds", help=text, description=text).add_subparsers(required=True, metavar="COMMAND")
     add = parser.add_parser("add", help="keep a stretch of time from being deleted")
-    add.add_argument("--from", dest="start", required=True, metavar="TIME", help="such as 2026-11-03T15:00Z")
-    add.add_argument("--to", dest="end", required=True, metavar="TIME", help="not included")
+    add_time_argument(add, "--from", "start of the stretch", dest="start", required=True)
+    add_time_argument(add, "--to", "its end, not included", dest="end", required=True)
     add.add_argument("--camera", action="append", default=[], help="whose; repeatable; none for all cameras")
     add.add_argument("--owner", default=getpass.getuser(), help="whose hold it is (default: you)")
     add.add_argument("--reason", required=True, help="why")
-    add.add_argument("--expires", metavar="TIME", help="when it ends by itself (default: never)")
+    add_time_argument(add, "--expires", "when it ends by itself (default: never)")
     add.add_argument("--within-max-age", action="store_true", help="the limit of age deletes in it all the same")
+    add.add_argument(
+        "--max-bytes", type=int, default=0, help="bytes of the disk that it may keep; what arrives later is not kept"
+    )
     add.set_defaults(command=_add)
     listing = parser.add_parser("list", help="show the holds")
     listing.add_argument("--all", action="store_true", help="with those that were released or have expired")
@@ -41,16 +43,16 @@ def add_commands(commands: Any) -> None:
 
 
 def _add(options: argparse.Namespace) -> int:
-    expires = _time(options.expires) if options.expires else None
     with _client(options) as cloud:
         hold = cloud.add_hold(
-            _time(options.start),
-            _time(options.end),
+            options.start,
+            options.end,
             owner=options.owner,
             reason=options.reason,
             cameras=options.camera,
-            expires=expires,
+            expires=options.expires,
             within_max_age=options.within_max_age,
+            max_bytes=options.max_bytes,
         )
     say(_line(hold))
     return 0
@@ -80,14 +82,9 @@ def _line(hold: Hold) -> str:
     ended = f", released by {hold.released_by} {hold.released:%Y-%m-%dT%H:%MZ}" if hold.released else ""
     cameras = ",".join(hold.cameras) or "all cameras"
     stretch = f"{hold.start:%Y-%m-%dT%H:%M:%SZ} to {hold.end:%Y-%m-%dT%H:%M:%SZ}"
-    return f"{hold.id}  {cameras}  {stretch}  {hold.owner}: {hold.reason}{ends}{ended}"
-
-
-def _time(text: str) -> datetime:
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"{text!r} is no time: write it as 2026-11-03T15:00Z") from None
-    if time.tzinfo is None:
-        raise ConfigError(f"{text!r} has no time zone: write it as {text}Z for UTC")
-    return time
+    kept = ""
+    if hold.max_bytes and not hold.released:
+        kept = f", keeps {hold.bytes} of {hold.max_bytes} bytes"
+    if hold.full and not hold.released:
+        kept += f", FULL since {hold.full:%Y-%m-%dT%H:%MZ}: {hold.unprotected_bytes} bytes that came later are not kept"
+    return f"{hold.id}  {cameras}  {stretch}  {hold.owner}: {hold.reason}{ends}{kept}{ended}"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cloud_service.detection.base import Detection
 from cloud_service.feedback.arrivals import Arrivals
 from cloud_service.live.shown import Shown
-from cloud_service.live.states import CameraState, state_of
+from cloud_service.live.states import CameraState, State, state_of
 from cloud_service.live.stills import Stills
 from cloud_service.live.watcher import Watcher
 from cloud_service.store import RecordStore
@@ -125,8 +125,8 @@ class LiveHub:
         finally:
             with self._lock:
                 self._watchers.remove(watcher)
-                for camera in [camera for camera in self._newest if not self._watched(camera)]:
-                    del self._newest[camera]
+                for camera in [camera for camera in {*self._newest, *self._tried} if not self._watched(camera)]:
+                    self._newest.pop(camera, None)
                     self._tried.pop(camera, None)
             if not self._watchers and self._looking is not None:
                 self._looking.cancel()
@@ -142,10 +142,17 @@ class LiveHub:
         with self._lock:
             bare = [camera for camera in names if camera not in self._newest and self._watched(camera)]
         for camera in sorted(bare):
-            newest = self._store.newest_frame(camera)
+            newest = self._store.newest_frame(camera) if self._is_still(camera) else None
             if newest is not None and self._tried.get(camera) != newest:
                 self._tried[camera] = newest
                 self._stills.make(newest, self._take)
+
+    def _is_still(self, camera: str) -> bool:
+        """Whether no frame comes by itself soon: the pipeline is done with the newest, or nothing came for long."""
+        with self._lock:
+            captured_us = self._captured.get(camera)
+        done = captured_us is not None and captured_us == self._store.newest_capture_us(camera)
+        return done or self._state(camera).state is State.SILENT
 
     def _state(self, camera: str) -> CameraState:
         with self._lock:
@@ -157,8 +164,11 @@ class LiveHub:
     def _take(self, shown: Shown) -> None:
         camera = shown.key.camera
         with self._lock:
-            if not self._watched(camera) or not shown.is_newer(self._newest.get(camera)):
+            before = self._newest.get(camera)
+            if not self._watched(camera) or not shown.is_newer(before):
                 return
+            if before is not None:
+                shown.take_over(before)
             self._newest[camera] = shown
             watchers, loop = [of for of in self._watchers if of.watches(camera)], self._loop
         for watcher in watchers:

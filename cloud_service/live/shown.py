@@ -57,8 +57,19 @@ class Shown:
         self._jpegs: dict[int, asyncio.Future[bytes]] = {}
 
     def is_newer(self, than: Shown | None) -> bool:
-        """Whether this is to be shown after that one. A new epoch is a new numbering."""
-        return than is None or self.key.epoch != than.key.epoch or self.key.sequence > than.key.sequence
+        """Whether this is to be shown after that one: it is a later frame, or the same with what was found in it. A new
+        epoch is a new numbering.
+        """
+        if than is None or self.key.epoch != than.key.epoch:
+            return True
+        if self.key.sequence == than.key.sequence:
+            return than.detections is None and self.detections is not None
+        return self.key.sequence > than.key.sequence
+
+    def take_over(self, before: Shown) -> None:
+        """Takes over what was made of the frame before, if that has the very same picture: nothing changed."""
+        if self._picture is before._picture:
+            self._jpegs = before._jpegs
 
     async def jpeg(self, width: int, making: Executor) -> bytes:
         """The picture as a JPEG file.

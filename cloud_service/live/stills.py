@@ -6,25 +6,26 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy.exc import SQLAlchemyError
 
-from cloud_service.bundles import Bundles
 from cloud_service.events.store import EventStore, FrameEvent
 from cloud_service.live.shown import Shown
-from cloud_service.store import RecordStore
-from icm.codec.decoder import Decoder
 from icm.errors import IcmError
 from icm.frame_id import FrameId
 
 log = logging.getLogger(__name__)
+ReadPicture = Callable[[FrameId], tuple[int, NDArray[np.uint8]]]
+"""When a stored frame was captured, microseconds since 1970, and its picture; raises an IcmError where it cannot be."""
 
 
 class Stills:
     """Decodes frames, one after the other in a thread of its own: the pipeline goes first."""
 
-    def __init__(self, store: RecordStore, bundles: Bundles, events: EventStore) -> None:
-        """Creates what makes pictures of stored records, with what was found in them."""
-        self._store, self._bundles, self._events = store, bundles, events
+    def __init__(self, read: ReadPicture, events: EventStore) -> None:
+        """Creates what makes pictures of stored frames, with what was found in them."""
+        self._read, self._events = read, events
         self._worker = ThreadPoolExecutor(1, "live-stills")
 
     def make(self, key: FrameId, done: Callable[[Shown], None]) -> None:
@@ -43,16 +44,13 @@ class Stills:
             log.warning("the newest frame of camera %s cannot be shown: %s", key.camera, error)
 
     def _shown(self, key: FrameId) -> Shown:
-        header, records, _ = self._store.find(key.camera, key.epoch, key.sequence)
-        decoder = Decoder(self._bundles.of(header.codec_id, f"frame {key.sequence} of camera {key.camera!r}"))
-        for record in records:
-            latents = decoder.latents(record, header.width, header.height)
+        capture_us, picture = self._read(key)
         event = self._events.get(key)
         found = event if isinstance(event, FrameEvent) else None
         return Shown(
             key,
-            records[-1].capture_us,
-            decoder.picture(latents),
+            capture_us,
+            picture,
             stored_us=None,
             model=found.model if found is not None else "",
             detections=found.detections if found is not None else None,

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext, suppress
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from icm.atomic_file import write_atomically
+from icm.atomic_file import atomic_writer, write_atomically
 from icm.errors import ProofError
 from icm.folders import make_folder, sync_folder
-from icm.proof.chain import BLOCK, Head, Link, read_links
+from icm.proof.chain import BLOCK, Block, Head, Link, read_links
+from icm.proof.statements import Pruned
 
 log = logging.getLogger(__name__)
 FOLDER = "proof"
@@ -34,6 +36,14 @@ class PlacedLink(NamedTuple):
         return self.offset + self.length
 
 
+class BlockPlace(NamedTuple):
+    """A block's number and where it lies in its file, in bytes."""
+
+    block: int
+    offset: int
+    length: int
+
+
 class ChainFile:
     """The chain of one camera. Not thread-safe."""
 
@@ -41,21 +51,22 @@ class ChainFile:
         """Args: folder, of all chains."""
         self.path = folder / f"{camera}{_ENDING}"
 
-    def links(self, offset: int = 0, damage: list[str] | None = None) -> Iterator[PlacedLink]:
+    def links(
+        self, offset: int = 0, damage: list[str] | None = None, opened: BinaryIO | None = None
+    ) -> Iterator[PlacedLink]:
         """The whole blocks from an offset on, unchecked.
 
         Args:
+            opened: the file as ``open`` gave it, to read the same one twice; None: as it is now. A chain that is pruned
+                becomes another file.
             damage: what cannot be read is told here, and reading goes on at the next block that can be.
 
         Raises:
             ProofError: something cannot be read, and nobody asked to be told.
             OSError: the file cannot be read.
         """
-        try:
-            file = self.path.open("rb")
-        except FileNotFoundError:
-            return
-        with file:
+        file = opened if opened is not None else self.open()
+        with nullcontext() if opened is not None else file:
             while True:
                 file.seek(offset)
                 try:
@@ -71,6 +82,39 @@ class ChainFile:
                     damage.append(text)
                     offset = _next_block(file, offset)
 
+    def open(self) -> BinaryIO:
+        """The file for reading; empty where there is none.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        try:
+            return self.path.open("rb")
+        except FileNotFoundError:
+            return BytesIO()
+
+    def links_from(self, place: BlockPlace) -> Iterator[Link]:
+        """A block and all behind it.
+
+        Args:
+            place: where it was when somebody looked; where it is not, as the chain was pruned since, it is looked for.
+
+        Raises:
+            ProofError: the file is damaged.
+            OSError: the file cannot be read.
+        """
+        with self.open() as file:
+            offset = place.offset
+            file.seek(offset)
+            try:
+                found = Block.of(file.readline().removesuffix(b"\n")).number
+            except ProofError:
+                found = 0
+            if found != place.block:
+                links = self.links(0, None, file)
+                offset = next((each.offset for each in links if each.link.block.number == place.block), self.size())
+            yield from (each.link for each in self.links(offset, None, file))
+
     def ends_with(self, head: Head, size: int) -> bool:
         """Whether this head is what the first ``size`` bytes end with.
 
@@ -85,16 +129,54 @@ class ChainFile:
         except FileNotFoundError:
             return False
 
-    def frame(self, offset: int, length: int) -> tuple[bytes, bytes]:
-        """The first and the last line of a block, without their ends: its own, and its head.
+    def frames(self, places: Sequence[BlockPlace]) -> list[tuple[Block, Head]]:
+        """Blocks without their entries, and their heads.
+
+        Args:
+            places: where they were when somebody looked; see ``links_from``.
 
         Raises:
+            ProofError: the file is damaged there.
             OSError: the file cannot be read.
         """
-        with self.path.open("rb") as file:
-            file.seek(offset)
-            lines = file.read(length).splitlines()
-        return (lines[0], lines[-1]) if lines else (b"", b"")
+        found = []
+        with self.open() as file:
+            for place in places:
+                file.seek(place.offset)
+                lines = file.read(place.length).splitlines()
+                try:
+                    block, head = Block.of(lines[0]), Head.of(lines[-1])
+                except (ProofError, IndexError):
+                    break
+                if block.number != place.block or head.block != place.block:
+                    break
+                found.append((block, head))
+            if len(found) == len(places):
+                return found
+            wanted = {place.block for place in places}
+            links = (each.link for each in self.links(0, None, file))
+            return [(link.block, link.head) for link in links if link.block.number in wanted]
+
+    def drop_entries(self, pruned: Pruned) -> list[PlacedLink]:
+        """Writes the chain anew without the entries of blocks; it is on the disk, or as it was, when this returns.
+
+        Returns:
+            All blocks as they lie now, without any entries.
+
+        Raises:
+            ProofError: the file is damaged.
+            OSError: the disk refused.
+        """
+        found, offset = [], 0
+        with atomic_writer(self.path) as out:
+            for placed in self.links():
+                link = placed.link
+                bare = Link(link.block, (), link.head)
+                packed = (bare if pruned.drops(link.block.number) else link).pack()
+                out.write(packed)
+                found.append(PlacedLink(bare, offset, len(packed)))
+                offset += len(packed)
+        return found
 
     def size(self) -> int:
         """Of the file, in bytes."""

@@ -10,11 +10,12 @@ from sqlalchemy import Connection, Engine, delete, select
 from cloud_service.database.proof_tables import ChainBlockRow, ChainRow
 from cloud_service.database.statements import add_rows, put_rows
 from cloud_service.database.tables import TombstoneRow
-from cloud_service.proof.chain_file import PlacedLink
+from cloud_service.proof.chain_file import BlockPlace, PlacedLink
 from cloud_service.store.sequences import SequenceSet
 from icm.errors import ProofError
 from icm.proof.chain import Head
-from icm.proof.entries import SegmentFacts, Tombstone
+from icm.proof.entries import Entry, SegmentFacts, Tombstone, entry_of
+from icm.proof.statements import EdgeKey, Pruned
 
 
 @dataclass
@@ -26,18 +27,39 @@ class ChainState:
         size: bytes of the file up to there.
         numbers: of the segments that have a leaf.
         deleted: numbers of the segments that have a tombstone.
+        pruned: what was dropped so far.
+        edge_keys: that the camera's records are sealed with, the newest last.
     """
 
     head: Head | None = None
     size: int = 0
     numbers: SequenceSet = field(default_factory=SequenceSet)
     deleted: SequenceSet = field(default_factory=SequenceSet)
+    pruned: Pruned | None = None
+    edge_keys: list[EdgeKey] = field(default_factory=list)
 
     def take(self, placed: PlacedLink) -> None:
         """Goes on to a block."""
         self.head, self.size = placed.link.head, placed.end
         for entry in placed.link.entries:
+            self.learn(entry)
+
+    def learn(self, entry: Entry) -> None:
+        """Takes in what an entry says."""
+        if isinstance(entry, Pruned):
+            self.pruned = entry
+            for first, last in entry.segments:
+                self.numbers.add_range(first, last)
+                self.deleted.add_range(first, last)
+        elif isinstance(entry, EdgeKey):
+            self.edge_keys.append(entry)
+        else:
             (self.deleted if isinstance(entry, Tombstone) else self.numbers).add(entry.facts.number)
+
+    def statements(self) -> str:
+        """The statements that count, a line each."""
+        found: list[Entry] = [*self.edge_keys, *([self.pruned] if self.pruned is not None else [])]
+        return "\n".join(entry.line().decode() for entry in found)
 
 
 class ChainIndex:
@@ -60,10 +82,13 @@ class ChainIndex:
         if row is None:
             return ChainState()
         try:
-            head = Head.of(row.head.encode())
+            state = ChainState(Head.of(row.head.encode()), row.size)
+            for line in row.statements.splitlines():
+                state.learn(entry_of(line.encode()))
         except ProofError:
             return ChainState()
-        return ChainState(head, row.size, SequenceSet.from_text(row.numbers), SequenceSet.from_text(row.deleted))
+        state.numbers, state.deleted = SequenceSet.from_text(row.numbers), SequenceSet.from_text(row.deleted)
+        return state
 
     def forget(self, camera: str) -> None:
         """The chain is read from its start again."""
@@ -71,8 +96,12 @@ class ChainIndex:
             connection.execute(delete(ChainBlockRow).where(ChainBlockRow.camera == camera))
             connection.execute(delete(ChainRow).where(ChainRow.camera == camera))
 
-    def note(self, camera: str, state: ChainState, blocks: Sequence[PlacedLink]) -> None:
-        """Notes blocks that were read or written, and how far the chain got with them."""
+    def note(self, camera: str, state: ChainState, blocks: Sequence[PlacedLink], anew: bool = False) -> None:
+        """Notes blocks that were read or written, and how far the chain got with them.
+
+        Args:
+            anew: whether these are all blocks, and lie elsewhere than those that are noted.
+        """
         assert state.head is not None
         row = {
             "camera": camera,
@@ -80,18 +109,21 @@ class ChainIndex:
             "head": state.head.line().decode(),
             "numbers": state.numbers.to_text(),
             "deleted": state.deleted.to_text(),
+            "statements": state.statements(),
         }
         with self._database.begin() as connection:
+            if anew:
+                connection.execute(delete(ChainBlockRow).where(ChainBlockRow.camera == camera))
             # Of two blocks that have one number, as after a chain was changed from outside, the later.
             rows = {placed.link.block.number: _block_row(placed) for placed in blocks}
             put_rows(connection, ChainBlockRow, list(rows.values()), _PLACE)
-            put_rows(connection, ChainRow, [row], ("size", "head", "numbers", "deleted"))
+            put_rows(connection, ChainRow, [row], ("size", "head", "numbers", "deleted", "statements"))
             _add_tombstones(connection, blocks)
 
-    def blocks_of(self, camera: str, first: int, last: int) -> list[tuple[int, int]]:
-        """Offset and length of the blocks that may speak of segments ``first`` to ``last``, in their order."""
+    def blocks_of(self, camera: str, first: int, last: int) -> list[BlockPlace]:
+        """The places of the blocks that may speak of segments ``first`` to ``last``, in their order."""
         query = (
-            select(ChainBlockRow.offset, ChainBlockRow.length)
+            select(ChainBlockRow.block, ChainBlockRow.offset, ChainBlockRow.length)
             .where(
                 ChainBlockRow.camera == camera,
                 ChainBlockRow.first_number <= last,
@@ -100,18 +132,18 @@ class ChainIndex:
             .order_by(ChainBlockRow.block)
         )
         with self._database.connect() as connection:
-            return [(offset, length) for offset, length in connection.execute(query)]
+            return [BlockPlace(*row) for row in connection.execute(query)]
 
-    def blocks_from(self, camera: str, block: int, limit: int) -> list[tuple[int, int]]:
-        """Offset and length of the blocks from a number on, ``limit`` at most."""
+    def blocks_from(self, camera: str, block: int, limit: int) -> list[BlockPlace]:
+        """The places of the blocks from a number on, ``limit`` at most."""
         query = (
-            select(ChainBlockRow.offset, ChainBlockRow.length)
+            select(ChainBlockRow.block, ChainBlockRow.offset, ChainBlockRow.length)
             .where(ChainBlockRow.camera == camera, ChainBlockRow.block >= block)
             .order_by(ChainBlockRow.block)
             .limit(limit)
         )
         with self._database.connect() as connection:
-            return [(offset, length) for offset, length in connection.execute(query)]
+            return [BlockPlace(*row) for row in connection.execute(query)]
 
     def tombstones(self, camera: str, without: SequenceSet) -> list[Tombstone]:
         """A camera's tombstones that the database has, but for those of the numbers ``without``."""

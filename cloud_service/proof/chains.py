@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -11,10 +11,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from cloud_service.database.damage import trouble
 from cloud_service.proof.chain_file import ChainFile, PlacedLink, chained_cameras
 from cloud_service.proof.chain_index import ChainIndex, ChainState
+from cloud_service.proof.pruning import KEPT_US, LEAST_SEGMENTS, LEAST_SHARE, SEGMENT_BYTES, PruningPlan
 from cloud_service.store.segment import MAX_NUMBER
 from icm.proof.chain import Link, make_link
 from icm.proof.entries import Entry
 from icm.proof.keys import SigningKey
+from icm.proof.statements import Pruned
 from icm.service.clock import Clock
 from icm.service.health import Problems
 
@@ -28,11 +30,16 @@ class _Chain:
 
     Attributes:
         unnoted: blocks that the database does not know yet.
+        moved: whether these are all, and it knows them in other places.
+        compared: whether it was looked whether all is dropped that is said to be.
+        looked: how many segments were deleted when it was last looked for what can be dropped.
     """
 
     def __init__(self, file: ChainFile, state: ChainState) -> None:
         self.file, self.state = file, state
         self.unnoted: list[PlacedLink] = []
+        self.moved, self.compared = False, False
+        self.looked = 0
 
 
 class Chains:
@@ -90,13 +97,60 @@ class Chains:
         chain.unnoted.append(placed)
         self._note(camera, chain)
 
+    def prune(self, camera: str) -> bool:
+        """Drops the entries of what is wholly gone, if enough is; see ``pruning``. What was dropped is signed first.
+
+        Returns:
+            Whether something was.
+
+        Raises:
+            OSError: the disk refused; what is signed is dropped the next time.
+            ProofError: the chain is damaged.
+            SQLAlchemyError: the database does not answer.
+        """
+        chain = self._chains[camera]
+        state, before = chain.state, chain.state.pruned
+        if not chain.compared:
+            chain.compared = True
+            if before is not None and not self._are_dropped(chain, before):
+                # A crash, or the disk, kept them.
+                self._drop(camera, chain, before)
+        deleted = _count(state.deleted)
+        expected = (deleted - (_count(before.segments) if before is not None else 0)) * SEGMENT_BYTES
+        if deleted - chain.looked < LEAST_SEGMENTS or expected < LEAST_SHARE * state.size:
+            return False
+        chain.looked = deleted
+        now_us = self._clock.now_us()
+        statement = PruningPlan(chain.file.links(), before, now_us - KEPT_US).statement(camera, now_us)
+        if statement is None:
+            return False
+        self.append(camera, [statement])
+        chain.compared = False
+        self._drop(camera, chain, statement)
+        chain.compared = True
+        return True
+
+    def _are_dropped(self, chain: _Chain, said: Pruned) -> bool:
+        """Whether the entries are gone that are said to be: all go together."""
+        last = said.blocks[-1][1]
+        places = self._index.blocks_from(said.camera, last, 1)
+        return bool(places) and next((link.pruned for link in chain.file.links_from(places[0])), True)
+
+    def _drop(self, camera: str, chain: _Chain, said: Pruned) -> None:
+        size = chain.state.size
+        chain.unnoted, chain.moved = chain.file.drop_entries(said), True
+        chain.state.size = chain.unnoted[-1].end
+        self._note(camera, chain)
+        text = "camera %s: the entries of %d deleted segments are dropped by now: its chain has %d bytes, and had %d"
+        log.info(text, camera, _count(said.segments), chain.state.size, size)
+
     def note_all(self) -> None:
         """Tells the database what it does not know yet."""
         for camera, chain in self._chains.items():
             if chain.unnoted:
                 self._note(camera, chain)
 
-    def links(self, camera: str, first: int, last: int) -> Iterator[PlacedLink]:
+    def links(self, camera: str, first: int, last: int) -> Iterator[Link]:
         """The blocks that may speak of segments ``first`` to ``last``, in their order.
 
         Raises:
@@ -105,10 +159,10 @@ class Chains:
             SQLAlchemyError: the database does not answer.
         """
         file = ChainFile(self._folder, camera)
-        for offset, _ in self._index.blocks_of(camera, first, last):
-            placed = next(file.links(offset), None)
-            if placed is not None:
-                yield placed
+        for place in self._index.blocks_of(camera, first, last):
+            link = next(file.links_from(place), None)
+            if link is not None:
+                yield link
 
     def links_from(self, camera: str, first: int) -> Iterator[Link]:
         """All blocks from the earliest on that may speak of segment ``first`` or a later one, up to the newest.
@@ -121,7 +175,7 @@ class Chains:
         places = self._index.blocks_of(camera, first, MAX_NUMBER)
         if places:
             file = ChainFile(self._folder, camera)
-            yield from (placed.link for placed in file.links(min(offset for offset, _ in places)))
+            yield from file.links_from(min(places, key=lambda place: place.offset))
 
     def _open(self, camera: str) -> _Chain:
         file = ChainFile(self._folder, camera)
@@ -184,8 +238,12 @@ class Chains:
         if chain.state.head is None or not (chain.unnoted or always):
             return
         try:
-            self._index.note(camera, chain.state, chain.unnoted)
+            self._index.note(camera, chain.state, chain.unnoted, anew=chain.moved)
         except SQLAlchemyError as error:
             log.warning("camera %s: cannot note %d blocks yet: %s", camera, len(chain.unnoted), trouble(error))
         else:
-            chain.unnoted = []
+            chain.unnoted, chain.moved = [], False
+
+
+def _count(ranges: Iterable[tuple[int, int]]) -> int:
+    return sum(last - first + 1 for first, last in ranges)

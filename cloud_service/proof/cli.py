@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cloud_service.settings import CloudSettings
+from cloud_service.time_arguments import add_time_argument, microseconds_of
 from icm.config.assignments import parse_assignments
 from icm.config.settings import load_settings
 from icm.errors import ConfigError, NotFoundError, ProofError, StorageError, storage_error
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from cloud_service.proof.verification import CameraCheck, Verdict
     from cloud_service.seals.checking import SealCheck
     from icm.proof.chain import Head
+    from icm.proof.statements import Pruned
 
 BROKEN_STATUS = 1
 """Exit status of ``verify`` when something does not hold."""
@@ -48,16 +51,14 @@ def add_commands(commands: Any) -> None:
     verify = commands.add_parser("verify", help=text, description=text)
     _add_place(verify)
     verify.add_argument("--camera", action="append", default=[], help="this camera only; repeatable")
-    verify.add_argument(
-        "--from", dest="begin", metavar="TIME", help="only segments from here on, such as 2026-11-27T08:00Z"
-    )
-    verify.add_argument("--to", dest="end", metavar="TIME", help="only segments up to here")
+    add_time_argument(verify, "--from", "only segments from here on", dest="begin")
+    add_time_argument(verify, "--to", "only segments up to here", dest="end")
     verify.add_argument("--deep", action="store_true", help="read and hash every file")
     verify.add_argument("--key", metavar="KEY", help="what heads must be signed with: as `public-key` prints it")
     verify.add_argument(
         "--edge-key", action="append", default=[], metavar="CAMERA=KEY",
         help="with --deep: all records of this camera must be sealed by this key, which `icm-edge public-key` prints;"
-        " repeatable",
+        " repeatable, for a camera that has had several too",
     )  # fmt: skip
     verify.add_argument(
         "--witness", action="append", default=[], type=Path, metavar="FILE",
@@ -104,7 +105,8 @@ def _verify(options: argparse.Namespace) -> int:
     from cloud_service.database.damage import trouble
 
     place = _place(options)
-    begin, end = _time(options.begin, 0), _time(options.end, _LAST_US)
+    begin = microseconds_of(options.begin) if options.begin else 0
+    end = microseconds_of(options.end) if options.end else _LAST_US
     started, total = time.monotonic(), _Total()
     with ExitStack() as opened:
         try:
@@ -153,7 +155,9 @@ def _checks(
         view = SqlView(database)
     folders = {path.name for path in place.records.iterdir() if path.is_dir()} if place.records.is_dir() else set()
     cameras = sorted(folders.union(chained_cameras(chains)))
-    edge_keys = dict(_edge_key(text) for text in options.edge_key)
+    edge_keys: dict[str, set[bytes]] = defaultdict(set)
+    for named, edge_key in map(_edge_key, options.edge_key):
+        edge_keys[named].add(edge_key)
     for camera in (*options.camera, *edge_keys):
         if camera not in cameras:
             raise NotFoundError(
@@ -164,7 +168,7 @@ def _checks(
         raise ConfigError("--edge-key is about every record: give --deep, too")
     witnesses = [head for path in options.witness for head in _heads(path)]
     for camera in options.camera or cameras:
-        seals = SealCheck(place.records, chains / SEALS, edge_keys.get(camera))
+        seals = SealCheck(place.records, chains / SEALS, frozenset(edge_keys.get(camera, ())))
         check = CameraCheck(
             records=place.records,
             chains=chains,
@@ -194,8 +198,9 @@ def _sealed(
             broken.append(f"{lacking} of {verdict.records} records of segment {verdict.number} are not sealed")
         records, sealed = records + verdict.records, sealed + verdict.sealed
         yield verdict
-    if seals.key is not None:
-        say(f"{camera}: {sealed} of {records} records sealed by the edge's key {seals.key.hex()}")
+    if seals.met:
+        keys = ", ".join(key.hex() for key in seals.met)
+        say(f"{camera}: {sealed} of {records} records sealed by the edge's key {keys}")
 
 
 def _tell(camera: str, check: CameraCheck, verdicts: Iterator[Verdict], total: _Total) -> None:
@@ -218,12 +223,27 @@ def _tell(camera: str, check: CameraCheck, verdicts: Iterator[Verdict], total: _
     if len(check.broken) > _MOST_BROKEN:
         say(f"{camera}: BROKEN: and {len(check.broken) - _MOST_BROKEN} more")
     total.holds = total.holds and not check.broken
+    for entry in check.edge_keys:
+        at = datetime.fromtimestamp(entry.at_us / 1e6, UTC)
+        who = "as it was met first" if entry.first_use else f"as {entry.by} accepted it: {entry.reason}"
+        say(f"{camera}: the edge's key is {entry.key.hex()} from {at:%Y-%m-%dT%H:%M:%SZ} on, {who}")
+    if check.pruned is not None:
+        _say_pruned(camera, check.pruned)
     head = check.head
     if head is None:
         say(f"{camera}: no chain yet")
     else:
         at = datetime.fromtimestamp(head.signed_us / 1e6, UTC)
         say(f"{camera}: {check.blocks} blocks, the last signed {at:%Y-%m-%dT%H:%M:%SZ} with {head.key.hex()}")
+
+
+def _say_pruned(camera: str, pruned: Pruned) -> None:
+    """Says what of a chain is left as a sum only."""
+    count = sum(last - first + 1 for first, last in pruned.segments)
+    reasons = ", ".join(f"{reason} {number}" for reason, number in pruned.reasons)
+    first, last = (datetime.fromtimestamp(at / 1e6, UTC) for at in (pruned.first_us, pruned.last_us))
+    times = f"from {first:%Y-%m-%dT%H:%M:%SZ} to {last:%Y-%m-%dT%H:%M:%SZ}"
+    say(f"{camera}: {count} segments {times} were deleted, whose entries are dropped from the chain: {reasons}")
 
 
 def _say_run(camera: str, first: Verdict | None, last: int) -> None:
@@ -267,18 +287,3 @@ def _heads(path: Path) -> list[Head]:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except ProofError as error:
         raise ConfigError(f"{path}: {error}") from None
-
-
-def _time(text: str | None, default: int) -> int:
-    """Microseconds since 1970 of a time as people write it; UTC unless it says otherwise.
-
-    Raises:
-        ConfigError: it is no time.
-    """
-    if text is None:
-        return default
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"{text!r} is no time: write it as 2026-11-27T08:00Z") from None
-    return round((at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp() * 1e6)

@@ -31,6 +31,7 @@ from cloud_service.store.sequences import SequenceSet
 from icm.errors import ProofError, StorageError, storage_error
 from icm.proof.chain import Head, Link
 from icm.proof.entries import Leaf, Origin, SegmentFacts, Tombstone
+from icm.proof.statements import EdgeKey
 from icm.service.clock import Clock
 from icm.service.health import Problems
 
@@ -82,6 +83,7 @@ class ChainKeeper:
         self._stopping = False
         self._to_compare: dict[str, SequenceSet] = {}
         self._behind, self._missed, self._caught_up = True, False, set[str]()
+        self._pruned_hour = -1
         self._thread = threading.Thread(target=self._run, name="chain-keeper", daemon=True)
 
     def sealed(self, segment: Segment) -> None:
@@ -136,6 +138,28 @@ class ChainKeeper:
     def newest(self, camera: str) -> Head | None:
         """The head that stands for all of a camera's chain."""
         return self._chains.state(camera).head
+
+    def is_deleted(self, camera: str, number: int) -> bool:
+        """Whether a camera's chain says that a segment was deleted."""
+        with self._lock:
+            return number in self._chains.state(camera).deleted
+
+    def edge_keys(self, camera: str) -> list[EdgeKey]:
+        """The keys of a camera's edge that its chain names, the newest last."""
+        with self._lock:
+            return list(self._chains.state(camera).edge_keys)
+
+    def add_edge_key(self, entry: EdgeKey) -> None:
+        """Puts a key into its camera's chain, on the disk.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        with self._lock:
+            try:
+                self._chains.append(entry.camera, [entry])
+            except OSError as error:
+                raise storage_error(error, error.filename or self._records.parent) from None
 
     def settle(self, camera: str) -> None:
         """Puts what was sealed of a camera so far into a block, without waiting for the hour's end.
@@ -198,6 +222,10 @@ class ChainKeeper:
                 if close or pending.begun_hour != hour:
                     self._close(camera)
             self._chains.note_all()
+            if not (close or self._behind or hour == self._pruned_hour):
+                self._pruned_hour = hour
+                for camera in self._chains.cameras():
+                    self._chains.prune(camera)
 
     def _take_sealed(self) -> None:
         """Adds the leaves of what was sealed; of a camera that is behind only once it is not, so that its leaves come
@@ -309,10 +337,10 @@ class ChainKeeper:
     def _compare(self, camera: str, read: SequenceSet) -> None:
         """Notes which segments hold something else, as a start found, than their leaves say."""
         changed: dict[int, Segment] = {}
-        for placed in self._chains.links(camera, read.first, read.last):
+        for link in self._chains.links(camera, read.first, read.last):
             leaves = {
                 entry.facts.number: entry.facts
-                for entry in placed.link.entries
+                for entry in link.entries
                 if isinstance(entry, Leaf) and entry.facts.number in read
             }
             rows = self._segments.rows(camera, SequenceSet((number, number) for number in leaves))

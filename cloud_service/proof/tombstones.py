@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from cloud_service.database.statements import add_rows
 from cloud_service.database.tables import TombstoneRow
-from cloud_service.store.segment import Segment
+from cloud_service.store.segment import LONGEST_US, Segment
 
 
 @dataclass(frozen=True)
@@ -53,3 +54,42 @@ def write_tombstones(connection: Connection, deletions: Sequence[Deletion]) -> N
         for segment in (deletion.segment,)
     ]
     add_rows(connection, TombstoneRow, rows, (TombstoneRow.number,))
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """A segment that is here no more.
+
+    Attributes:
+        number: the segment's.
+        first_us: earliest capture time, microseconds since 1970.
+        last_us: latest capture time.
+        records: how many it held.
+        why: when it went and by which rule, for a person.
+    """
+
+    number: int
+    first_us: int
+    last_us: int
+    records: int
+    why: str
+
+
+def deleted_between(connection: Connection, camera: str, from_us: int, to_us: int) -> list[Deleted]:
+    """A camera's segments that held frames captured from ``from_us`` on and before ``to_us``, and were deleted."""
+    of = TombstoneRow
+    columns = (of.number, of.first_capture_us, of.last_capture_us, of.records, of.rule, of.deleted_us)
+    query = select(*columns).where(
+        of.camera == camera,
+        # No segment is longer than that, so what was later need not be read.
+        of.last_capture_us.between(from_us, to_us + LONGEST_US),
+        of.first_capture_us < to_us,
+    )
+    return [
+        Deleted(number, first, last, records, f"deleted on {_day(at_us)} by rule {rule}")
+        for number, first, last, records, rule, at_us in connection.execute(query.order_by(of.number))
+    ]
+
+
+def _day(at_us: int) -> str:
+    return datetime.fromtimestamp(at_us // 1_000_000, UTC).strftime("%Y-%m-%d")

@@ -7,11 +7,11 @@ collect what was deleted, and once to look at each segment.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 from cloud_service.proof.chain_file import ChainFile, PlacedLink
 from cloud_service.proof.segment_files import SegmentFile, segment_files
@@ -20,6 +20,7 @@ from cloud_service.store.sequences import SequenceSet
 from icm.errors import ProofError
 from icm.proof.chain import Head, Link
 from icm.proof.entries import Leaf, SegmentFacts, Tombstone
+from icm.proof.statements import EdgeKey, Pruned
 
 _LATE_US = 3_600_000_000
 """How long after a deletion its tombstone may be signed without a word."""
@@ -98,6 +99,8 @@ class CameraCheck:
         broken: what does not hold of its chain, the first first.
         head: the newest of its chain.
         blocks: how many there are.
+        pruned: what its chain says of entries that were dropped; None for nothing.
+        edge_keys: that its chain names, the newest last.
     """
 
     def __init__(
@@ -129,6 +132,9 @@ class CameraCheck:
         self.broken: list[str] = []
         self.head: Head | None = None
         self.blocks = 0
+        self.pruned: Pruned | None = None
+        self.edge_keys: list[EdgeKey] = []
+        self._bare: list[int] = []
         self._end = 0
         self._buried: dict[int, _Buried] = {}
         self._leaves = SequenceSet()
@@ -146,24 +152,32 @@ class CameraCheck:
             OSError: a folder or the chain cannot be read.
             SQLAlchemyError: the database does not answer.
         """
-        self._check_chain()
-        files, twice = segment_files(self._records, self._camera)
-        missing: list[Verdict] = []
+        files, twice, missing = dict[int, SegmentFile](), list[tuple[int, SegmentFile]](), list[Verdict]()
         again: set[int] = set()
-        for link in self._sound_links():
-            for verdict in self._of_block(link, files, again, from_us, until_us):
-                if verdict.status is Status.MISSING:
-                    missing.append(verdict)
-                else:
-                    yield verdict
+        # One that is pruned meanwhile becomes another file, which says the same.
+        with self._file.open() as chain:
+            self._check_chain(chain)
+            files, twice = segment_files(self._records, self._camera)
+            for link in self._sound_links(chain):
+                for verdict in self._of_block(link, files, again, from_us, until_us):
+                    if verdict.status is Status.MISSING:
+                        missing.append(verdict)
+                    else:
+                        yield verdict
         yield from self._missing(missing)
         for number, file in sorted([*files.items(), *twice]):
             yield self._without_leaf(number, file)
 
-    def _check_chain(self) -> None:
-        for placed in self._file.links(0, self._damage):
+    def _check_chain(self, chain: BinaryIO) -> None:
+        for placed in self._file.links(0, self._damage, chain):
             self._take(placed)
         self.broken += self._damage
+        for block in self._bare:
+            if self.pruned is None or not self.pruned.drops(block):
+                self.broken.append(
+                    f"the entries of block {block} of camera {self._camera} are not there, and no later block says that"
+                    " they were dropped"
+                )
         known = self._database.head(self._camera) if self._database is not None else None
         if known is not None and known.block > (self.head.block if self.head is not None else 0):
             self.broken.append(
@@ -192,7 +206,15 @@ class CameraCheck:
         self.blocks += 1
 
     def _collect(self, link: Link) -> None:
+        if link.pruned:
+            self._bare.append(link.block.number)
         for entry in link.entries:
+            if isinstance(entry, Pruned):
+                self.pruned = entry
+                continue
+            if isinstance(entry, EdgeKey):
+                self._take_key(entry)
+                continue
             number = entry.facts.number
             if isinstance(entry, Tombstone):
                 late = link.head.signed_us - entry.at_us
@@ -202,9 +224,19 @@ class CameraCheck:
             else:
                 self._leaves.add(number)
 
-    def _sound_links(self) -> Iterator[Link]:
+    def _take_key(self, entry: EdgeKey) -> None:
+        if self.edge_keys and entry.first_use:
+            self.broken.append(
+                f"the edge's key of camera {self._camera} changed to {entry.key.hex()}, and the chain does not say who"
+                " accepted that, and why"
+            )
+        self.edge_keys.append(entry)
+        if self._seals is not None:
+            self._seals.chained = self.edge_keys
+
+    def _sound_links(self, chain: BinaryIO) -> Iterator[Link]:
         """The blocks that were there at the first look, without those that do not hold."""
-        for placed in self._file.links(0, []):
+        for placed in self._file.links(0, [], chain):
             if placed.offset >= self._end:
                 return
             if _soundness(placed.link) is None:
@@ -297,10 +329,11 @@ class CameraCheck:
             return f"its first {sealed.size} bytes are not those that were sealed", file.size
         return "", file.size
 
-    def _missing(self, missing: Iterable[Verdict]) -> Iterator[Verdict]:
+    def _missing(self, missing: Sequence[Verdict]) -> Iterator[Verdict]:
         """Looks again at what is missing: a service that lives may have deleted it meanwhile."""
-        for placed in self._file.links(self._end, []):
-            if _soundness(placed.link) is None:
+        known = self.head.block if self.head is not None else 0
+        for placed in self._file.links(0, []) if missing else ():
+            if placed.link.block.number > known and _soundness(placed.link) is None:
                 self._collect(placed.link)
         for verdict in missing:
             if (buried := self._buried.get(verdict.number)) is not None:
@@ -311,6 +344,8 @@ class CameraCheck:
             yield verdict._replace(detail=verdict.detail + claim)
 
     def _without_leaf(self, number: int, file: SegmentFile) -> Verdict:
+        if self.pruned is not None and self.pruned.covers(number):
+            return Verdict(number, Status.ADDED, "a segment of this number was deleted", file.path)
         if number in self._leaves:
             return Verdict(number, Status.ADDED, "there are two files of this number", file.path)
         if number > self._leaves.last:

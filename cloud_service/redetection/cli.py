@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cloud_service.database.damage import trouble
 from cloud_service.settings import CloudSettings
+from cloud_service.time_arguments import add_time_argument, microseconds_of
 from icm.config.assignments import parse_assignments
 from icm.config.settings import load_settings
 from icm.errors import ConfigError, StorageError
@@ -36,8 +37,8 @@ def add_commands(commands: Any) -> None:
         " Results are kept beside those of other weights.",
     )
     parser.add_argument("--cameras", metavar="A,B", help="whose frames")
-    parser.add_argument("--from", dest="start", metavar="TIME", help="earliest capture time, such as 2026-11-03T15:00Z")
-    parser.add_argument("--to", dest="end", metavar="TIME", help="capture time up to which, not included")
+    add_time_argument(parser, "--from", "earliest capture time", dest="start")
+    add_time_argument(parser, "--to", "capture time up to which, not included", dest="end")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="read by the service, so it must reach the file")
     parser.add_argument("--detector", choices=("yolo", "onnx"), help="what reads them (default: by the file's name)")
     which = parser.add_mutually_exclusive_group()
@@ -65,8 +66,8 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 def _order(options: argparse.Namespace) -> int:
     if not options.cameras or options.weights is None:
         raise ConfigError("redetect needs --cameras and --weights; `icm-cloud redetect --help` says more")
-    start = _microseconds(options.start, "--from") if options.start else _FIRST_US
-    end = _microseconds(options.end, "--to") if options.end else _LAST_US
+    start = microseconds_of(options.start) if options.start else _FIRST_US
+    end = microseconds_of(options.end) if options.end else _LAST_US
     if start >= end:
         raise ConfigError(f"--from {options.start} is not before --to {options.end}")
     if not 1 <= options.every <= _MOST_EVERY:
@@ -149,12 +150,3 @@ def _database_trouble() -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         raise StorageError(f"the database refuses: {trouble(error)}") from None
-
-
-def _microseconds(text: str, name: str) -> int:
-    """Since 1970; a time without a zone is UTC."""
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"{name} {text[:80]!r} is no time: write it as 2026-11-03T15:00Z") from None
-    return round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1e6)

@@ -8,13 +8,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, func, insert, select, update
 
 from cloud_service.database.redetection_tables import RedetectionRow, RedetectionUnitRow
 from cloud_service.database.statements import transaction
 from cloud_service.database.tables import RecordSegmentRow
 from cloud_service.events.store import FrameEvent, add_events
 from cloud_service.redetection.weights import Weights
+from cloud_service.sightings.folding import fold_events, lock_folding
+from cloud_service.sightings.relative_boxes import PictureSize
+from cloud_service.store import Segment
 from icm.errors import ConfigError, NotFoundError
 
 
@@ -170,27 +173,40 @@ class RedetectionJobs:
             waiting = update(RedetectionRow).filter_by(id=job, state=State.WAITING)
             connection.execute(waiting.values(state=State.RUNNING))
 
-    def keep(self, job: int, camera: str, passed: int, events: Sequence[FrameEvent], counts: Counts) -> bool:
+    def keep(
+        self, job: int, segment: Segment, size: PictureSize | None, events: Sequence[FrameEvent], counts: Counts
+    ) -> bool:
         """Keeps what was found in a segment, and that it was passed, in one transaction; so no segment counts twice.
 
+        Where the live detector's events of the segment are folded into sightings already, these are too, beside them;
+        else they will be together. Of a segment that was deleted meanwhile nothing is kept, and it counts as lost.
+
         Args:
-            passed: the segment's number.
+            segment: which was passed; a camera's come in the order of their numbers.
+            size: of its pictures; None where none could be read.
 
         Returns:
             False if the job was cancelled meanwhile: nothing was kept.
         """
-        changes = {
-            getattr(RedetectionUnitRow, name): getattr(RedetectionUnitRow, name) + count
-            for name, count in asdict(counts).items()
-        }
         with transaction(self._database) as connection:
             # Who cancels waits for this transaction, or this one sees it.
             locked = select(RedetectionRow.state).filter_by(id=job).with_for_update()
             if connection.execute(locked).scalar() not in _OPEN:
                 return False
-            unit = update(RedetectionUnitRow).filter_by(job_id=job, camera=camera)
-            connection.execute(unit.values({**changes, RedetectionUnitRow.next_segment: passed + 1}))
-            add_events(connection, events)
+            # Whoever folds or deletes waits until this is done.
+            folded_to = lock_folding(connection, segment.camera)
+            if not _is_there(connection, segment):
+                events, counts = (), Counts(done=counts.done, lost=counts.done)
+            changes = {
+                getattr(RedetectionUnitRow, name): getattr(RedetectionUnitRow, name) + count
+                for name, count in asdict(counts).items()
+            }
+            unit = update(RedetectionUnitRow).filter_by(job_id=job, camera=segment.camera)
+            connection.execute(unit.values({**changes, RedetectionUnitRow.next_segment: segment.number + 1}))
+            if events and segment.number < folded_to:
+                fold_events(connection, segment, size, events)
+            elif events:
+                add_events(connection, events)
         return True
 
     def end(self, job: int, state: State, problem: str = "") -> bool:
@@ -235,6 +251,11 @@ class RedetectionJobs:
         if not units:
             raise ConfigError("none of these cameras has a closed segment in that range; nothing is to be done")
         return units, frames
+
+
+def _is_there(connection: Connection, segment: Segment) -> bool:
+    known = select(RecordSegmentRow.number).filter_by(camera=segment.camera, number=segment.number)
+    return connection.execute(known).first() is not None
 
 
 def _none(job: int) -> str:

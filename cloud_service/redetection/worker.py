@@ -5,18 +5,21 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from cloud_service.bundles import Bundles
 from cloud_service.database.damage import trouble
 from cloud_service.events.store import FrameEvent
+from cloud_service.feedback.segment_leases import Renew, SegmentLeases
 from cloud_service.processing.engine.base import LaneId, Work
 from cloud_service.processing.engine.reuse import ReuseBound
 from cloud_service.redetection.detection_process import DetectionProcess
 from cloud_service.redetection.jobs import Counts, Job, RedetectionJobs, State, Unit
 from cloud_service.redetection.messages import Start
 from cloud_service.settings import CloudSettings, ReuseSettings
+from cloud_service.sightings.relative_boxes import PictureSize
 from cloud_service.store import Chunk, Position, RecordStore, Segment
 from icm.codec.bitstream.record import Kind, Record
 from icm.errors import CodecMismatchError, DetectorError, NotFoundError, RecordError, StorageError
@@ -34,6 +37,21 @@ _DEATHS = 3
 _PURPOSE = "re-detection"
 
 
+@dataclass
+class _Seen:
+    """What became of a segment so far.
+
+    Attributes:
+        counts: of it.
+        events: of its frames; None to decode them only.
+        size: of its pictures; None before any was read.
+    """
+
+    counts: Counts
+    events: list[FrameEvent] | None = None
+    size: PictureSize | None = None
+
+
 class Redetection:
     """One thread, which reads records and keeps results; a child process of its own decodes and detects."""
 
@@ -44,16 +62,18 @@ class Redetection:
         store: RecordStore,
         bundles: Bundles,
         settings: CloudSettings,
+        leases: SegmentLeases,
         is_idle: Callable[[], bool],
         problems: Problems,
     ) -> None:
         """Prepares the work.
 
         Args:
+            leases: of the store's segments.
             is_idle: whether the live work has nothing to do; only then is any of this begun.
         """
         self._jobs, self._store, self._bundles, self._settings = jobs, store, bundles, settings
-        self._is_idle = is_idle
+        self._leases, self._is_idle = leases, is_idle
         self._part = problems.part(_PURPOSE)
         self._stopping = threading.Event()
         self._process: DetectionProcess | None = None
@@ -132,65 +152,60 @@ class Redetection:
             number = segment.number + 1
             if segment.last_capture_us < job.from_us or segment.first_capture_us >= job.to_us:
                 continue
-            if decoded != segment.number - 1 and not self._lead_up_to(job, segment, process):
+            seen = _Seen(Counts(done=1), [])
+            with self._leases.segment(segment) as renew:
+                if decoded != segment.number - 1 and not self._lead_up_to(job, segment, process, renew):
+                    return False
+                if not self._look_at(job, segment, process, seen, renew):
+                    return False
+            if not self._jobs.keep(job.id, segment, seen.size, seen.events or (), seen.counts):
                 return False
-            counts, events = Counts(done=1), list[FrameEvent]()
-            if not self._look_at(job, segment, process, counts, events):
-                return False
-            if not self._jobs.keep(job.id, unit.camera, segment.number, events, counts):
-                return False
-            decoded = segment.number if not counts.lost else 0
+            decoded = segment.number if not seen.counts.lost else 0
             self._deaths = 0
         return True
 
-    def _lead_up_to(self, job: Job, segment: Segment, process: DetectionProcess) -> bool:
+    def _lead_up_to(self, job: Job, segment: Segment, process: DetectionProcess, renew: Renew) -> bool:
         """Decodes what a segment needs before it, where it cannot be decoded by itself; False as ``_pass_through``."""
         number = self._store.decodable_from(segment.camera, segment.number)
         while (before := self._store.segment(segment.camera, number)) and before.number < segment.number:
-            if not self._look_at(job, before, process, Counts(), None):
+            if not self._look_at(job, before, process, _Seen(Counts()), renew):
                 return False
             number = before.number + 1
         return True
 
-    def _look_at(
-        self, job: Job, segment: Segment, process: DetectionProcess, counts: Counts, events: list[FrameEvent] | None
-    ) -> bool:
+    def _look_at(self, job: Job, segment: Segment, process: DetectionProcess, seen: _Seen, renew: Renew) -> bool:
         """Adds what a segment's frames show, and what became of them; False as ``_pass_through``.
 
         Args:
-            events: None to decode the frames only.
+            renew: says that the segment is still being read.
         """
         position, end = Position(segment.number, 0), Position(segment.number + 1, 0)
         while position < end:
             if not self._has_turn(job):
                 return False
+            renew()
             try:
                 chunk = self._store.read(segment.camera, position, process.batch, until=end)
                 if chunk is not None:
                     self._bundles.of(chunk.header.codec_id, f"segment {segment.path}")
             except (NotFoundError, RecordError, CodecMismatchError) as error:
                 log.warning("re-detection %d leaves out the rest of a segment: %s", job.id, error)
-                counts.lost = 1
+                seen.counts.lost = 1
                 break
             if chunk is None:
                 break
             if chunk.damage is not None:
                 log.warning("re-detection %d: the rest of segment %s is lost: %s", job.id, segment.path, chunk.damage)
-                counts.lost = 1
-            self._add(job, chunk, process, counts, events)
+                seen.counts.lost = 1
+            self._add(job, chunk, process, seen)
             position = chunk.next
         return True
 
-    def _add(
-        self,
-        job: Job,
-        chunk: Chunk,
-        process: DetectionProcess,
-        counts: Counts,
-        events: list[FrameEvent] | None,
-    ) -> None:
+    def _add(self, job: Job, chunk: Chunk, process: DetectionProcess, seen: _Seen) -> None:
         """Has records of a segment decoded and looked at, and adds to what was found in it."""
         camera, epoch = chunk.segment.camera, chunk.header.epoch
+        seen.size = PictureSize(chunk.header.width, chunk.header.height)
+        counts, events = seen.counts, seen.events
         wanted = frozenset(record.sequence for record in chunk.records if _is_wanted(job, record))
         first = chunk.records[0] if chunk.starts and chunk.records else None
         result = process.look_at(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cloud_service.retention.plan import Need
-from cloud_service.retention_settings import TotalSettings
+from cloud_service.retention_settings import RetentionSettings, TotalSettings
 
 log = logging.getLogger(__name__)
 _MARGIN = 0.01
@@ -41,6 +41,19 @@ def space_of(folder: Path) -> Space:
     return Space(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize, found.f_files, found.f_favail)
 
 
+def most_held_bytes(settings: Callable[[], RetentionSettings], folder: Path) -> int:
+    """Bytes that all holds together may keep.
+
+    Args:
+        settings: returns those that hold now.
+        folder: of the store.
+
+    Raises:
+        OSError: its file system does not say how large it is.
+    """
+    return int(settings().holds.max_fraction * space_of(folder).bytes)
+
+
 @dataclass
 class Floor:
     """Whether enough is free, with a distance between where deletion begins and where it ends.
@@ -54,7 +67,7 @@ class Floor:
 
     def need(self, space: Space) -> Need:
         """What is lacking now."""
-        least = self._least(space)
+        least = self.least(space)
         least_inodes = round(space.inodes * self.settings.min_free_inodes_fraction)
         broken = space.free_bytes < least or space.free_inodes < least_inodes
         if not broken and not self.active:
@@ -68,11 +81,12 @@ class Floor:
     def is_pressing(self, space: Space) -> bool:
         """Whether so little is free that no more may be taken: half of what should be."""
         return (
-            space.free_bytes < self._least(space) // 2
+            space.free_bytes < self.least(space) // 2
             or space.free_inodes < round(space.inodes * self.settings.min_free_inodes_fraction) // 2
         )
 
-    def _least(self, space: Space) -> int:
+    def least(self, space: Space) -> int:
+        """Bytes of the disk that are to stay free."""
         return max(round(space.bytes * self.settings.min_free_fraction), self.settings.min_free_bytes)
 
 

@@ -22,16 +22,17 @@ from sqlalchemy import Connection, Engine, delete, select, tuple_
 from sqlalchemy.exc import SQLAlchemyError
 
 from cloud_service.archive.catalogue import mark_gone
+from cloud_service.archive.orphans import Orphan, known_paths
 from cloud_service.archive.storage import ArchiveStorage
 from cloud_service.database.damage import trouble
-from cloud_service.database.retention_tables import GarbageRow, StillRow
-from cloud_service.database.statements import add_rows, transaction
+from cloud_service.database.retention_tables import ForgottenRow, GarbageRow, StillRow
+from cloud_service.database.statements import add_rows, put_rows, transaction
 from cloud_service.database.tables import RecordSegmentRow
 from cloud_service.database.usage import Amount, Tier, UsageKey, add_usage
 from cloud_service.proof.tombstones import Deletion, write_tombstones
-from cloud_service.retention.items import Planned, Reason
+from cloud_service.retention.items import Item, Planned, Reason
 from cloud_service.retention.policy import DERIVED
-from cloud_service.sightings.deletion import delete_events
+from cloud_service.sightings.deletion import delete_events, delete_found
 from cloud_service.store import RecordStore, Segment, SequenceSet
 from cloud_service.store.index import SegmentIndex
 from cloud_service.store.index.rows import State, segment_of
@@ -63,7 +64,8 @@ class Deleted:
 
     @property
     def disk_bytes(self) -> int:
-        return sum(each.item.disk_bytes for each in self.planned)
+        """What the disk gets back: nothing of what is deleted within a database's file."""
+        return sum(each.item.disk_bytes for each in self.planned if each.item.tier is not Tier.INDEX)
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ class Deleter:
         Raises:
             StorageError: the disk or the database refused; what is done is done, and the rest is as it was.
         """
-        self._check()
+        self.check()
         try:
             records = self._records(batch)
             self._note(records, at_us)
@@ -130,6 +132,7 @@ class Deleter:
                 self._take_records(connection, records, by, at_us)
                 self._take_stills(connection, batch)
                 self._take_derived(connection, batch)
+                self._take_index(connection, batch)
         except SQLAlchemyError as error:
             raise StorageError(f"the database takes no deletions: {trouble(error)}") from error
         except OSError as error:
@@ -147,7 +150,38 @@ class Deleter:
         Raises:
             StorageError: the disk or the database refused; the rest is garbage still.
         """
+        self.check()
         collect_garbage(self._database, self._root, self._storage, self._on_step)
+
+    def delete_orphans(self, orphans: Sequence[Orphan]) -> list[Orphan]:
+        """Deletes files of the archive, but for those that a row knows by now; returns what went.
+
+        Raises:
+            StorageError: the disk or the database refused.
+        """
+        self.check()
+        gone = []
+        try:
+            for camera in sorted({orphan.camera for orphan in orphans}):
+                mine = [orphan for orphan in orphans if orphan.camera == camera]
+                with transaction(self._database) as connection:
+                    known = known_paths(connection, camera, [orphan.number for orphan in mine])
+                    going = [orphan for orphan in mine if orphan.path not in known]
+                    _add_garbage(connection, ARCHIVE, {orphan.path: orphan.disk_bytes for orphan in going})
+                gone += going
+        except SQLAlchemyError as error:
+            raise StorageError(f"the database takes no deletions: {trouble(error)}") from error
+        if gone:
+            self.collect()
+        return gone
+
+    def check(self) -> None:
+        """Checks that the store and its archive are where they should be.
+
+        Raises:
+            StorageError: one is not; nothing may be deleted.
+        """
+        self._check()
 
     def _records(self, batch: Sequence[Planned]) -> list[_Record]:
         """The segments of records in a batch, but for those that are not there as the plan saw them."""
@@ -162,6 +196,8 @@ class Deleter:
                 if (segment := segment_of(row)) is None:
                     log.error("camera %s: a damaged row of the index keeps a segment from being deleted", camera)
                     continue
+                if planned[camera, segment.number].stills:
+                    self._store.keyframes.keep_intra(segment)
                 keyframe = amount_of((self._root / segment.path).with_suffix(KEYFRAME_SUFFIX))
                 found.append(_Record(planned[camera, segment.number], segment, keyframe))
         return found
@@ -218,6 +254,21 @@ class Deleter:
         for (camera, tier), wanted in numbers.items():
             paths = mark_gone(connection, camera, wanted, tier)
             _add_garbage(connection, ARCHIVE, dict.fromkeys(paths, sizes[camera, tier] // max(1, len(paths))))
+
+    def _take_index(self, connection: Connection, batch: Sequence[Planned]) -> None:
+        going: dict[str, list[Item]] = defaultdict(list)
+        for each in batch:
+            if each.item.tier is Tier.INDEX:
+                going[each.item.camera].append(each.item)
+        for camera, items in going.items():
+            numbers = SequenceSet((item.number, item.number) for item in items)
+            last_us = max(item.last_capture_us for item in items)
+            for row in self._index.rows(camera, numbers):
+                if (segment := segment_of(row)) is not None:
+                    delete_found(connection, segment)
+                    last_us = max(last_us, segment.last_capture_us)
+            known = connection.scalar(select(ForgottenRow.last_us).where(ForgottenRow.camera == camera)) or 0
+            put_rows(connection, ForgottenRow, [{"camera": camera, "last_us": max(known, last_us)}], ("last_us",))
 
     def _forget(self, records: Sequence[_Record]) -> None:
         by_camera: dict[str, list[_Record]] = defaultdict(list)

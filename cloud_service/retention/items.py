@@ -19,6 +19,8 @@ class Reason(StrEnum):
     FREE_SPACE = "free_space"
     FREE_INODES = "free_inodes"
     LAST_RESORT = "last_resort"
+    ORPHAN = "orphan"
+    """Of a file that no row knows; no rule is asked."""
 
 
 class Place(NamedTuple):
@@ -64,10 +66,12 @@ class Content:
     Attributes:
         detected: whether the detector has gone through all of them.
         scores: by class, the best score of what was found in or around them.
+        known: whether nothing of what was found in or around them was deleted by itself.
     """
 
     detected: bool
     scores: dict[str, float]
+    known: bool = True
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 from collections import Counter
@@ -20,16 +19,19 @@ from cloud_service.database.usage import Tier, UsageKey, read_usage
 from cloud_service.database.usage_tables import UsageRow
 from cloud_service.feedback.leases import Leases
 from cloud_service.holds.book import HoldBook
+from cloud_service.holds.budget import HoldBudgets, HoldMeter, HoldTotals
 from cloud_service.retention.clock import Reading, TrustedClock
 from cloud_service.retention.disk import Ballast, Floor, Freed, Space
 from cloud_service.retention.execution import Deleter
 from cloud_service.retention.items import Item, Planned, Reason
+from cloud_service.retention.orphans import OrphanRounds
 from cloud_service.retention.plan import Need, Planning, Scans
 from cloud_service.retention.policy import DERIVED, Policy
+from cloud_service.retention.rules import Rules
 from cloud_service.retention.view import DatabaseView
+from cloud_service.retention_settings import RetentionSettings
 from cloud_service.store import RecordStore
-from icm.atomic_file import write_atomically
-from icm.errors import StorageError, StorageFullError, storage_error
+from icm.errors import StorageError, StorageFullError
 from icm.service.clock import Clock
 from icm.service.health import Problems
 
@@ -41,9 +43,6 @@ _RESET_SECONDS = 86_400.0
 _TICK_SECONDS = 1.0
 REQUESTS = ("apply", "trust-clock", "run")
 """What an operator may ask for, by a file ``retention.<word>`` in the store's folder."""
-APPLIED_NAME = "retention.json"
-MOST_CHANGED = 0.1
-"""How much of anything a change of the rules may delete without being asked for."""
 
 
 @dataclass
@@ -59,6 +58,10 @@ class State:
     freed_in_vain: bool = False
     blocked: bool = False
     waiting: bool = False
+    store_missing: bool = False
+    holds: HoldTotals = field(default_factory=HoldTotals)
+    orphan_files: int = 0
+    orphan_bytes: int = 0
 
 
 class Retention:
@@ -66,7 +69,6 @@ class Retention:
 
     Attributes:
         state: for metrics.
-        policy: what holds now.
     """
 
     def __init__(
@@ -81,9 +83,12 @@ class Retention:
         clock: Clock,
         holds: HoldBook,
         leases: Leases,
+        shed_cache: Callable[[int], int],
+        orphans: Callable[[Callable[[str, int, int, int], bool]], OrphanRounds],
         problems: Problems,
         space: Callable[[], Space],
         ballast: Ballast,
+        reread: Callable[[], RetentionSettings] | None = None,
     ) -> None:
         """Creates the loop.
 
@@ -91,24 +96,41 @@ class Retention:
             root: the store's folder.
             time: that ages are counted by.
             clock: for spans, and for when things were deleted.
+            shed_cache: frees up to so many bytes of what was rendered on demand, and returns how many.
+            orphans: makes the rounds, which are told what is held.
             space: returns what the store's file system has.
+            reread: returns the settings as they are now, the same object until they change; None if they do not.
 
         Raises:
             StorageError: what was applied last cannot be read.
         """
         self._root, self._store, self._database, self._deleter = root, store, database, deleter
         self._time, self._clock, self._holds, self._leases = time, clock, holds, leases
-        self._space, self._ballast = space, ballast
+        self._space, self._ballast, self._shed_cache = space, ballast, shed_cache
         self._view, self._scans = DatabaseView(database, root), Scans()
         self._part, self._clock_part = problems.part("retention"), problems.part("retention's clock")
-        self._change_part = problems.part("retention's rules")
-        self._floor, self._freed = Floor(policy.settings.total), Freed()
-        self._wanted, self._held_version = policy, -1
+        self._rules = Rules(
+            root=root,
+            wanted=policy,
+            view=self._view,
+            database=database,
+            now_us=lambda: time.read().now_us,
+            problems=problems,
+        )
+        self._reread, self._read = reread, reread() if reread is not None else None
+        self._floor, self._freed = Floor(self.policy.settings.total), Freed()
+        self._held_version = -1
+        self._budgets = HoldBudgets(holds, HoldMeter(database))
+        self._orphans = orphans(self._is_segment_held)
         self._retried = self._reset = clock.monotonic()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
-        self.state = State()
-        self.policy = self._take_up(policy)
+        self.state = State(waiting=self._rules.waiting)
+
+    @property
+    def policy(self) -> Policy:
+        """The rules that hold."""
+        return self._rules.held
 
     def start(self) -> None:
         for line in self.policy.lines():
@@ -162,10 +184,28 @@ class Retention:
         since = -PASS_SECONDS
         while not self._stopping.is_set():
             now = self._clock.monotonic()
-            if self._requested() or now - since >= PASS_SECONDS:
+            if self._requested() or self._changed() or now - since >= PASS_SECONDS:
                 since = now
                 self.run_pass()
             self._stopping.wait(_TICK_SECONDS)
+
+    def _changed(self) -> bool:
+        """Takes changed settings up, as a start would; returns whether a pass is to follow."""
+        if self._reread is None or (read := self._reread()) is self._read:
+            return False
+        self._read = read
+        try:
+            self._rules.propose(Policy.of(read))
+        except (StorageError, SQLAlchemyError) as error:
+            text = trouble(error) if isinstance(error, SQLAlchemyError) else str(error)
+            log.error("retention goes on with the rules before, as changed ones cannot be looked at: %s", text)
+            # Looked at again with the next tick.
+            self._read = None
+            return False
+        self._take_up()
+        if not self.state.waiting:
+            log.info("retention goes by the changed settings")
+        return True
 
     def _requested(self) -> bool:
         """Does what an operator asks for; returns whether a pass is to follow."""
@@ -192,10 +232,13 @@ class Retention:
         Raises:
             StorageError: the disk refused.
         """
-        self._remember(self._wanted)
-        self.policy = self._wanted
-        self.state.waiting = False
-        self._change_part.clear()
+        self._rules.apply()
+        self._take_up()
+
+    def _take_up(self) -> None:
+        """The rules may have changed."""
+        self.state.waiting = self._rules.waiting
+        self._floor.settings = self.policy.settings.total
         self._scans.reset()
 
     def _pass(self, gone: list[Planned]) -> None:
@@ -205,13 +248,15 @@ class Retention:
             self._clock_part.clear()
         elif self._clock_part.report(reading.why):
             log.warning("retention: %s", reading.why)
+        self._check_there()
+        self.state.holds = self._budgets.check(reading.now_us, self._clock.now_us())
         self._publish_keyframes()
         self._deleter.collect()
-        self._check_missing()
+        self._sweep(reading)
         self._forget_scans()
         while not self._stopping.is_set():
             space = self._space()
-            need = self._floor.need(space) if not self._freed.in_vain else Need()
+            need = self._needed(space)
             planning = Planning(
                 policy=self.policy,
                 view=self._view,
@@ -220,17 +265,49 @@ class Retention:
                 usage=read_usage(self._database),
                 need=need,
                 held=self._is_held,
-                leased=lambda item: self._leases.keeps(item.camera, item.first_capture_us, item.last_capture_us),
+                leased=self._is_leased,
             )
             batch = next(planning.batches(), None)
             if batch is None:
                 self._conclude(planning.exhausted, space)
                 return
-            # A hold that was added a moment ago counts.
-            done = self._delete([each for each in batch if not self._is_held(each.item, each.reason)], space)
+            # A hold that was added a moment ago counts, and a reader that came then.
+            free = [each for each in batch if not self._is_held(each.item, each.reason)]
+            done = self._delete([each for each in free if not self._is_leased(each.item)], space)
             gone += done
             if not done:
                 return
+
+    def _needed(self, space: Space) -> Need:
+        """What the floors lack once the render cache has given what it can."""
+        if self._freed.in_vain:
+            return Need()
+        need = self._floor.need(space)
+        if need.bytes and "render_cache" in self.policy.settings.floor.order:
+            freed = self._shed_cache(need.bytes)
+            if freed:
+                log.info("the render cache gave up %d bytes for the floor", freed)
+            return Need(max(0, need.bytes - freed), need.inodes)
+        return need
+
+    def _check_there(self) -> None:
+        """Checks that the store and its archive are there, and whole.
+
+        Raises:
+            StorageError: they are not.
+        """
+        self.state.store_missing = True
+        self._deleter.check()
+        self._check_missing()
+        self.state.store_missing = False
+
+    def _sweep(self, reading: Reading) -> None:
+        for gone in self._orphans.step(reading):
+            key = gone.camera, gone.tier.value, Reason.ORPHAN.value
+            self.state.deleted_bytes[key] += gone.disk_bytes
+            self.state.deleted_items[key] += 1
+        staying = self._orphans.staying
+        self.state.orphan_files, self.state.orphan_bytes = len(staying), sum(of.disk_bytes for of in staying)
 
     def _delete(self, batch: Sequence[Planned], before: Space) -> list[Planned]:
         done = self._deleter.delete(batch, "retention", self._clock.now_us())
@@ -270,19 +347,27 @@ class Retention:
         with transaction(self._database) as connection:
             put_rows(connection, UsageRow, rows, update=("files", "bytes", "disk_bytes"))
 
+    def _is_segment_held(self, camera: str, number: int, first_us: int, last_us: int) -> bool:
+        return any(
+            hold.keeps(camera, number, first_us, last_us) for hold in self._holds.active(self.state.clock.now_us)
+        )
+
     def _is_held(self, item: Item, reason: Reason) -> bool:
         return any(
-            hold.covers(item.camera, item.first_capture_us, item.last_capture_us)
+            hold.keeps(item.camera, item.number, item.first_capture_us, item.last_capture_us)
             and not (hold.within_max_age and reason is Reason.MAX_AGE)
             for hold in self._holds.active(self.state.clock.now_us)
         )
+
+    def _is_leased(self, item: Item) -> bool:
+        return self._leases.keeps(item.camera, item.first_capture_us, item.last_capture_us)
 
     def _count_overdue(self) -> None:
         """Adds up the oldest that should be gone by now; one page of each camera and tier says enough."""
         now, overdue = self.state.clock.now_us, Counter[str]()
         for camera in self._view.cameras() if now is not None else ():
             rules = self.policy.camera(camera)
-            for tier in (Tier.RECORDS, *DERIVED):
+            for tier in (Tier.RECORDS, *DERIVED, Tier.INDEX):
                 if now is not None and (lines := rules.lines(tier)) and rules.tiers[tier].max_age_us is not None:
                     late = self._view.page(tier, camera, None, now - lines[0] - round(PASS_SECONDS * 1e6))
                     overdue[tier] += sum(of.disk_bytes for of in late if not self._is_held(of, Reason.MAX_AGE))
@@ -309,57 +394,6 @@ class Retention:
         elif now - self._retried >= RETRY_SECONDS:
             self._retried = now
             self._scans.retry()
-
-    def _take_up(self, policy: Policy) -> Policy:
-        """The rules to begin with: those of the settings, unless they would delete much more than those before."""
-        path = self._root / APPLIED_NAME
-        wanted = policy.settings.model_dump(mode="json")
-        try:
-            applied = json.loads(path.read_bytes()) if path.exists() else None
-        except OSError as error:
-            raise storage_error(error, path) from None
-        except ValueError:
-            log.error("%s is damaged: what it said was applied does not count", path)
-            applied = None
-        before = Policy.of(type(policy.settings).model_validate(applied)) if applied is not None else Policy.none()
-        if applied == wanted:
-            return policy
-        if over := self._too_much(policy):
-            self.state.waiting = True
-            text = f"the settings would delete {over}: `icm-cloud retention plan` shows it, `... apply` does it"
-            self._change_part.report(text)
-            log.warning("retention goes on with the rules before: %s", text)
-            return before
-        self._remember(policy)
-        return policy
-
-    def _remember(self, policy: Policy) -> None:
-        path = self._root / APPLIED_NAME
-        try:
-            write_atomically(path, json.dumps(policy.settings.model_dump(mode="json"), indent=1) + "\n")
-        except OSError as error:
-            raise storage_error(error, path) from None
-
-    def _too_much(self, policy: Policy) -> str:
-        """What new rules would delete too much of at once, for a person; empty if of nothing."""
-        now = self._time.read().now_us
-        usage = read_usage(self._database)
-        for key, amount in sorted(usage.items()):
-            going = 0
-            rules = policy.camera(key.camera)
-            if key.tier not in rules.tiers or not amount.disk_bytes:
-                continue
-            ages = rules.lines(key.tier)
-            if ages and now is not None:
-                going = self._view.bytes_before(key.tier, key.camera, now - ages[-1])
-            if (most := rules.tiers[key.tier].max_bytes) is not None:
-                going = max(going, amount.disk_bytes - most)
-            if going > MOST_CHANGED * amount.disk_bytes:
-                return f"up to {going} of {amount.disk_bytes} bytes of {key.tier} of {key.camera}"
-        total = sum(amount.disk_bytes for amount in usage.values())
-        if policy.total_bytes is not None and total - policy.total_bytes > MOST_CHANGED * total:
-            return f"{total - policy.total_bytes} of {total} bytes in all"
-        return ""
 
 
 def _is_full(error: BaseException) -> bool:

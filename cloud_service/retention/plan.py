@@ -9,7 +9,7 @@ from typing import Any
 
 from cloud_service.database.usage import Amount, Tier, UsageKey
 from cloud_service.retention.items import Content, Item, Place, Planned, Reason, View
-from cloud_service.retention.policy import DERIVED, OF_RECORDS, CameraPolicy, Policy
+from cloud_service.retention.policy import BY_AGE, DERIVED, OF_RECORDS, CameraPolicy, Policy
 
 MOST_ITEMS = 256
 MOST_BYTES = 1 << 30
@@ -114,7 +114,7 @@ class Planning:
 
     def _by_age(self, camera: str, now_us: int) -> Iterator[Planned]:
         rules = self._of(camera)
-        for tier in (*DERIVED, *OF_RECORDS):
+        for tier in BY_AGE:
             for age_us in rules.lines(tier):
                 scan = self.scans.of(Reason.MAX_AGE, tier, camera, age_us)
                 for item in self._walk(scan, tier, camera, now_us - age_us):
@@ -150,6 +150,8 @@ class Planning:
     def _by_floor(self, cameras: Iterable[str]) -> Iterator[Planned]:
         floor = self.policy.settings.floor
         for kind in floor.order:
+            if kind == "render_cache":
+                continue  # no item: whoever plans has asked for its room before
             tiers = (Tier(kind),) if kind in DERIVED else OF_RECORDS
             for tier in tiers:
                 for scan, item in self._oldest_of_all(f"floor {kind}", tier, cameras):
@@ -227,6 +229,8 @@ class Planning:
             scan.again_from = item.place
 
     def _count(self, item: Item) -> None:
+        if item.tier is Tier.INDEX:
+            return  # a database's file does not shrink
         key = UsageKey(item.camera, Tier.KEYFRAMES if item.tier is Tier.STILLS else item.tier)
         self.usage[key] = self.usage.get(key, Amount()) + Amount(-item.files, 0, -item.disk_bytes)
         self._total -= item.disk_bytes

@@ -22,6 +22,8 @@ from cloud_service.retention_settings import KeepSettings, RetentionSettings, Ti
 
 DERIVED = (Tier.VIDEO, Tier.THUMBNAILS)
 """What can be made again from records, and so goes before any."""
+BY_AGE = (*DERIVED, Tier.INDEX, Tier.STILLS, Tier.RECORDS)
+"""What has limits of age, in the order in which it goes."""
 OF_RECORDS = (Tier.STILLS, Tier.RECORDS)
 """What the settings ``records`` are about, in the order in which it goes."""
 
@@ -105,7 +107,8 @@ class CameraPolicy:
             longer = [rule for rule in self.keep if (rule.max_age_us or 0) > tier.max_age_us]
             if item.tier is Tier.RECORDS and longer:
                 found = content()
-                matching = [rule for rule in longer if rule.matches(found)]
+                # What was found may have been deleted; then it may have been worth keeping.
+                matching = [rule for rule in longer if not found.known or rule.matches(found)]
             allowed = max([tier.max_age_us, *(rule.max_age_us or 0 for rule in matching)])
             if age > allowed:
                 return Reason.MAX_AGE, f"{tier.name}.max_age_seconds {tier.max_age_us / 1e6:g}"
@@ -117,7 +120,7 @@ class CameraPolicy:
 
     def is_quiet(self, content: Content) -> bool:
         """Whether a detector has gone through all frames, and no rule of keep names what it found."""
-        return content.detected and not any(rule.matches(content) for rule in self.keep)
+        return content.detected and content.known and not any(rule.matches(content) for rule in self.keep)
 
     def _longest(self, rule: KeepRule) -> int | None:
         longest = self.tiers[Tier.RECORDS].max_age_us
@@ -146,6 +149,7 @@ class Policy:
         """What holds for one camera."""
         found = self.settings.of(name)
         records = _tier("records", found.records, found.records)
+        index = found.index.max_age_seconds
         keep = tuple(_keep(index, each) for index, each in enumerate(found.keep))
         return CameraPolicy(
             tiers={
@@ -153,6 +157,7 @@ class Policy:
                 Tier.STILLS: records,
                 Tier.VIDEO: _tier("video", found.video, found.records),
                 Tier.THUMBNAILS: _tier("thumbnails", found.thumbnails, found.records),
+                Tier.INDEX: TierRule("index", None if index is None else _us(index), 0, None),
             },
             keep=keep,
             keep_before_us=_us(max((each.before_seconds for each in found.keep), default=0)),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, Engine, func, select, tuple_
+from sqlalchemy import ColumnElement, Engine, func, literal, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
-from cloud_service.database.retention_tables import StillRow
+from cloud_service.database.retention_tables import ForgottenRow, StillRow
+from cloud_service.database.sightings_tables import BoxesRow
 from cloud_service.database.tables import CursorRow, RecordSegmentRow, VideoSegmentRow
 from cloud_service.database.usage import Tier, read_usage
 from cloud_service.retention.items import Content, Item, Place
@@ -44,16 +45,30 @@ class DatabaseView:
         usage = read_usage(self._database)
         return missing, sum(amount.files for key, amount in usage.items() if key.tier is Tier.RECORDS)
 
-    def bytes_before(self, tier: Tier, camera: str, before_us: int) -> int:
-        """What a camera's items of a tier take whose age counts from before a time."""
+    def bytes_before(self, tier: Tier, camera: str, before_us: int | None = None) -> int:
+        """What a camera's items of a tier take whose age counts from before a time; None for all."""
         size, age, of = {
             Tier.RECORDS: (RecordSegmentRow.disk_bytes, RecordSegmentRow.kept_from_us, RecordSegmentRow.camera),
             Tier.STILLS: (StillRow.disk_bytes, StillRow.kept_from_us, StillRow.camera),
             Tier.VIDEO: (VideoSegmentRow.disk_bytes, VideoSegmentRow.start_us, VideoSegmentRow.camera),
             Tier.THUMBNAILS: (VideoSegmentRow.thumbnail_disk_bytes, VideoSegmentRow.start_us, VideoSegmentRow.camera),
+            Tier.INDEX: (func.length(BoxesRow.data), BoxesRow.first_us, BoxesRow.camera),
+        }[tier]
+        query = select(func.sum(size)).where(of == camera, *(() if before_us is None else (age < before_us,)))
+        with self._database.connect() as connection:
+            return int(connection.scalar(query) or 0)
+
+    def oldest_us(self, tier: Tier, camera: str) -> int | None:
+        """What the age of a camera's oldest item of a tier counts from; None if there is none."""
+        records, video, boxes = RecordSegmentRow, VideoSegmentRow, BoxesRow
+        age, there = {
+            Tier.RECORDS: (records.kept_from_us, (records.camera == camera, records.state.in_(READABLE))),
+            Tier.VIDEO: (video.start_us, (video.camera == camera, video.path != "")),
+            Tier.THUMBNAILS: (video.start_us, (video.camera == camera, video.thumbnail_path != "")),
+            Tier.INDEX: (boxes.first_us, (boxes.camera == camera,)),
         }[tier]
         with self._database.connect() as connection:
-            return int(connection.scalar(select(func.sum(size)).where(of == camera, age < before_us)) or 0)
+            return connection.scalar(select(age).where(*there).order_by(age).limit(1))
 
     def page(self, tier: Tier, camera: str, after: Place | None, before_us: int | None) -> list[Item]:
         """See ``View``."""
@@ -64,6 +79,8 @@ class DatabaseView:
                 return self._stills(camera, after, before_us)
             case Tier.VIDEO | Tier.THUMBNAILS:
                 return self._derived(tier, camera, after, before_us)
+            case Tier.INDEX:
+                return self._index(camera, after, before_us)
             case Tier.KEYFRAMES:
                 return []
 
@@ -80,7 +97,9 @@ class DatabaseView:
                 .limit(1)
             )
             detected = detect > item.number and (following is None or following > to_us)
-            return Content(detected, best_scores(connection, item.camera, from_us, to_us + 1))
+            forgotten_us = connection.scalar(select(ForgottenRow.last_us).where(ForgottenRow.camera == item.camera))
+            known = forgotten_us is None or forgotten_us < from_us
+            return Content(detected, best_scores(connection, item.camera, from_us, to_us + 1), known)
 
     def _records(self, camera: str, after: Place | None, before_us: int | None) -> list[Item]:
         of = RecordSegmentRow
@@ -108,6 +127,17 @@ class DatabaseView:
         )
         with self._database.connect() as connection:
             return [Item(Tier.STILLS, camera, *row) for row in connection.execute(query)]
+
+    def _index(self, camera: str, after: Place | None, before_us: int | None) -> list[Item]:
+        of = BoxesRow
+        query = (
+            select(of.number, of.first_us, of.first_us, of.last_us, func.length(of.data), literal(0))
+            .where(of.camera == camera, *_range(of.first_us, of.number, after, before_us))
+            .order_by(of.first_us, of.number)
+            .limit(PAGE)
+        )
+        with self._database.connect() as connection:
+            return [Item(Tier.INDEX, camera, *row) for row in connection.execute(query)]
 
     def _derived(self, tier: Tier, camera: str, after: Place | None, before_us: int | None) -> list[Item]:
         of = VideoSegmentRow

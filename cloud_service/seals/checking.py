@@ -7,7 +7,11 @@ from typing import NamedTuple
 
 from cloud_service.seals.files import parts_in, record_hashes, seal_file
 from icm.errors import ProofError, RecordError
-from icm.proof.seals import SealedPart
+from icm.proof.seals import Seal, SealedPart
+from icm.proof.statements import EdgeKey
+
+LATE_US = 3_600_000_000
+"""How long after a key was replaced an edge's clock may say that it sealed with it."""
 
 
 class SealVerdict(NamedTuple):
@@ -22,18 +26,22 @@ class SealCheck:
     """Of one camera's segments.
 
     Attributes:
-        key: the public key that seals must be by: the one that was asked for, or else the first that is met.
+        chained: the edge's keys as the camera's chain has them, the newest last.
+        met: the keys that seals were by.
     """
 
-    def __init__(self, records: Path, folder: Path, key: bytes | None) -> None:
+    def __init__(self, records: Path, folder: Path, keys: frozenset[bytes]) -> None:
         """Creates the check.
 
         Args:
             records: the folder of segments.
             folder: of all seals.
-            key: of the edge; None: the first that is met is trusted.
+            keys: of the edge, of which any may have sealed; none: those that the chain names, and where it names none,
+                the first that is met.
         """
-        self._records, self._folder, self.key = records, folder, key
+        self._records, self._folder, self._keys = records, folder, keys
+        self.chained: list[EdgeKey] = []
+        self.met: list[bytes] = []
         self._day: tuple[Path, dict[int, list[SealedPart]]] | None = None
 
     def of(self, number: int, path: str) -> SealVerdict:
@@ -54,15 +62,39 @@ class SealCheck:
             return SealVerdict(0, 0, str(error))
         sealed: set[int] = set()
         for part in self._day[1].get(number, ()):
-            if self.key is None:
-                self.key = part.seal.key
             try:
                 if (part.seal.camera, part.seal.epoch) != (header.camera, header.epoch):
                     raise ProofError(f"a seal of camera {part.seal.camera}, epoch {part.seal.epoch}, is not about it")
                 part.check(hashes)
-                if part.seal.key != self.key:
-                    raise ProofError(f"it is sealed by another key: {part.seal.key.hex()}")
+                self._check_key(part.seal)
             except ProofError as error:
                 return SealVerdict(len(sealed), len(hashes), str(error))
             sealed.update(part.sequences)
         return SealVerdict(len(sealed), len(hashes))
+
+    def _check_key(self, seal: Seal) -> None:
+        """Checks who sealed.
+
+        Raises:
+            ProofError: somebody else than the camera's edge.
+        """
+        key = seal.key
+        if self._keys:
+            if key not in self._keys:
+                raise ProofError(f"it is sealed by another key: {key.hex()}")
+        elif self.chained:
+            self._check_chained(key, seal.sealed_us)
+        elif self.met and key != self.met[0]:
+            raise ProofError(f"it is sealed by another key: {key.hex()}")
+        if key not in self.met:
+            self.met.append(key)
+
+    def _check_chained(self, key: bytes, sealed_us: int) -> None:
+        named = [place for place, entry in enumerate(self.chained) if entry.key == key]
+        if not named:
+            raise ProofError(
+                f"it is sealed by another key, {key.hex()}: the chain names {self.chained[-1].key.hex()}, and no entry"
+                " says that it changed"
+            )
+        if named[-1] + 1 < len(self.chained) and sealed_us > self.chained[named[-1] + 1].at_us + LATE_US:
+            raise ProofError(f"it is sealed by a key that had been replaced by then: {key.hex()}")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from icm.codec.bitstream.record import Record, StreamHeader
 from icm.errors import ProofError, RecordError
-from icm.folders import make_folder, sync_folder
+from icm.folders import delete_files, make_folder, sync_folder
 from icm.proof.seals import SealedPart, record_hash
 
 FOLDER = "seals"
@@ -66,6 +66,32 @@ def parts_in(path: Path) -> dict[int, list[SealedPart]]:
                     continue
                 found[part.segment].append(part)
     return found
+
+
+def prune(folder: Path, records: Path, is_deleted: Callable[[str, int], bool]) -> int:
+    """Deletes the seals of days of which no segment is left: they show nothing any more. Those of a day stay as long as
+    one of its segments does, or one is gone without having been deleted.
+
+    Args:
+        folder: of all seals.
+        records: the folder of segments.
+        is_deleted: whether the chain of a camera says that a segment was deleted.
+
+    Returns:
+        How many files were deleted.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    gone = []
+    for path in sorted(folder.glob("*/*.seals")):
+        camera = path.parent.name
+        if any((records / camera / path.stem).rglob("*.icm")):
+            continue
+        if all(is_deleted(camera, number) for number in parts_in(path)):
+            gone.append(str(path.relative_to(folder)))
+    delete_files(folder, gone)
+    return len(gone)
 
 
 def record_hashes(path: Path) -> tuple[StreamHeader, dict[int, bytes]]:

@@ -14,14 +14,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from cloud_service.seals.files import append_parts, record_hashes, seal_file
+from cloud_service.seals.files import append_parts, prune, record_hashes, seal_file
 from cloud_service.store.segment import Segment
 from icm.codec.bitstream.record import MAX_SEQUENCE
 from icm.errors import IcmError, NotFoundError, ProofError, StorageError, StoredDamageError, storage_error
-from icm.proof.entries import MOST
 from icm.proof.keys import PUBLIC_KEY_BYTES, SIGNATURE_BYTES
 from icm.proof.merkle import root_of
 from icm.proof.seals import MOST_RECORDS, Seal, SealedPart, part_of
+from icm.proof.statements import MOST
 from icm.service.clock import Clock
 from icm.service.health import Problems
 from icm.service.log_limit import LogLimit
@@ -29,6 +29,7 @@ from icm.v1 import ingest_pb2
 
 log = logging.getLogger(__name__)
 _TICK_SECONDS = 1.0
+_PRUNE_SECONDS = 3600.0
 _MOST_SEGMENTS = 32
 """That a seal's records may lie in: each is read."""
 _MOST_WAITING = 10_000
@@ -48,7 +49,8 @@ class SealKeeper:
     """Keeps seals, on a thread of its own. Thread-safe."""
 
     def __init__(
-        self, *, records: Path, folder: Path, holder: Callable[[str, int, int], Segment | None], clock: Clock,
+        self, *, records: Path, folder: Path, holder: Callable[[str, int, int], Segment | None],
+        is_deleted: Callable[[str, int], bool], is_edge_key: Callable[[str, bytes], bool], clock: Clock,
         problems: Problems,
     ) -> None:  # fmt: skip
         """Creates the keeper of a store's seals.
@@ -57,8 +59,12 @@ class SealKeeper:
             records: the folder of segments.
             folder: of all seals.
             holder: the segment that holds a record of a camera, epoch and sequence.
+            is_deleted: whether the chain of a camera says that a segment was deleted.
+            is_edge_key: whether a camera's edge has this key, as the chain says; one that is asked first is noted.
         """
         self._records, self._folder, self._holder = records, folder, holder
+        self._is_edge_key, self._problems = is_edge_key, problems
+        self._is_deleted, self._clock, self._pruned_at = is_deleted, clock, -_PRUNE_SECONDS
         self._part, self._refusals = problems.part("seals"), LogLimit(log, logging.WARNING, clock)
         self._waiting: deque[_Received] = deque(maxlen=_MOST_WAITING)
         self._unwritten: dict[Path, list[SealedPart]] = defaultdict(list)
@@ -89,11 +95,13 @@ class SealKeeper:
         while self._waiting:
             received = self._waiting.popleft()
             try:
-                for path, part in self._parts(received):
+                parts = self._parts(received)
+                self._compare_key(received)
+                for path, part in parts:
                     self._unwritten[path].append(part)
             except (IcmError, OSError) as error:
                 if isinstance(error, StorageError) and not isinstance(error, StoredDamageError):
-                    # The database does not answer.
+                    # The database does not answer, or the disk is full.
                     self._waiting.appendleft(received)
                     break
                 self._refuse(received.camera, str(error))
@@ -101,12 +109,32 @@ class SealKeeper:
             for path in list(self._unwritten):
                 append_parts(path, self._unwritten[path])
                 del self._unwritten[path]
+            if self._clock.monotonic() - self._pruned_at >= _PRUNE_SECONDS:
+                self._pruned_at = self._clock.monotonic()
+                prune(self._folder, self._records, self._is_deleted)
         except OSError as error:
             text = str(storage_error(error, error.filename or self._folder))
             if self._part.report(text):
                 log.error("cannot keep seals, trying again: %s", text)
         else:
             self._part.clear()
+
+    def _compare_key(self, received: _Received) -> None:
+        """Makes a problem of a key that took the place of another without a word. Its seals are kept: they show it.
+
+        Raises:
+            StorageError: the disk refused to note the first.
+        """
+        part = self._problems.part("edge key", received.camera)
+        if self._is_edge_key(received.camera, received.key):
+            part.clear()
+            return
+        text = (
+            f"records are sealed by {received.key.hex()}, which is not the edge's key as the chain has it: if the edge"
+            f" was set up anew, run icm-cloud edge-key --camera {received.camera}; if not, somebody else sends them"
+        )
+        if part.report(text):
+            log.error("camera %s: %s", received.camera, text)
 
     def _refuse(self, camera: str, why: str) -> None:
         self._refusals.say(camera, f"camera {camera}: leaving out a seal: {why}")

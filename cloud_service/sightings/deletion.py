@@ -33,6 +33,19 @@ def delete_events(connection: Connection, segment: Segment) -> None:
         count_bytes(connection, segment, times=-1)
 
 
+def delete_found(connection: Connection, segment: Segment) -> None:
+    """Deletes what detectors found in a segment that is folded and stays: boxes, sightings that nothing else holds any
+    more, and activity. That frames were looked at in which nothing was found stays known.
+
+    Args:
+        connection: in a transaction.
+        segment: sealed, as the index has it.
+    """
+    lock_folding(connection, segment.camera)
+    _delete_packed(connection, segment)
+    _delete_sightings(connection, segment)
+
+
 def _delete_packed(connection: Connection, segment: Segment) -> None:
     of_segment = {"camera": segment.camera, "number": segment.number}
     for row in connection.execute(select(BoxesRow.__table__).filter_by(**of_segment)).all():

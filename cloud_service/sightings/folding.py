@@ -56,7 +56,9 @@ def fold_segment(connection: Connection, segment: Segment, size: PictureSize | N
     set_folded(connection, segment.camera, segment.number + 1)
 
 
-def fold_events(connection: Connection, segment: Segment, size: PictureSize, events: Sequence[FrameEvent]) -> None:
+def fold_events(
+    connection: Connection, segment: Segment, size: PictureSize | None, events: Sequence[FrameEvent]
+) -> None:
     """Folds events of a model that looked at a segment again, beside those of other models.
 
     Sightings go on from one segment to the next if segments are folded in the order of their times.
@@ -64,7 +66,7 @@ def fold_events(connection: Connection, segment: Segment, size: PictureSize, eve
     Args:
         connection: in a transaction.
         segment: sealed, and done with by the live detector.
-        size: of its pictures.
+        size: of its pictures; None if its file cannot be read.
         events: of its frames. An event without detections says that the model found nothing there.
     """
     lock_folding(connection, segment.camera)

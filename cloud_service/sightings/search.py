@@ -2,19 +2,19 @@
 
 Every statement walks an index of ``sightings`` in the order of the answer: one for each pair of camera and class that
 is asked for, merged by the database. What no index says is a filter, and so that a filter nothing passes cannot go
-through years, each page looks at a bounded number of sightings: those whose ``id`` is a multiple of ``_MARK_EVERY``
-come out whatever they are, and after ``_MARKS`` of them the page ends.
+through years, a page looks at ``_LOOKED_AT`` sightings at most: a first statement finds when the last of them began,
+from an index alone, and the page ends there. Connections are those of ``database.statements.walking``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Connection, Select, func, select, tuple_, union_all
 
 from cloud_service.database.sightings_tables import BoxesRow, SightingRow
 from cloud_service.events.packed_boxes import Boxes, unpack
@@ -23,7 +23,10 @@ from cloud_service.sightings.page_cursor import PageCursor
 from cloud_service.sightings.relative_boxes import WHOLE, RelativeBox
 
 MOST_COUNTED = 1000
-_MARK_EVERY, _MARKS = 4096, 8
+_LOOKED_AT = 16_384
+"""Sightings that a page looks at where something has to be asked of each; and those that began at that very time."""
+_CANDIDATES = 200
+"""Sightings around a region, of which a page finds out whether they were in it."""
 _MOST_UNPACKED = 200
 """Rows of packed boxes that a page is looked up in for a region; the sighting that is being decided is finished."""
 _MOST_BRANCHES = 64
@@ -67,82 +70,103 @@ def search_sightings(connection: Connection, query: SightingQuery, limit: int, a
     """A page of at most ``limit`` sightings that come behind ``after``."""
     if query.cameras == ():
         return Page([], None)
-    most = limit + _MARKS + 1
-    rows = connection.execute(statement(query, most, after)).all()
-    finder = _Finder(connection, query.region) if query.region is not None else None
-    found: list[Any] = []
-    marks = 0
-    for place, row in enumerate(rows):
-        if len(found) == limit or (finder is not None and finder.unpacked >= _MOST_UNPACKED):
-            last = rows[place - 1]
-            return Page(found, PageCursor(last.start_us, last.id))
-        if not _passes(row, query):
-            marks += 1
-        elif finder is None or finder.touches(row):
-            found.append(row)
-        if marks > _MARKS:
-            return Page(found, PageCursor(row.start_us, row.id))
-    more = len(rows) == most
-    return Page(found, PageCursor(rows[-1].start_us, rows[-1].id) if more else None)
+    walk = _Walk(connection, query, after)
+    end_us = walk.find_end(connection)
+    most = limit if query.region is None else max(limit, _CANDIDATES)
+    rows = connection.execute(walk.rows(end_us, most + 1)).all()
+    found, last = rows[:most], most - 1
+    if query.region is not None:
+        found, last = _within(connection, query.region, found, limit)
+    if last < len(rows) - 1:
+        return Page(list(found), PageCursor(rows[last].start_us, rows[last].id))
+    return Page(list(found), PageCursor(end_us, 0) if end_us is not None else None)
 
 
 def count_sightings(connection: Connection, query: SightingQuery) -> tuple[int, bool]:
     """How many sightings there are, up to ``MOST_COUNTED``, wherever in the picture; whether there may be more."""
     if query.cameras == ():
         return 0, False
-    most = MOST_COUNTED + _MARKS + 1
-    rows = connection.execute(statement(query, most, None)).all()
-    count = sum(_passes(row, query) for row in rows)
-    return min(count, MOST_COUNTED), len(rows) == most or count > MOST_COUNTED
+    walk = _Walk(connection, query, None)
+    end_us = walk.find_end(connection)
+    some = walk.rows(end_us, MOST_COUNTED + 1, SightingRow.start_us, SightingRow.id).subquery()
+    count = connection.scalar(select(func.count()).select_from(some)) or 0
+    return min(count, MOST_COUNTED), end_us is not None or count > MOST_COUNTED
 
 
-def statement(query: SightingQuery, limit: int, after: PageCursor | None) -> Select[Any] | Any:
-    """The first ``limit`` rows behind ``after`` that pass, and those that come out whatever they are."""
-    table = SightingRow.__table__
-    branches = [select(table).where(*ends, *_bounds(query, after)) for ends in _branches(query)]
-    order = (table.c.start_us.desc(), table.c.id.desc())
-    if len(branches) == 1:
-        return branches[0].order_by(*order).limit(limit)
-    merged = union_all(*branches).subquery()
-    return select(merged).order_by(merged.c.start_us.desc(), merged.c.id.desc()).limit(limit)
+class _Walk:
+    """Statements of a search from a cursor on."""
+
+    def __init__(self, connection: Connection, query: SightingQuery, after: PageCursor | None) -> None:
+        # PostgreSQL merges what is in order by itself, SQLite what it can bring in order.
+        self._sorts_branches = connection.dialect.name == "postgresql"
+        columns = SightingRow.__table__.c
+        self._bounds: list[ColumnElement[bool]] = []
+        if query.from_us is not None:
+            self._bounds.append(columns.start_us >= query.from_us - LONGEST_US)
+        if query.to_us is not None:
+            self._bounds.append(columns.start_us < query.to_us)
+        if after is not None:
+            self._bounds.append(tuple_(columns.start_us, columns.id) < tuple_(after.start_us, after.id))
+        self._branches, filters = _branches(query)
+        self._filters = [*filters, *_filters(query)]
+
+    def find_end(self, connection: Connection) -> int | None:
+        """When the last sighting began that a page looks at; None if it looks at all that there are."""
+        if not self._filters:
+            return None
+        some = self._ordered((), _LOOKED_AT, (SightingRow.start_us, SightingRow.id)).subquery()
+        count, end_us = connection.execute(select(func.count(), func.min(some.c.start_us))).one()
+        return end_us if count == _LOOKED_AT else None
+
+    def rows(self, end_us: int | None, limit: int, *only: Any) -> Select[Any]:
+        """The first ``limit`` rows that pass and began at ``end_us`` or later; these columns of them, or all."""
+        bounds = [SightingRow.start_us >= end_us] if end_us is not None else []
+        return self._ordered([*bounds, *self._filters], limit, only or (SightingRow.__table__,))
+
+    def _ordered(self, more: Iterable[ColumnElement[bool]], limit: int, columns: Sequence[Any]) -> Select[Any]:
+        branches = [select(*columns).where(*ends, *self._bounds, *more) for ends in self._branches]
+        if len(branches) == 1:
+            return _newest(branches[0], limit)
+        if self._sorts_branches:
+            branches = [_newest(branch, limit) for branch in branches]
+        return _newest(select(union_all(*branches).subquery()), limit)
 
 
-def _branches(query: SightingQuery) -> list[list[ColumnElement[bool]]]:
-    """Conditions that together choose the cameras and classes, each of which begins an index."""
+def _newest(query: Select[Any], limit: int) -> Select[Any]:
+    start_us, number = (query.selected_columns[name] for name in ("start_us", "id"))
+    return query.order_by(start_us.desc(), number.desc()).limit(limit)
+
+
+def _branches(query: SightingQuery) -> tuple[list[list[ColumnElement[bool]]], list[ColumnElement[bool]]]:
+    """Conditions of which each begins an index, and what those leave of cameras and classes to be asked."""
     columns = SightingRow.__table__.c
     cameras: Sequence[str | None] = query.cameras if query.cameras is not None else (None,)
     classes: Sequence[str | None] = query.classes or (None,)
+    left: list[ColumnElement[bool]] = []
     if len(cameras) * len(classes) > _MOST_BRANCHES:
         # So many of one that most rows of the other pass.
         if len(cameras) >= len(classes):
+            left.append(columns.camera.in_(query.cameras or ()))
             cameras = (None,)
         else:
+            left.append(columns.class_name.in_(query.classes))
             classes = (None,)
-    return [
+    branches = [
         [
             *([columns.camera == camera] if camera is not None else []),
             *([columns.class_name == name] if name is not None else []),
         ]
         for camera, name in product(cameras, classes)
     ]
+    return branches, left
 
 
-def _bounds(query: SightingQuery, after: PageCursor | None) -> list[ColumnElement[bool]]:
+def _filters(query: SightingQuery) -> list[ColumnElement[bool]]:
+    """What has to be asked of each sighting."""
     columns = SightingRow.__table__.c
-    bounds: list[ColumnElement[bool]] = []
     filters: list[ColumnElement[bool]] = []
     if query.from_us is not None:
-        bounds.append(columns.start_us >= query.from_us - LONGEST_US)
         filters.append(columns.end_us >= query.from_us)
-    if query.to_us is not None:
-        bounds.append(columns.start_us < query.to_us)
-    if after is not None:
-        bounds.append(tuple_(columns.start_us, columns.id) < tuple_(after.start_us, after.id))
-    if query.cameras is not None and len(query.cameras) * max(1, len(query.classes)) > _MOST_BRANCHES:
-        filters += [
-            columns.camera.in_(query.cameras),
-            *([columns.class_name.in_(query.classes)] if query.classes else []),
-        ]
     if query.least_score > 0:
         filters.append(columns.best_score >= query.least_score)
     if query.least_us > 0:
@@ -153,26 +177,19 @@ def _bounds(query: SightingQuery, after: PageCursor | None) -> list[ColumnElemen
         left, top, right, bottom = query.region
         filters += [columns.union_left <= right, columns.union_right >= left]
         filters += [columns.union_top <= bottom, columns.union_bottom >= top]
-    if filters:
-        bounds.append(or_(and_(*filters), columns.id % _MARK_EVERY == 0))
-    return bounds
+    return filters
 
 
-def _passes(row: Any, query: SightingQuery) -> bool:
-    """Whether a row is there for what it is, and not as a mark."""
-    region = query.region
-    if region is not None:
-        across = row.union_left <= region.right and row.union_right >= region.left
-        if not (across and row.union_top <= region.bottom and row.union_bottom >= region.top):
-            return False
-    return bool(
-        (query.cameras is None or row.camera in query.cameras)
-        and (not query.classes or row.class_name in query.classes)
-        and (query.from_us is None or row.end_us >= query.from_us)
-        and row.best_score >= query.least_score
-        and row.end_us - row.start_us >= query.least_us
-        and query.model in ("", row.model)
-    )
+def _within(connection: Connection, region: RelativeBox, rows: Sequence[Any], limit: int) -> tuple[list[Any], int]:
+    """Of rows whose boxes together touch a region those of which one does, and the place of the last one decided."""
+    finder = _Finder(connection, region)
+    found: list[Any] = []
+    for place, row in enumerate(rows):
+        if finder.touches(row):
+            found.append(row)
+        if len(found) == limit or finder.unpacked >= _MOST_UNPACKED:
+            return found, place
+    return found, len(rows) - 1
 
 
 class _Finder:

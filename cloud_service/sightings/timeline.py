@@ -13,11 +13,18 @@ from cloud_service.detection.base import Detection
 from cloud_service.events.event import FrameEvent
 from cloud_service.events.packed_boxes import unpack
 from cloud_service.events.packed_frames import LONGEST_SEGMENT_US
+from icm.errors import ConfigError
 from icm.frame_id import FrameId
 
 MOST_BUCKETS = 2000
-MOST_BOXES = 20_000
-"""Of frames in one answer, some 100 bytes each: an answer has no more than a segment beyond that."""
+MOST_ACTIVITY_BYTES = 500_000
+"""Of what was found, in one answer; a minute, hour or day stays whole."""
+_MOST_OF_ONE = 3_500_000
+"""Of a single minute, hour or day: gRPC takes 4 MiB."""
+_ROW_BYTES = 50
+"""A row of ``activity`` in an answer, without its names."""
+MOST_BOXES = 5000
+"""Of frames in one answer, some 50 bytes each: an answer has no more than a segment beyond that."""
 _ROWS = 16
 
 
@@ -36,30 +43,40 @@ class Bucket:
     classes: list[Any] = field(default_factory=list)
 
 
-def activity_statements(
-    camera: str, class_name: str, seconds: int, from_us: int, to_us: int
-) -> tuple[Select[Any], Select[Any]]:
-    """For what was found and for bytes of records, oldest first."""
+def read_activity(
+    connection: Connection, camera: str, class_name: str, seconds: int, from_us: int, to_us: int
+) -> tuple[list[Bucket], int | None]:
+    """A camera's activity in the buckets that start in [from, to), oldest first; and where the rest begins, if any.
+
+    Buckets without any are left out.
+
+    Raises:
+        ConfigError: so much was found in a single bucket that no answer holds it.
+    """
     found, recorded = (
         select(table.__table__)
         .where(table.camera == camera, table.seconds == seconds, table.start_us >= from_us, table.start_us < to_us)
         .order_by(table.start_us)
         for table in (ActivityRow, RecordActivityRow)
     )
-    return (found.where(ActivityRow.class_name == class_name) if class_name else found), recorded
-
-
-def read_activity(
-    connection: Connection, camera: str, class_name: str, seconds: int, from_us: int, to_us: int
-) -> list[Bucket]:
-    """A camera's activity in the buckets that start in [from, to), oldest first; those without any are left out."""
-    found, recorded = activity_statements(camera, class_name, seconds, from_us, to_us)
+    if class_name:
+        found = found.where(ActivityRow.class_name == class_name)
     buckets: dict[int, Bucket] = {}
-    for row in connection.execute(recorded):
-        buckets[row.start_us] = Bucket(row.start_us, row.bytes)
-    for row in connection.execute(found):
+    end, size = to_us, 0
+    for row in connection.execute(found.limit(_MOST_OF_ONE // _ROW_BYTES + 1)):
+        size += _ROW_BYTES + len(row.class_name.encode()) + len(row.model.encode())
+        if size > MOST_ACTIVITY_BYTES and buckets and row.start_us not in buckets:
+            end = row.start_us
+            break
+        if size > _MOST_OF_ONE:
+            raise ConfigError(
+                f"GetActivity: more was found of camera {camera!r} in {seconds} s than fits into an answer: ask for a"
+                " class at a time"
+            )
         buckets.setdefault(row.start_us, Bucket(row.start_us)).classes.append(row)
-    return [bucket for _, bucket in sorted(buckets.items())]
+    for row in connection.execute(recorded.where(RecordActivityRow.start_us < end)):
+        buckets.setdefault(row.start_us, Bucket(row.start_us)).bytes = row.bytes
+    return [bucket for _, bucket in sorted(buckets.items())], end if end < to_us else None
 
 
 class FrameBoxes(NamedTuple):

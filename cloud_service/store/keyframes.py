@@ -14,10 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cloud_service.database.usage import Amount
+from cloud_service.store import reading
 from cloud_service.store.segment import BLOCK_BYTES, Segment
 from icm.atomic_file import write_atomically
 from icm.codec.bitstream.record import Kind, Record, StreamHeader, parse_stream
-from icm.errors import RecordError, StorageError, storage_error
+from icm.errors import NotFoundError, RecordError, StorageError, storage_error
 
 log = logging.getLogger(__name__)
 KEYFRAME_SUFFIX = ".keyframe"
@@ -93,6 +94,20 @@ class SegmentKeyframes:
             self.write(segment, header, keyframe)
         except StorageError as error:
             log.warning("segment %s gets no keyframe: %s", segment.path, error)
+
+    def keep_intra(self, segment: Segment) -> None:
+        """Puts a segment's first record beside it as its keyframe, if it has none as it needs none: what is to be left
+        when the segment goes. As for ``keep``, a disk that refuses is logged.
+        """
+        if self._path(segment).exists():
+            return
+        try:
+            chunk = reading.read(self._root, segment, 0, segment.size, sealed=False, limit=1)
+        except (NotFoundError, RecordError, StorageError) as error:
+            log.warning("nothing can be left of segment %s: %s", segment.path, error)
+            return
+        if chunk is not None and chunk.records[0].kind is Kind.I:
+            self.keep(segment, chunk.header, chunk.records[0])
 
     def _path(self, segment: Segment) -> Path:
         return (self._root / segment.path).with_suffix(KEYFRAME_SUFFIX)

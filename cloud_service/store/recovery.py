@@ -86,7 +86,7 @@ class _Recovery:
     """Of one camera's folder."""
 
     def __init__(self, root: Path, camera: str, index: SegmentIndex) -> None:
-        self._root, self._camera, self._index = root, camera, index
+        self._root, self._camera, self._index, self._stills = root, camera, index, index.stills(root)
         self._found = Recovered()
         self._changes: list[Change] = []
         self._numbers, self._taken, self._deleted = SequenceSet(), SequenceSet(), SequenceSet()
@@ -130,8 +130,9 @@ class _Recovery:
         to_read: list[tuple[_File, Segment | None]] = []
         newest: tuple[_File, Segment] | None = None
         of_files = 0
-        for files, keyframes in _lumps(self._root, self._camera):
+        for files, keyframes, alone in _lumps(self._root, self._camera):
             self._found.keyframes += keyframes
+            self._stills.note(self._camera, [path for number, path in alone if number in self._deleted])
             numbers = SequenceSet((file.number, file.number) for file in files)
             known = {row[NUMBER]: row for row in self._index.rows(self._camera, numbers)}
             of_files += len(known) - sum(number in self._numbers for number in known if number <= self._numbers.last)
@@ -339,30 +340,34 @@ class _Recovery:
         cut(path, size)
 
 
-def _lumps(root: Path, camera: str) -> Iterator[tuple[list[_File], Amount]]:
+def _lumps(root: Path, camera: str) -> Iterator[tuple[list[_File], Amount, list[tuple[int, str]]]]:
     """A camera's segment files, anywhere below its folder, some thousands at a time, each time by their numbers, with
-    what the key frames beside them take.
+    what the key frames beside them take, and number and path of those that stand there without their segment.
     """
     lump: list[_File] = []
-    keyframes = Amount()
+    keyframes, alone = Amount(), list[tuple[int, str]]()
     folders = [str(root / camera)] if (root / camera).is_dir() else []
     skipped = len(str(root)) + 1
     while folders:
-        inner = []
+        inner, here, keys = [], set[int](), dict[int, str]()
         with os.scandir(folders.pop()) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     inner.append(entry.path)
                 elif (number := number_of(entry.name)) is not None:
                     lump.append(_File(number, entry.path[skipped:], entry.stat().st_size))
+                    here.add(number)
                 elif entry.name.endswith(KEYFRAME_SUFFIX):
                     found = entry.stat()
                     keyframes += (1, found.st_size, found.st_blocks * BLOCK_BYTES)
+                    if (of := number_of(f"{entry.name.removesuffix(KEYFRAME_SUFFIX)}.icm")) is not None:
+                        keys[of] = entry.path[skipped:]
         folders += sorted(inner, reverse=True)
-        if len(lump) >= _FILES:
-            yield sorted(lump), keyframes
-            lump, keyframes = [], Amount()
-    yield sorted(lump), keyframes
+        alone += [(number, path) for number, path in keys.items() if number not in here]
+        if len(lump) + len(alone) >= _FILES:
+            yield sorted(lump), keyframes, alone
+            lump, keyframes, alone = [], Amount(), []
+    yield sorted(lump), keyframes, alone
 
 
 def _free_name(path: Path) -> Path:

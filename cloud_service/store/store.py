@@ -23,13 +23,7 @@ from cloud_service.store.recovery import recover
 from cloud_service.store.segment import OpenSegment, Segment
 from cloud_service.store.sequences import SequenceSet
 from icm.codec.bitstream.record import Kind, Record, StreamHeader
-from icm.errors import (
-    FrameDeletedError,
-    NotFoundError,
-    RecordError,
-    StorageError,
-    storage_error,
-)
+from icm.errors import FrameDeletedError, NotFoundError, RecordError, StorageError, storage_error
 from icm.folders import make_folder
 from icm.frame_id import FrameId
 from icm.service.clock import Clock
@@ -62,6 +56,7 @@ class RecordStore:
 
     Attributes:
         keyframes: of the segments that begin with a P record.
+        stills: left of some of those that went.
         deleted: what is here no more, and by which rule.
         unreadable: by camera, what is wrong with each file that could not be read at the start, or not to its end.
         read_at_start: by camera, numbers of the segments that were read from their files then.
@@ -89,7 +84,7 @@ class RecordStore:
         self._seconds, self._on_sealed = segment_seconds, on_sealed
         self._clock = clock
         self._lock = threading.Lock()
-        self.keyframes = SegmentKeyframes(root, check_owned)
+        self.keyframes, self.stills = SegmentKeyframes(root, check_owned), index.stills(root)
         try:
             make_folder(root)
             with index_answers():
@@ -246,14 +241,23 @@ class RecordStore:
             ReferenceMissingError: one that it needs is not here.
             BusyError: it needs more of them than one call decodes; keyframes are made as the detector comes by.
         """
-        segment = self._segments.holder(camera, epoch, sequence)
-        if segment is None:
+        if (segment := self._segments.holder(camera, epoch, sequence)) is None:
             raise self.absent(camera, epoch, sequence)
         try:
             return find_chain(self._root, segment, sequence, self.keyframes, self._segments.holder)
         except StorageError as error:
             gone = self.absent(camera, epoch, sequence)
             raise (gone if isinstance(gone, FrameDeletedError) else error) from None
+
+    def record(self, camera: str, epoch: int, sequence: int) -> tuple[Segment, Record]:
+        """A record as it arrived, and the segment that holds it; raises as ``find`` does."""
+        if (segment := self._segments.holder(camera, epoch, sequence)) is None:
+            raise self.absent(camera, epoch, sequence)
+        return segment, reading.find(self._root, segment, sequence).records[-1]
+
+    def before(self, camera: str, number: int) -> Segment | None:
+        """The camera's last segment before this number; raises StorageError where the database does not answer."""
+        return next(self._segments.back_from(camera, number - 1), None)
 
     def absent(self, camera: str, epoch: int, sequence: int) -> NotFoundError:
         """Why there is no such record: a FrameDeletedError if there was one.

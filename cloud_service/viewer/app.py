@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import ExitStack
-from pathlib import Path
 
 from starlette.applications import Starlette
 
@@ -21,8 +20,20 @@ from cloud_service.viewer.accounts.notes import Notes
 from cloud_service.viewer.accounts.passwords import Passwords
 from cloud_service.viewer.accounts.proxy import Proxies
 from cloud_service.viewer.accounts.sessions import Sessions
+from cloud_service.viewer.exports.jobs import ExportJobs
+from cloud_service.viewer.exports.links import ShareLinks
+from cloud_service.viewer.exports.pages import EXPORTS, ExportPages
+from cloud_service.viewer.inspector.pages import InspectorPages
+from cloud_service.viewer.live.room import LiveRoom
+from cloud_service.viewer.pages.about import AboutPages
+from cloud_service.viewer.pages.account import AccountPages
+from cloud_service.viewer.pages.audit import AUDIT, AuditPages
 from cloud_service.viewer.pages.cameras import CameraPages
 from cloud_service.viewer.pages.entrance import EntrancePages
+from cloud_service.viewer.pages.health import HealthPages
+from cloud_service.viewer.pages.tokens import TOKENS, TokenPages
+from cloud_service.viewer.pages.users import USERS, UserPages
+from cloud_service.viewer.search.pages import REVIEW, SEARCH, SearchPages
 from cloud_service.viewer.web.database import attach_when_there
 from cloud_service.viewer.web.errors import ErrorAnswers
 from cloud_service.viewer.web.headers import SecurityHeaders
@@ -40,7 +51,18 @@ from icm.service.stopping import stopping
 from icm.service.telemetry import TelemetryServer
 
 log = logging.getLogger(__name__)
-NAVIGATION = (Place("/", "Cameras", Right.VIEW),)
+NAVIGATION = (
+    Place("/", "Wall", Right.VIEW),
+    Place("/cameras", "Cameras", Right.VIEW),
+    Place(SEARCH, "Search", Right.VIEW),
+    Place(REVIEW, "Review", Right.VIEW),
+    Place(EXPORTS, "Exports", Right.OPERATE),
+    Place(USERS, "Users", Right.ADMINISTER),
+    Place(TOKENS, "Tokens", Right.ADMINISTER),
+    Place(AUDIT, "Audit", Right.ADMINISTER),
+)
+_LIVE_PATIENCE_SECONDS = 3.0
+"""After so long pages are told that the cloud does not answer."""
 
 
 class ViewerApp:
@@ -61,8 +83,9 @@ class ViewerApp:
     def _open(self, settings: CloudSettings, owned: ExitStack) -> None:
         viewer, clock, problems = settings.viewer, SystemClock(), Problems()
         metrics, static = ViewerMetrics(), StaticFiles()
-        folder = viewer_folder(settings)
-        book, notes = AccountBook(folder), Notes(AuditLog(folder, clock), clock, problems)
+        folder = settings.viewer_folder
+        book, audit = AccountBook(folder), AuditLog(folder, clock)
+        notes = Notes(audit, clock, problems)
         proxies = Proxies(viewer.proxy)
         self._cloud = _cloud_client(settings)
         database = attach_when_there(settings.database_url, SERVER_WAIT_SECONDS)
@@ -70,6 +93,7 @@ class ViewerApp:
         secure = viewer.tls is not None or (viewer.origin or "").startswith("https:")
         cookie, sessions = SessionCookie(secure), Sessions(database, clock)
         templates = Templates(static, NAVIGATION)
+        self._live = LiveRoom(_cloud_client(settings, _LIVE_PATIENCE_SECONDS), database, templates, clock)
         self._login = Login(
             book=book,
             sessions=sessions,
@@ -79,10 +103,27 @@ class ViewerApp:
             attempts=metrics.logins,
             clock=clock,
         )
+        search = SearchPages(database=database, cloud=self._cloud, templates=templates, notes=notes, clock=clock)
+        self._exports = ExportJobs(
+            folder=folder / "exports", cloud=self._cloud, bundles=settings.bundle_folders, clock=clock
+        )
+        links = ShareLinks(folder / "exports")
+        exports = ExportPages(self._exports, links, database, templates, notes, clock)
+        health = HealthPages(database, self._cloud, folder, problems, templates)
         entries: list[Entry] = [
             *static.pages(),
             *EntrancePages(self._login, cookie, templates).pages(),
             *CameraPages(database, templates).pages(),
+            *AccountPages(self._login, cookie, templates).pages(),
+            *UserPages(self._login, templates).pages(),
+            *TokenPages(self._login, templates).pages(),
+            *AuditPages(audit, notes, templates).pages(),
+            *AboutPages(settings.bundle_folders, templates).pages(),
+            *health.pages(),
+            *self._live.entries(),
+            *InspectorPages(self._cloud, templates).pages(),
+            *search.pages(),
+            *exports.pages(),
         ]
         guard = Guard.of(
             book=book, sessions=sessions, cookie=cookie, proxies=proxies, origin=viewer.origin, clock=clock
@@ -97,7 +138,7 @@ class ViewerApp:
             connections=viewer.connections,
         )
         owned.callback(self._listener.close)
-        self._telemetry = TelemetryServer(viewer.metrics, metrics.registry, problems.lines)
+        self._telemetry = TelemetryServer(viewer.metrics, metrics.registry, health.lines)
         scheme = "https" if viewer.tls else "http"
         self._address = viewer.origin or f"{scheme}://{viewer.address.rpartition(':')[0]}:{self.port}"
 
@@ -111,11 +152,20 @@ class ViewerApp:
         """Of /metrics and /healthz."""
         return self._telemetry.port
 
+    async def close(self) -> None:
+        """Gives back what was opened; ``run`` does so by itself."""
+        await asyncio.to_thread(self._telemetry.stop)
+        await self._exports.close()
+        await self._live.close()
+        await self._cloud.close()
+        self._owned.close()
+
     async def run(self) -> None:
         """Serves until SIGTERM or SIGINT."""
         loop = asyncio.get_running_loop()
         with stopping(loop, self._listener.stop):
             self._telemetry.start()
+            self._exports.start()
             log.info("listening http=%d metrics=%d at %s", self.port, self.metrics_port, self._address)
             if self._login.book.is_empty:
                 link = f"{self._address}/setup/{self._login.secret}"
@@ -124,21 +174,14 @@ class ViewerApp:
                 await self._listener.serve()
             finally:
                 log.info("stopping")
-                await asyncio.to_thread(self._telemetry.stop)
-                await self._cloud.close()
-                self._owned.close()
+                await self.close()
         log.info("stopped")
 
 
-def viewer_folder(settings: CloudSettings) -> Path:
-    """Where accounts and the audit log are."""
-    return settings.viewer.folder or settings.store.folder / "viewer"
-
-
-def _cloud_client(settings: CloudSettings) -> AsyncCloudClient:
+def _cloud_client(settings: CloudSettings, patience: float = 30.0) -> AsyncCloudClient:
     cloud = settings.viewer.cloud
     address = cloud.address or settings.ingest.address
     if address.endswith(":0"):
         raise ConfigError("viewer.cloud.address is not set, and ingest.address has port 0: name the cloud's port")
     tls = None if cloud.tls is None else Tls(cloud.tls.authority, cloud.tls.certificate, cloud.tls.key)
-    return AsyncCloudClient(address, tls=tls, allow_plaintext=cloud.allow_plaintext)
+    return AsyncCloudClient(address, tls=tls, timeout=patience, allow_plaintext=cloud.allow_plaintext)

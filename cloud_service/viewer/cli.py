@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from pathlib import Path
 from typing import Any
 
-from cloud_service.settings import CloudSettings
-from icm.config.assignments import parse_assignments
-from icm.config.settings import load_settings
-from icm.service.telemetry import configure_logging
+from cloud_service.viewer import account_commands
+from cloud_service.viewer.account_commands import add_settings_arguments, settings_of
 
 
 def add_commands(commands: Any) -> None:
@@ -19,25 +16,7 @@ def add_commands(commands: Any) -> None:
     viewer = commands.add_parser("viewer", help=text, description=text)
     add_settings_arguments(viewer)
     viewer.set_defaults(command=_viewer)
-
-
-def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what ``settings_of`` reads."""
-    parser.add_argument("--config", type=Path, metavar="FILE", help="the cloud's settings in YAML")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, such as viewer.connections=64"
-    )
-
-
-def settings_of(options: argparse.Namespace) -> CloudSettings:
-    """The cloud's settings.
-
-    Raises:
-        ConfigError: they cannot work.
-    """
-    settings = load_settings(CloudSettings, options.config, parse_assignments(options.set))
-    configure_logging(settings.log_level)
-    return settings
+    account_commands.add_commands(commands)
 
 
 def _viewer(options: argparse.Namespace) -> int:

@@ -10,12 +10,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from deploy.demo import comparison
 from deploy.demo.clip import Clip, cut, measure
-from deploy.demo.play import Outcome, Stage, play
+from deploy.demo.play import Outcome, Stage, playing
 from deploy.demo.summary import Summary
 from icm.codec.bundle.shipped import DEFAULT_BUNDLE
 from icm.errors import IcmError
@@ -28,19 +28,17 @@ FPS_PER_CORE = 1.0
 def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     try:
-        summary = _show(options)
+        _show(options)
     except IcmError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; both services have ended", file=sys.stderr)
+        print("interrupted; all services have ended", file=sys.stderr)
         return 130
-    print(summary.text())
-    print(summary.json())
     return 0
 
 
-def _show(options: argparse.Namespace) -> Summary:
+def _show(options: argparse.Namespace) -> None:
     weights = options.weights or assets.fetch(assets.WEIGHTS, assets.CACHE, _say)
     source = measure(options.clip or assets.fetch_clip(assets.CACHE, _say))
     folder = options.data / time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime())
@@ -55,12 +53,27 @@ def _show(options: argparse.Namespace) -> Summary:
         f" frames per second (FPS=n chooses), which takes {clip.seconds:.0f} s; all files go to {folder}"
     )
     stage = Stage(clip, options.bundle, weights, folder, options.quality, options.device)
-    outcome = _run(stage)
-    _say("coding the same frames as JPEG and H.264 for comparison")
-    return Summary(
-        clip, options.bundle.name, options.quality, outcome.progress, outcome.watcher, comparison.encode(clip),
-        stage.archive, outcome.videos, stage.sheet, outcome.seconds,
-    )  # fmt: skip
+
+    def summary(outcome: Outcome) -> Summary:
+        _say("coding the same frames as JPEG and H.264 for comparison")
+        return Summary(
+            clip, options.bundle.name, options.quality, outcome.progress, outcome.watcher, comparison.encode(clip),
+            stage.archive, outcome.videos(), stage.sheet, outcome.seconds,
+        )  # fmt: skip
+
+    if not options.keep:
+        _print(summary(_run(stage)))
+        return
+
+    async def keep(outcome: Outcome) -> None:
+        _print(await asyncio.to_thread(summary, outcome))
+        _say(f"cloud and viewer stay up until Ctrl-C; {outcome.viewer.text()}")
+        loop, told = asyncio.get_running_loop(), asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, told.set)
+        await told.wait()
+
+    _run(stage, keep)
 
 
 def default_fps(clip: Clip, frames: int | None, cores: int) -> float:
@@ -68,19 +81,29 @@ def default_fps(clip: Clip, frames: int | None, cores: int) -> float:
     return min(float(clip.fps), max(cores * FPS_PER_CORE, (frames or 0) / clip.seconds))
 
 
-def _run(stage: Stage) -> Outcome:
+def _run(stage: Stage, then: Callable[[Outcome], Awaitable[None]] | None = None) -> Outcome:
+    """Plays the clip; ``then`` is done while cloud and viewer still run."""
+
     async def until_told() -> Outcome:
         # A plain kill must take the services along, as Ctrl-C does.
         task = asyncio.current_task()
         assert task is not None
         with contextlib.suppress(NotImplementedError):
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        return await play(stage)
+        async with playing(stage, _say) as outcome:
+            if then is not None:
+                await then(outcome)
+        return outcome
 
     try:
         return asyncio.run(until_told())
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
+
+
+def _print(summary: Summary) -> None:
+    print(summary.text())
+    print(summary.json(), flush=True)
 
 
 def _say(text: str) -> None:
@@ -120,6 +143,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--quality", type=float, default=3.0, help="quality level (default: %(default)s)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(default: %(default)s)")
+    parser.add_argument(
+        "--keep", action="store_true", default=os.environ.get("KEEP", "0") not in ("", "0"),
+        help="leave cloud and viewer up until Ctrl-C",
+    )  # fmt: skip
     parser.add_argument("--data", type=Path, default=Path("demo-data"), help="(default: %(default)s)")
     return parser
 

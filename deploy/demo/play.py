@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import grpc
 from deploy.demo.clip import Clip
 from deploy.demo.progress import CAMERA, Progress, Table
 from deploy.demo.sheet import Tile, draw
+from deploy.demo.viewer import Viewer, start_viewer
 from deploy.demo.watching import Watcher
 from icm.errors import IcmError
 from icm.rpc.channels import open_channel
@@ -81,16 +83,33 @@ class Stage:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it; ``seconds`` run from the edge's start to the last detection."""
+    """What came of it.
+
+    Attributes:
+        progress: how far everything got.
+        watcher: what it saw.
+        seconds: from the edge's start to the last detection.
+        viewer: shows it.
+        archive: folder of the videos, of which the last come as the cloud ends.
+    """
 
     progress: Progress
     watcher: Watcher
     seconds: float
-    videos: list[Path]
+    viewer: Viewer
+    archive: Path
+
+    def videos(self) -> list[Path]:
+        """The videos in the archive."""
+        return sorted(self.archive.glob("*/*/*/*.mp4"))
 
 
-async def play(stage: Stage) -> Outcome:
-    """Plays the clip to its end.
+@asynccontextmanager
+async def playing(stage: Stage, say: Callable[[str], None]) -> AsyncIterator[Outcome]:
+    """Plays the clip to its end; cloud and viewer run until the block ends.
+
+    Args:
+        say: told where to watch.
 
     Raises:
         IcmError: a service ended by itself or with an error, or nothing moved any more; holds the end of its log.
@@ -104,6 +123,9 @@ async def play(stage: Stage) -> Outcome:
         watcher = Watcher(archive, CAMERA)
         watching = asyncio.create_task(watcher.run())
         cleanup.callback(watching.cancel)
+        viewer = await start_viewer(cloud_ports, stage.cloud_settings(), stage.folder)
+        cleanup.callback(viewer.service.kill)
+        say(viewer.text())
         edge = Service("icm-edge", stage.edge_settings(cloud_ports), stage.folder)
         cleanup.callback(edge.kill)
         edge_ports = await edge.listening()
@@ -113,11 +135,16 @@ async def play(stage: Stage) -> Outcome:
         await _contact_sheet(archive, watcher, progress, stage)
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
-        for service in (edge, cloud):
-            code = await service.stop()
-            if code != 0:
-                raise IcmError(f"{service.name} was asked to end and did so with exit code {code}. {service.tail()}")
-    return Outcome(progress, watcher, seconds, sorted(stage.archive.glob("*/*/*/*.mp4")))
+        await _stop(edge)
+        yield Outcome(progress, watcher, seconds, viewer, stage.archive)
+        await _stop(viewer.service)
+        await _stop(cloud)
+
+
+async def _stop(service: Service) -> None:
+    code = await service.stop()
+    if code != 0:
+        raise IcmError(f"{service.name} was asked to end and did so with exit code {code}. {service.tail()}")
 
 
 async def _follow(

@@ -23,9 +23,13 @@ if TYPE_CHECKING:
     from icm.client.cloud import AsyncCloudClient, CloudClient
     from icm.client.connection import Tls
     from icm.client.edge import AsyncEdgeClient, EdgeClient
+    from icm.client.frames import StoredFrame
     from icm.client.holds import Hold
+    from icm.client.inspection import FrameInspection
     from icm.client.live import LiveFrame, LiveNews
     from icm.client.messages import Box, Camera, Detections, Frame, Segment, Submitted
+    from icm.client.proof import ChainHead
+    from icm.client.search import Activity, ClassActivity, Region, Sighting
     from icm.codec.bitstream.record import Kind, Record, StreamHeader, parse_stream
     from icm.codec.bundle.loading import Bundle
     from icm.codec.bundle.shipped import DEFAULT_BUNDLE
@@ -37,11 +41,14 @@ if TYPE_CHECKING:
     from icm.version import VERSION as __version__
 
 _HOMES = {
+    "Activity": "icm.client.search",
     "AsyncCloudClient": "icm.client.cloud",
     "AsyncEdgeClient": "icm.client.edge",
     "Box": "icm.client.messages",
     "Bundle": "icm.codec.bundle.loading",
     "Camera": "icm.client.messages",
+    "ChainHead": "icm.client.proof",
+    "ClassActivity": "icm.client.search",
     "Clip": "icm.client.clips",
     "ClipGap": "icm.client.clips",
     "CloudClient": "icm.client.cloud",
@@ -53,13 +60,17 @@ _HOMES = {
     "Encoder": "icm.codec.encoder",
     "Frame": "icm.client.messages",
     "FrameId": "icm.frame_id",
+    "FrameInspection": "icm.client.inspection",
     "Hold": "icm.client.holds",
     "IcmError": "icm.errors",
     "Kind": "icm.codec.bitstream.record",
     "LiveFrame": "icm.client.live",
     "LiveNews": "icm.client.live",
     "Record": "icm.codec.bitstream.record",
+    "Region": "icm.client.search",
     "Segment": "icm.client.messages",
+    "Sighting": "icm.client.search",
+    "StoredFrame": "icm.client.frames",
     "StreamHeader": "icm.codec.bitstream.record",
     "Submitted": "icm.client.messages",
     "Tls": "icm.client.connection",
@@ -71,11 +82,14 @@ _HOMES = {
 
 __all__ = [
     "DEFAULT_BUNDLE",
+    "Activity",
     "AsyncCloudClient",
     "AsyncEdgeClient",
     "Box",
     "Bundle",
     "Camera",
+    "ChainHead",
+    "ClassActivity",
     "Clip",
     "ClipGap",
     "CloudClient",
@@ -86,13 +100,17 @@ __all__ = [
     "Encoder",
     "Frame",
     "FrameId",
+    "FrameInspection",
     "Hold",
     "IcmError",
     "Kind",
     "LiveFrame",
     "LiveNews",
     "Record",
+    "Region",
     "Segment",
+    "Sighting",
+    "StoredFrame",
     "StreamHeader",
     "Submitted",
     "Tls",

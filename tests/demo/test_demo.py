@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import httpx
 import numpy as np
 import pytest
 
@@ -68,7 +70,7 @@ def heed_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def test_ctrl_c_takes_both_services_along(command: list[str], cleanup: ExitStack, tmp_path: Path) -> None:
+def test_ctrl_c_takes_all_services_along(command: list[str], cleanup: ExitStack, tmp_path: Path) -> None:
     minute = tmp_path / "minute.mkv"  # long enough not to end before it is interrupted
     write_clip(minute, [np.full((96, 160, 3), number % 250, np.uint8) for number in range(60 * CLIP_FPS)])
     command[command.index("--clip") + 1] = str(minute)
@@ -83,9 +85,9 @@ def test_ctrl_c_takes_both_services_along(command: list[str], cleanup: ExitStack
     )
     cleanup.callback(demo.kill)
     assert demo.stderr is not None
-    assert any("of 600 seen" in line for line in demo.stderr)  # both services run now
+    assert any("of 600 seen" in line for line in demo.stderr)  # all services run now
     children = Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()
-    assert len(children) == 2
+    assert len(children) == 3
     demo.send_signal(signal.SIGINT)
     assert demo.wait(60) == 130
     assert not any(Path(f"/proc/{child}").exists() for child in children)
@@ -109,3 +111,26 @@ def test_the_default_pace_is_what_the_cores_manage_unless_more_frames_are_asked_
     clip = Clip(Path("clip.avi"), "clip.avi", 800, Fraction(10), 768, 576, "yuv420p")
     assert default_fps(clip, frames, cores) == fps
     assert default_fps(replace(clip, fps=Fraction(1, 2)), None, 64) == 0.5
+
+
+def test_kept_up_it_is_watched_in_a_browser_until_ctrl_c(command: list[str], cleanup: ExitStack) -> None:
+    demo = cleanup.enter_context(
+        subprocess.Popen(
+            [*command, "--keep", "--frames", str(FRAMES)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=heed_interrupts,
+        )
+    )
+    cleanup.callback(demo.kill)
+    assert demo.stderr is not None
+    told = next(line for line in demo.stderr if "stay up until Ctrl-C" in line)
+    found = re.search(r"watch it at (\S+): log in as (\S+) with the password (\S+)", told)
+    assert found is not None
+    with httpx.Client(base_url=found[1], headers={"origin": found[1], "accept": "text/html"}, timeout=60) as browser:
+        assert browser.post("/login", data={"name": found[2], "password": found[3]}).status_code == 303
+        assert 'data-camera="demo"' in browser.get("/").text
+        assert browser.get("/cameras/demo/latest.jpg").headers["content-type"] == "image/jpeg"
+    demo.send_signal(signal.SIGINT)
+    assert demo.wait(60) == 0

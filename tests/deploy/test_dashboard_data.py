@@ -23,7 +23,7 @@ import yaml
 from icm.testing.processes import Ports, Service
 from tests.deploy.dashboard import DASHBOARD, queries
 from tests.deploy.tools import PROMETHEUS, tool
-from tests.system.machine import PATIENCE_SECONDS, Machine, file_camera
+from tests.system.machine import ANY_PORT, PATIENCE_SECONDS, Machine, file_camera
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ def prometheus(
     program = tool("prometheus")
     with ExitStack() as cleanup:
         machine = Machine(tmp_path_factory.mktemp("dashboard"), bundle, cleanup)
-        edge, cloud = asyncio.run(start_services(machine, weights, clip))
+        edge, cloud, viewer = asyncio.run(start_services(machine, weights, clip))
         configuration = machine.folder / "prometheus.yml"
-        configuration.write_text(scraping(edge=edge[1].metrics, cloud=cloud[1].metrics))
+        configuration.write_text(scraping(edge=edge[1].metrics, cloud=cloud[1].metrics, viewer=viewer[1].metrics))
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -75,7 +75,7 @@ def prometheus(
         )  # fmt: skip
         cleanup.callback(server.wait)
         cleanup.callback(server.kill)
-        running = Prometheus(port, (edge[0], cloud[0]), (edge[1], cloud[1]))
+        running = Prometheus(port, (edge[0], cloud[0], viewer[0]), (edge[1], cloud[1], viewer[1]))
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not running.answers():
             assert server.poll() is None, Path(log.name).read_text()
@@ -87,7 +87,11 @@ def prometheus(
 async def start_services(machine: Machine, weights: Path, clip: Path) -> tuple[tuple[Service, Ports], ...]:
     cloud, cloud_ports = await machine.cloud(detector={"kind": "yolo", "weights": str(weights)})
     camera = file_camera("gate", clip, pace="real_time", loop=True) | {"max_fps": 2}
-    return await machine.edge(cloud_ports.grpc, camera), (cloud, cloud_ports)
+    settings = machine.cloud_settings(cloud_ports.grpc)
+    settings["viewer"] = {"address": ANY_PORT, "metrics": ANY_PORT}
+    viewer = machine.start("icm-cloud", settings, command="viewer")
+    viewing = viewer, await viewer.listening()
+    return await machine.edge(cloud_ports.grpc, camera), (cloud, cloud_ports), viewing
 
 
 def scraping(**ports: int) -> str:
@@ -124,8 +128,8 @@ async def test_a_panel_of_another_camera_is_empty(prometheus: Prometheus) -> Non
     assert [await asyncio.to_thread(prometheus.values, query) for query in queried] == [[]]
 
 
-def test_both_services_are_scraped(prometheus: Prometheus) -> None:
-    assert prometheus.values("up") == [1.0, 1.0]
+def test_all_services_are_scraped(prometheus: Prometheus) -> None:
+    assert prometheus.values("up") == [1.0, 1.0, 1.0]
 
 
 def test_every_alert_is_evaluated_and_asks_for_metrics_that_the_services_have(prometheus: Prometheus) -> None:

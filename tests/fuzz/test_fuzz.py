@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,16 +16,19 @@ from hypothesis import strategies as st
 from icm.codec.bitstream.record import parse_stream
 from icm.codec.bundle.loading import Bundle
 from icm.errors import RecordError
-from icm_bench.fuzz.fuzz import Target, attempt, mutate, picture, seeds, stream, targets, with_checksums
+from icm_bench.fuzz.fuzz import Target, attempt, mutate, mutate_for, picture, seeds, stream, targets, with_checksums
+from icm_bench.fuzz.proofs import ProofTargets
 
 CORPUS = Path(__file__).parent / "corpus"
-NAMES = ("stream", "picture", "latents")
+PROOFS = ("chain", "seals", "deleted", "manifest", "case")
+NAMES = ("stream", "picture", "latents", *PROOFS)
 TRIES = 40
 
 
 @pytest.fixture(scope="module")
-def fuzzed(bundle: Path) -> dict[str, Target]:
-    return targets(Bundle.load(bundle, 1))
+def fuzzed(bundle: Path) -> Iterator[dict[str, Target]]:
+    with ProofTargets() as proofs:
+        yield targets(Bundle.load(bundle, 1)) | proofs
 
 
 def test_every_target_is_tested(fuzzed: dict[str, Target]) -> None:
@@ -45,6 +49,16 @@ def test_what_the_corpus_holds_is_taken_however_it_is_changed(
         data = mutate(dice.choice(inputs), inputs, dice)
         for changed in (data, with_checksums(data)):
             assert attempt(fuzzed[name], changed) is None, changed.hex()
+
+
+@pytest.mark.parametrize("name", PROOFS)
+def test_what_proves_an_archive_is_taken_however_its_numbers_and_what_vouches_for_them_are_forged(
+    fuzzed: dict[str, Target], bundle: Path, name: str
+) -> None:
+    inputs, dice = seeds(name, CORPUS, bundle), random.Random(2)
+    for _ in range(2 * TRIES):
+        data = mutate_for(name, dice.choice(inputs), inputs, dice)
+        assert attempt(fuzzed[name], data) is None, data.hex()
 
 
 @settings(deadline=None)

@@ -21,7 +21,7 @@ def codec(bundle: Path) -> Bundle:
 
 @pytest.fixture(scope="session")
 def cases(codec: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """By camera, gate and yard, an evidence file that a real cloud made."""
+    """By camera, gate, yard and lobby, an evidence file that a real cloud made."""
     return asyncio.run(make_cases(tmp_path_factory.mktemp("cases"), codec))
 
 

@@ -23,8 +23,8 @@ class Machine:
     def __init__(self, folder: Path, bundle: Path, cleanup: ExitStack) -> None:
         self.folder, self._bundle, self._cleanup = folder, bundle, cleanup
 
-    def start(self, name: str, settings: dict[str, Any]) -> Service:
-        service = Service(name, settings, self.folder)
+    def start(self, name: str, settings: dict[str, Any], command: str = "run") -> Service:
+        service = Service(name, settings, self.folder, command=command)
         self._cleanup.callback(service.kill)
         return service
 

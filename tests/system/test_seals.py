@@ -159,6 +159,36 @@ async def test_all_that_an_edge_sends_is_sealed_over_streams_and_restarts(
     assert "over other bytes than segment 1 holds" in said
 
 
+async def test_a_key_that_was_swapped_is_found_until_an_operator_accepts_it(
+    tmp_path: Path,
+    loaded: Bundle,  # noqa: F811
+    coded: list[CodedFrame],  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    arrivals: Arrivals,
+) -> None:
+    folder, keys = tmp_path / "cloud", [SigningKey.new(), SigningKey.new()]
+    async with running_cloud(folder, loaded, None) as cloud:
+        for number, key in enumerate(keys):
+            async with edge(tmp_path / f"edge {number}", cloud.app.port, loaded, key) as sender:
+                await sender.deliver(loaded, coded, 1, 15)
+                await arrivals.until(15 * (number + 1))
+    assert f"camera gate: records are sealed by {keys[1].public.hex()}" in caplog.text
+    status, said = verify(capsys, folder)
+    assert status == 1
+    first, second = (key.public.hex() for key in keys)
+    assert f"ALTERED: it is sealed by another key, {second}: the chain names {first}" in said
+
+    async with running_cloud(folder, loaded, None) as cloud:
+        told = ["edge-key", "--address", f"127.0.0.1:{cloud.app.port}", "--camera", "gate"]
+        told += ["--edge-key", keys[1].public.hex(), "--by", "Ann", "--reason", "the edge was set up anew"]
+        assert await asyncio.to_thread(icm_cloud, told) == 0
+        assert await asyncio.to_thread(icm_cloud, told) == 2
+    status, said = verify(capsys, folder)
+    assert status == 0, said
+    assert "as Ann accepted it: the edge was set up anew" in said
+
+
 async def test_records_without_seals_are_counted_and_refused_where_a_key_is_demanded(
     tmp_path: Path,
     loaded: Bundle,  # noqa: F811

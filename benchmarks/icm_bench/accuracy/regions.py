@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from icm.codec.bit_allocation import intra_bits
 from icm.codec.bundle.loading import Bundle
 from icm.codec.bundle.shipped import DEFAULT_BUNDLE
 from icm.codec.encoder import Encoder, quality_units
@@ -24,7 +25,6 @@ from icm.codec.latents.latents import STRIDE
 from icm.codec.transforms.incremental import whole_blocks
 from icm_bench import detectors
 from icm_bench.accuracy.bd_rate import Curve, bd_rate
-from icm_bench.accuracy.bit_allocation import bits_by_position
 from icm_bench.report import RESULTS, print_rows, write_json
 from icm_train.data.masks import polygon_mask, yolo_labels
 from icm_train.evaluation.average_precision import MatchedDetections
@@ -107,7 +107,7 @@ def _code(bundle: Bundle, image: NDArray[np.uint8], level: float) -> Coded:
     latents = Encoder(bundle).encode(image, level, intra=True).latents
     inverse_gains = bundle.inverse_gains(quality_units(bundle, level))
     unscaled = latents.values * inverse_gains[:, np.newaxis, np.newaxis]
-    return Coded(unscaled, bits_by_position(bundle.entropy, latents), _shown(bundle, unscaled, level))
+    return Coded(unscaled, intra_bits(bundle.entropy, latents), _shown(bundle, unscaled, level))
 
 
 def _shown(bundle: Bundle, unscaled: NDArray[np.float32], level: float) -> NDArray[np.uint8]:

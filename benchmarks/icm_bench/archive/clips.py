@@ -63,7 +63,7 @@ class Archive:
         self._store.close()
         self._storage = ArchiveStorage(str(folder / "archive"))
         self._catalogue = VideoCatalogue(self._database)
-        self._finder = SourceFinder(self._store, self._catalogue, self._storage)
+        self._finder = SourceFinder(self._store, self._catalogue, self._storage, self._database)
         self._cache = RenderCache(folder / "rendered", 1 << 40)
         self._maker = ClipMaker(
             store=self._store,

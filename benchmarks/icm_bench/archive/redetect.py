@@ -17,6 +17,8 @@ from tqdm import tqdm
 
 from cloud_service.bundles import Bundles
 from cloud_service.database.opening import open_database
+from cloud_service.feedback.leases import Leases
+from cloud_service.feedback.segment_leases import SegmentLeases
 from cloud_service.redetection.jobs import Order, RedetectionJobs, State
 from cloud_service.redetection.weights import Weights
 from cloud_service.redetection.worker import Redetection
@@ -101,7 +103,13 @@ def _measured(
         return True
 
     worker = Redetection(
-        jobs=jobs, store=store, bundles=bundles, settings=settings, is_idle=is_idle, problems=Problems()
+        jobs=jobs,
+        store=store,
+        bundles=bundles,
+        settings=settings,
+        leases=SegmentLeases(Leases(SystemClock()), store),
+        is_idle=is_idle,
+        problems=Problems(),
     )
     begun = time.perf_counter()
     worker.start()

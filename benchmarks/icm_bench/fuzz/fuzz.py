@@ -31,6 +31,7 @@ from icm.codec.bundle.loading import Bundle
 from icm.codec.bundle.shipped import DEFAULT_BUNDLE
 from icm.codec.decoder import Decoder
 from icm.errors import IcmError, ImageError, RecordError
+from icm_bench.fuzz.proofs import REPAIRS, ProofTargets, change_number
 from icm_bench.fuzz.script import mutate_order, mutate_records, record_stream
 from icm_bench.fuzz.servers import ServerTargets, running
 from icm_bench.report import RESULTS, print_table, write_json
@@ -104,6 +105,9 @@ def mutate(data: bytes, others: Sequence[bytes], dice: random.Random) -> bytes:
 def mutate_for(name: str, data: bytes, others: Sequence[bytes], dice: random.Random) -> bytes:
     """Random changes that suit a target: some keep enough of the form to get past its first check."""
     match name:
+        case "chain" | "seals" | "deleted" | "manifest" | "case":
+            changed = change_number(data, dice) if dice.random() < 0.5 else mutate(data, others, dice)
+            return REPAIRS[name](changed) if name in REPAIRS and dice.random() < 0.7 else changed
         case "picture" | "http":
             return mutate(data, others, dice)
         case "ingest" | "calls" | "watch":
@@ -198,7 +202,8 @@ def _fuzz(options: argparse.Namespace) -> dict[str, Any]:
         services = stack.enter_context(running(options.bundle, Path(stack.enter_context(TemporaryDirectory()))))
         servers = ServerTargets(services)
         stack.callback(servers.close)
-        fuzzed = targets(bundle) | servers.targets()
+        proofs = stack.enter_context(ProofTargets())
+        fuzzed = targets(bundle) | proofs | servers.targets()
         inputs = {name: seeds(name, options.corpus, options.bundle) for name in fuzzed}
         _bound_memory()
         begin, end = time.monotonic(), time.monotonic() + 60 * options.minutes

@@ -23,6 +23,7 @@ TITLES = {
     "index": "A start by the number of segments",
     "events": "Events a second",
     "verify": "Verifying an archive",
+    "viewer_wall": "A wall of cameras",
     "chaos": "Kills and cuts",
     "soak": "Memory over time",
     "fuzz": "Hostile bytes",
@@ -169,6 +170,11 @@ the moment a record was due. `grpc ms a record` is what a server costs that only
 them: with few cameras every message wakes a process that sleeps, and that costs more than twice what it does where
 the next message is there already. So what a camera costs is not flat but falls with their number. Without cameras the
 cloud takes less than a thousandth of a core.""",
+    "viewer_wall": """\
+The viewer is the real one; the cloud is its live view alone, to which pictures of the clip are shown as the pipeline
+would. `wall cores` is the viewer's share of a processor and what the cloud takes more than with nobody looking, both
+together. `peer cores a person` is what the same compression alone would take for each who looks, were it not shared;
+`jpeg ms` is one picture's. Those who look acknowledge as pages do, and are not counted.""",
     "rate_control": """\
 Halfway the link halves. `settled seconds` asks that no 5 s from then on take more than 1.1 of what the link carries,
 so one late peak counts as not settled until then; `late peak` says how high it was. `granted seconds` asks the same of

@@ -25,6 +25,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     issue.add_argument("name", help="whose it is, such as cloud, edge-north or viewer")
     issue.add_argument("--camera", action="append", default=[], help="an edge: may deliver this camera; repeatable")
     issue.add_argument("--reader", action="store_true", help="may read every camera")
+    issue.add_argument("--release-holds", action="store_true", help="may release holds that others added")
     issue.add_argument("--host", action="append", default=[], help="may serve at this name or address; repeatable")
     issue.add_argument("--days", type=int, default=CERTIFICATE_DAYS, help=f"lifetime (default: {CERTIFICATE_DAYS})")
     issue.set_defaults(command=_issue)
@@ -49,7 +50,7 @@ def _init(options: argparse.Namespace) -> int:
 
 
 def _issue(options: argparse.Namespace) -> int:
-    grants = granting(options.name, options.camera, options.reader)
+    grants = granting(options.name, options.camera, options.reader, options.release_holds)
     folder = Authority(options.folder, SystemClock()).issue(grants, options.host, options.days)
     say(f"{folder}: tls.crt, tls.key (secret) and ca.crt; carry them to the machine of {options.name}")
     return 0

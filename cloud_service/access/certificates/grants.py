@@ -2,6 +2,7 @@
 
 icm:camera:<name>   deliver this camera's records, and read them
 icm:reader          read every camera
+icm:release-holds   release holds that others added
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from icm.errors import PermissionDeniedError
 
 _CAMERA = "icm:camera:"
 _READER = "icm:reader"
+_RELEASER = "icm:release-holds"
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,13 @@ class Grants:
         holder: who holds the certificate, for texts.
         cameras: names of cameras that the holder may deliver and read.
         reader: whether the holder may read every camera.
+        releaser: whether the holder may release holds that others added.
     """
 
     holder: str
     cameras: frozenset[str] = frozenset()
     reader: bool = False
+    releaser: bool = False
 
     def check_delivers_any(self) -> None:
         """Checks that the holder may deliver records of some camera.
@@ -67,13 +71,29 @@ class Grants:
                 f" names {self._named()}; issue one that names it, or one with --reader"
             )
 
+    def check_releases(self, added_by: str) -> None:
+        """Checks that the holder may release a hold.
+
+        Args:
+            added_by: whose certificate it was added with; empty where none was shown.
+
+        Raises:
+            PermissionDeniedError: the holder may not release it.
+        """
+        if not self.releaser and (not added_by or added_by != self.holder):
+            raise PermissionDeniedError(
+                f"{self.holder} may not release a hold that {added_by or 'somebody without a certificate'} added: ask"
+                " them, or issue a certificate with --release-holds"
+            )
+
     def reads(self, camera: str) -> bool:
         """Whether it may read this camera; the empty name stands for all."""
         return self.reader or camera in self.cameras
 
     def uris(self) -> list[str]:
         """As a certificate lists them."""
-        return [*(f"{_CAMERA}{camera}" for camera in sorted(self.cameras)), *([_READER] if self.reader else [])]
+        rights = [*([_READER] if self.reader else []), *([_RELEASER] if self.releaser else [])]
+        return [*(f"{_CAMERA}{camera}" for camera in sorted(self.cameras)), *rights]
 
     def _named(self) -> str:
         return ", ".join(sorted(self.cameras)) or "no camera"
@@ -83,16 +103,16 @@ def grants_of(certificate: x509.Certificate) -> Grants:
     """What a certificate grants; nothing of what it lists and is not known here."""
     uris = set(alternative_names(certificate, x509.UniformResourceIdentifier))
     cameras = (uri.removeprefix(_CAMERA) for uri in uris if uri.startswith(_CAMERA))
-    return Grants(common_name(certificate), frozenset(cameras), _READER in uris)
+    return Grants(common_name(certificate), frozenset(cameras), _READER in uris, _RELEASER in uris)
 
 
-def granting(holder: str, cameras: Iterable[str], reader: bool) -> Grants:
+def granting(holder: str, cameras: Iterable[str], reader: bool, releaser: bool = False) -> Grants:
     """Grants for a certificate to be issued.
 
     Raises:
         ConfigError: no camera can have such a name.
     """
-    return Grants(holder, frozenset(check_camera_name(camera) for camera in cameras), reader)
+    return Grants(holder, frozenset(check_camera_name(camera) for camera in cameras), reader, releaser)
 
 
 def common_name(certificate: x509.Certificate) -> str:

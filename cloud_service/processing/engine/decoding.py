@@ -80,7 +80,7 @@ class BatchDecoder:
         Of one as the last that was asked for it is the same object.
         """
         stream = self._stream(work)
-        if stream.shown is None or not same_picture(latents, stream.shown[0]):
+        if stream.shown is None or not latents.looks_like(stream.shown[0]):
             stream.shown = latents, stream.decoder.picture(latents)
         return stream.shown[1]
 
@@ -130,11 +130,6 @@ class BatchDecoder:
 
 def stream_key(header: StreamHeader) -> StreamKey:
     return header.codec_id, header.epoch, header.width, header.height
-
-
-def same_picture(one: Latents, other: Latents) -> bool:
-    """Whether two frames of one stream look the same."""
-    return one.quality == other.quality and np.array_equal(one.values, other.values)
 
 
 def keyframe_of(bundle: Bundle, record: Record, latents: Latents) -> Record:

@@ -142,7 +142,7 @@ def _load(path: Path) -> list[DeletedEntry]:
         ]
     except OSError as error:
         raise storage_error(error, path) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise StorageError(
             f"{path} is damaged ({error}): records that it says were deleted may be taken a second time"
         ) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Container, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, bindparam, delete, func, insert, select, update
@@ -14,6 +15,7 @@ from cloud_service.database.tables import CursorRow
 from cloud_service.database.tables import RecordSegmentRow as SegmentRow
 from cloud_service.database.usage import Amount, Tier, UsageKey, add_usage
 from cloud_service.store.index.rows import COLUMNS, READABLE, Change, State, row_of, segment_of
+from cloud_service.store.index.stills import Stills
 from cloud_service.store.segment import LONGEST_US, Segment
 from cloud_service.store.sequences import SequenceSet
 from icm.errors import StoredDamageError
@@ -32,6 +34,10 @@ class SegmentIndex:
 
     def __init__(self, database: Engine) -> None:
         self._database = database
+
+    def stills(self, root: Path) -> Stills:
+        """Of the same database, those in the store's folder."""
+        return Stills(root, self._database)
 
     def cameras(self) -> list[str]:
         """All cameras that the index, a cursor or a chain speaks of, by name."""

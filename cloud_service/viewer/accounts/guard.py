@@ -7,16 +7,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import logging
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketState
 
 from cloud_service.viewer.accounts.book import AccountBook
 from cloud_service.viewer.accounts.cookies import SessionCookie
@@ -28,13 +30,15 @@ from cloud_service.viewer.web.errors import status_of
 from cloud_service.viewer.web.forms import CSRF_FIELD, read_form
 from cloud_service.viewer.web.routes import UNSAFE, Entry, Page, Right, Socket
 from icm.camera_name import check_camera_name
-from icm.errors import ConfigError, IcmError, PermissionDeniedError, UnauthenticatedError
+from icm.errors import ConfigError, IcmError, NotFoundError, PermissionDeniedError, UnauthenticatedError
 from icm.service.clock import Clock
 
+log = logging.getLogger(__name__)
 CSRF_HEADER = "x-csrf-token"
 TOKEN_PARAMETER = "token"
 _BEARER = "bearer "
 _MOST_NAME = 200
+_LOOK_AGAIN_SECONDS = 5.0
 _REFUSED_SOCKET = 4000
 """Added to a status of HTTP, for the code that a WebSocket is closed with."""
 
@@ -84,8 +88,10 @@ class Guard:
             request.state.visitor = None
             if page.right is not Right.NONE:
                 request.state.visitor = await self._admit(request, page)
+                request.state.admit = partial(self._admit, request, page)
             return await page.endpoint(request)
 
+        guarded.entry = page  # type: ignore[attr-defined]  # for who walks the routes
         return Route(page.path, guarded, methods=list(page.methods), name=page.path)
 
     def _socket(self, entry: Socket) -> WebSocketRoute:
@@ -97,9 +103,29 @@ class Guard:
                 await socket.close(_REFUSED_SOCKET + status_of(error), str(error)[:120])
                 return
             socket.state.visitor = visitor
-            await entry.endpoint(socket)
+            await self._watched(socket, entry)
 
+        guarded.entry = entry  # type: ignore[attr-defined]
         return WebSocketRoute(entry.path, guarded, name=entry.path)
+
+    async def _watched(self, socket: WebSocket, entry: Socket) -> None:
+        """Talks for as long as the visitor may: who is logged out, or loses the right, is cut off within seconds."""
+        talk = asyncio.ensure_future(entry.endpoint(socket))
+        try:
+            while not (await asyncio.wait({talk}, timeout=_LOOK_AGAIN_SECONDS))[0]:
+                try:
+                    socket.state.visitor = await self._admit(socket, entry)
+                except (UnauthenticatedError, PermissionDeniedError, NotFoundError) as error:
+                    talk.cancel()
+                    await asyncio.wait({talk})
+                    if socket.application_state is WebSocketState.CONNECTED:
+                        await socket.close(_REFUSED_SOCKET + status_of(error), str(error)[:120])
+                    return
+                except IcmError as error:
+                    log.warning("going on with %s, as nobody can tell whether its session lasts: %s", entry.path, error)
+            talk.result()
+        finally:
+            talk.cancel()
 
     async def _admit(self, connection: HTTPConnection, entry: Entry) -> Visitor | None:
         """Who it is.
@@ -203,7 +229,8 @@ class Guard:
             return
         if not self._is_ours(connection):
             raise PermissionDeniedError("this form comes from another site, or the browser does not say from where")
-        if visitor is not None:
+        # Where nobody need be logged in, a form may be older than the session, as of two tabs with the login.
+        if visitor is not None and entry.right is not Right.PUBLIC:
             shown = connection.headers.get(CSRF_HEADER)
             if shown is None:
                 shown = (await read_form(connection)).get(CSRF_FIELD, "")

@@ -37,7 +37,7 @@ class ListedCamera:
 
 
 class CameraPages:
-    """The page at ``/``."""
+    """The page at ``/cameras``."""
 
     def __init__(self, database: Engine, templates: Templates) -> None:
         """Reads from a database."""
@@ -45,7 +45,7 @@ class CameraPages:
 
     def pages(self) -> list[Page]:
         """For the routes."""
-        return [Page("/", self._list, Right.VIEW)]
+        return [Page("/cameras", self._list, Right.VIEW)]
 
     async def _list(self, request: Request) -> Response:
         cameras = await asyncio.to_thread(cameras_of, self._database)
@@ -68,8 +68,8 @@ def cameras_of(database: Engine) -> list[ListedCamera]:
     )
     try:
         with database.connect() as connection:
-            last: dict[str, int | None] = dict(connection.execute(select(CursorRow.camera, newest)).tuples().all())
-            used = connection.execute(select(UsageRow.camera, UsageRow.tier, UsageRow.bytes)).tuples().all()
+            last = {camera: us for camera, us in connection.execute(select(CursorRow.camera, newest))}
+            used = connection.execute(select(UsageRow.camera, UsageRow.tier, UsageRow.bytes)).all()
     except SQLAlchemyError as error:
         raise StorageError(f"the database cannot be read: {trouble(error)}") from None
     sizes = {(camera, tier): size for camera, tier, size in used}

@@ -22,6 +22,9 @@ MESSAGES = {
     "user-added": "The account {} was added.",
     "user-changed": "The account {} was changed.",
     "user-deleted": "The account {} was deleted.",
+    "export-deleted": "The export was deleted.",
+    "hold-added": "The hold {} was added.",
+    "hold-released": "The hold {} was released.",
     "token-revoked": "The token {} was revoked.",
 }
 

@@ -25,6 +25,8 @@ _HEADER_SECONDS = 10.0
 """For a client to send the head of a request, from its first byte or its connection on."""
 _HEADER_BYTES = 32 << 10
 _IDLE_SECONDS = 30
+_MESSAGE_BYTES = 32 << 10
+"""Of a message that comes over a WebSocket."""
 _GRACE_SECONDS = 3
 """For answers under way when the listener stops."""
 
@@ -58,9 +60,14 @@ class Listener:
             uvicorn.Config(
                 app,
                 http=_Protocol,
-                ws="none",
+                ws="websockets-sansio",
+                ws_max_size=_MESSAGE_BYTES,
+                # What is sent are JPEG files, and small compressed messages could unpack to huge ones.
+                ws_per_message_deflate=False,
                 lifespan="off",
                 log_config=None,
+                # Else there is a line for each WebSocket, one that is refused included.
+                log_level="warning",
                 access_log=False,
                 # What a proxy says is believed by the settings' rules; see accounts.proxy.
                 proxy_headers=False,

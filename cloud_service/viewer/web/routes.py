@@ -58,7 +58,8 @@ class Page:
 
 @dataclass(frozen=True)
 class Socket:
-    """An address of a WebSocket. Its endpoint finds the visitor in ``socket.state.visitor``, and accepts.
+    """An address of a WebSocket. Its endpoint finds the visitor in ``socket.state.visitor``, and accepts. It is
+    cancelled when the visitor may be there no more; while they may, ``state.visitor`` follows what they may see.
 
     Attributes:
         path: as of ``Page``.
@@ -72,6 +73,7 @@ class Socket:
 
 
 Entry = Page | Socket
+"""Who talks over a WebSocket is looked up meanwhile; an answer that lasts calls ``request.state.admit()`` itself."""
 
 
 def asks_for_a_page(connection: Any) -> bool:

@@ -59,7 +59,7 @@ class Templates:
         self._environment.globals.update(
             static=static.url, version=VERSION, navigation=navigation, csrf_field=_csrf_field
         )
-        self._environment.filters.update(time=time_tag, size=size_text, count=count_text)
+        self._environment.filters.update(time=time_tag, stamp=stamp_text, size=size_text, count=count_text)
 
     def page(self, request: Request, template: str, /, status: int = 200, **values: Any) -> HTMLResponse:
         """A page.
@@ -93,9 +93,16 @@ def time_tag(us: int | None) -> Markup:
         time = datetime.fromtimestamp(us / 1e6, UTC)
     except (OverflowError, ValueError, OSError):
         return Markup("at an impossible time")
-    return Markup('<time datetime="{}">{} UTC</time>').format(
-        time.isoformat(timespec="milliseconds").replace("+00:00", "Z"), f"{time:%Y-%m-%d %H:%M:%S}"
-    )
+    return Markup('<time datetime="{}">{} UTC</time>').format(stamp_text(us), f"{time:%Y-%m-%d %H:%M:%S}")
+
+
+def stamp_text(us: int) -> str:
+    """A time as addresses have it, such as ``2026-09-21T14:13:20.500Z``.
+
+    Args:
+        us: microseconds since 1970, within the years that a calendar has.
+    """
+    return datetime.fromtimestamp(us / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def size_text(size: float) -> str:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, BinaryIO
 
-from icm.client.messages import time_of
+import grpc
+
+from icm.client.connection import Connection
+from icm.client.messages import time_of, utc
 from icm.errors import ConfigError, ProtocolError
-from icm.v1 import clip_pb2
+from icm.rpc.status import error_of
+from icm.v1 import clip_pb2, clip_pb2_grpc
 
 _DECODERS = {"finetuned": clip_pb2.CLIP_DECODER_FINETUNED, "base": clip_pb2.CLIP_DECODER_BASE}
 _GAPS_KEY = "icm-clip-gaps-bin"
@@ -122,3 +128,97 @@ class ClipAnswer:
             gaps=tuple(ClipGap(time_of(of.first), time_of(of.last), of.frames, of.reason) for of in told.gaps),
             more_gaps=told.more,
         )
+
+
+class ClipCalls:
+    """What ``CloudClient`` does about clips."""
+
+    _connection: Connection
+    _clips: clip_pb2_grpc.ClipServiceStub
+
+    def clip(
+        self,
+        camera: str,
+        start: datetime,
+        end: datetime,
+        file: BinaryIO,
+        *,
+        decoder: str = "finetuned",
+        boxes: bool = False,
+        progress: Callable[[float], None] | None = None,
+    ) -> Clip:
+        """Writes one camera's frames of a stretch of time as an MP4 file.
+
+        It takes as long as the cloud takes to render what is in no video of its archive; ``timeout`` bounds the time
+        until it first answers.
+
+        Args:
+            camera: its name.
+            start: frames captured at or after this, with its time zone.
+            end: frames captured before this.
+            file: where the bytes of the file go; after an error it may have some of them.
+            decoder: what turns records into pictures: "finetuned", or "base" for that from before its finetuning.
+            boxes: whether to draw what was detected into the pictures.
+            progress: told how far the clip is, 0 to 1.
+
+        Raises:
+            ConfigError: a time has no time zone, or there can be no such clip.
+            NotFoundError: there is no such camera, or nothing is stored of that time.
+            StoredDamageError: all that is stored of that time is damaged.
+            UnreachableError: as of ``CloudClient.cameras``, or the connection broke.
+            UnauthenticatedError: as of ``CloudClient.cameras``.
+            PermissionDeniedError: as of ``CloudClient.cameras``.
+        """
+        request = clip_request(camera, utc(start), utc(end), decoder, boxes)
+        attempts = self._connection.attempts(sent_twice=True)
+        while True:
+            answer = ClipAnswer(progress)
+            call = self._clips.ReadClip(request, metadata=self._connection.metadata)
+            try:
+                for message in call:
+                    attempts.renew()
+                    file.write(answer.take(message))
+                return answer.clip(call.trailing_metadata())
+            except grpc.RpcError as error:
+                if answer.begun:
+                    raise error_of(error, self._connection.address) from None
+                time.sleep(attempts.wait_after(error))
+            finally:
+                call.cancel()
+
+
+class AsyncClipCalls:
+    """What ``AsyncCloudClient`` does about clips."""
+
+    _connection: Connection
+    _clips: Any
+
+    async def clip(
+        self,
+        camera: str,
+        start: datetime,
+        end: datetime,
+        file: BinaryIO,
+        *,
+        decoder: str = "finetuned",
+        boxes: bool = False,
+        progress: Callable[[float], None] | None = None,
+    ) -> Clip:
+        """As ``CloudClient.clip``."""
+        request = clip_request(camera, utc(start), utc(end), decoder, boxes)
+        attempts = self._connection.attempts(sent_twice=True)
+        while True:
+            answer = ClipAnswer(progress)
+            call = self._clips.ReadClip(request, metadata=self._connection.metadata)
+            try:
+                async for message in call:
+                    attempts.renew()
+                    if data := answer.take(message):
+                        await asyncio.to_thread(file.write, data)
+                return answer.clip(await call.trailing_metadata())
+            except grpc.RpcError as error:
+                if answer.begun:
+                    raise error_of(error, self._connection.address) from None
+                await asyncio.sleep(attempts.wait_after(error))
+            finally:
+                call.cancel()

@@ -5,26 +5,37 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import grpc
 
-from icm.client.clips import Clip, ClipAnswer, clip_request
+from icm.client.clips import AsyncClipCalls, ClipCalls
 from icm.client.connection import AsyncClosing, Closing, Connection, Tls
 from icm.client.export import Progress, download_to, export_case, export_case_async, export_request
+from icm.client.frames import AsyncFrameCalls, FrameCalls
 from icm.client.holds import AsyncHoldCalls, HoldCalls
+from icm.client.inspection import AsyncInspectionCalls, InspectionCalls
 from icm.client.live import AsyncLiveCalls, LiveCalls
-from icm.client.messages import Camera, Detections, Frame, Segment, time_of
-from icm.errors import ConfigError, ProtocolError
+from icm.client.messages import Camera, Detections, Frame, Segment, time_of, utc
+from icm.client.proof import AsyncProofCalls, ProofCalls
+from icm.client.search import AsyncSearchCalls, SearchCalls
+from icm.errors import ProtocolError
 from icm.frame_id import FrameId
 from icm.rpc.status import error_of
-from icm.v1 import archive_pb2, archive_pb2_grpc, clip_pb2_grpc, hold_pb2_grpc
+from icm.v1 import (
+    archive_pb2,
+    archive_pb2_grpc,
+    clip_pb2_grpc,
+    hold_pb2_grpc,
+    proof_pb2_grpc,
+    search_pb2_grpc,
+)
 
 
-class CloudClient(HoldCalls, LiveCalls, Closing):
+class CloudClient(ClipCalls, FrameCalls, HoldCalls, InspectionCalls, LiveCalls, ProofCalls, SearchCalls, Closing):
     """Reads a cloud's archive, for programs without an event loop. Threads may share one.
 
     A call waits for the connection, comes again after a broken one and while the cloud is busy, until its time is over.
@@ -56,6 +67,8 @@ class CloudClient(HoldCalls, LiveCalls, Closing):
         self._stub = archive_pb2_grpc.ArchiveServiceStub(self._channel)
         self._clips = clip_pb2_grpc.ClipServiceStub(self._channel)
         self._holds = hold_pb2_grpc.HoldServiceStub(self._channel)
+        self._searches = search_pb2_grpc.SearchServiceStub(self._channel)
+        self._proof = proof_pb2_grpc.ProofServiceStub(self._channel)
 
     def cameras(self) -> list[Camera]:
         """The cameras that ever sent a record, by name.
@@ -172,56 +185,6 @@ class CloudClient(HoldCalls, LiveCalls, Closing):
         with download_to(output, progress) as download:
             return export_case(self._channel, self._connection, request, download)
 
-    def clip(
-        self,
-        camera: str,
-        start: datetime,
-        end: datetime,
-        file: BinaryIO,
-        *,
-        decoder: str = "finetuned",
-        boxes: bool = False,
-        progress: Callable[[float], None] | None = None,
-    ) -> Clip:
-        """Writes one camera's frames of a stretch of time as an MP4 file.
-
-        It takes as long as the cloud takes to render what is in no video of its archive; ``timeout`` bounds the time
-        until it first answers.
-
-        Args:
-            camera: its name.
-            start: frames captured at or after this, with its time zone.
-            end: frames captured before this.
-            file: where the bytes of the file go; after an error it may have some of them.
-            decoder: what turns records into pictures: "finetuned", or "base" for that from before its finetuning.
-            boxes: whether to draw what was detected into the pictures.
-            progress: told how far the clip is, 0 to 1.
-
-        Raises:
-            ConfigError: a time has no time zone, or there can be no such clip.
-            NotFoundError: there is no such camera, or nothing is stored of that time.
-            StoredDamageError: all that is stored of that time is damaged.
-            UnreachableError: as of ``cameras``, or the connection broke.
-            UnauthenticatedError: as of ``cameras``.
-            PermissionDeniedError: as of ``cameras``.
-        """
-        request = clip_request(camera, _utc(start), _utc(end), decoder, boxes)
-        attempts = self._connection.attempts(sent_twice=True)
-        while True:
-            answer = ClipAnswer(progress)
-            call = self._clips.ReadClip(request, metadata=self._connection.metadata)
-            try:
-                for message in call:
-                    attempts.renew()
-                    file.write(answer.take(message))
-                return answer.clip(call.trailing_metadata())
-            except grpc.RpcError as error:
-                if answer.begun:
-                    raise error_of(error, self._connection.address) from None
-                time.sleep(attempts.wait_after(error))
-            finally:
-                call.cancel()
-
     def _ask(self, method: Callable[..., Any], request: Any) -> Any:
         attempts = self._connection.attempts(sent_twice=True)
         while True:
@@ -233,7 +196,16 @@ class CloudClient(HoldCalls, LiveCalls, Closing):
                 time.sleep(attempts.wait_after(error))
 
 
-class AsyncCloudClient(AsyncHoldCalls, AsyncLiveCalls, AsyncClosing):
+class AsyncCloudClient(
+    AsyncClipCalls,
+    AsyncFrameCalls,
+    AsyncHoldCalls,
+    AsyncInspectionCalls,
+    AsyncLiveCalls,
+    AsyncProofCalls,
+    AsyncSearchCalls,
+    AsyncClosing,
+):
     """As ``CloudClient``, for programs of asyncio. Use it within one event loop."""
 
     def __init__(
@@ -251,6 +223,8 @@ class AsyncCloudClient(AsyncHoldCalls, AsyncLiveCalls, AsyncClosing):
         self._stub: Any = archive_pb2_grpc.ArchiveServiceStub(self._channel)
         self._clips: Any = clip_pb2_grpc.ClipServiceStub(self._channel)
         self._holds: Any = hold_pb2_grpc.HoldServiceStub(self._channel)
+        self._searches: Any = search_pb2_grpc.SearchServiceStub(self._channel)
+        self._proof: Any = proof_pb2_grpc.ProofServiceStub(self._channel)
 
     async def cameras(self) -> list[Camera]:
         """As ``CloudClient.cameras``."""
@@ -308,36 +282,6 @@ class AsyncCloudClient(AsyncHoldCalls, AsyncLiveCalls, AsyncClosing):
         with download_to(output, progress) as download:
             return await export_case_async(self._channel, self._connection, request, download)
 
-    async def clip(
-        self,
-        camera: str,
-        start: datetime,
-        end: datetime,
-        file: BinaryIO,
-        *,
-        decoder: str = "finetuned",
-        boxes: bool = False,
-        progress: Callable[[float], None] | None = None,
-    ) -> Clip:
-        """As ``CloudClient.clip``."""
-        request = clip_request(camera, _utc(start), _utc(end), decoder, boxes)
-        attempts = self._connection.attempts(sent_twice=True)
-        while True:
-            answer = ClipAnswer(progress)
-            call = self._clips.ReadClip(request, metadata=self._connection.metadata)
-            try:
-                async for message in call:
-                    attempts.renew()
-                    if data := answer.take(message):
-                        await asyncio.to_thread(file.write, data)
-                return answer.clip(await call.trailing_metadata())
-            except grpc.RpcError as error:
-                if answer.begun:
-                    raise error_of(error, self._connection.address) from None
-                await asyncio.sleep(attempts.wait_after(error))
-            finally:
-                call.cancel()
-
     async def _ask(self, method: Callable[..., Any], request: Any) -> Any:
         attempts = self._connection.attempts(sent_twice=True)
         while True:
@@ -355,9 +299,9 @@ class _Pages:
     def __init__(self, camera: str, start: datetime | None, end: datetime | None) -> None:
         self._request: archive_pb2.ListSegmentsRequest | None = archive_pb2.ListSegmentsRequest(camera=camera)
         if start is not None:
-            getattr(self._request, "from").FromDatetime(_utc(start))
+            getattr(self._request, "from").FromDatetime(utc(start))
         if end is not None:
-            self._request.to.FromDatetime(_utc(end))
+            self._request.to.FromDatetime(utc(end))
         self._seen: set[str] = set()
 
     def next(self) -> archive_pb2.ListSegmentsRequest | None:
@@ -386,10 +330,4 @@ def _picture(answer: archive_pb2.GetFrameResponse) -> Frame:
     from PIL import Image
 
     with Image.open(BytesIO(answer.image), formats=["PNG"]) as picture:
-        return Frame(np.array(picture.convert("RGB")), time_of(answer.capture_time))
-
-
-def _utc(time: datetime) -> datetime:
-    if time.tzinfo is None:
-        raise ConfigError(f"the time {time} has no time zone: give one, such as datetime.now(datetime.UTC)")
-    return time.astimezone(UTC)
+        return Frame(np.array(picture.convert("RGB")), time_of(answer.capture_time), answer.still)

@@ -34,6 +34,11 @@ class Hold:
         within_max_age: whether the limit of age deletes in it all the same.
         released: when it was released, UTC; None while it was not.
         released_by: who released it.
+        added_by: whose certificate it was added with; empty over plaintext.
+        max_bytes: its budget, of the cloud's disk; 0 for none.
+        full: when that was found to be used up, UTC; None while it was not. What arrived later is not kept.
+        bytes: what it keeps, if it has a budget.
+        unprotected_bytes: what of its time it does not keep, if it has a budget.
     """
 
     id: str
@@ -47,6 +52,11 @@ class Hold:
     within_max_age: bool
     released: datetime | None
     released_by: str
+    added_by: str = ""
+    max_bytes: int = 0
+    full: datetime | None = None
+    bytes: int = 0
+    unprotected_bytes: int = 0
 
     @staticmethod
     def of(message: hold_pb2.Hold) -> Hold:
@@ -62,6 +72,11 @@ class Hold:
             within_max_age=message.within_max_age,
             released=time_of(message.released) if message.HasField("released") else None,
             released_by=message.released_by,
+            added_by=message.added_by,
+            max_bytes=message.max_bytes,
+            full=time_of(message.full) if message.HasField("full") else None,
+            bytes=message.bytes,
+            unprotected_bytes=message.unprotected_bytes,
         )
 
 
@@ -74,9 +89,13 @@ def _add_request(
     cameras: Sequence[str],
     expires: datetime | None,
     within_max_age: bool,
+    max_bytes: int,
 ) -> hold_pb2.AddHoldRequest:
     """Raises ConfigError where a time has no time zone."""
     hold = hold_pb2.Hold(cameras=cameras, owner=owner, reason=reason, within_max_age=within_max_age)
+    if not 0 <= max_bytes < 1 << 64:
+        raise ConfigError(f"a hold's budget cannot be {max_bytes} bytes")
+    hold.max_bytes = max_bytes
     for name, moment in (("from", start), ("to", end), ("expires", expires)):
         if moment is None:
             continue
@@ -106,6 +125,7 @@ class HoldCalls(ABC):
         cameras: Sequence[str] = (),
         expires: datetime | None = None,
         within_max_age: bool = False,
+        max_bytes: int = 0,
     ) -> Hold:
         """Keeps a stretch of time from being deleted.
 
@@ -117,15 +137,23 @@ class HoldCalls(ABC):
             cameras: whose; empty for all.
             expires: when it ends by itself; None for never.
             within_max_age: whether the limit of age deletes in it all the same.
+            max_bytes: how many bytes of the cloud's disk it may keep; 0 for any number.
 
         Raises:
-            ConfigError: it cannot be.
+            ConfigError: it cannot be, or more lies in its time than it may keep.
             UnreachableError: as of ``CloudClient.cameras``.
             UnauthenticatedError: as of ``CloudClient.cameras``.
             PermissionDeniedError: as of ``CloudClient.cameras``.
         """
         request = _add_request(
-            start, end, owner=owner, reason=reason, cameras=cameras, expires=expires, within_max_age=within_max_age
+            start,
+            end,
+            owner=owner,
+            reason=reason,
+            cameras=cameras,
+            expires=expires,
+            within_max_age=within_max_age,
+            max_bytes=max_bytes,
         )
         return Hold.of(self._once(self._holds.AddHold, request).hold)
 
@@ -151,6 +179,7 @@ class HoldCalls(ABC):
 
         Raises:
             NotFoundError: there is no such hold.
+            PermissionDeniedError: another added it, and the certificate does not let its holder release such.
             UnreachableError: as of ``CloudClient.cameras``.
             UnauthenticatedError: as of ``CloudClient.cameras``.
         """
@@ -188,10 +217,18 @@ class AsyncHoldCalls(ABC):
         cameras: Sequence[str] = (),
         expires: datetime | None = None,
         within_max_age: bool = False,
+        max_bytes: int = 0,
     ) -> Hold:
         """As ``CloudClient.add_hold``."""
         request = _add_request(
-            start, end, owner=owner, reason=reason, cameras=cameras, expires=expires, within_max_age=within_max_age
+            start,
+            end,
+            owner=owner,
+            reason=reason,
+            cameras=cameras,
+            expires=expires,
+            within_max_age=within_max_age,
+            max_bytes=max_bytes,
         )
         return Hold.of((await self._once(self._holds.AddHold, request)).hold)
 

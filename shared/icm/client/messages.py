@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from icm.errors import ConfigError
 from icm.frame_id import FrameId
 from icm.v1 import archive_pb2, camera_pb2, frame_pb2
 
@@ -146,12 +147,25 @@ class Frame:
     Attributes:
         image: the decoder's very pixels, uint8[H, W, 3], RGB.
         captured: when it was captured, UTC.
+        still: whether it is the one picture that is left of a stretch whose records were deleted.
     """
 
     image: NDArray[np.uint8]
     captured: datetime
+    still: bool = False
 
 
 def time_of(message: Timestamp) -> datetime:
     """A time of the contracts in UTC, to the microsecond."""
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=message.ToMicroseconds())
+
+
+def utc(time: datetime) -> datetime:
+    """A time in UTC.
+
+    Raises:
+        ConfigError: it has no time zone.
+    """
+    if time.tzinfo is None:
+        raise ConfigError(f"the time {time} has no time zone: give one, such as datetime.now(datetime.UTC)")
+    return time.astimezone(UTC)

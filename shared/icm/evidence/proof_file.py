@@ -17,6 +17,8 @@ from icm.evidence.case import Count
 from icm.evidence.manifest import Key
 from icm.proof import merkle
 from icm.proof.chain import Link
+from icm.proof.entries import Entry
+from icm.proof.statements import EdgeKey, Pruned
 
 Line = Annotated[str, Field(max_length=1 << 20)]
 
@@ -80,7 +82,7 @@ def proof_chunks(camera: str, links: Iterable[Link], first: int, last: int) -> I
     separator = "\n"
     for link in links:
         blocks.append({"line": link.block.line().decode(), "head": link.head.line().decode()})
-        wanted = [place for place, entry in enumerate(link.entries) if first <= entry.facts.number <= last]
+        wanted = [place for place, entry in enumerate(link.entries) if _is_about(entry, first, last)]
         hashes = [entry.hash() for entry in link.entries] if wanted else []
         for place in wanted:
             entry = {
@@ -95,6 +97,15 @@ def proof_chunks(camera: str, links: Iterable[Link], first: int, last: int) -> I
     for number, block in enumerate(blocks):
         yield f"{',' if number else ''}\n{json.dumps(block)}".encode()
     yield b"]}\n"
+
+
+def _is_about(entry: Entry, first: int, last: int) -> bool:
+    """Whether an entry says what became of a segment with a number from ``first`` to ``last``."""
+    if isinstance(entry, EdgeKey):
+        return False
+    if isinstance(entry, Pruned):
+        return any(low <= last and high >= first for low, high in entry.segments)
+    return first <= entry.facts.number <= last
 
 
 def parse_proof(data: bytes, path: str) -> CameraProof:

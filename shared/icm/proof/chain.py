@@ -9,6 +9,9 @@ A block is written as lines of ASCII, each ended by a line feed::
 ``root`` is that of the Merkle tree over the entries, ``previous`` the hash in the head before, or zeros in the first
 block, which is block 1. A head's hash is SHA-256 of the block line, so it stands for all that came before; the
 signature is over the head line up to the space before the signature. Hashes, keys and signatures are hexadecimal.
+
+A block may lack all its entries, as those that are pruned do: the lines that are left still follow each other, and
+whoever wants to know that the entries went rightly looks for a ``Pruned`` in a later block.
 """
 
 from __future__ import annotations
@@ -20,11 +23,13 @@ from dataclasses import dataclass
 from icm.camera_name import check_camera_name
 from icm.errors import ConfigError, ProofError
 from icm.proof import merkle
-from icm.proof.entries import MOST, Entry, entry_of
+from icm.proof.entries import Entry, Leaf, OfSegment, Tombstone, entry_of
 from icm.proof.keys import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, SigningKey, signed_by
+from icm.proof.statements import MOST, MOST_US, EdgeKey, Pruned
 
 BLOCK = "icm-block-1"
 HEAD = "icm-head-1"
+_HEAD = f"{HEAD} ".encode()
 NOTHING_BEFORE = bytes(merkle.HASH_BYTES)
 """In place of the head before the first block."""
 
@@ -84,7 +89,7 @@ class Head:
             )
         except (ValueError, ConfigError):
             raise ProofError(f"this line is no head of a chain: {line[:200]!r}") from None
-        if tag != HEAD or not 1 <= head.block <= MOST or head.line() != line:
+        if tag != HEAD or not (1 <= head.block <= MOST and 0 <= head.signed_us <= MOST_US) or head.line() != line:
             raise ProofError(f"this line is no head of a chain: {line[:200]!r}")
         return head
 
@@ -98,9 +103,9 @@ class Block:
         camera: whose chain it is.
         number: of the block, from 1 on.
         entries: how many there are.
-        first_number: the lowest number of a segment in it.
+        first_number: the lowest number of a segment in it; 0 where it is about none.
         last_number: the highest.
-        first_us: the earliest capture time in it, microseconds since 1970.
+        first_us: the earliest capture time in it, microseconds since 1970; of statements when they were made.
         last_us: the latest.
         root: of the Merkle tree over the entries, 32 bytes.
         previous: the hash in the head before, 32 bytes.
@@ -147,7 +152,8 @@ class Block:
             block = Block(store, camera, number, entries, first, last, first_us, last_us, digest, before)
         except (ValueError, ConfigError):
             raise ProofError(f"this line is no block of a chain: {line[:200]!r}") from None
-        small = all(0 <= value <= MOST for value in (number - 1, entries - 1, first, last, first_us, last_us))
+        small = all(0 <= value <= MOST for value in (number - 1, entries - 1, first, last))
+        small = small and all(0 <= at <= MOST_US for at in (first_us, last_us))
         if tag != BLOCK or not small or block.line() != line:
             raise ProofError(f"this line is no block of a chain: {line[:200]!r}")
         return block
@@ -159,13 +165,23 @@ class Link:
 
     Attributes:
         block: the block's own line.
-        entries: in their order.
+        entries: in their order; none where they are pruned.
         head: signed by the cloud.
     """
 
     block: Block
     entries: tuple[Entry, ...]
     head: Head
+
+    @property
+    def pruned(self) -> bool:
+        """Whether its entries are gone."""
+        return not self.entries
+
+    @property
+    def segments(self) -> list[OfSegment]:
+        """Those of its entries that are about single segments, in their order."""
+        return [entry for entry in self.entries if isinstance(entry, (Leaf, Tombstone))]
 
     def pack(self) -> bytes:
         """The lines of the chain that this is."""
@@ -216,16 +232,17 @@ class Link:
             raise ProofError(f"{name} is signed with another key ({self.head.key.hex()}) than the blocks before it")
 
     def check_sound(self) -> None:
-        """Checks that the entries are what the root was made of, and the head what was signed.
+        """Checks that the entries are what the root was made of, and the head what was signed. Of a pruned one there
+        is the head alone to check.
 
         Raises:
             ProofError: they are not.
         """
         block, name = self.block, self.block.name
-        foreign = next((entry for entry in self.entries if entry.facts.camera != block.camera), None)
+        foreign = next((entry for entry in self.entries if entry.camera != block.camera), None)
         if foreign is not None:
             raise ProofError(f"{name} holds an entry of another camera: {foreign.line().decode()}")
-        if merkle.root_of([entry.hash() for entry in self.entries]) != block.root:
+        if not self.pruned and merkle.root_of([entry.hash() for entry in self.entries]) != block.root:
             raise ProofError(f"the entries of {name} are not those that its root was made of")
         _check_head(block, self.head)
 
@@ -240,16 +257,17 @@ def make_link(
         entries: one at least, all of the camera.
         now_us: the time, microseconds since 1970.
     """
-    facts = [entry.facts for entry in entries]
+    facts = [entry.facts for entry in entries if isinstance(entry, (Leaf, Tombstone))]
+    made = [entry.at_us for entry in entries if isinstance(entry, (Pruned, EdgeKey))]
     block = Block(
         store=store,
         camera=camera,
         number=previous.block + 1 if previous is not None else 1,
         entries=len(entries),
-        first_number=min(of.number for of in facts),
-        last_number=max(of.number for of in facts),
-        first_us=min(of.first_capture_us for of in facts),
-        last_us=max(of.last_capture_us for of in facts),
+        first_number=min((of.number for of in facts), default=0),
+        last_number=max((of.number for of in facts), default=0),
+        first_us=min([*(of.first_capture_us for of in facts), *made]),
+        last_us=max([*(of.last_capture_us for of in facts), *made]),
         root=merkle.root_of([entry.hash() for entry in entries]),
         previous=previous.hash if previous is not None else NOTHING_BEFORE,
     )
@@ -271,10 +289,10 @@ def check_inclusion(*, entry: Entry, index: int, path: Sequence[bytes], block: B
         ProofError: it is not.
     """
     name = block.name
-    if entry.facts.camera != block.camera:
-        raise ProofError(f"an entry of camera {entry.facts.camera} cannot be in {name}")
+    if entry.camera != block.camera:
+        raise ProofError(f"an entry of camera {entry.camera} cannot be in {name}")
     if merkle.root_by_path(entry.hash(), index, block.entries, path) != block.root:
-        raise ProofError(f"the path does not lead from the entry of segment {entry.facts.number} to the root of {name}")
+        raise ProofError(f"the path does not lead from the entry {entry.line()[:100]!r} to the root of {name}")
     _check_head(block, head)
 
 
@@ -298,13 +316,11 @@ def read_links(lines: Iterator[bytes]) -> Iterator[Link]:
         if not first.endswith(b"\n"):
             return
         block = Block.of(first[:-1])
-        entries = []
-        for _ in range(block.entries):
-            line = next(lines, b"")
-            if not line.endswith(b"\n"):
-                return
-            entries.append(entry_of(line[:-1]))
+        entries: list[Entry] = []
         last = next(lines, b"")
+        while last.endswith(b"\n") and len(entries) < block.entries and not (not entries and last.startswith(_HEAD)):
+            entries.append(entry_of(last[:-1]))
+            last = next(lines, b"")
         if not last.endswith(b"\n"):
             return
         yield Link(block, tuple(entries), Head.of(last[:-1]))

@@ -1,4 +1,4 @@
-"""What a chain says of segments: a leaf for each that was sealed, a tombstone for each that was deleted.
+"""Entries of a chain: a leaf for each segment that was sealed, a tombstone for each that was deleted, statements.
 
 Each is one line of ASCII, its words apart by single spaces, and is hashed as it stands there: a person can read it and
 compare the file's digest with what ``sha256sum`` says. There is one way only to write an entry, so equal entries have
@@ -10,19 +10,18 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from icm.camera_name import check_camera_name
 from icm.errors import ConfigError, ProofError
 from icm.proof import merkle
+from icm.proof.statements import EDGE_KEY, MOST, MOST_US, PRUNED, EdgeKey, Pruned, packed
 
 LEAF = "icm-leaf-1"
 TOMBSTONE = "icm-tombstone-1"
 _SEQUENCES = re.compile(r"\d+-\d+(,\d+-\d+)*")
 _REASON = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _UNKNOWN = "-"
-MOST = (1 << 63) - 1
-"""Of any number in an entry: what databases hold."""
 
 
 class Origin(StrEnum):
@@ -87,8 +86,9 @@ class SegmentFacts:
             )
         except (ValueError, ConfigError):
             raise ProofError(f"these words say nothing of a segment: {' '.join(words)[:200]!r}") from None
-        fields = (facts.number - 1, facts.epoch, facts.size, facts.records, facts.first_capture_us)
-        small = all(0 <= value <= MOST for value in (*fields, facts.last_capture_us))
+        fields = (facts.number - 1, facts.epoch, facts.size, facts.records)
+        small = all(0 <= value <= MOST for value in fields)
+        small = small and all(0 <= at <= MOST_US for at in (facts.first_capture_us, facts.last_capture_us))
         right = small and len(sha256) in (0, merkle.HASH_BYTES) and (not sequences or _SEQUENCES.fullmatch(sequences))
         if not right or facts.words() != words:
             raise ProofError(f"these words say nothing of a segment: {' '.join(words)[:200]!r}")
@@ -106,6 +106,11 @@ class Leaf:
 
     facts: SegmentFacts
     origin: Origin
+
+    @property
+    def camera(self) -> str:
+        """Whose chain it is in."""
+        return self.facts.camera
 
     def line(self) -> bytes:
         """The leaf as the chain has it, without the line's end."""
@@ -134,9 +139,14 @@ class Tombstone:
     by: str
     rule: str
 
+    @property
+    def camera(self) -> str:
+        """Whose chain it is in."""
+        return self.facts.camera
+
     def line(self) -> bytes:
         """The tombstone as the chain has it, without the line's end."""
-        texts = (quote(text, safe="") or _UNKNOWN for text in (self.by, self.rule))
+        texts = (packed(text) for text in (self.by, self.rule))
         return " ".join((TOMBSTONE, *self.facts.words(), self.reason, str(self.at_us), *texts)).encode()
 
     def hash(self) -> bytes:
@@ -144,9 +154,16 @@ class Tombstone:
         return merkle.leaf_hash(self.line())
 
 
-Entry = Leaf | Tombstone
+OfSegment = Leaf | Tombstone
+"""What became of one segment."""
+Statement = Pruned | EdgeKey
+Entry = OfSegment | Statement
 _WORDS = 9
 """Of ``SegmentFacts``."""
+
+
+def _is_time(word: str) -> bool:
+    return word.isdecimal() and len(word) <= len(str(MOST_US)) and int(word) <= MOST_US
 
 
 def entry_of(line: bytes) -> Entry:
@@ -163,9 +180,13 @@ def entry_of(line: bytes) -> Entry:
     entry: Entry | None = None
     if tag == LEAF and len(rest) == 1 and rest[0] in set(Origin):
         entry = Leaf(SegmentFacts.of(facts), Origin(rest[0]))
-    elif tag == TOMBSTONE and len(rest) == 4 and _REASON.fullmatch(rest[0]) and rest[1].isdecimal():
+    elif tag == TOMBSTONE and len(rest) == 4 and _REASON.fullmatch(rest[0]) and _is_time(rest[1]):
         by, rule = ("" if text == _UNKNOWN else unquote(text) for text in rest[2:])
         entry = Tombstone(SegmentFacts.of(facts), rest[0], int(rest[1]), by, rule)
+    elif tag == PRUNED:
+        entry = Pruned.of(words)
+    elif tag == EDGE_KEY:
+        entry = EdgeKey.of(words)
     if entry is None or entry.line() != line:
         raise ProofError(f"this line is no entry of a chain: {line[:200]!r}")
     return entry

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from icm.camera_name import check_camera_name
 from icm.errors import ConfigError, ProofError
 from icm.proof import merkle
-from icm.proof.entries import MOST
 from icm.proof.keys import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, SigningKey, signed_by
+from icm.proof.statements import MOST
 
 SEAL = "icm-seal-1"
 PART = "icm-sealed-1"

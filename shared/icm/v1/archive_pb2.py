@@ -24,42 +24,43 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from icm.v1 import clip_pb2 as icm_dot_v1_dot_clip__pb2
 from icm.v1 import frame_pb2 as icm_dot_v1_dot_frame__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14icm/v1/archive.proto\x12\x06icm.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12icm/v1/frame.proto\"\x14\n\x12ListCamerasRequest\"6\n\x13ListCamerasResponse\x12\x1f\n\x07\x63\x61meras\x18\x01 \x03(\x0b\x32\x0e.icm.v1.Camera\"\x9b\x01\n\x06\x43\x61mera\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07records\x18\x02 \x01(\x04\x12\r\n\x05\x62ytes\x18\x03 \x01(\x04\x12\x31\n\rfirst_capture\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0clast_capture\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"w\n\x13ListSegmentsRequest\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\x12(\n\x04\x66rom\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x02to\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"G\n\x14ListSegmentsResponse\x12!\n\x08segments\x18\x01 \x03(\x0b\x32\x0f.icm.v1.Segment\x12\x0c\n\x04more\x18\x02 \x01(\x08\"\xa6\x01\n\x07Segment\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06\x66rames\x18\x03 \x01(\r\x12\r\n\x05\x62ytes\x18\x04 \x01(\x04\x12\x0c\n\x04path\x18\x05 \x01(\t\x12\x16\n\x0ethumbnail_path\x18\x06 \x01(\t\"W\n\x0fGetFrameRequest\x12\x1f\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x10.icm.v1.FrameRef\x12#\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x13.icm.v1.ImageFormat\"S\n\x10GetFrameResponse\x12\r\n\x05image\x18\x01 \x01(\x0c\x12\x30\n\x0c\x63\x61pture_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"7\n\x14GetDetectionsRequest\x12\x1f\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x10.icm.v1.FrameRef\"D\n\x15GetDetectionsResponse\x12+\n\ndetections\x18\x01 \x01(\x0b\x32\x17.icm.v1.FrameDetections\"(\n\x16WatchDetectionsRequest\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\"F\n\x17WatchDetectionsResponse\x12+\n\ndetections\x18\x01 \x01(\x0b\x32\x17.icm.v1.FrameDetections*X\n\x0bImageFormat\x12\x1c\n\x18IMAGE_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n\x11IMAGE_FORMAT_JPEG\x10\x01\x12\x14\n\x10IMAGE_FORMAT_PNG\x10\x02\x32\x86\x03\n\x0e\x41rchiveService\x12\x46\n\x0bListCameras\x12\x1a.icm.v1.ListCamerasRequest\x1a\x1b.icm.v1.ListCamerasResponse\x12I\n\x0cListSegments\x12\x1b.icm.v1.ListSegmentsRequest\x1a\x1c.icm.v1.ListSegmentsResponse\x12=\n\x08GetFrame\x12\x17.icm.v1.GetFrameRequest\x1a\x18.icm.v1.GetFrameResponse\x12L\n\rGetDetections\x12\x1c.icm.v1.GetDetectionsRequest\x1a\x1d.icm.v1.GetDetectionsResponse\x12T\n\x0fWatchDetections\x12\x1e.icm.v1.WatchDetectionsRequest\x1a\x1f.icm.v1.WatchDetectionsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14icm/v1/archive.proto\x12\x06icm.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x11icm/v1/clip.proto\x1a\x12icm/v1/frame.proto\"\x14\n\x12ListCamerasRequest\"6\n\x13ListCamerasResponse\x12\x1f\n\x07\x63\x61meras\x18\x01 \x03(\x0b\x32\x0e.icm.v1.Camera\"\x9b\x01\n\x06\x43\x61mera\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07records\x18\x02 \x01(\x04\x12\r\n\x05\x62ytes\x18\x03 \x01(\x04\x12\x31\n\rfirst_capture\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0clast_capture\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"w\n\x13ListSegmentsRequest\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\x12(\n\x04\x66rom\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x02to\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"G\n\x14ListSegmentsResponse\x12!\n\x08segments\x18\x01 \x03(\x0b\x32\x0f.icm.v1.Segment\x12\x0c\n\x04more\x18\x02 \x01(\x08\"\xa6\x01\n\x07Segment\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06\x66rames\x18\x03 \x01(\r\x12\r\n\x05\x62ytes\x18\x04 \x01(\x04\x12\x0c\n\x04path\x18\x05 \x01(\t\x12\x16\n\x0ethumbnail_path\x18\x06 \x01(\t\"}\n\x0fGetFrameRequest\x12\x1f\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x10.icm.v1.FrameRef\x12#\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x13.icm.v1.ImageFormat\x12$\n\x07\x64\x65\x63oder\x18\x03 \x01(\x0e\x32\x13.icm.v1.ClipDecoder\"b\n\x10GetFrameResponse\x12\r\n\x05image\x18\x01 \x01(\x0c\x12\x30\n\x0c\x63\x61pture_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05still\x18\x03 \x01(\x08\"7\n\x14GetDetectionsRequest\x12\x1f\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x10.icm.v1.FrameRef\"D\n\x15GetDetectionsResponse\x12+\n\ndetections\x18\x01 \x01(\x0b\x32\x17.icm.v1.FrameDetections\"(\n\x16WatchDetectionsRequest\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\"F\n\x17WatchDetectionsResponse\x12+\n\ndetections\x18\x01 \x01(\x0b\x32\x17.icm.v1.FrameDetections*X\n\x0bImageFormat\x12\x1c\n\x18IMAGE_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n\x11IMAGE_FORMAT_JPEG\x10\x01\x12\x14\n\x10IMAGE_FORMAT_PNG\x10\x02\x32\x86\x03\n\x0e\x41rchiveService\x12\x46\n\x0bListCameras\x12\x1a.icm.v1.ListCamerasRequest\x1a\x1b.icm.v1.ListCamerasResponse\x12I\n\x0cListSegments\x12\x1b.icm.v1.ListSegmentsRequest\x1a\x1c.icm.v1.ListSegmentsResponse\x12=\n\x08GetFrame\x12\x17.icm.v1.GetFrameRequest\x1a\x18.icm.v1.GetFrameResponse\x12L\n\rGetDetections\x12\x1c.icm.v1.GetDetectionsRequest\x1a\x1d.icm.v1.GetDetectionsResponse\x12T\n\x0fWatchDetections\x12\x1e.icm.v1.WatchDetectionsRequest\x1a\x1f.icm.v1.WatchDetectionsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'icm.v1.archive_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_IMAGEFORMAT']._serialized_start=1131
-  _globals['_IMAGEFORMAT']._serialized_end=1219
-  _globals['_LISTCAMERASREQUEST']._serialized_start=117
-  _globals['_LISTCAMERASREQUEST']._serialized_end=137
-  _globals['_LISTCAMERASRESPONSE']._serialized_start=139
-  _globals['_LISTCAMERASRESPONSE']._serialized_end=193
-  _globals['_CAMERA']._serialized_start=196
-  _globals['_CAMERA']._serialized_end=351
-  _globals['_LISTSEGMENTSREQUEST']._serialized_start=353
-  _globals['_LISTSEGMENTSREQUEST']._serialized_end=472
-  _globals['_LISTSEGMENTSRESPONSE']._serialized_start=474
-  _globals['_LISTSEGMENTSRESPONSE']._serialized_end=545
-  _globals['_SEGMENT']._serialized_start=548
-  _globals['_SEGMENT']._serialized_end=714
-  _globals['_GETFRAMEREQUEST']._serialized_start=716
-  _globals['_GETFRAMEREQUEST']._serialized_end=803
-  _globals['_GETFRAMERESPONSE']._serialized_start=805
-  _globals['_GETFRAMERESPONSE']._serialized_end=888
-  _globals['_GETDETECTIONSREQUEST']._serialized_start=890
-  _globals['_GETDETECTIONSREQUEST']._serialized_end=945
-  _globals['_GETDETECTIONSRESPONSE']._serialized_start=947
-  _globals['_GETDETECTIONSRESPONSE']._serialized_end=1015
-  _globals['_WATCHDETECTIONSREQUEST']._serialized_start=1017
-  _globals['_WATCHDETECTIONSREQUEST']._serialized_end=1057
-  _globals['_WATCHDETECTIONSRESPONSE']._serialized_start=1059
-  _globals['_WATCHDETECTIONSRESPONSE']._serialized_end=1129
-  _globals['_ARCHIVESERVICE']._serialized_start=1222
-  _globals['_ARCHIVESERVICE']._serialized_end=1612
+  _globals['_IMAGEFORMAT']._serialized_start=1203
+  _globals['_IMAGEFORMAT']._serialized_end=1291
+  _globals['_LISTCAMERASREQUEST']._serialized_start=136
+  _globals['_LISTCAMERASREQUEST']._serialized_end=156
+  _globals['_LISTCAMERASRESPONSE']._serialized_start=158
+  _globals['_LISTCAMERASRESPONSE']._serialized_end=212
+  _globals['_CAMERA']._serialized_start=215
+  _globals['_CAMERA']._serialized_end=370
+  _globals['_LISTSEGMENTSREQUEST']._serialized_start=372
+  _globals['_LISTSEGMENTSREQUEST']._serialized_end=491
+  _globals['_LISTSEGMENTSRESPONSE']._serialized_start=493
+  _globals['_LISTSEGMENTSRESPONSE']._serialized_end=564
+  _globals['_SEGMENT']._serialized_start=567
+  _globals['_SEGMENT']._serialized_end=733
+  _globals['_GETFRAMEREQUEST']._serialized_start=735
+  _globals['_GETFRAMEREQUEST']._serialized_end=860
+  _globals['_GETFRAMERESPONSE']._serialized_start=862
+  _globals['_GETFRAMERESPONSE']._serialized_end=960
+  _globals['_GETDETECTIONSREQUEST']._serialized_start=962
+  _globals['_GETDETECTIONSREQUEST']._serialized_end=1017
+  _globals['_GETDETECTIONSRESPONSE']._serialized_start=1019
+  _globals['_GETDETECTIONSRESPONSE']._serialized_end=1087
+  _globals['_WATCHDETECTIONSREQUEST']._serialized_start=1089
+  _globals['_WATCHDETECTIONSREQUEST']._serialized_end=1129
+  _globals['_WATCHDETECTIONSRESPONSE']._serialized_start=1131
+  _globals['_WATCHDETECTIONSRESPONSE']._serialized_end=1201
+  _globals['_ARCHIVESERVICE']._serialized_start=1294
+  _globals['_ARCHIVESERVICE']._serialized_end=1684
 # @@protoc_insertion_point(module_scope)

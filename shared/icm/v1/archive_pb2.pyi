@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from icm.v1 import clip_pb2 as _clip_pb2
 from icm.v1 import frame_pb2 as _frame_pb2
 import builtins as _builtins
 import sys
@@ -240,8 +241,11 @@ class GetFrameRequest(_message.Message):
 
     FRAME_FIELD_NUMBER: _builtins.int
     FORMAT_FIELD_NUMBER: _builtins.int
+    DECODER_FIELD_NUMBER: _builtins.int
     format: Global___ImageFormat.ValueType
     """How to compress the picture."""
+    decoder: _clip_pb2.ClipDecoder.ValueType
+    """What turns its record into the picture. FAILED_PRECONDITION if the codec has no such decoder."""
     @_builtins.property
     def frame(self) -> _frame_pb2.FrameRef:
         """Which one."""
@@ -251,10 +255,11 @@ class GetFrameRequest(_message.Message):
         *,
         frame: _frame_pb2.FrameRef | None = ...,
         format: Global___ImageFormat.ValueType = ...,
+        decoder: _clip_pb2.ClipDecoder.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["frame", b"frame"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "frame", b"frame"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decoder", b"decoder", "format", b"format", "frame", b"frame"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -268,8 +273,11 @@ class GetFrameResponse(_message.Message):
 
     IMAGE_FIELD_NUMBER: _builtins.int
     CAPTURE_TIME_FIELD_NUMBER: _builtins.int
+    STILL_FIELD_NUMBER: _builtins.int
     image: _builtins.bytes
     """A whole file in the format asked for."""
+    still: _builtins.bool
+    """It is a still: the one picture that is left of a stretch whose records were deleted."""
     @_builtins.property
     def capture_time(self) -> _timestamp_pb2.Timestamp:
         """When it was captured, UTC."""
@@ -279,10 +287,11 @@ class GetFrameResponse(_message.Message):
         *,
         image: _builtins.bytes = ...,
         capture_time: _timestamp_pb2.Timestamp | None = ...,
+        still: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["capture_time", b"capture_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capture_time", b"capture_time", "image", b"image"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capture_time", b"capture_time", "image", b"image", "still", b"still"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -94,7 +94,8 @@ class ArchiveServiceServicer:
 
     def GetFrame(self, request, context):
         """One frame as a picture, decoded from its record. NOT_FOUND if there is none, with the reason FRAME_DELETED if there was
-        and it was deleted, and the text says when and by which rule; RESOURCE_EXHAUSTED with a
+        and it was deleted, and the text says when, by which rule, and which frame of its segment is left as a still, if one
+        is; that one is answered with. RESOURCE_EXHAUSTED with a
         google.rpc.RetryInfo while it leans on more records than one call decodes, until the cloud has decoded them once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -46,7 +46,8 @@ class ArchiveServiceStub:
     """A camera's playable segments, oldest first."""
     GetFrame: _grpc.UnaryUnaryMultiCallable[_archive_pb2.GetFrameRequest, _archive_pb2.GetFrameResponse]
     """One frame as a picture, decoded from its record. NOT_FOUND if there is none, with the reason FRAME_DELETED if there was
-    and it was deleted, and the text says when and by which rule; RESOURCE_EXHAUSTED with a
+    and it was deleted, and the text says when, by which rule, and which frame of its segment is left as a still, if one
+    is; that one is answered with. RESOURCE_EXHAUSTED with a
     google.rpc.RetryInfo while it leans on more records than one call decodes, until the cloud has decoded them once.
     """
     GetDetections: _grpc.UnaryUnaryMultiCallable[_archive_pb2.GetDetectionsRequest, _archive_pb2.GetDetectionsResponse]
@@ -75,7 +76,8 @@ class ArchiveServiceAsyncStub(ArchiveServiceStub):
     """A camera's playable segments, oldest first."""
     GetFrame: _aio.UnaryUnaryMultiCallable[_archive_pb2.GetFrameRequest, _archive_pb2.GetFrameResponse]  # type: ignore[assignment]
     """One frame as a picture, decoded from its record. NOT_FOUND if there is none, with the reason FRAME_DELETED if there was
-    and it was deleted, and the text says when and by which rule; RESOURCE_EXHAUSTED with a
+    and it was deleted, and the text says when, by which rule, and which frame of its segment is left as a still, if one
+    is; that one is answered with. RESOURCE_EXHAUSTED with a
     google.rpc.RetryInfo while it leans on more records than one call decodes, until the cloud has decoded them once.
     """
     GetDetections: _aio.UnaryUnaryMultiCallable[_archive_pb2.GetDetectionsRequest, _archive_pb2.GetDetectionsResponse]  # type: ignore[assignment]
@@ -119,7 +121,8 @@ class ArchiveServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_archive_pb2.GetFrameResponse, _abc.Awaitable[_archive_pb2.GetFrameResponse]]:
         """One frame as a picture, decoded from its record. NOT_FOUND if there is none, with the reason FRAME_DELETED if there was
-        and it was deleted, and the text says when and by which rule; RESOURCE_EXHAUSTED with a
+        and it was deleted, and the text says when, by which rule, and which frame of its segment is left as a still, if one
+        is; that one is answered with. RESOURCE_EXHAUSTED with a
         google.rpc.RetryInfo while it leans on more records than one call decodes, until the cloud has decoded them once.
         """
 

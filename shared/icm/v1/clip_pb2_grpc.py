@@ -54,8 +54,9 @@ class ClipServiceServicer:
         What the archive's own videos hold is cut out of them; all else is rendered from the records, one clip of a caller
         at a time and two in total: others wait. It stops when the caller goes away.
 
-        NOT_FOUND if there is no such camera or nothing is stored of the stretch; INVALID_ARGUMENT if it is none, or longer
-        than an hour. Where records of the stretch are damaged or gone the rest is in the clip, and the trailing metadata
+        NOT_FOUND if there is no such camera or nothing is stored of the stretch, with the reason FRAME_DELETED if it was
+        deleted; INVALID_ARGUMENT if it is none, or longer than an hour. Where records of the stretch are damaged, gone or
+        deleted the rest is in the clip, and the trailing metadata
         have a ClipGaps, serialized, as "icm-clip-gaps-bin".
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11icm/v1/hold.proto\x12\x06icm.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc9\x02\n\x04Hold\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x61meras\x18\x02 \x03(\t\x12(\n\x04\x66rom\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x02to\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05owner\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12+\n\x07\x63reated\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07\x65xpires\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0ewithin_max_age\x18\t \x01(\x08\x12,\n\x08released\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0breleased_by\x18\x0b \x01(\t\",\n\x0e\x41\x64\x64HoldRequest\x12\x1a\n\x04hold\x18\x01 \x01(\x0b\x32\x0c.icm.v1.Hold\"-\n\x0f\x41\x64\x64HoldResponse\x12\x1a\n\x04hold\x18\x01 \x01(\x0b\x32\x0c.icm.v1.Hold\"\x1f\n\x10ListHoldsRequest\x12\x0b\n\x03\x61ll\x18\x01 \x01(\x08\"0\n\x11ListHoldsResponse\x12\x1b\n\x05holds\x18\x01 \x03(\x0b\x32\x0c.icm.v1.Hold\",\n\x12ReleaseHoldRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\n\n\x02\x62y\x18\x02 \x01(\t\"1\n\x13ReleaseHoldResponse\x12\x1a\n\x04hold\x18\x01 \x01(\x0b\x32\x0c.icm.v1.Hold2\xd3\x01\n\x0bHoldService\x12:\n\x07\x41\x64\x64Hold\x12\x16.icm.v1.AddHoldRequest\x1a\x17.icm.v1.AddHoldResponse\x12@\n\tListHolds\x12\x18.icm.v1.ListHoldsRequest\x1a\x19.icm.v1.ListHoldsResponse\x12\x46\n\x0bReleaseHold\x12\x1a.icm.v1.ReleaseHoldRequest\x1a\x1b.icm.v1.ReleaseHoldResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11icm/v1/hold.proto\x12\x06icm.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc2\x03\n\x04Hold\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x61meras\x18\x02 \x03(\t\x12(\n\x04\x66rom\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x02to\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05owner\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12+\n\x07\x63reated\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07\x65xpires\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0ewithin_max_age\x18\t \x01(\x08\x12,\n\x08released\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0breleased_by\x18\x0b \x01(\t\x12\x10\n\x08\x61\x64\x64\x65\x64_by\x18\x0c \x01(\t\x12\x11\n\tmax_bytes\x18\r \x01(\x04\x12(\n\x04\x66ull\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x62ytes\x18\x0f \x01(\x04\x12\x19\n\x11unprotected_bytes\x18\x10 \x01(\x04\",\n\x0e\x41\x64\x64HoldRequest\x12\x1a\n\x04hold\x18\x01 \x01(\x0b\x32\x0c.icm.v1.Hold\"-\n\x0f\x41\x64\x64HoldResponse\x12\x1a\n\x04hold\x18\x01 \x01(\x0b\x32\x0c.icm.v1.Hold\"\x1f\n\x10ListHoldsRequest\x12\x0b\n\x03\x61ll\x18\x01 \x01(\x08\"0\n\x11ListHoldsResponse\x12\x1b\n\x05holds\x18\x01 \x03(\x0b\x32\x0c.icm.v1.Hold\",\n\x12ReleaseHoldRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\n\n\x02\x62y\x18\x02 \x01(\t\"1\n\x13ReleaseHoldResponse\x12\x1a\n\x04hold\x18\x01 \x01(\x0b\x32\x0c.icm.v1.Hold2\xd3\x01\n\x0bHoldService\x12:\n\x07\x41\x64\x64Hold\x12\x16.icm.v1.AddHoldRequest\x1a\x17.icm.v1.AddHoldResponse\x12@\n\tListHolds\x12\x18.icm.v1.ListHoldsRequest\x1a\x19.icm.v1.ListHoldsResponse\x12\x46\n\x0bReleaseHold\x12\x1a.icm.v1.ReleaseHoldRequest\x1a\x1b.icm.v1.ReleaseHoldResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,19 +33,19 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'icm.v1.hold_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_HOLD']._serialized_start=63
-  _globals['_HOLD']._serialized_end=392
-  _globals['_ADDHOLDREQUEST']._serialized_start=394
-  _globals['_ADDHOLDREQUEST']._serialized_end=438
-  _globals['_ADDHOLDRESPONSE']._serialized_start=440
-  _globals['_ADDHOLDRESPONSE']._serialized_end=485
-  _globals['_LISTHOLDSREQUEST']._serialized_start=487
-  _globals['_LISTHOLDSREQUEST']._serialized_end=518
-  _globals['_LISTHOLDSRESPONSE']._serialized_start=520
-  _globals['_LISTHOLDSRESPONSE']._serialized_end=568
-  _globals['_RELEASEHOLDREQUEST']._serialized_start=570
-  _globals['_RELEASEHOLDREQUEST']._serialized_end=614
-  _globals['_RELEASEHOLDRESPONSE']._serialized_start=616
-  _globals['_RELEASEHOLDRESPONSE']._serialized_end=665
-  _globals['_HOLDSERVICE']._serialized_start=668
-  _globals['_HOLDSERVICE']._serialized_end=879
+  _globals['_HOLD']._serialized_end=513
+  _globals['_ADDHOLDREQUEST']._serialized_start=515
+  _globals['_ADDHOLDREQUEST']._serialized_end=559
+  _globals['_ADDHOLDRESPONSE']._serialized_start=561
+  _globals['_ADDHOLDRESPONSE']._serialized_end=606
+  _globals['_LISTHOLDSREQUEST']._serialized_start=608
+  _globals['_LISTHOLDSREQUEST']._serialized_end=639
+  _globals['_LISTHOLDSRESPONSE']._serialized_start=641
+  _globals['_LISTHOLDSRESPONSE']._serialized_end=689
+  _globals['_RELEASEHOLDREQUEST']._serialized_start=691
+  _globals['_RELEASEHOLDREQUEST']._serialized_end=735
+  _globals['_RELEASEHOLDRESPONSE']._serialized_start=737
+  _globals['_RELEASEHOLDRESPONSE']._serialized_end=786
+  _globals['_HOLDSERVICE']._serialized_start=789
+  _globals['_HOLDSERVICE']._serialized_end=1000
 # @@protoc_insertion_point(module_scope)

@@ -36,6 +36,11 @@ class Hold(_message.Message):
     WITHIN_MAX_AGE_FIELD_NUMBER: _builtins.int
     RELEASED_FIELD_NUMBER: _builtins.int
     RELEASED_BY_FIELD_NUMBER: _builtins.int
+    ADDED_BY_FIELD_NUMBER: _builtins.int
+    MAX_BYTES_FIELD_NUMBER: _builtins.int
+    FULL_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    UNPROTECTED_BYTES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its name; the cloud makes it."""
     owner: _builtins.str
@@ -46,6 +51,14 @@ class Hold(_message.Message):
     """Whether the limit of age deletes in it all the same."""
     released_by: _builtins.str
     """Who released it."""
+    added_by: _builtins.str
+    """The common name of the certificate that it was added with; the cloud sets it. Empty over plaintext."""
+    max_bytes: _builtins.int
+    """Its budget: how many bytes of the disk it may keep. 0: no bound."""
+    bytes: _builtins.int
+    """Of a hold with a budget: bytes that it keeps now."""
+    unprotected_bytes: _builtins.int
+    """Of a hold with a budget: bytes in its time that it does not keep."""
     @_builtins.property
     def cameras(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Whose; none for all cameras."""
@@ -66,6 +79,10 @@ class Hold(_message.Message):
     def released(self) -> _timestamp_pb2.Timestamp:
         """When it was released, UTC; unset while it was not."""
 
+    @_builtins.property
+    def full(self) -> _timestamp_pb2.Timestamp:
+        """When the budget was found to be used up, UTC; unset while it was not. What arrived after that is not kept."""
+
     def __init__(
         self,
         *,
@@ -79,10 +96,15 @@ class Hold(_message.Message):
         within_max_age: _builtins.bool = ...,
         released: _timestamp_pb2.Timestamp | None = ...,
         released_by: _builtins.str = ...,
+        added_by: _builtins.str = ...,
+        max_bytes: _builtins.int = ...,
+        full: _timestamp_pb2.Timestamp | None = ...,
+        bytes: _builtins.int = ...,
+        unprotected_bytes: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "expires", b"expires", "from", b"from", "released", b"released", "to", b"to"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "expires", b"expires", "from", b"from", "full", b"full", "released", b"released", "to", b"to"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cameras", b"cameras", "created", b"created", "expires", b"expires", "from", b"from", "id", b"id", "owner", b"owner", "reason", b"reason", "released", b"released", "released_by", b"released_by", "to", b"to", "within_max_age", b"within_max_age"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added_by", b"added_by", "bytes", b"bytes", "cameras", b"cameras", "created", b"created", "expires", b"expires", "from", b"from", "full", b"full", "id", b"id", "max_bytes", b"max_bytes", "owner", b"owner", "reason", b"reason", "released", b"released", "released_by", b"released_by", "to", b"to", "unprotected_bytes", b"unprotected_bytes", "within_max_age", b"within_max_age"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -27,8 +27,8 @@ if _version_not_supported:
 
 class HoldServiceStub:
     """Keeps what a rule of retention would delete. Over mutual TLS a caller holds, sees and releases only where its certificate
-    lets it read every camera that a hold names; a hold of all cameras asks for a reader's certificate. Else
-    PERMISSION_DENIED.
+    lets it read every camera that a hold names; a hold of all cameras asks for a reader's certificate. A hold that another
+    added is released only with a certificate that says so (icm:release-holds). Else PERMISSION_DENIED.
     """
 
     def __init__(self, channel):
@@ -56,12 +56,12 @@ class HoldServiceStub:
 
 class HoldServiceServicer:
     """Keeps what a rule of retention would delete. Over mutual TLS a caller holds, sees and releases only where its certificate
-    lets it read every camera that a hold names; a hold of all cameras asks for a reader's certificate. Else
-    PERMISSION_DENIED.
+    lets it read every camera that a hold names; a hold of all cameras asks for a reader's certificate. A hold that another
+    added is released only with a certificate that says so (icm:release-holds). Else PERMISSION_DENIED.
     """
 
     def AddHold(self, request, context):
-        """Adds a hold. INVALID_ARGUMENT if it cannot be, and says why.
+        """Adds a hold. INVALID_ARGUMENT if it cannot be, and says why: as if more lies in its time than its budget.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -109,8 +109,8 @@ def add_HoldServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class HoldService:
     """Keeps what a rule of retention would delete. Over mutual TLS a caller holds, sees and releases only where its certificate
-    lets it read every camera that a hold names; a hold of all cameras asks for a reader's certificate. Else
-    PERMISSION_DENIED.
+    lets it read every camera that a hold names; a hold of all cameras asks for a reader's certificate. A hold that another
+    added is released only with a certificate that says so (icm:release-holds). Else PERMISSION_DENIED.
     """
 
     @staticmethod

@@ -28,8 +28,8 @@ GRPC_VERSION: str
 
 class HoldServiceStub:
     """Keeps what a rule of retention would delete. Over mutual TLS a caller holds, sees and releases only where its certificate
-    lets it read every camera that a hold names; a hold of all cameras asks for a reader's certificate. Else
-    PERMISSION_DENIED.
+    lets it read every camera that a hold names; a hold of all cameras asks for a reader's certificate. A hold that another
+    added is released only with a certificate that says so (icm:release-holds). Else PERMISSION_DENIED.
     """
 
     @_typing.overload
@@ -37,7 +37,7 @@ class HoldServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> HoldServiceAsyncStub: ...
     AddHold: _grpc.UnaryUnaryMultiCallable[_hold_pb2.AddHoldRequest, _hold_pb2.AddHoldResponse]
-    """Adds a hold. INVALID_ARGUMENT if it cannot be, and says why."""
+    """Adds a hold. INVALID_ARGUMENT if it cannot be, and says why: as if more lies in its time than its budget."""
     ListHolds: _grpc.UnaryUnaryMultiCallable[_hold_pb2.ListHoldsRequest, _hold_pb2.ListHoldsResponse]
     """The holds that the caller may see, the oldest first."""
     ReleaseHold: _grpc.UnaryUnaryMultiCallable[_hold_pb2.ReleaseHoldRequest, _hold_pb2.ReleaseHoldResponse]
@@ -46,13 +46,13 @@ class HoldServiceStub:
 @_typing.type_check_only
 class HoldServiceAsyncStub(HoldServiceStub):
     """Keeps what a rule of retention would delete. Over mutual TLS a caller holds, sees and releases only where its certificate
-    lets it read every camera that a hold names; a hold of all cameras asks for a reader's certificate. Else
-    PERMISSION_DENIED.
+    lets it read every camera that a hold names; a hold of all cameras asks for a reader's certificate. A hold that another
+    added is released only with a certificate that says so (icm:release-holds). Else PERMISSION_DENIED.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     AddHold: _aio.UnaryUnaryMultiCallable[_hold_pb2.AddHoldRequest, _hold_pb2.AddHoldResponse]  # type: ignore[assignment]
-    """Adds a hold. INVALID_ARGUMENT if it cannot be, and says why."""
+    """Adds a hold. INVALID_ARGUMENT if it cannot be, and says why: as if more lies in its time than its budget."""
     ListHolds: _aio.UnaryUnaryMultiCallable[_hold_pb2.ListHoldsRequest, _hold_pb2.ListHoldsResponse]  # type: ignore[assignment]
     """The holds that the caller may see, the oldest first."""
     ReleaseHold: _aio.UnaryUnaryMultiCallable[_hold_pb2.ReleaseHoldRequest, _hold_pb2.ReleaseHoldResponse]  # type: ignore[assignment]
@@ -60,8 +60,8 @@ class HoldServiceAsyncStub(HoldServiceStub):
 
 class HoldServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps what a rule of retention would delete. Over mutual TLS a caller holds, sees and releases only where its certificate
-    lets it read every camera that a hold names; a hold of all cameras asks for a reader's certificate. Else
-    PERMISSION_DENIED.
+    lets it read every camera that a hold names; a hold of all cameras asks for a reader's certificate. A hold that another
+    added is released only with a certificate that says so (icm:release-holds). Else PERMISSION_DENIED.
     """
 
     @_abc_1.abstractmethod
@@ -70,7 +70,7 @@ class HoldServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _hold_pb2.AddHoldRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_hold_pb2.AddHoldResponse, _abc.Awaitable[_hold_pb2.AddHoldResponse]]:
-        """Adds a hold. INVALID_ARGUMENT if it cannot be, and says why."""
+        """Adds a hold. INVALID_ARGUMENT if it cannot be, and says why: as if more lies in its time than its budget."""
 
     @_abc_1.abstractmethod
     def ListHolds(

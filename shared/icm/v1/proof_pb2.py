@@ -22,21 +22,26 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12icm/v1/proof.proto\x12\x06icm.v1\"6\n\x0fGetHeadsRequest\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\x12\x13\n\x0b\x66irst_block\x18\x02 \x01(\x04\"6\n\x10GetHeadsResponse\x12\"\n\x06\x62locks\x18\x01 \x03(\x0b\x32\x12.icm.v1.ChainBlock\")\n\nChainBlock\x12\r\n\x05\x62lock\x18\x01 \x01(\t\x12\x0c\n\x04head\x18\x02 \x01(\t2M\n\x0cProofService\x12=\n\x08GetHeads\x12\x17.icm.v1.GetHeadsRequest\x1a\x18.icm.v1.GetHeadsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12icm/v1/proof.proto\x12\x06icm.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"6\n\x0fGetHeadsRequest\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\x12\x13\n\x0b\x66irst_block\x18\x02 \x01(\x04\"6\n\x10GetHeadsResponse\x12\"\n\x06\x62locks\x18\x01 \x03(\x0b\x32\x12.icm.v1.ChainBlock\")\n\nChainBlock\x12\r\n\x05\x62lock\x18\x01 \x01(\t\x12\x0c\n\x04head\x18\x02 \x01(\t\"O\n\x14\x41\x63\x63\x65ptEdgeKeyRequest\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\x0c\x12\n\n\x02\x62y\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"H\n\x15\x41\x63\x63\x65ptEdgeKeyResponse\x12/\n\x0b\x61\x63\x63\x65pted_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x9b\x01\n\x0cProofService\x12=\n\x08GetHeads\x12\x17.icm.v1.GetHeadsRequest\x1a\x18.icm.v1.GetHeadsResponse\x12L\n\rAcceptEdgeKey\x12\x1c.icm.v1.AcceptEdgeKeyRequest\x1a\x1d.icm.v1.AcceptEdgeKeyResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'icm.v1.proof_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETHEADSREQUEST']._serialized_start=30
-  _globals['_GETHEADSREQUEST']._serialized_end=84
-  _globals['_GETHEADSRESPONSE']._serialized_start=86
-  _globals['_GETHEADSRESPONSE']._serialized_end=140
-  _globals['_CHAINBLOCK']._serialized_start=142
-  _globals['_CHAINBLOCK']._serialized_end=183
-  _globals['_PROOFSERVICE']._serialized_start=185
-  _globals['_PROOFSERVICE']._serialized_end=262
+  _globals['_GETHEADSREQUEST']._serialized_start=63
+  _globals['_GETHEADSREQUEST']._serialized_end=117
+  _globals['_GETHEADSRESPONSE']._serialized_start=119
+  _globals['_GETHEADSRESPONSE']._serialized_end=173
+  _globals['_CHAINBLOCK']._serialized_start=175
+  _globals['_CHAINBLOCK']._serialized_end=216
+  _globals['_ACCEPTEDGEKEYREQUEST']._serialized_start=218
+  _globals['_ACCEPTEDGEKEYREQUEST']._serialized_end=297
+  _globals['_ACCEPTEDGEKEYRESPONSE']._serialized_start=299
+  _globals['_ACCEPTEDGEKEYRESPONSE']._serialized_end=371
+  _globals['_PROOFSERVICE']._serialized_start=374
+  _globals['_PROOFSERVICE']._serialized_end=529
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,7 @@ The cloud's chains: what it has sealed and deleted, so that others can hold it t
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
@@ -93,3 +94,61 @@ class ChainBlock(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ChainBlock: _TypeAlias = ChainBlock  # noqa: Y015
+
+@_typing.final
+class AcceptEdgeKeyRequest(_message.Message):
+    """Vouches for an edge's key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMERA_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    camera: _builtins.str
+    """The camera; see FrameRef.camera."""
+    key: _builtins.bytes
+    """The public key, 32 bytes, as `icm-edge public-key` prints it."""
+    by: _builtins.str
+    """Who vouches for it, 200 characters at most."""
+    reason: _builtins.str
+    """Why it takes the place of the one before, 500 characters at most."""
+    def __init__(
+        self,
+        *,
+        camera: _builtins.str = ...,
+        key: _builtins.bytes = ...,
+        by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "camera", b"camera", "key", b"key", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcceptEdgeKeyRequest: _TypeAlias = AcceptEdgeKeyRequest  # noqa: Y015
+
+@_typing.final
+class AcceptEdgeKeyResponse(_message.Message):
+    """The key is in the chain, on the disk."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCEPTED_AT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def accepted_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was noted."""
+
+    def __init__(
+        self,
+        *,
+        accepted_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcceptEdgeKeyResponse: _TypeAlias = AcceptEdgeKeyResponse  # noqa: Y015

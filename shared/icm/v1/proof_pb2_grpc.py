@@ -41,6 +41,11 @@ class ProofServiceStub:
                 request_serializer=icm_dot_v1_dot_proof__pb2.GetHeadsRequest.SerializeToString,
                 response_deserializer=icm_dot_v1_dot_proof__pb2.GetHeadsResponse.FromString,
                 _registered_method=True)
+        self.AcceptEdgeKey = channel.unary_unary(
+                '/icm.v1.ProofService/AcceptEdgeKey',
+                request_serializer=icm_dot_v1_dot_proof__pb2.AcceptEdgeKeyRequest.SerializeToString,
+                response_deserializer=icm_dot_v1_dot_proof__pb2.AcceptEdgeKeyResponse.FromString,
+                _registered_method=True)
 
 
 class ProofServiceServicer:
@@ -56,6 +61,14 @@ class ProofServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AcceptEdgeKey(self, request, context):
+        """Notes in a camera's chain that its edge seals with another key from now on, as after it was set up anew. Over mutual
+        TLS that takes a reader's certificate: a camera's own may not vouch for itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ProofServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -63,6 +76,11 @@ def add_ProofServiceServicer_to_server(servicer, server):
                     servicer.GetHeads,
                     request_deserializer=icm_dot_v1_dot_proof__pb2.GetHeadsRequest.FromString,
                     response_serializer=icm_dot_v1_dot_proof__pb2.GetHeadsResponse.SerializeToString,
+            ),
+            'AcceptEdgeKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcceptEdgeKey,
+                    request_deserializer=icm_dot_v1_dot_proof__pb2.AcceptEdgeKeyRequest.FromString,
+                    response_serializer=icm_dot_v1_dot_proof__pb2.AcceptEdgeKeyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -94,6 +112,33 @@ class ProofService:
             '/icm.v1.ProofService/GetHeads',
             icm_dot_v1_dot_proof__pb2.GetHeadsRequest.SerializeToString,
             icm_dot_v1_dot_proof__pb2.GetHeadsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcceptEdgeKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/icm.v1.ProofService/AcceptEdgeKey',
+            icm_dot_v1_dot_proof__pb2.AcceptEdgeKeyRequest.SerializeToString,
+            icm_dot_v1_dot_proof__pb2.AcceptEdgeKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

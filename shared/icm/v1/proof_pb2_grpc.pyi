@@ -39,6 +39,10 @@ class ProofServiceStub:
     """The blocks of a camera's chain, a page of them, without their entries: each names the head of the one before, so that
     a caller can follow the chain from a head that it has seen to the newest. An empty answer: there are no more.
     """
+    AcceptEdgeKey: _grpc.UnaryUnaryMultiCallable[_proof_pb2.AcceptEdgeKeyRequest, _proof_pb2.AcceptEdgeKeyResponse]
+    """Notes in a camera's chain that its edge seals with another key from now on, as after it was set up anew. Over mutual
+    TLS that takes a reader's certificate: a camera's own may not vouch for itself.
+    """
 
 @_typing.type_check_only
 class ProofServiceAsyncStub(ProofServiceStub):
@@ -50,6 +54,10 @@ class ProofServiceAsyncStub(ProofServiceStub):
     GetHeads: _aio.UnaryUnaryMultiCallable[_proof_pb2.GetHeadsRequest, _proof_pb2.GetHeadsResponse]  # type: ignore[assignment]
     """The blocks of a camera's chain, a page of them, without their entries: each names the head of the one before, so that
     a caller can follow the chain from a head that it has seen to the newest. An empty answer: there are no more.
+    """
+    AcceptEdgeKey: _aio.UnaryUnaryMultiCallable[_proof_pb2.AcceptEdgeKeyRequest, _proof_pb2.AcceptEdgeKeyResponse]  # type: ignore[assignment]
+    """Notes in a camera's chain that its edge seals with another key from now on, as after it was set up anew. Over mutual
+    TLS that takes a reader's certificate: a camera's own may not vouch for itself.
     """
 
 class ProofServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -65,6 +73,16 @@ class ProofServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_proof_pb2.GetHeadsResponse, _abc.Awaitable[_proof_pb2.GetHeadsResponse]]:
         """The blocks of a camera's chain, a page of them, without their entries: each names the head of the one before, so that
         a caller can follow the chain from a head that it has seen to the newest. An empty answer: there are no more.
+        """
+
+    @_abc_1.abstractmethod
+    def AcceptEdgeKey(
+        self,
+        request: _proof_pb2.AcceptEdgeKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_proof_pb2.AcceptEdgeKeyResponse, _abc.Awaitable[_proof_pb2.AcceptEdgeKeyResponse]]:
+        """Notes in a camera's chain that its edge seals with another key from now on, as after it was set up anew. Over mutual
+        TLS that takes a reader's certificate: a camera's own may not vouch for itself.
         """
 
 def add_ProofServiceServicer_to_server(servicer: ProofServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

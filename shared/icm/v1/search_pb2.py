@@ -27,15 +27,15 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from icm.v1 import frame_pb2 as icm_dot_v1_dot_frame__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13icm/v1/search.proto\x12\x06icm.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12icm/v1/frame.proto\"B\n\x06Region\x12\x0c\n\x04left\x18\x01 \x01(\x01\x12\x0b\n\x03top\x18\x02 \x01(\x01\x12\r\n\x05right\x18\x03 \x01(\x01\x12\x0e\n\x06\x62ottom\x18\x04 \x01(\x01\"\xa6\x02\n\x16SearchSightingsRequest\x12\x0f\n\x07\x63\x61meras\x18\x01 \x03(\t\x12\x0f\n\x07\x63lasses\x18\x02 \x03(\t\x12\x13\n\x0bleast_score\x18\x03 \x01(\x01\x12(\n\x04\x66rom\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x02to\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1e\n\x06region\x18\x06 \x01(\x0b\x32\x0e.icm.v1.Region\x12\x31\n\x0eleast_duration\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05model\x18\x08 \x01(\t\x12\x11\n\tpage_size\x18\t \x01(\r\x12\x0e\n\x06\x63ursor\x18\n \x01(\t\"\x88\x01\n\x17SearchSightingsResponse\x12#\n\tsightings\x18\x01 \x03(\x0b\x32\x10.icm.v1.Sighting\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\x12\x12\n\x05\x63ount\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x15\n\rcount_goes_on\x18\x04 \x01(\x08\x42\x08\n\x06_count\"\xdb\x02\n\x08Sighting\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\x12\x12\n\nclass_name\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12)\n\x05start\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x66rames\x18\x06 \x01(\r\x12\x12\n\nbest_score\x18\x07 \x01(\x01\x12$\n\nbest_frame\x18\x08 \x01(\x0b\x32\x10.icm.v1.FrameRef\x12-\n\tbest_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12 \n\x08\x62\x65st_box\x18\n \x01(\x0b\x32\x0e.icm.v1.Region\x12!\n\tunion_box\x18\x0b \x01(\x0b\x32\x0e.icm.v1.Region\x12\n\n\x02id\x18\x0c \x01(\x04\"\xb2\x01\n\x12GetActivityRequest\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\x12\x12\n\nclass_name\x18\x02 \x01(\t\x12&\n\nresolution\x18\x03 \x01(\x0e\x32\x12.icm.v1.Resolution\x12(\n\x04\x66rom\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x02to\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\";\n\x13GetActivityResponse\x12$\n\nactivities\x18\x01 \x03(\x0b\x32\x10.icm.v1.Activity\"s\n\x08\x41\x63tivity\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0crecord_bytes\x18\x02 \x01(\x04\x12&\n\x07\x63lasses\x18\x03 \x03(\x0b\x32\x15.icm.v1.ClassActivity\"e\n\rClassActivity\x12\x12\n\nclass_name\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0e\n\x06\x66rames\x18\x03 \x01(\x04\x12\r\n\x05\x62oxes\x18\x04 \x01(\x04\x12\x12\n\nbest_score\x18\x05 \x01(\x01\"\x83\x01\n\x10ListBoxesRequest\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\x12(\n\x04\x66rom\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x02to\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05model\x18\x04 \x01(\t\"a\n\x11ListBoxesResponse\x12\x1d\n\x06\x66rames\x18\x01 \x03(\x0b\x32\r.icm.v1.Boxes\x12-\n\tnext_from\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"f\n\x05\x42oxes\x12+\n\ndetections\x18\x01 \x01(\x0b\x32\x17.icm.v1.FrameDetections\x12\r\n\x05width\x18\x02 \x01(\r\x12\x0e\n\x06height\x18\x03 \x01(\r\x12\x11\n\tsightings\x18\x04 \x03(\x04*h\n\nResolution\x12\x1a\n\x16RESOLUTION_UNSPECIFIED\x10\x00\x12\x15\n\x11RESOLUTION_MINUTE\x10\x01\x12\x13\n\x0fRESOLUTION_HOUR\x10\x02\x12\x12\n\x0eRESOLUTION_DAY\x10\x03\x32\xed\x01\n\rSearchService\x12R\n\x0fSearchSightings\x12\x1e.icm.v1.SearchSightingsRequest\x1a\x1f.icm.v1.SearchSightingsResponse\x12\x46\n\x0bGetActivity\x12\x1a.icm.v1.GetActivityRequest\x1a\x1b.icm.v1.GetActivityResponse\x12@\n\tListBoxes\x12\x18.icm.v1.ListBoxesRequest\x1a\x19.icm.v1.ListBoxesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13icm/v1/search.proto\x12\x06icm.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12icm/v1/frame.proto\"B\n\x06Region\x12\x0c\n\x04left\x18\x01 \x01(\x01\x12\x0b\n\x03top\x18\x02 \x01(\x01\x12\r\n\x05right\x18\x03 \x01(\x01\x12\x0e\n\x06\x62ottom\x18\x04 \x01(\x01\"\xa6\x02\n\x16SearchSightingsRequest\x12\x0f\n\x07\x63\x61meras\x18\x01 \x03(\t\x12\x0f\n\x07\x63lasses\x18\x02 \x03(\t\x12\x13\n\x0bleast_score\x18\x03 \x01(\x01\x12(\n\x04\x66rom\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x02to\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1e\n\x06region\x18\x06 \x01(\x0b\x32\x0e.icm.v1.Region\x12\x31\n\x0eleast_duration\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05model\x18\x08 \x01(\t\x12\x11\n\tpage_size\x18\t \x01(\r\x12\x0e\n\x06\x63ursor\x18\n \x01(\t\"\x88\x01\n\x17SearchSightingsResponse\x12#\n\tsightings\x18\x01 \x03(\x0b\x32\x10.icm.v1.Sighting\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\x12\x12\n\x05\x63ount\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x15\n\rcount_goes_on\x18\x04 \x01(\x08\x42\x08\n\x06_count\"\xdb\x02\n\x08Sighting\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\x12\x12\n\nclass_name\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12)\n\x05start\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x03\x65nd\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x66rames\x18\x06 \x01(\r\x12\x12\n\nbest_score\x18\x07 \x01(\x01\x12$\n\nbest_frame\x18\x08 \x01(\x0b\x32\x10.icm.v1.FrameRef\x12-\n\tbest_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12 \n\x08\x62\x65st_box\x18\n \x01(\x0b\x32\x0e.icm.v1.Region\x12!\n\tunion_box\x18\x0b \x01(\x0b\x32\x0e.icm.v1.Region\x12\n\n\x02id\x18\x0c \x01(\x04\"\xb2\x01\n\x12GetActivityRequest\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\x12\x12\n\nclass_name\x18\x02 \x01(\t\x12&\n\nresolution\x18\x03 \x01(\x0e\x32\x12.icm.v1.Resolution\x12(\n\x04\x66rom\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x02to\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"j\n\x13GetActivityResponse\x12$\n\nactivities\x18\x01 \x03(\x0b\x32\x10.icm.v1.Activity\x12-\n\tnext_from\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"s\n\x08\x41\x63tivity\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0crecord_bytes\x18\x02 \x01(\x04\x12&\n\x07\x63lasses\x18\x03 \x03(\x0b\x32\x15.icm.v1.ClassActivity\"e\n\rClassActivity\x12\x12\n\nclass_name\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0e\n\x06\x66rames\x18\x03 \x01(\x04\x12\r\n\x05\x62oxes\x18\x04 \x01(\x04\x12\x12\n\nbest_score\x18\x05 \x01(\x01\"\x83\x01\n\x10ListBoxesRequest\x12\x0e\n\x06\x63\x61mera\x18\x01 \x01(\t\x12(\n\x04\x66rom\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x02to\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05model\x18\x04 \x01(\t\"a\n\x11ListBoxesResponse\x12\x1d\n\x06\x66rames\x18\x01 \x03(\x0b\x32\r.icm.v1.Boxes\x12-\n\tnext_from\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"f\n\x05\x42oxes\x12+\n\ndetections\x18\x01 \x01(\x0b\x32\x17.icm.v1.FrameDetections\x12\r\n\x05width\x18\x02 \x01(\r\x12\x0e\n\x06height\x18\x03 \x01(\r\x12\x11\n\tsightings\x18\x04 \x03(\x04*h\n\nResolution\x12\x1a\n\x16RESOLUTION_UNSPECIFIED\x10\x00\x12\x15\n\x11RESOLUTION_MINUTE\x10\x01\x12\x13\n\x0fRESOLUTION_HOUR\x10\x02\x12\x12\n\x0eRESOLUTION_DAY\x10\x03\x32\xed\x01\n\rSearchService\x12R\n\x0fSearchSightings\x12\x1e.icm.v1.SearchSightingsRequest\x1a\x1f.icm.v1.SearchSightingsResponse\x12\x46\n\x0bGetActivity\x12\x1a.icm.v1.GetActivityRequest\x1a\x1b.icm.v1.GetActivityResponse\x12@\n\tListBoxes\x12\x18.icm.v1.ListBoxesRequest\x1a\x19.icm.v1.ListBoxesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'icm.v1.search_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RESOLUTION']._serialized_start=1769
-  _globals['_RESOLUTION']._serialized_end=1873
+  _globals['_RESOLUTION']._serialized_start=1816
+  _globals['_RESOLUTION']._serialized_end=1920
   _globals['_REGION']._serialized_start=116
   _globals['_REGION']._serialized_end=182
   _globals['_SEARCHSIGHTINGSREQUEST']._serialized_start=185
@@ -47,17 +47,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETACTIVITYREQUEST']._serialized_start=971
   _globals['_GETACTIVITYREQUEST']._serialized_end=1149
   _globals['_GETACTIVITYRESPONSE']._serialized_start=1151
-  _globals['_GETACTIVITYRESPONSE']._serialized_end=1210
-  _globals['_ACTIVITY']._serialized_start=1212
-  _globals['_ACTIVITY']._serialized_end=1327
-  _globals['_CLASSACTIVITY']._serialized_start=1329
-  _globals['_CLASSACTIVITY']._serialized_end=1430
-  _globals['_LISTBOXESREQUEST']._serialized_start=1433
-  _globals['_LISTBOXESREQUEST']._serialized_end=1564
-  _globals['_LISTBOXESRESPONSE']._serialized_start=1566
-  _globals['_LISTBOXESRESPONSE']._serialized_end=1663
-  _globals['_BOXES']._serialized_start=1665
-  _globals['_BOXES']._serialized_end=1767
-  _globals['_SEARCHSERVICE']._serialized_start=1876
-  _globals['_SEARCHSERVICE']._serialized_end=2113
+  _globals['_GETACTIVITYRESPONSE']._serialized_end=1257
+  _globals['_ACTIVITY']._serialized_start=1259
+  _globals['_ACTIVITY']._serialized_end=1374
+  _globals['_CLASSACTIVITY']._serialized_start=1376
+  _globals['_CLASSACTIVITY']._serialized_end=1477
+  _globals['_LISTBOXESREQUEST']._serialized_start=1480
+  _globals['_LISTBOXESREQUEST']._serialized_end=1611
+  _globals['_LISTBOXESRESPONSE']._serialized_start=1613
+  _globals['_LISTBOXESRESPONSE']._serialized_end=1710
+  _globals['_BOXES']._serialized_start=1712
+  _globals['_BOXES']._serialized_end=1814
+  _globals['_SEARCHSERVICE']._serialized_start=1923
+  _globals['_SEARCHSERVICE']._serialized_end=2160
 # @@protoc_insertion_point(module_scope)

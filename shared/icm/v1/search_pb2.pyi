@@ -311,18 +311,24 @@ class GetActivityResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ACTIVITIES_FIELD_NUMBER: _builtins.int
+    NEXT_FROM_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def activities(self) -> _containers.RepeatedCompositeFieldContainer[Global___Activity]:
         """The stretches in which anything was recorded or found, oldest first."""
+
+    @_builtins.property
+    def next_from(self) -> _timestamp_pb2.Timestamp:
+        """There are more stretches: ask again from this time on. Unset: these are all."""
 
     def __init__(
         self,
         *,
         activities: _abc.Iterable[Global___Activity] | None = ...,
+        next_from: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["next_from", b"next_from"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activities", b"activities"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activities", b"activities", "next_from", b"next_from"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -68,7 +68,7 @@ class SearchServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetActivity(self, request, context):
-        """How much was found and recorded of one camera, by minute, hour or day.
+        """How much was found and recorded of one camera, by minute, hour or day, in parts where that is a lot.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -39,7 +39,7 @@ class SearchServiceStub:
     SearchSightings: _grpc.UnaryUnaryMultiCallable[_search_pb2.SearchSightingsRequest, _search_pb2.SearchSightingsResponse]
     """Sightings, the latest begun first, in pages."""
     GetActivity: _grpc.UnaryUnaryMultiCallable[_search_pb2.GetActivityRequest, _search_pb2.GetActivityResponse]
-    """How much was found and recorded of one camera, by minute, hour or day."""
+    """How much was found and recorded of one camera, by minute, hour or day, in parts where that is a lot."""
     ListBoxes: _grpc.UnaryUnaryMultiCallable[_search_pb2.ListBoxesRequest, _search_pb2.ListBoxesResponse]
     """What was found in the frames of a stretch of time, to be drawn over its video."""
 
@@ -54,7 +54,7 @@ class SearchServiceAsyncStub(SearchServiceStub):
     SearchSightings: _aio.UnaryUnaryMultiCallable[_search_pb2.SearchSightingsRequest, _search_pb2.SearchSightingsResponse]  # type: ignore[assignment]
     """Sightings, the latest begun first, in pages."""
     GetActivity: _aio.UnaryUnaryMultiCallable[_search_pb2.GetActivityRequest, _search_pb2.GetActivityResponse]  # type: ignore[assignment]
-    """How much was found and recorded of one camera, by minute, hour or day."""
+    """How much was found and recorded of one camera, by minute, hour or day, in parts where that is a lot."""
     ListBoxes: _aio.UnaryUnaryMultiCallable[_search_pb2.ListBoxesRequest, _search_pb2.ListBoxesResponse]  # type: ignore[assignment]
     """What was found in the frames of a stretch of time, to be drawn over its video."""
 
@@ -78,7 +78,7 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _search_pb2.GetActivityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_search_pb2.GetActivityResponse, _abc.Awaitable[_search_pb2.GetActivityResponse]]:
-        """How much was found and recorded of one camera, by minute, hour or day."""
+        """How much was found and recorded of one camera, by minute, hour or day, in parts where that is a lot."""
 
     @_abc_1.abstractmethod
     def ListBoxes(

@@ -9,11 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from icm.codec.bundle.loading import Bundle
-from icm.codec.bundle.shipped import DEFAULT_BUNDLE
-from icm.codec.encoder import Encoder
 from icm_bench import detectors
-from icm_bench.accuracy.bit_allocation import bits_by_position
 from icm_bench.cli import main
 
 
@@ -41,15 +37,6 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         assert main(["regions", "--levels", "2,4", "--coarser", "0,2", *places]) == 0
     figures: dict[str, Any] = json.loads((folder / "regions.json").read_text())
     return figures
-
-
-def test_bits_are_charged_to_the_positions_they_are_spent_on() -> None:
-    bundle = Bundle.load(DEFAULT_BUNDLE)
-    coded = Encoder(bundle).encode(half_busy(96, 192), 4, intra=True)
-    bits = bits_by_position(bundle.entropy, coded.latents)
-    assert bits.shape == (6, 12)
-    assert 0.9 * 8 * len(coded.payload) < bits.sum() < 8 * len(coded.payload)
-    assert bits[:, 7:].sum() > 10 * bits[:, :5].sum()
 
 
 def test_the_parts_share_out_all_of_the_area_and_the_bits(results: dict[str, Any]) -> None:

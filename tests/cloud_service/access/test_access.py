@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from cloud_service.access.access import CertificateAccess
 from cloud_service.access.certificates.revocation import RevocationLists
@@ -24,7 +25,7 @@ from icm.rpc.status import reason_of
 from icm.rpc.tls import MutualTlsSettings
 from icm.service.clock import ManualClock, SystemClock
 from icm.v1 import archive_pb2 as pb
-from icm.v1 import proof_pb2
+from icm.v1 import proof_pb2, search_pb2
 from icm.v1.archive_pb2_grpc import (
     ArchiveServiceServicer,
     ArchiveServiceStub,
@@ -32,10 +33,13 @@ from icm.v1.archive_pb2_grpc import (
 )
 from icm.v1.frame_pb2 import FrameDetections, FrameRef
 from icm.v1.proof_pb2_grpc import ProofServiceStub
+from icm.v1.search_pb2_grpc import SearchServiceStub
 from tests.certificates import Certificates
-from tests.cloud_service.parts import EPOCH, BrightnessDetector, coded_header, coded_records
+from tests.cloud_service.parts import EPOCH, START_US, BrightnessDetector, coded_header, coded_records
 from tests.cloud_service.running import RunningCloud, app_in
 from tests.cloud_service.uplink import Uplink
+
+FOLDED_SECONDS = 30.0
 
 
 @pytest.fixture
@@ -133,6 +137,42 @@ async def test_a_reader_sees_every_camera_and_an_edge_its_own(
     for camera in ("", "yard"):
         watching = north.archive.WatchDetections(pb.WatchDetectionsRequest(camera=camera))
         assert (await failure(watching.read()))[0] is grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_a_search_finds_counts_and_draws_only_the_cameras_that_a_certificate_names(
+    cloud: SecureCloud, certificates: Certificates, loaded: Bundle, coded: list[CodedFrame]
+) -> None:
+    north, south = (cloud.called_by(certificates.edge(*names)) for names in (("north", "gate"), ("south", "yard")))
+    reader = cloud.called_by(certificates.reader())
+    for caller, camera in ((north, "gate"), (south, "yard")):
+        await caller.deliver(coded_header(loaded, camera), coded_records(coded, 25))
+    searches = {name: SearchServiceStub(of.channel) for name, of in (("north", north), ("reader", reader))}
+    async with asyncio.timeout(FOLDED_SECONDS):
+        while True:
+            found = await searches["reader"].SearchSightings(search_pb2.SearchSightingsRequest())
+            if {of.camera for of in found.sightings} == {"gate", "yard"}:
+                break
+            await asyncio.sleep(0.1)
+    own = await searches["north"].SearchSightings(search_pb2.SearchSightingsRequest())
+    assert {of.camera for of in own.sightings} == {"gate"}
+    assert own.count == len(own.sightings)
+    assert found.count == len(found.sightings) > own.count
+    whole = {
+        "from": Timestamp(seconds=START_US // 1_000_000 - 60),
+        "to": Timestamp(seconds=START_US // 1_000_000 + 600),
+    }
+    refused: list[tuple[str, Message]] = [
+        ("SearchSightings", search_pb2.SearchSightingsRequest(cameras=["gate", "yard"])),
+        ("GetActivity", search_pb2.GetActivityRequest(camera="yard", **whole)),
+        ("ListBoxes", search_pb2.ListBoxesRequest(camera="yard", **whole)),
+    ]
+    for method, request in refused:
+        code, _, said = await failure(getattr(searches["north"], method)(request))
+        assert (method, code) == (method, grpc.StatusCode.PERMISSION_DENIED)
+        assert "north may not read camera 'yard'" in said
+        await getattr(searches["reader"], method)(request)
+    activity = await searches["north"].GetActivity(search_pb2.GetActivityRequest(camera="gate", **whole))
+    assert sum(one.boxes for of in activity.activities for one in of.classes) > 0
 
 
 async def test_without_a_certificate_nothing_can_be_called(cloud: SecureCloud) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from io import BytesIO
@@ -15,12 +16,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from cloud_service.retention.items import Planned, Reason
+from cloud_service.store import RecordStore
 from icm.codec.bundle.loading import Bundle
 from icm.rpc.status import reason_of
 from icm.v1 import archive_pb2
 from icm.v1 import clip_pb2 as pb
 from tests.cloud_service.clips.recorded import at, chain, numbers, read_clip, request, shown
-from tests.cloud_service.parts import BrightnessDetector, coded_header
+from tests.cloud_service.parts import START_US, BrightnessDetector, coded_header
+from tests.cloud_service.retention.world import item_of
 from tests.cloud_service.running import RunningCloud, running_cloud
 
 FRAMES = 45
@@ -43,6 +47,16 @@ async def videos(cloud: RunningCloud, count: int) -> list[str]:
             if len(answer.segments) >= count:
                 return [segment.path for segment in answer.segments]
             await asyncio.sleep(0.05)
+
+
+def delete(cloud: RunningCloud, *wanted: int) -> None:
+    """Deletes segments of records, as a rule of retention does."""
+    store: RecordStore = cloud.app._pipeline._store
+    while store.removable("gate", wanted) != set(wanted):
+        threading.Event().wait(0.01)
+    segments = [segment for number in wanted if (segment := store.segment("gate", number))]
+    planned = [Planned(item_of(of), Reason.MAX_AGE, "records.max_age_seconds 5") for of in segments]
+    assert len(cloud.app._retention._deleter.delete(planned, "test", START_US).planned) == len(wanted)
 
 
 def pieces(folder: Path) -> set[str]:
@@ -214,6 +228,26 @@ async def test_videos_whose_records_are_gone_are_cut_all_the_same(cloud: Running
     shutil.rmtree(tmp_path / "records/gate")
     clip = await read_clip(cloud, request(at(1.5), at(3.5)))
     assert shown(clip.data).frames == numbers(16, 36)
+
+
+async def test_what_was_deleted_is_a_gap_that_says_when_and_by_which_rule(tmp_path: Path, loaded: Bundle) -> None:
+    async with running_cloud(tmp_path, loaded, BrightnessDetector()) as cloud:
+        await cloud.deliver(coded_header(loaded), chain(loaded, FRAMES))
+        await videos(cloud, 5)
+        await asyncio.to_thread(delete, cloud, 2, 3)
+        answer = await read_clip(cloud, request(at(0.5), at(3.5), decoder=pb.CLIP_DECODER_BASE))
+        assert shown(answer.data).frames == [*numbers(6, 11), *numbers(31, 36)]
+        (gap,) = answer.gaps
+        assert (gap.first.ToMicroseconds(), gap.last.ToMicroseconds(), gap.frames) == (at(1), at(2.9), 20)
+        assert gap.reason.startswith("deleted on 20")
+        assert gap.reason.endswith("by rule records.max_age_seconds 5")
+        whole = await read_clip(cloud, request(at(0.5), at(3.5)))
+        assert shown(whole.data).frames == numbers(6, 36), "their videos are still there"
+        assert not whole.gaps
+        gone = await refusal(cloud, request(at(1.2), at(2.5), decoder=pb.CLIP_DECODER_BASE))
+        assert gone.code() is grpc.StatusCode.NOT_FOUND
+        assert reason_of(gone) == "FRAME_DELETED"
+        assert "20 frames were deleted, the first were deleted on 20" in (gone.details() or "")
 
 
 async def test_a_stretch_that_there_cannot_be_is_refused_by_name(cloud: RunningCloud) -> None:

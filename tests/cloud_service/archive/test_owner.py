@@ -111,3 +111,26 @@ def test_an_archive_that_became_anothers_takes_no_more_videos(tmp_path: Path, ha
         owner.check()
         assert (tmp_path / "archive.id").read_text() == "north\n"
     owner.release()
+
+
+def test_an_empty_folder_is_no_archive_where_there_must_be_videos(tmp_path: Path) -> None:
+    """The disk that belongs there is not mounted."""
+    disk, empty = tmp_path / "disk", tmp_path / "empty"
+    storage = ArchiveStorage(str(tmp_path / "videos"))
+    owner = ArchiveOwner(storage, "north", lambda: True)
+    with pytest.raises(StorageError, match="mount its disk"):
+        owner.check()
+    assert list((tmp_path / "videos").iterdir()) == []
+    (tmp_path / "videos/archive.id").write_text("north\n")
+    owner.confirm()
+    storage.put("gate/2026-01-02/03/video.mp4", b"video")
+    (tmp_path / "videos").rename(disk)
+    empty.mkdir()
+    empty.rename(tmp_path / "videos")
+    for ask in (owner.check, owner.confirm):
+        with pytest.raises(StorageError, match="mount its disk"):
+            ask()
+    (tmp_path / "videos").rmdir()
+    disk.rename(tmp_path / "videos")
+    owner.confirm()
+    owner.release()

@@ -52,6 +52,24 @@ def test_what_was_not_used_for_the_longest_goes_first(tmp_path: Path) -> None:
     assert [number for number in (1, 3, 4) if again.get(key(number))] == [1, 4]
 
 
+def test_a_clip_counts_while_it_is_there_and_pieces_make_room_for_it(tmp_path: Path) -> None:
+    cache = RenderCache(tmp_path, 3 * 8 * KIB)
+    for number in (1, 2, 3):
+        cache.put(key(number), piece(number))
+    taken = cache.disk_bytes
+    with cache.clip() as path:
+        path.write_bytes(bytes(10 * KIB))
+        assert cache.disk_bytes == taken + path.stat().st_blocks * 512
+        cache.make_room()
+        assert cache.disk_bytes <= 3 * 8 * KIB
+        assert cache.get(key(1)) is None
+        assert cache.get(key(3)) == piece(3)
+        cache.put(key(4), piece(4))
+        assert cache.disk_bytes <= 3 * 8 * KIB
+    assert not path.exists()
+    assert cache.disk_bytes == sum(of.stat().st_blocks * 512 for of in tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("harm", ["flipped", "cut off", "empty", "another's"])
 def test_a_damaged_piece_is_not_believed_and_goes(tmp_path: Path, harm: str) -> None:
     cache = RenderCache(tmp_path, 1 << 20)

@@ -63,7 +63,7 @@ def maker(tmp_path: Path, database: Engine, loaded: Bundle) -> Maker:
     store = open_store(tmp_path / "records", database, segment_seconds=60)
     header = coded_header(loaded)
     store.append(header, raw(chain(loaded, 120), header))
-    sources = SourceFinder(store, VideoCatalogue(database), ArchiveStorage(str(tmp_path / "archive")))
+    sources = SourceFinder(store, VideoCatalogue(database), ArchiveStorage(str(tmp_path / "archive")), database)
     cache = RenderCache(tmp_path / "rendered", 1 << 30)
     made = ClipMaker(store=store, sources=sources, bundles=Bundles([loaded]), events=EventStore(database), cache=cache)
     return Maker(tmp_path, store, made, sources)

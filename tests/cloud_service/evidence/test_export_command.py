@@ -53,9 +53,3 @@ def test_what_cannot_be_is_named_in_one_line_and_the_status_is_2(
     error = capsys.readouterr().err
     assert text in error
     assert not (tmp_path / "case.zip").exists()
-
-
-def test_a_time_without_a_zone_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["export", "--camera", "gate", "--from", "2026-09-21T14:13:20", "--to", "now", *WHY, "-o", "case.zip"])
-    assert "has no time zone" in capsys.readouterr().err

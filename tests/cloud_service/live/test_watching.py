@@ -146,6 +146,21 @@ async def test_a_picture_is_made_once_for_all_who_watch_and_not_at_all_where_nob
     assert jpegs.count(WIDTH) == len(jpegs) <= 2, "of frame 4, if it was quick, and of frame 5"
 
 
+async def test_of_a_camera_in_which_nothing_changes_one_picture_is_made(
+    cloud: RunningCloud, loaded: Bundle, coded: list[CodedFrame], jpegs: list[int]
+) -> None:
+    same = coded_records(coded[:1], 3)
+    async with watching(cloud, "gate") as watch:
+        pictures = []
+        for record in same:
+            await cloud.deliver(coded_header(loaded), [record])
+            message = await frame_of(watch, record.sequence)
+            pictures.append(message.frame.jpeg)
+        assert message.frame.capture_time.ToMicroseconds() == same[-1].capture_us
+    assert len(set(pictures)) == 1
+    assert jpegs == [WIDTH]
+
+
 async def test_a_still_of_a_silent_camera_comes_soon_with_its_state(
     tmp_path: Path, loaded: Bundle, coded: list[CodedFrame]
 ) -> None:

@@ -24,6 +24,9 @@ from cloud_service.events.store import EventStore, FrameSkipped
 from cloud_service.feedback.arrivals import Arrivals
 from cloud_service.feedback.broken_references import BrokenReferences
 from cloud_service.feedback.last_detections import LastDetections
+from cloud_service.feedback.leases import Leases
+from cloud_service.feedback.segment_leases import SegmentLeases
+from cloud_service.inspection.stored_frames import StoredFrames
 from cloud_service.live.hub import LiveHub
 from cloud_service.live.stills import Stills
 from cloud_service.metrics import Metrics
@@ -80,6 +83,8 @@ class Reader:
         self.problems, self.metrics, self.chains = WatchedProblems(), Metrics("test"), BrokenReferences()
         self.newest = LastDetections()
         self.store: RecordStore = open_store(self.folder / "records", self.database)
+        leases = SegmentLeases(Leases(self.clock), self.store)
+        frames = StoredFrames(self.store, Bundles(self.bundles), leases)
         self.pipeline = Pipeline(
             store=self.store,
             engine=self.engine(),
@@ -93,7 +98,7 @@ class Reader:
             detections=self.newest,
             live=LiveHub(
                 store=self.store,
-                stills=Stills(self.store, Bundles(self.bundles), self.events),
+                stills=Stills(frames.picture, self.events),
                 arrivals=Arrivals(self.clock),
                 clock=self.clock,
                 model="brightness",

@@ -32,7 +32,6 @@ def test_a_range_of_time_and_a_camera_can_be_asked_for(
     ("options", "said"),
     [
         (["--camera", "door"], "there is no camera 'door'"),
-        (["--from", "yesterday"], "'yesterday' is no time"),
         (["--key", "abc"], "'abc' is no public key"),
         (["--witness", "nowhere.txt"], "cannot read nowhere.txt"),
     ],

@@ -10,6 +10,8 @@ from sqlalchemy import Engine
 from cloud_service.bundles import Bundles
 from cloud_service.detection import Detection
 from cloud_service.events.store import EventStore, FrameEvent
+from cloud_service.feedback.leases import Leases
+from cloud_service.feedback.segment_leases import SegmentLeases
 from cloud_service.redetection.jobs import Counts, Job, Order, RedetectionJobs
 from cloud_service.redetection.weights import Weights
 from cloud_service.redetection.worker import Redetection
@@ -19,6 +21,7 @@ from icm.codec.bitstream.record import Record
 from icm.codec.bundle.loading import Bundle
 from icm.config.settings import load_settings
 from icm.frame_id import FrameId
+from icm.service.clock import SystemClock
 from icm.service.health import Problems
 from tests.cloud_service.detection.test_onnx import answer, network
 from tests.cloud_service.parts import EPOCH, FRAME_US, START_US, coded_header, open_store, raw
@@ -65,6 +68,7 @@ class Archive:
             store=self.store,
             bundles=Bundles([self.bundle]),
             settings=load_settings(CloudSettings, None, {**flags, "threads": 1}),
+            leases=SegmentLeases(Leases(SystemClock()), self.store),
             is_idle=is_idle,
             problems=self.problems,
         )

@@ -11,12 +11,17 @@ from cloud_service.detection import Detection
 from cloud_service.events.store import EventStore, FrameEvent
 from cloud_service.redetection.jobs import Counts, Order, RedetectionJobs, State, Unit
 from cloud_service.redetection.weights import Weights
+from cloud_service.sightings.relative_boxes import PictureSize
+from cloud_service.store import Segment
+from cloud_service.store.index import SegmentIndex
+from cloud_service.store.index.segment_index import sound_segment
 from icm.errors import ConfigError, DetectorError, NotFoundError
 from icm.frame_id import FrameId
-from tests.cloud_service.parts import EPOCH, FRAME_US, START_US, header, open_store, raw, record
+from tests.cloud_service.parts import EPOCH, FRAME_US, HEIGHT, START_US, WIDTH, header, open_store, raw, record
 
 WEIGHTS = Weights("yolo", Path("/weights/best.pt"), "0123456789abcdef" * 4)
 ALWAYS = (0, (1 << 63) - 1)
+SIZE = PictureSize(WIDTH, HEIGHT)
 
 
 @pytest.fixture
@@ -42,6 +47,10 @@ def order(*cameras: str, start: int = ALWAYS[0], end: int = ALWAYS[1], every: in
 def event(sequence: int) -> FrameEvent:
     found = (Detection("dog", 0.5, 1.0, 2.0, 3.0, 4.0),)
     return FrameEvent(FrameId("gate", EPOCH, sequence), START_US + (sequence - 1) * FRAME_US, WEIGHTS.model, found)
+
+
+def segment(database: Engine, number: int) -> Segment:
+    return sound_segment(SegmentIndex(database).following("gate", number, 1)[0])
 
 
 def test_a_job_covers_the_segments_of_the_range(jobs: RedetectionJobs) -> None:
@@ -85,7 +94,7 @@ def test_the_oldest_job_comes_first_until_it_is_at_its_end(jobs: RedetectionJobs
 def test_a_segments_results_and_the_progress_are_kept_together(jobs: RedetectionJobs, database: Engine) -> None:
     number, _ = jobs.add(order("gate", "door"), 0)
     found = Counts(done=1, frames=2, looked_at=1, objects=2)
-    assert jobs.keep(number, "gate", 1, [event(1), event(2)], found)
+    assert jobs.keep(number, segment(database, 1), SIZE, [event(1), event(2)], found)
     assert jobs.units(number) == [Unit("door", 1, 5), Unit("gate", 2, 5)]
     assert jobs.overview()[0][1] == Counts(10, 1, 0, 2, 1, 0, 2)
     assert EventStore(database).get(event(2).key) == event(2)
@@ -93,10 +102,10 @@ def test_a_segments_results_and_the_progress_are_kept_together(jobs: Redetection
 
 def test_a_cancelled_job_keeps_what_it_has_and_gets_no_more(jobs: RedetectionJobs, database: Engine) -> None:
     number, _ = jobs.add(order("gate"), 0)
-    assert jobs.keep(number, "gate", 1, [event(1)], Counts(done=1, frames=1))
+    assert jobs.keep(number, segment(database, 1), SIZE, [event(1)], Counts(done=1, frames=1))
     jobs.cancel(number)
     assert not jobs.is_open(number)
-    assert not jobs.keep(number, "gate", 2, [event(11)], Counts(done=1, frames=1))
+    assert not jobs.keep(number, segment(database, 2), SIZE, [event(11)], Counts(done=1, frames=1))
     assert EventStore(database).get(event(1).key) == event(1)
     assert EventStore(database).get(event(11).key) is None
     assert jobs.overview()[0][1].done == 1

@@ -34,10 +34,14 @@ def redetect(archive: Archive, *arguments: str) -> int:
         (["--cameras", "gate", "--weights", "none.onnx"], "there are no weights"),
         (["--cameras", "gate", "--weights", "bad.onnx"], "bad.onnx cannot be used as an ONNX model"),
         (["--cameras", "yard", "--weights", "cat.onnx"], "no records of a camera 'yard'"),
-        (["--cameras", "gate", "--weights", "cat.onnx", "--from", "noon"], "--from 'noon' is no time"),
-        (["--cameras", "gate", "--weights", "cat.onnx", "--to", "9" * 5000], "is no time"),
-        (["--cameras", "gate", "--weights", "cat.onnx", "--from", "2027-01-01", "--to", "2026-01-01"], "is not before"),
-        (["--cameras", "gate", "--weights", "cat.onnx", "--from", "2030-01-01"], "has a closed segment in that range"),
+        (
+            ["--cameras", "gate", "--weights", "cat.onnx", "--from", "2027-01-01T00Z", "--to", "2026-01-01T00Z"],
+            "is not before",
+        ),
+        (
+            ["--cameras", "gate", "--weights", "cat.onnx", "--from", "2030-01-01T00Z"],
+            "has a closed segment in that range",
+        ),
         (["--cameras", "gate", "--weights", "cat.onnx", "--every", "0"], "--every 0 is not within"),
         (["--cameras", "gate", "--weights", "cat.onnx", "--every", str(1 << 70)], "is not within"),
     ],

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import Engine, text
 
+from cloud_service.archive.catalogue import VideoCatalogue
+from cloud_service.archive.owner import ArchiveOwner
+from cloud_service.clips.cache import RenderCache
 from cloud_service.feedback.leases import LEASE_SECONDS, LONGEST_WAIT_SECONDS, Leases
 from cloud_service.holds.book import Hold, HoldBook
 from cloud_service.retention.clock import Moment, TrustedClock
 from cloud_service.retention.disk import Ballast, Floor, Freed, Space
 from cloud_service.retention.loop import RETRY_SECONDS, Retention
 from cloud_service.retention.opening import open_retention
+from cloud_service.retention.orphans import OrphanRounds
 from cloud_service.retention.policy import Policy
 from cloud_service.retention_settings import RetentionSettings, TotalSettings
+from cloud_service.settings import CloudSettings
 from cloud_service.store.identity import FILE_NAME, check_identity
+from icm.config.settings import load_settings
+from icm.config.watched_files import WatchedFiles
 from icm.errors import StorageFullError
 from icm.service.health import Problems
 from tests.cloud_service.retention.world import World
@@ -45,6 +54,8 @@ class Running:
         self.world, self.problems, self.space = world, Problems(), ROOMY
         self.holds, self.leases = HoldBook(world.root), Leases(world.clock)
         self.skew: float | None = None
+        self.reread: Callable[[], RetentionSettings] | None = None
+        self.shed: Callable[[int], int] = lambda most: 0
         self.open(**told)
 
     def open(self, **told: Any) -> None:
@@ -61,9 +72,18 @@ class Running:
             clock=clock,
             holds=self.holds,
             leases=self.leases,
+            shed_cache=lambda most: self.shed(most),
+            orphans=lambda held: OrphanRounds(
+                storage=self.world.storage,
+                database=self.world.database,
+                deleter=self.world.deleter,
+                held=held,
+                clock=clock,
+            ),
             problems=self.problems,
             space=lambda: self.space,
             ballast=Ballast(None, 0),
+            reread=self.reread,
         )
 
     def run(self) -> list[int]:
@@ -77,7 +97,7 @@ def older_than(world: World, number: int) -> float:
 
 def test_a_pass_deletes_what_is_due_and_says_when_it_ended_well(world: World) -> None:
     running = Running(world)
-    running.retention.policy = Policy.of(
+    running.retention._rules.held = Policy.of(
         RetentionSettings.model_validate({"records": {"max_age_seconds": older_than(world, 3)}})
     )
     assert running.run() == [1, 2]
@@ -90,7 +110,7 @@ def test_a_pass_deletes_what_is_due_and_says_when_it_ended_well(world: World) ->
 def test_what_is_held_stays_until_it_is_released_and_what_a_law_demands_goes_if_the_hold_says_so(world: World) -> None:
     running = Running(world)
     limit = {"records": {"max_age_seconds": older_than(world, 5)}}
-    running.retention.policy = Policy.of(RetentionSettings.model_validate(limit))
+    running.retention._rules.held = Policy.of(RetentionSettings.model_validate(limit))
     at = [world.segment(number).first_capture_us for number in (1, 2, 3)]
     hold = running.holds.add(Hold("", ("gate",), at[0], at[0] + 1, "anna", "theft", 1))
     running.holds.add(Hold("", (), at[1], at[1] + 1, "anna", "theft", 1, within_max_age=True))
@@ -104,7 +124,7 @@ def test_what_a_reader_leased_stays_for_a_while_and_then_goes(world: World) -> N
     running = Running(world)
     limit = {"records": {"max_age_seconds": 3600}}
     world.clock.advance(4000)
-    running.retention.policy = Policy.of(RetentionSettings.model_validate(limit))
+    running.retention._rules.held = Policy.of(RetentionSettings.model_validate(limit))
     first = world.segment(1)
     with running.leases.reading("gate", first.first_capture_us, first.last_capture_us) as lease:
         assert running.run() == [2, 3, 4, 5]
@@ -128,6 +148,35 @@ def test_a_disk_that_is_too_full_gives_the_oldest_until_there_is_more_room_than_
     assert running.run() == []
     floor = Floor(TotalSettings(min_free_fraction=0.1), active=True)
     assert floor.need(running.space).bytes == 2 * taken
+
+
+def test_the_render_cache_goes_before_anything_else_and_only_as_far_as_needed(world: World, tmp_path: Path) -> None:
+    cache = RenderCache(tmp_path / "rendered", 1 << 20)
+    for number in range(8):
+        cache.put(f"{number:064x}", bytes(8000))
+    running = Running(world, total={"min_free_fraction": 0.1})
+    running.shed = cache.give
+    whole, margin = cache.disk_bytes, ROOMY.bytes // 20
+    running.retention._floor.active = True
+    running.space = ROOMY._replace(free_bytes=ROOMY.bytes // 10 + margin - whole // 2)
+    assert running.run() == []
+    assert cache.disk_bytes == whole // 2
+    assert cache.get(f"{7:064x}") is not None
+    running.retention._floor.active = True
+    running.space = ROOMY._replace(free_bytes=ROOMY.bytes // 10 + margin - whole // 2 - 1)
+    assert running.run()[0] == 1
+    assert cache.disk_bytes == 0
+
+
+def test_a_floor_that_does_not_name_the_render_cache_leaves_it(world: World) -> None:
+    running = Running(world, total={"min_free_fraction": 0.1}, floor={"order": ["video"]})
+    asked: list[int] = []
+    running.shed = lambda most: asked.append(most) or most
+    running.space = ROOMY._replace(free_bytes=0)
+    running.run()
+    assert asked == []
+    with pytest.raises(ValidationError, match="first or not at all"):
+        RetentionSettings.model_validate({"floor": {"order": ["video", "render_cache"]}})
 
 
 def test_when_nothing_more_may_go_no_record_is_taken_until_there_is_room(world: World) -> None:
@@ -165,9 +214,46 @@ def test_rules_that_would_delete_much_more_wait_for_an_operator(world: World) ->
     assert not running.retention.state.waiting
 
 
+def test_changed_settings_are_taken_up_whole_by_the_rule_of_a_tenth_and_invalid_ones_are_not(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "cloud.yaml"
+
+    def write(seconds: float) -> None:
+        path.write_text(f"retention: {{records: {{max_age_seconds: {seconds}}}}}\n")
+
+    write(86_400)
+    running = Running(world)
+    running.reread = WatchedFiles([path], lambda: load_settings(CloudSettings, path, {}).retention).current
+    running.open(records={"max_age_seconds": 86_400})
+    assert not running.retention._changed()
+    path.write_text("retention: {records: {max_age_seconds: 5, min_age_seconds: 9}}\n")
+    for _ in range(3):
+        assert not running.retention._changed()
+    errors = [each.message for each in caplog.records if each.levelname == "ERROR"]
+    assert len(errors) == 1
+    assert "min_age_seconds is 9 and max_age_seconds 5" in errors[0]
+    assert running.retention.policy.settings.records.max_age_seconds == 86_400
+    write(older_than(world, 4))
+    assert running.retention._changed()
+    assert running.retention.state.waiting
+    assert running.run() == []
+    write(3600)
+    assert running.retention._changed()
+    assert not running.retention.state.waiting
+    assert running.problems.lines() == []
+    assert running.retention.policy.settings.records.max_age_seconds == 3600
+    write(older_than(world, 4))
+    assert running.retention._changed()
+    running.retention.apply()
+    assert running.run() == [1, 2, 3]
+
+
 def test_a_clock_that_jumps_ten_years_deletes_nothing_until_edges_agree_with_it(world: World) -> None:
     running = Running(world)
-    running.retention.policy = Policy.of(RetentionSettings.model_validate({"records": {"max_age_seconds": 86_400}}))
+    running.retention._rules.held = Policy.of(
+        RetentionSettings.model_validate({"records": {"max_age_seconds": 86_400}})
+    )
     running.skew = 10 * 365 * 86_400.0
     world.clock.advance(running.skew)
     assert running.run() == []
@@ -182,17 +268,18 @@ def test_segments_that_are_missing_in_number_stop_all_deletion(world: World) -> 
         path.unlink()
     world.restart()
     running = Running(world)
-    running.retention.policy = Policy.of(RetentionSettings.model_validate({"records": {"max_age_seconds": 0}}))
+    running.retention._rules.held = Policy.of(RetentionSettings.model_validate({"records": {"max_age_seconds": 0}}))
     world.clock.advance(10)
     assert running.run() == []
     assert "3 segments are missing" in running.problems.lines()[0]
     assert world.rows("record_segments") == 5
 
 
-def test_on_another_disk_nothing_is_deleted_and_on_the_right_one_all_of_it(world: World) -> None:
+def opened(world: World, problems: Problems) -> Retention:
+    """Retention as the service puts it together."""
     name = check_identity(world.root, world.database)
-    problems = Problems()
-    retention = open_retention(
+    owner = ArchiveOwner(world.storage, name, VideoCatalogue(world.database).knows_any)
+    return open_retention(
         settings=RetentionSettings(ballast_bytes=0),
         root=world.root,
         store_name=name,
@@ -200,27 +287,60 @@ def test_on_another_disk_nothing_is_deleted_and_on_the_right_one_all_of_it(world
         database=world.database,
         storage=world.storage,
         check_owned=lambda: None,
+        check_archive=owner.confirm,
         keeper=None,
         holds=HoldBook(world.root),
         leases=Leases(world.clock),
+        shed_cache=lambda most: 0,
         edges_skew=lambda: 0.0,
         clock=world.clock,
         problems=problems,
     )
-    retention.policy = Policy.of(RetentionSettings.model_validate({"records": {"max_age_seconds": 0}}))
+
+
+def test_on_another_disk_nothing_is_deleted_and_on_the_right_one_all_of_it(world: World) -> None:
+    problems = Problems()
+    retention = opened(world, problems)
+    retention._rules.held = Policy.of(RetentionSettings.model_validate({"records": {"max_age_seconds": 0}}))
     identity = world.root / FILE_NAME
     identity.rename(world.root / "away")
     assert retention.run_pass() == []
     assert "is no record store" in problems.lines()[0]
     identity.write_text("another\n")
     assert retention.run_pass() == []
+    assert retention.state.store_missing
     (world.root / "away").rename(identity)
     assert len(retention.run_pass()) == 5
+    assert not retention.state.store_missing
+
+
+@pytest.mark.parametrize("harm", ["not mounted", "another's"])
+def test_while_the_archives_disk_is_away_nothing_is_deleted_of_it_or_of_records(world: World, harm: str) -> None:
+    for number in range(1, 6):
+        world.add_video(number)
+    problems = Problems()
+    retention = opened(world, problems)
+    retention._rules.held = Policy.of(RetentionSettings.model_validate({"records": {"max_age_seconds": 0}}))
+    folder = world.storage.folder
+    assert folder is not None
+    folder.rename(away := folder.with_name("away"))
+    folder.mkdir()
+    if harm == "another's":
+        (folder / "archive.id").write_text("south\n")
+    assert retention.run_pass() == []
+    assert str(folder) in problems.lines()[0]
+    assert retention.state.store_missing
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+    away.rename(folder)
+    assert len(retention.run_pass()) == 15
+    assert world.usage() == world.on_disk() == {}
 
 
 def test_while_the_database_refuses_nothing_is_deleted_and_overdue_bytes_are_told(world: World) -> None:
     running = Running(world)
-    running.retention.policy = Policy.of(RetentionSettings.model_validate({"records": {"max_age_seconds": 60}}))
+    running.retention._rules.held = Policy.of(RetentionSettings.model_validate({"records": {"max_age_seconds": 60}}))
     world.clock.advance(3600)
     with world.database.begin() as connection:
         connection.execute(text("ALTER TABLE garbage RENAME TO elsewhere"))

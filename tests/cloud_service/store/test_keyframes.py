@@ -15,6 +15,9 @@ from cloud_service.bundles import Bundles
 from cloud_service.events.feed import EventFeed
 from cloud_service.events.store import EventStore
 from cloud_service.feedback.broken_references import BrokenReferences
+from cloud_service.feedback.leases import Leases
+from cloud_service.feedback.segment_leases import SegmentLeases
+from cloud_service.inspection.stored_frames import StoredFrames
 from cloud_service.processing.engine.base import LaneId
 from cloud_service.processing.engine.decoding import BatchDecoder
 from cloud_service.processing.lanes import work_of
@@ -26,6 +29,7 @@ from icm.codec.bundle.loading import Bundle
 from icm.codec.decoder import Decoder
 from icm.codec.encoder import CodedFrame, Encoder
 from icm.errors import BusyError, IcmError, NotFoundError, ReferenceMissingError
+from icm.service.clock import ManualClock
 from icm.v1 import archive_pb2 as pb
 from icm.v1.frame_pb2 import FrameRef
 from icm.v1.ingest_pb2 import ACK_STATE_REJECTED, REJECT_REASON_REFERENCE_MISSING
@@ -192,7 +196,12 @@ async def test_who_asks_for_a_frame_makes_the_keys_that_lack_on_the_way(
     for path, content in whole.items():
         path.unlink() if harm == "gone" else path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     archive = ArchiveService(
-        Bundles([loaded]), store, VideoCatalogue(database), EventStore(database), EventFeed(), detects=False
+        StoredFrames(store, Bundles([loaded]), SegmentLeases(Leases(ManualClock(0)), store)),
+        store,
+        VideoCatalogue(database),
+        EventStore(database),
+        EventFeed(),
+        detects=False,
     )
     frame = FrameRef(camera="gate", epoch=of.epoch, sequence=FRAMES)
     assert (await archive.GetFrame(pb.GetFrameRequest(frame=frame), context=None)).image

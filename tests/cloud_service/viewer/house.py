@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from sqlalchemy.orm import Session as Transaction
 
-from cloud_service.database.opening import open_database
+from cloud_service.database.opening import database_engine, open_database
+from cloud_service.database.tables import CursorRow, RecordSegmentRow
+from cloud_service.database.usage_tables import UsageRow
 from cloud_service.viewer.accounts.book import AccountBook
 from cloud_service.viewer.accounts.passwords import Passwords
 from cloud_service.viewer.accounts.records import User
@@ -46,10 +49,15 @@ class House:
         """Its accounts."""
         return AccountBook(self.folder / "viewer")
 
-    def client(self, **headers: str) -> httpx.Client:
-        """Somebody who is not logged in: a browser, as far as headers go."""
+    def client(self, verify: bool = True, **headers: str) -> httpx.Client:
+        """Somebody who is not logged in: a browser, as far as headers go.
+
+        Args:
+            verify: whether the certificate has to be of a public authority.
+            headers: beside the usual ones, or instead of them.
+        """
         usual = {"accept": "text/html", "origin": self.url, "sec-fetch-site": "same-origin"}
-        return httpx.Client(base_url=self.url, headers={**usual, **headers}, timeout=30)
+        return httpx.Client(base_url=self.url, headers={**usual, **headers}, timeout=30, verify=verify)
 
     def logged_in(self, name: str) -> Visit:
         """Somebody who is: a browser with a session."""
@@ -104,6 +112,39 @@ def make_database(folder: Path, url: str | None = None) -> None:
     """Makes a cloud's database, as a cloud would that starts for the first time."""
     folder.mkdir(parents=True, exist_ok=True)
     open_database(url or f"sqlite:///{folder / 'cloud.db'}").dispose()
+
+
+def add_camera(folder: Path, name: str, last_us: int | None, database: str | None = None) -> None:
+    """Adds a camera as the index has it: with segments that are done with, or none yet."""
+    engine = database_engine(database or f"sqlite:///{folder / 'cloud.db'}")
+    with Transaction(engine) as transaction:
+        transaction.add(CursorRow(camera=name, detect_segment=1, detect_offset=0, archive_segment=1))
+        transaction.add(UsageRow(camera=name, tier="records", files=2, bytes=12_345_678, disk_bytes=12_345_678))
+        transaction.add(UsageRow(camera=name, tier="video", files=2, bytes=123_456_789, disk_bytes=123_456_789))
+        for number in (1, 2) if last_us is not None else ():
+            end = (last_us or 0) - (2 - number) * 10_000_000
+            transaction.add(
+                RecordSegmentRow(
+                    camera=name,
+                    number=number,
+                    epoch=1,
+                    path=f"{name}/{number}.icm",
+                    size=1000,
+                    records=2,
+                    first_capture_us=end - 9_000_000,
+                    last_capture_us=end,
+                    sequences=f"{2 * number - 1}-{2 * number}",
+                    kept_from_us=end,
+                    disk_bytes=4096,
+                    sha256=b"",
+                    checksum=0,
+                    first_sequence=2 * number - 1,
+                    last_sequence=2 * number,
+                    state="whole",
+                )
+            )
+        transaction.commit()
+    engine.dispose()
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,7 @@ from icm import errors
 from tests.cloud_service.parts import BrightnessDetector
 from tests.services import CAMERA, Services, cloud_thread
 
+FOLDED_SECONDS = 60.0
 BRIGHT = np.full((48, 64, 3), 200, np.uint8)
 DARK = np.full((48, 64, 3), 20, np.uint8)
 
@@ -91,6 +93,61 @@ def test_the_cloud_gives_cameras_segments_and_frames(edge: icm.EdgeClient, cloud
     assert list(cloud.segments(CAMERA, end=datetime(2020, 1, 1, tzinfo=UTC))) == []
 
 
+def test_the_past_is_searched_and_counted_in_pages_that_are_followed(
+    edge: icm.EdgeClient, cloud: icm.CloudClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("icm.client.search._PAGE", 1)
+    bright, dark = edge.submit(CAMERA, BRIGHT, wait=True), edge.submit(CAMERA, DARK, wait=True)
+    assert bright.detections is not None
+    assert dark.detections is not None
+    at = bright.detections.captured
+    # Other pictures of this camera are captured later than now.
+    seen = {"bright": at, "dark": dark.detections.captured}
+    deadline = time.monotonic() + FOLDED_SECONDS
+    while not all(any(of.start <= seen[name] <= of.end for of in cloud.search(CAMERA, name)) for name in seen):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    found = list(cloud.search())
+    assert len(found) >= 2
+    assert [of.start for of in found] == sorted((of.start for of in found), reverse=True)
+    assert {of.id for of in found} == {of.id for name in ("bright", "dark") for of in cloud.search(CAMERA, name)}
+    best = next(of for of in cloud.search(CAMERA, ["bright"], start=at) if of.start <= at <= of.end)
+    assert (best.camera, best.class_name, best.model) == (CAMERA, "bright", "brightness")
+    assert best.best_box == best.union_box == icm.Region(0, 0, 1, 1)
+    assert cloud.frame(best.best_frame).captured == best.best_time
+    assert dark.frame > bright.frame
+    day = timedelta(days=1)
+    assert list(cloud.search(end=at - 400 * day)) == []
+    hours = list(cloud.activity(CAMERA, at - day, at + day, every="hour"))
+    assert all(hour.record_bytes > 0 for hour in hours)
+    # More minutes than the cloud tells of at once.
+    minutes = [minute for minute in cloud.activity(CAMERA, at - 2 * day, at + 2 * day) if minute.classes]
+    assert len({minute.start for minute in minutes}) == len(minutes)
+    counted = {
+        name: [
+            sum(one.boxes for of in part for one in of.classes if one.class_name == name) for part in (hours, minutes)
+        ]
+        for name in ("bright", "dark")
+    }
+    assert all(by_hour == by_minute > 0 for by_hour, by_minute in counted.values())
+    only = list(cloud.activity(CAMERA, at - day, at + day, every="day", class_name="dark"))
+    assert {one.class_name for of in only for one in of.classes} == {"dark"}
+
+
+def test_searches_that_cannot_be_are_refused(cloud: icm.CloudClient) -> None:
+    now = datetime.now(UTC)
+    with pytest.raises(errors.ConfigError, match="no time zone"):
+        next(cloud.search(start=datetime(2026, 1, 1)))
+    with pytest.raises(errors.ConfigError, match=r"least_score is 2\.0"):
+        next(cloud.search(least_score=2))
+    with pytest.raises(errors.NotFoundError, match="no camera 'nowhere'"):
+        next(cloud.search("nowhere"))
+    with pytest.raises(errors.ConfigError, match="by 'week': minute, hour or day"):
+        next(cloud.activity(CAMERA, now, now + timedelta(1), every="week"))
+    with pytest.raises(errors.ConfigError, match="give 'from' and a later 'to'"):
+        next(cloud.activity(CAMERA, now, now))
+
+
 def test_watchers_are_told_what_is_found_from_then_on(edge: icm.EdgeClient, cloud: icm.CloudClient) -> None:
     stop = threading.Event()
 
@@ -156,12 +213,22 @@ async def test_clients_of_asyncio_do_the_same(services: Services) -> None:
         watched = cloud.watch()
         begun = asyncio.ensure_future(anext(watched))
         answers = await asyncio.gather(*(edge.submit(CAMERA, image, wait=True) for image in (BRIGHT, DARK)))
-        found = [answer.detections.boxes[0].class_name for answer in answers if answer.detections is not None]
-        assert found == ["bright", "dark"]
+        names = [answer.detections.boxes[0].class_name for answer in answers if answer.detections is not None]
+        assert names == ["bright", "dark"]
         assert [camera.name for camera in await cloud.cameras()] == [CAMERA]
         assert (await cloud.frame(answers[0].frame)).image.shape == BRIGHT.shape
         starts = [segment.start async for segment in cloud.segments(CAMERA)]
         assert starts == sorted(starts)
+        captured = [answer.detections.captured for answer in answers if answer.detections is not None]
+        hour, half = timedelta(hours=1), icm.Region(0, 0, 0.5, 1)
+        async with asyncio.timeout(FOLDED_SECONDS):
+            while True:
+                found = [of async for of in cloud.search(CAMERA, region=half, start=captured[0])]
+                if any(of.end >= captured[0] for of in found):
+                    break
+                await asyncio.sleep(0.2)
+        activity = [of async for of in cloud.activity(CAMERA, captured[0] - hour, captured[1] + hour)]
+        assert sum(one.boxes for of in activity for one in of.classes) >= 2
         begun.cancel()
         await asyncio.wait([begun])
 

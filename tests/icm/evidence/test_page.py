@@ -5,40 +5,27 @@ of strangers as texts, and asks nobody for anything.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from icm.evidence.layout import CASE, MANIFEST, PAGE
 from icm.evidence.manifest import parse_manifest
 from icm.evidence.page import page as page_bytes
 from icm.proof.keys import SigningKey
+from tests.browser import calm_page, chromium
 from tests.cases import contents, sign_again, write_case
-from tests.debian_tools import environment, path_of
 
 THIEF = SigningKey.new()
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    script = path_of("chromium")
-    if script is None:
-        reason = "needs chromium: make tools"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-    # Debian's is a script, which looks for the program below /usr.
-    program = Path(script).parents[1] / "lib/chromium/chromium"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=program if program.exists() else script,
-            env=environment(),
-            args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"],
-        )
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -47,15 +34,10 @@ def page(browser: Browser, tmp_path: Path) -> Iterator[Page]:
     place = tmp_path / PAGE
     place.write_bytes(page_bytes())
     context = browser.new_context()
-    page = context.new_page()
-    said: list[str] = []
-    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: said.append(request.url) if request.url[:5] not in ("file:", "blob:") else None)
-    page.goto(place.as_uri())
-    yield page
+    with calm_page(context, "file:", "blob:") as page:
+        page.goto(place.as_uri())
+        yield page
     context.close()
-    assert said == []
 
 
 def check(page: Page, case: Path, key: str = "") -> list[tuple[str, str]]:
@@ -125,7 +107,7 @@ def change(proof: dict[str, Any], what: str) -> None:
         head = proof["blocks"][0]["head"]
         proof["blocks"][0]["head"] = head[:-1] + ("0" if head[-1] != "0" else "1")
     elif what == "block":
-        proof["blocks"][0]["line"] = proof["blocks"][0]["line"].replace(" gate 1 ", " gate 2 ")
+        proof["blocks"][0]["line"] = proof["blocks"][0]["line"].replace(" gate 2 ", " gate 3 ")
     else:
         del proof["entries"][1]
 
@@ -134,8 +116,8 @@ def change(proof: dict[str, Any], what: str) -> None:
     ("what", "found"),
     [
         ("path", "leads to no root"),
-        ("head", "the signature of block 1 does not hold"),
-        ("block", "the head of block 2 is another's"),
+        ("head", "the signature of block 2 does not hold"),
+        ("block", "the head of block 3 is another's"),
         ("entry", "is not in the chain of camera gate"),
     ],
 )

@@ -81,6 +81,18 @@ class Prediction:
         """Pushes int32[n] values."""
         self.symbols(values).push(coder, tables)
 
+    def bits(self, values: NDArray[np.int32], tables: Tables) -> NDArray[np.float64]:
+        """What each of int32[n] values costs under its table; what is certain costs nothing, and of a value outside its
+        table only the escape symbol counts.
+        """
+        escapes = tables.escapes[self.order_tables]
+        symbols = (values - self.means)[self.order] - tables.lowest[self.order_tables]
+        symbols = np.where((symbols < 0) | (symbols >= escapes), escapes, symbols)
+        starts = np.cumsum(tables.lengths, dtype=np.int64) - tables.lengths
+        bits = np.zeros(len(values))
+        bits[self.order] = -np.log2(tables.frequencies[starts[self.order_tables] + symbols] / TOTAL)
+        return bits
+
     def pop(self, coder: Any, tables: Tables, largest: int) -> NDArray[np.int32]:
         """What ``push`` pushed.
 

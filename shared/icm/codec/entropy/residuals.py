@@ -212,16 +212,42 @@ class DifferenceModel:
         differences: Callable[[slice, Prediction], NDArray[np.int32]],
     ) -> None:
         """Pushes the differences that the function gives, group by group: int32[G, A]."""
+        for expected, values in reversed(self._walk(surroundings, level, eighths, differences)):
+            expected.push(coder, values.ravel(), self.tables)
+
+    def bits(
+        self,
+        surroundings: ResidualContext,
+        target: NDArray[np.int16],
+        prediction: NDArray[np.int16],
+        level: int,
+        eighths: NDArray[np.int32] | None = None,
+    ) -> NDArray[np.float64]:
+        """What the differences of a frame cost, float64[A] of its coded positions; arguments as in ``push``."""
+        there, before = (surroundings.at_coded(latents) for latents in (target, prediction))
+        differences = (there.astype(np.int32) - before)[self.channels.order]
+        bits = np.zeros(surroundings.count)
+        for expected, values in self._walk(surroundings, level, eighths, lambda group, expected: differences[group]):
+            bits += expected.bits(values.ravel(), self.tables).reshape(values.shape).sum(0)
+        return bits
+
+    def _walk(
+        self,
+        surroundings: ResidualContext,
+        level: int,
+        eighths: NDArray[np.int32] | None,
+        differences: Callable[[slice, Prediction], NDArray[np.int32]],
+    ) -> list[tuple[Prediction, NDArray[np.int32]]]:
+        """Of each group what was expected, and its differences, int32[G, A]."""
         if not surroundings.count:
-            return
+            return []
         steps: list[tuple[Prediction, NDArray[np.int32]]] = []
         for number, group in enumerate(self.channels.slices):
             expected = self._predict(number, surroundings, level, eighths)
             values = differences(group, expected)
-            steps.append((expected, values.ravel()))
+            steps.append((expected, values))
             surroundings.learn(number, values)
-        for expected, values in reversed(steps):
-            expected.push(coder, values, self.tables)
+        return steps
 
     def pop(
         self,

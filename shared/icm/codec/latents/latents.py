@@ -58,6 +58,10 @@ class Latents:
         motion = field if (field.modes > Mode.PREVIOUS).any() else None
         return replace(self, updated=field.updated, motion=motion, memory=memory)
 
+    def looks_like(self, other: Latents) -> bool:
+        """Whether both are the same picture, of one stream."""
+        return self.quality == other.quality and np.array_equal(self.values, other.values)
+
     @property
     def field(self) -> Field:
         """How every position was predicted."""

@@ -44,7 +44,7 @@ class InterEntropyModel:
         Returns:
             The payload.
         """
-        surroundings = self._surroundings(reference, target.updated)
+        surroundings = self.surroundings(reference, target.updated)
         coder = new_coder()
         self.differences.push(coder, surroundings, target.values, reference, level)
         push_map(coder, target.updated, last, self.skip_map_tables)
@@ -58,12 +58,13 @@ class InterEntropyModel:
         """
         coder = coder_of(payload)
         updated = pop_map(coder, last, self.skip_map_tables)
-        there = self.differences.pop(coder, self._surroundings(reference, updated), reference, level)
+        there = self.differences.pop(coder, self.surroundings(reference, updated), reference, level)
         check_spent(coder)
         decoded = reference.copy()
         decoded[:, updated] = there
         hyper = np.zeros((like.hyper.shape[0], 0, 0), np.int8)
         return Latents(decoded, hyper, updated, like.quality, like.width, like.height)
 
-    def _surroundings(self, reference: NDArray[np.int16], updated: Map) -> ResidualContext:
+    def surroundings(self, reference: NDArray[np.int16], updated: Map) -> ResidualContext:
+        """What the networks of differences see of a frame."""
         return ResidualContext(self.differences.channels, reference, updated, [updated])

@@ -95,18 +95,29 @@ class _Comparison:
         self._size = frame.width + frame.width % 2, frame.height + frame.height % 2
         self._shown = self._frames(case, clip) if clip is not None else iter(())
         self._at = 0
+        # The clip's next frame where it was looked at already, and the frame that the clip showed last.
+        self._waiting: tuple[int, Planes] | None = None
+        self._last: DecodedFrame | None = None
 
     def next(self, frame: DecodedFrame) -> Planes | None:
-        """The clip's next frame, if it is of this frame's time."""
+        """The clip's next frame, if it is of this frame's time.
+
+        A frame whose picture is the very one before may be shown by that one for longer: videos do not code it again.
+        """
         if self._failed:
             return None
         try:
-            found = next(self._shown, None)
+            found = self._next_shown()
             while self._damaged and found is not None and found[0] < frame.record.capture_us - TOLERANCE_US:
                 self._unmatched += 1
-                found = next(self._shown, None)
+                found = self._next_shown()
         except EvidenceError as error:
             self.wrong(str(error))
+            return None
+        is_later = found is None or found[0] > frame.record.capture_us + TOLERANCE_US
+        if is_later and self._last is not None and frame.looks_like(self._last):
+            self._waiting, self._last = found, frame
+            self._at += 1
             return None
         if found is None:
             self.wrong(f"ends before {time_text(frame.record.capture_us)}, of which there is a record: it was cut")
@@ -119,17 +130,22 @@ class _Comparison:
             )
             return None
         self._at += 1
+        self._last = frame
         return planes
+
+    def _next_shown(self) -> tuple[int, Planes] | None:
+        waiting, self._waiting = self._waiting, None
+        return waiting if waiting is not None else next(self._shown, None)
 
     def finish(self) -> None:
         """The segment is over: so should be the clip."""
         if self._failed or self._clip is None:
             return
         try:
-            more = next(self._shown, None)
+            more = self._next_shown()
             while self._damaged and more is not None:
                 self._unmatched += 1
-                more = next(self._shown, None)
+                more = self._next_shown()
         except EvidenceError as error:
             self.wrong(str(error))
             return

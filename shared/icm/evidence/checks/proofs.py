@@ -14,6 +14,7 @@ from icm.evidence.times import microseconds_of, time_text
 from icm.evidence.zip_reading import CaseFile
 from icm.proof.chain import Block, Head, check_inclusion
 from icm.proof.entries import Leaf, SegmentFacts, Tombstone, entry_of
+from icm.proof.statements import Pruned
 
 
 class ProofCheck:
@@ -41,6 +42,7 @@ class ProofCheck:
         self._digests, self._signer, self._findings = digests, signer, findings
         self._leaves: dict[int, Leaf] = {}
         self._tombstones: dict[int, Tombstone] = {}
+        self._pruned: list[Pruned] = []
 
     def check(self) -> None:
         """Checks everything; the findings say what came of it."""
@@ -109,9 +111,11 @@ class ProofCheck:
             path = [bytes.fromhex(beside) for beside in written.path]
             check_inclusion(entry=entry, index=written.index, path=path, block=block, head=head)
             # Of several leaves of one segment the newest counts.
-            if isinstance(entry, Leaf):
+            if isinstance(entry, Pruned):
+                self._pruned.append(entry)
+            elif isinstance(entry, Leaf):
                 self._leaves[entry.facts.number] = entry
-            else:
+            elif isinstance(entry, Tombstone):
                 self._tombstones[entry.facts.number] = entry
 
     def _check_segment(self, segment: SegmentEntry) -> None:
@@ -133,8 +137,12 @@ class ProofCheck:
             self._findings.wrong(f"{segment.path}: case.json says something else of it than the chain")
 
     def _check_tombstones(self) -> None:
+        dropped = 0
         for said in self._camera.tombstones:
             found = self._tombstones.get(said.number)
+            if found is None and self._is_pruned(said.number):
+                dropped += 1
+                continue
             if found is None:
                 self._findings.wrong(
                     f"case.json says that segment {said.number} of camera {self._camera.name} was deleted"
@@ -147,6 +155,18 @@ class ProofCheck:
                     f"case.json says something else of the deletion of segment {said.number} of camera"
                     f" {self._camera.name} than the chain"
                 )
+
+        if dropped:
+            self._findings.note(
+                f"proof of camera {self._camera.name}: of {dropped} deletions the chain says only that they were: by"
+                " which rule, and what was deleted, is the cloud's word, as these entries were dropped"
+            )
+
+    def _is_pruned(self, number: int) -> bool:
+        return self._are_pruned(number, number)
+
+    def _are_pruned(self, first: int, last: int) -> bool:
+        return any(low <= first and last <= high for entry in self._pruned for low, high in entry.segments)
 
     def _check_complete(self) -> None:
         """Checks that every segment of the range is here or accounted for, as far as the numbers tell."""
@@ -166,7 +186,7 @@ class ProofCheck:
             elsewhere.add(number)
         known = sorted(here | {number for number in elsewhere if min(here) < number < max(here)})
         for before, after in pairwise(known):
-            if after - before > 1:
+            if after - before > 1 and not self._are_pruned(before + 1, after - 1):
                 what = f"segment {before + 1}" if after - before == 2 else f"segments {before + 1} to {after - 1}"
                 self._findings.wrong(f"{what} of camera {name} left out: neither here nor accounted for")
 

@@ -45,6 +45,11 @@ class DecodedFrame:
         """Its picture, uint8[height, width, 3] RGB. Ask for it before the next frame is decoded, and once."""
         return self._decoder.picture(self._latents)
 
+    def looks_like(self, other: DecodedFrame) -> bool:
+        """Whether both have the same picture."""
+        same_size = (self.width, self.height) == (other.width, other.height)
+        return same_size and self._latents.looks_like(other._latents)
+
 
 class RecordCheck:
     """Decodes one camera's records, in their order.

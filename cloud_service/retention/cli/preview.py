@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, func, literal, select
 
 from cloud_service.database.opening import attach_database
+from cloud_service.database.sightings_tables import BoxesRow
 from cloud_service.database.tables import RecordSegmentRow, TombstoneRow, VideoSegmentRow
 from cloud_service.database.usage import Tier, read_usage
 from cloud_service.holds.book import HoldBook
@@ -87,7 +88,7 @@ def explain(settings: CloudSettings, camera: str, at_us: int) -> list[str]:
 
 
 def _items(database: Engine, camera: str, at_us: int) -> list[Item]:
-    of, video = RecordSegmentRow, VideoSegmentRow
+    of, video, boxes = RecordSegmentRow, VideoSegmentRow, BoxesRow
     records = select(of.number, of.kept_from_us, of.first_capture_us, of.last_capture_us, of.disk_bytes).where(
         of.camera == camera, of.first_capture_us <= at_us, of.last_capture_us >= at_us
     )
@@ -95,15 +96,19 @@ def _items(database: Engine, camera: str, at_us: int) -> list[Item]:
     videos = videos.where(
         video.camera == camera, video.path != "", video.start_us <= at_us, video.start_us + video.duration_us >= at_us
     )
+    index = select(
+        boxes.number, boxes.first_us, boxes.first_us, boxes.last_us, func.length(boxes.data), literal(0)
+    ).where(boxes.camera == camera, boxes.first_us <= at_us, boxes.last_us >= at_us)
     with database.connect() as connection:
         found = [Item(Tier.RECORDS, camera, *row) for row in connection.execute(records)]
-        return [*found, *(Item(Tier.VIDEO, camera, *row) for row in connection.execute(videos))]
+        found += [Item(Tier.VIDEO, camera, *row) for row in connection.execute(videos)]
+        return [*found, *(Item(Tier.INDEX, camera, *row) for row in connection.execute(index))]
 
 
 def _held(settings: CloudSettings, now_us: int) -> Callable[[Item, Reason], bool]:
     active = HoldBook(settings.records_folder).active(now_us)
     return lambda item, reason: any(
-        hold.covers(item.camera, item.first_capture_us, item.last_capture_us)
+        hold.keeps(item.camera, item.number, item.first_capture_us, item.last_capture_us)
         and not (hold.within_max_age and reason is Reason.MAX_AGE)
         for hold in active
     )

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from cloud_service.settings import CloudSettings
+from cloud_service.time_arguments import add_time_argument, microseconds_of
 from icm.config.assignments import parse_assignments
 from icm.config.settings import load_settings
-from icm.errors import ConfigError, NotFoundError, StorageError
+from icm.errors import NotFoundError, StorageError
 from icm.service.command_line import say
 
 _COLUMNS = ("tier", "camera", "number", "captured", "bytes", "reason", "rule")
@@ -38,13 +39,13 @@ def add_commands(commands: Any) -> None:
         )
         if name == "explain":
             sub.add_argument("--camera", required=True, help="whose")
-            sub.add_argument("--at", required=True, metavar="TIME", help="such as 2026-11-03T15:00Z")
+            add_time_argument(sub, "--at", "capture time", required=True)
         sub.set_defaults(command=command, word=name)
 
 
 def _plan(options: argparse.Namespace) -> int:
     settings = _settings(options)
-    from cloud_service.retention.preview import preview
+    from cloud_service.retention.cli.preview import preview
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(_COLUMNS)
@@ -60,11 +61,11 @@ def _plan(options: argparse.Namespace) -> int:
 
 def _explain(options: argparse.Namespace) -> int:
     settings = _settings(options)
-    from cloud_service.retention.preview import explain
+    from cloud_service.retention.cli.preview import explain
 
-    lines = explain(settings, options.camera, _microseconds(options.at))
+    lines = explain(settings, options.camera, microseconds_of(options.at))
     if not lines:
-        raise NotFoundError(f"there is nothing of camera {options.camera!r} at {options.at}")
+        raise NotFoundError(f"there is nothing of camera {options.camera!r} at {options.at:%Y-%m-%dT%H:%M:%SZ}")
     for line in lines:
         say(line)
     return 0
@@ -89,13 +90,3 @@ def _settings(options: argparse.Namespace) -> CloudSettings:
 
 def _time(time_us: int) -> str:
     return datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _microseconds(text: str) -> int:
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"--at {text!r} is no time: write it as 2026-11-03T15:00Z") from None
-    if time.tzinfo is None:
-        raise ConfigError(f"--at {text!r} has no time zone: write it as {text}Z for UTC")
-    return round(time.timestamp() * 1e6)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -14,9 +16,16 @@ from sqlalchemy.exc import SQLAlchemyError
 from cloud_service.camera_series import CameraNames
 from cloud_service.database.usage import Tier, read_usage
 from cloud_service.holds.book import HoldBook
-from cloud_service.retention.disk import space_of
+from cloud_service.retention.disk import Floor, Space, most_held_bytes, space_of
+from cloud_service.retention.figures.forecast import Growth, full_times_us, read_growth
 from cloud_service.retention.loop import Retention
+from cloud_service.retention.view import DatabaseView
 from cloud_service.store.keyframes import amount_of
+
+OLDEST_SECONDS = 30.0
+"""Between two looks at what is oldest."""
+GROWTH_SECONDS = 600.0
+"""Between two looks at what arrived on the last days."""
 
 
 class RetentionGauges(Collector):
@@ -30,6 +39,7 @@ class RetentionGauges(Collector):
         root: Path,
         files: Path | None,
         cameras: CameraNames,
+        cache_bytes: Callable[[], int],
     ) -> None:
         """Creates the collector.
 
@@ -37,7 +47,14 @@ class RetentionGauges(Collector):
             root: the store's folder.
             files: the database's file, if it is one.
             cameras: those with series of their own.
+            cache_bytes: returns what was rendered on demand takes; raises OSError.
         """
+        self._cache_bytes = cache_bytes
+        self._view = DatabaseView(database, root)
+        self._oldest: dict[tuple[str, ...], float] = {}
+        self._looked_at = -OLDEST_SECONDS
+        self._growth: Growth | None = None
+        self._grown_at = -GROWTH_SECONDS
         self._retention, self._database, self._holds = retention, database, holds
         self._root, self._files, self._cameras = root, files, cameras
 
@@ -71,10 +88,46 @@ class RetentionGauges(Collector):
             ("icm_retention_frees_nothing", "1 if deletions free nothing.", float(state.freed_in_vain)),
             ("icm_retention_blocked", "1 while no record is taken as nothing more may go.", float(state.blocked)),
             ("icm_retention_waiting", "1 while changed rules wait for an operator.", float(state.waiting)),
+            (
+                "icm_retention_store_missing",
+                "1 while the store or its archive is not where it should be, and nothing is deleted.",
+                float(state.store_missing),
+            ),
+            (
+                "icm_archive_orphan_files",
+                "Files in the archive that no row knows and that stay, when they were looked for last.",
+                float(state.orphan_files),
+            ),
+            ("icm_archive_orphan_bytes", "Bytes of these files.", float(state.orphan_bytes)),
+            ("icm_hold_bytes", "Bytes that holds keep; what several keep counts once.", float(state.holds.bytes)),
+            ("icm_holds_near_budget", "Holds that have used 90 % of their budget.", float(state.holds.near)),
+            ("icm_holds_full", "Holds that keep no more of what arrives.", float(state.holds.full)),
             ("icm_holds", "Holds that keep something.", float(len(self._holds.active(state.clock.now_us)))),
         ):
             yield GaugeMetricFamily(name, meaning, value=value)
+        yield self._ages()
         yield from self._storage()
+
+    def _ages(self) -> Metric:
+        """The oldest of each camera and tier. With many cameras these are many queries, so they are not asked at each
+        scrape."""
+        if time.monotonic() - self._looked_at >= OLDEST_SECONDS:
+            found: dict[tuple[str, ...], float] = {}
+            with suppress(SQLAlchemyError):
+                for camera in self._view.cameras():
+                    for tier in (Tier.RECORDS, Tier.VIDEO, Tier.THUMBNAILS, Tier.INDEX):
+                        if (oldest_us := self._view.oldest_us(tier, camera)) is not None:
+                            key: tuple[str, ...] = (self._cameras.shown(camera), tier.value)
+                            found[key] = min(found.get(key, float("inf")), oldest_us / 1e6)
+            self._oldest, self._looked_at = found, time.monotonic()
+        family = GaugeMetricFamily(
+            "icm_retention_oldest_timestamp_seconds",
+            "What the age of the oldest that is left counts from.",
+            labels=("camera", "tier"),
+        )
+        for named, value in self._oldest.items():
+            family.add_metric(named, value)
+        return family
 
     def _shown(self, values: Mapping[tuple[str, str, str], int]) -> Mapping[tuple[str, ...], int]:
         shown: Counter[tuple[str, ...]] = Counter()
@@ -88,6 +141,7 @@ class RetentionGauges(Collector):
             for key, amount in read_usage(self._database).items():
                 kinds[key.tier.value] += amount.disk_bytes
             space = space_of(self._root)
+            kinds["cache"] = self._cache_bytes()
         except (SQLAlchemyError, OSError):
             return
         kinds["database"] = _size(self._files)
@@ -101,7 +155,30 @@ class RetentionGauges(Collector):
         for kind, value in kinds.items():
             family.add_metric((kind,), value)
         yield family
+        yield self._forecast(space)
+        yield GaugeMetricFamily(
+            "icm_hold_limit_bytes",
+            "Bytes that all holds together may keep.",
+            value=most_held_bytes(lambda: self._retention.policy.settings, self._root),
+        )
         yield GaugeMetricFamily("icm_storage_free_inodes", "Inodes that are free.", value=space.free_inodes)
+
+    def _forecast(self, space: Space) -> Metric:
+        settings, now_us = self._retention.policy.settings, self._retention.state.clock.now_us
+        if now_us is not None and time.monotonic() - self._grown_at >= GROWTH_SECONDS:
+            with suppress(SQLAlchemyError):
+                self._growth = read_growth(self._database, now_us)
+            self._grown_at = time.monotonic()
+        family = GaugeMetricFamily(
+            "icm_storage_full_timestamp_seconds",
+            "When a limit is reached, as things grew on the last seven days; none where age deletes as much before.",
+            labels=("rule",),
+        )
+        if now_us is not None and self._growth is not None:
+            least = Floor(settings.total).least(space)
+            for rule, at_us in full_times_us(settings, self._growth, space, least, now_us).items():
+                family.add_metric((rule,), at_us / 1e6)
+        return family
 
 
 def _size(path: Path | None) -> int:

@@ -1,0 +1,1 @@
+"""The viewer: what people who look cost."""

@@ -1,0 +1,1 @@
+"""Single frames of the past: decoded again, and looked into."""

@@ -1,0 +1,1 @@
+"""``icm-cloud retention``, beside a cloud that may run."""

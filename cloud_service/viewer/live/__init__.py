@@ -1,0 +1,1 @@
+"""Cameras live: the wall, its WebSocket, and pictures for other programs."""
