@@ -71,8 +71,8 @@ set by default (`reused`), in pieces of ten frames in turn, as they wait where a
 synthesis, a detector at its usual confidence, and with `video` the MP4, for which every frame is synthesised. `part` is
 the whole clip, or the fifth of its windows of a second in which the fewest positions change from a frame to the next.
 `ap50` is that of persons against the ground truth, `lasting` that of all classes, vehicles as one, against objects that
-looking at every frame saw for a second or more, gaps filled. `emptied` is the clip's background without whatever moves, under the clip's noise: none of
-the clips has a second in which nobody moves.""",
+looking at every frame saw for a second or more, gaps filled. `emptied` is the clip's background without whatever
+moves, under the clip's noise: none of the clips has a second in which nobody moves.""",
     "redetect": """\
 Each row is a job of `icm-cloud redetect` over one clip, worked off by the service's own worker with nothing live beside
 it. `loading_s` is what the process takes to load torch, weights and bundle. Frames that are not looked at are decoded

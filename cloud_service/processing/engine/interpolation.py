@@ -20,7 +20,7 @@ _APART = 0.7
 once the first has gone on as it moved before."""
 _ALIKE = 0.4
 """The two boxes' widths and heights, the lesser by the greater each, have at least this product."""
-_SURE = 0.5
+_SURE = 0.35
 """Objects of at least this score must be in both looks, else a frame between the two is looked at; others come and
 go."""
 
