@@ -10,9 +10,11 @@ from typing import Any
 
 import av
 
-from cloud_service.archive.fragments import to_microseconds, to_ticks
+from cloud_service.archive.fragments import TICKS, to_microseconds, to_ticks
 from icm.errors import NotFoundError, StorageError, storage_error
 
+_LEAST_TICKS = TICKS // 1000
+"""For which the last frame is shown: edit lists count milliseconds, and what is shown for less is not shown."""
 _MUXER = {
     # The table of frames in front, so that a player can begin before it has all of the file.
     "movflags": "faststart",
@@ -111,7 +113,7 @@ class _Writer:
             for earlier in [] if packet.is_keyframe else self._before:
                 self._mux(earlier)
         # Counts for the last one: of others, the next one's time does.
-        packet.duration = max(1, min(packet.duration or 1, self._end - packet.pts))
+        packet.duration = max(_LEAST_TICKS, min(packet.duration or 1, self._end - packet.pts))
         self._until = packet.pts + packet.duration
         self._frames += 1
         self._mux(packet)

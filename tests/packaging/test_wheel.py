@@ -107,7 +107,16 @@ def test_the_wheel_holds_our_packages_typed_the_bundle_once_and_nothing_else(whe
     assert steps <= set(names)
     page = {f"icm/evidence/web/verify.{ending}" for ending in ("html", "js", "css")}
     assert page <= set(names), "the page that an evidence file carries"
-    endings = Counter(Path(name).suffix for name in set(names) - page if not name.startswith("icm/bundles/"))
+    viewer = ROOT / "cloud_service/viewer"
+    served = {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("static", "templates")
+        for path in (viewer / folder).rglob("*")
+        if path.is_file()
+    }
+    assert served <= set(names), "the viewer's pages"
+    others = set(names) - page - served
+    endings = Counter(Path(name).suffix for name in others if not name.startswith("icm/bundles/"))
     assert set(endings) == {".py", ".pyi", ".typed", ".yaml", ".c", ".h", ".so"}
     manifests = [name for name in names if name.endswith("manifest.json")]
     assert manifests == ["icm/bundles/icm-1/manifest.json"]

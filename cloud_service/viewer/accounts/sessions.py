@@ -74,9 +74,9 @@ class Sessions:
         try:
             with Transaction(self._database) as transaction:
                 transaction.execute(delete(Row).where(Row.created_us < now - LONGEST_US))
-                kept = select(Row.id).where(Row.user_name == user).order_by(Row.created_us.desc())
-                old = transaction.scalars(kept.offset(MOST_OF_A_USER - 1)).all()
-                transaction.execute(delete(Row).where(Row.id.in_(old)))
+                newest = select(Row.id).where(Row.user_name == user).order_by(Row.created_us.desc())
+                kept = transaction.scalars(newest.limit(MOST_OF_A_USER - 1)).all()
+                transaction.execute(delete(Row).where(Row.user_name == user, Row.id.not_in(kept)))
                 row = Row(
                     id=digest(shown), user_name=user, created_us=now, used_us=now,
                     address=address[:_CHARACTERS], browser=_printable(browser),

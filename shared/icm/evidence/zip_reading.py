@@ -194,6 +194,8 @@ class CaseFile:
         offset = fields[17]
         begin = position + _ENTRY.size
         name, extra = listed[begin : begin + name_bytes], listed[begin + name_bytes : begin + name_bytes + extra_bytes]
+        if len(extra) != extra_bytes:
+            raise EvidenceError(f"the directory of {self.path} is cut off")
         path = _path(name)
         if stored != size:
             raise EvidenceError(f"{path} is compressed; an evidence file has its files as they are")

@@ -73,6 +73,17 @@ def test_sigterm_ends_it_with_status_0(tmp_path: Path) -> None:
         assert house.service.log.rstrip().endswith("stopped")
 
 
+def test_accounts_outlive_the_database_and_sessions_do_not(tmp_path: Path) -> None:
+    add_user(tmp_path, "vera")
+    with running_viewer(tmp_path) as house:
+        vera = house.logged_in("vera")
+        for path in tmp_path.glob("cloud.db*"):
+            path.rename(tmp_path / f"{path.name}.damaged")
+        make_database(tmp_path)
+        assert vera.get("/account").status_code == 303
+        assert house.logged_in("vera").get("/account").status_code == 200
+
+
 @pytest.mark.parametrize(
     ("setting", "said"),
     [

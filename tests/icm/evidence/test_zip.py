@@ -172,3 +172,56 @@ def test_any_bytes_give_an_error_of_ours(opened: Callable[[bytes], dict[str, byt
 def test_sixty_five_thousand_files_and_more_are_read(opened: Callable[[bytes], dict[str, bytes]]) -> None:
     files = {f"f{number}": os.urandom(1) for number in range(66_000)}
     assert opened(zipped(files)) == files
+
+
+@pytest.fixture(scope="module")
+def beyond_four_gib(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A zip with a file of 4 GiB and one behind it, as the writer gives it; the disk keeps its zeros as a hole."""
+    path, zeros = tmp_path_factory.mktemp("large") / "case.zip", bytes(1 << 24)
+    case = CaseZip()
+    with path.open("wb") as file:
+        for part in case.add("large.mp4", None, (zeros for _ in range(1 << 8)), 1 << 32):
+            # The first part of a file has its header, so it is longer than the chunk.
+            file.seek(len(part), os.SEEK_CUR) if part == zeros else file.write(part)
+        for part in [*case.add("behind.icm", None, [b"behind"]), *case.finish()]:
+            file.write(part)
+    return path
+
+
+def test_a_file_of_four_gib_and_what_lies_behind_it_are_read_by_us_and_by_any_zip_reader(beyond_four_gib: Path) -> None:
+    with CaseFile(beyond_four_gib) as case:
+        assert case.problem == ""
+        assert {name: entry.size for name, entry in case.entries.items()} == {"large.mp4": 1 << 32, "behind.icm": 6}
+        assert case.read("behind.icm", 6) == b"behind"
+    with zipfile.ZipFile(beyond_four_gib) as other:
+        assert [(info.filename, info.file_size) for info in other.infolist()] == [
+            ("large.mp4", 1 << 32), ("behind.icm", 6),
+        ]  # fmt: skip
+        assert other.getinfo("behind.icm").header_offset > 1 << 32
+        assert other.read("behind.icm") == b"behind"
+
+
+def test_every_byte_that_is_changed_in_a_directory_beyond_four_gib_is_found(beyond_four_gib: Path) -> None:
+    with zipfile.ZipFile(beyond_four_gib) as other:
+        start = other.start_dir
+    with beyond_four_gib.open("r+b") as file:
+        file.seek(start)
+        directory = file.read()
+        for place, byte in enumerate(directory):
+            file.seek(start + place)
+            file.write(bytes([byte ^ 0x01]))
+            file.flush()
+            assert not is_whole(beyond_four_gib), place
+            file.seek(start + place)
+            file.write(bytes([byte]))
+            file.flush()
+    assert is_whole(beyond_four_gib)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether the structure of a zip is as it was written, and its files have the names that they had."""
+    try:
+        with CaseFile(path) as case:
+            return not case.problem and set(case.entries) == {"large.mp4", "behind.icm"}
+    except EvidenceError:
+        return False

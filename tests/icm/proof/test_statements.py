@@ -34,7 +34,7 @@ def test_what_was_dropped_is_read_back_and_says_so_of_each_block_and_segment(
         "gate 1-2 1-4 max_age:04 1 2 3",
         "gate 1-2 1-4 max_age:4,floor:1 1 2 3",
         "gate 1-2 1-4 floor:1,floor:1 1 2 3",
-        "gate 1-2 1-4 max_age:4 1 2 9223372036854775808",
+        "gate 1-2 1-4 max_age:4 1 2 253402300800000000",
         "gate 1-2 1-4 max_age:4 1 2",
         "../gate 1-2 1-4 max_age:4 1 2 3",
         "gate 1-2 1-4 max_age:4 1 2 3 4",

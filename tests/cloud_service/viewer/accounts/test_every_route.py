@@ -15,7 +15,13 @@ from cloud_service.viewer.app import ViewerApp
 from cloud_service.viewer.web.routes import UNSAFE, Entry, Page, Right
 from tests.cloud_service.viewer.house import House, make_database
 
-OPEN_TO_ALL = {"/login", "/setup/{secret}", "/static/{digest}/{name:path}"}
+OPEN_TO_ALL = {
+    "/login",
+    "/setup/{secret}",
+    "/static/{digest}/{name:path}",
+    # A link that an operator signed for somebody without an account.
+    "/shared/{export}/{expires}/{signature}",
+}
 """What needs no login. Whoever adds to this has to say why."""
 
 
