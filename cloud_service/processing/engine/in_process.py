@@ -169,7 +169,8 @@ class InProcessEngine:
             except StorageError as error:
                 self._renderer.discard(work.lane.camera)
                 problem = Problem.of(error)
-        return Result(found, piece.decoded.keyframe, video, problem)
+        shown = piece.pictures[-1] if work.watched and piece.pictures else None
+        return Result(found, piece.decoded.keyframe, video, problem, shown)
 
     def _looks_at(self, work: Work, frames: Sequence[Latents | IcmError]) -> list[Look | None]:
         """For each frame, the look that tells what is in it; None if nobody looks."""
@@ -187,10 +188,11 @@ class InProcessEngine:
         ]
 
     def _make_pictures(self, piece: _Piece) -> None:
-        """Synthesises what is rendered, or looked at for certain, in the order of the frames."""
+        """Synthesises what is rendered, shown, or looked at for certain, in the order of the frames."""
         ends = {gap.end.sequence for gap in piece.gaps}
         for index, (record, latents) in enumerate(zip(piece.work.records, piece.decoded.frames, strict=True)):
-            if not isinstance(latents, IcmError) and (piece.work.archive or record.sequence in ends):
+            shown = piece.work.watched and record is piece.work.records[-1]
+            if not isinstance(latents, IcmError) and (piece.work.archive or record.sequence in ends or shown):
                 piece.pictures[index] = self._decoder.picture(piece.work, latents)
 
     def _picture(self, piece: _Piece, look: Look) -> Picture:
