@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 from starlette.applications import Starlette
 
+from cloud_service.archive.storage import ArchiveStorage
 from cloud_service.database.waiting import SERVER_WAIT_SECONDS
 from cloud_service.settings import CloudSettings
 from cloud_service.viewer.accounts.audit import AuditLog
@@ -28,6 +29,8 @@ from cloud_service.viewer.pages.entrance import EntrancePages
 from cloud_service.viewer.pages.health import HealthPages
 from cloud_service.viewer.pages.tokens import TOKENS, TokenPages
 from cloud_service.viewer.pages.users import USERS, UserPages
+from cloud_service.viewer.playback.data import PlaybackData
+from cloud_service.viewer.playback.pages import PlaybackPages
 from cloud_service.viewer.web.database import attach_when_there
 from cloud_service.viewer.web.errors import ErrorAnswers
 from cloud_service.viewer.web.headers import SecurityHeaders
@@ -47,6 +50,7 @@ from icm.service.telemetry import TelemetryServer
 log = logging.getLogger(__name__)
 NAVIGATION = (
     Place("/", "Cameras", Right.VIEW),
+    Place("/watch", "Watch", Right.VIEW),
     Place(USERS, "Users", Right.ADMINISTER),
     Place(TOKENS, "Tokens", Right.ADMINISTER),
     Place(AUDIT, "Audit", Right.ADMINISTER),
@@ -101,6 +105,14 @@ class ViewerApp:
             *AuditPages(audit, notes, templates).pages(),
             *AboutPages(settings.bundle_folders, templates).pages(),
             *health.pages(),
+            *PlaybackPages(database, templates, clock).pages(),
+            *PlaybackData(
+                database=database,
+                storage=ArchiveStorage(settings.archive_url),
+                cloud=self._cloud,
+                notes=notes,
+                clock=clock,
+            ).pages(),
         ]
         guard = Guard.of(
             book=book, sessions=sessions, cookie=cookie, proxies=proxies, origin=viewer.origin, clock=clock
