@@ -22,17 +22,17 @@ from cloud_service.viewer.playback.rendering import PieceRenderer, RenderedPiece
 from cloud_service.viewer.playback.sprites import Sprites
 from cloud_service.viewer.playback.stored import boxes, overview, segments
 from cloud_service.viewer.playback.stored.timeline import read_timeline
-from cloud_service.viewer.playback.windows import (
+from cloud_service.viewer.playback.stored.windows import (
     DAY_US,
     HOUR_US,
     SECOND_US,
     Window,
     datetime_of,
     time_of,
-    time_text,
     window_of,
 )
 from cloud_service.viewer.web.routes import Page, Right
+from cloud_service.viewer.web.templates import stamp_text
 from icm.client.cloud import AsyncCloudClient
 from icm.errors import BusyError, ConfigError, NotFoundError
 from icm.service.clock import Clock
@@ -189,7 +189,7 @@ class PlaybackData:
             except BaseException:
                 file.close()
                 raise
-        about = f"{camera} {time_text(window.from_us)} {time_text(window.to_us)}"
+        about = f"{camera} {stamp_text(window.from_us)} {stamp_text(window.to_us)}"
         await self._notes.did(request.state.visitor, "clip", about)
         name = f"{camera}-{datetime_of(window.from_us):%Y%m%dT%H%M%SZ}.mp4"
         headers = {

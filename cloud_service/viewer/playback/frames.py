@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cloud_service.viewer.playback.windows import HOUR_US, SECOND_US, Window, datetime_of, time_text
+from cloud_service.viewer.playback.stored.windows import HOUR_US, SECOND_US, Window, datetime_of
+from cloud_service.viewer.web.templates import stamp_text
 from icm.client.cloud import AsyncCloudClient
 from icm.client.frames import StoredFrame
 from icm.errors import NotFoundError
@@ -28,7 +29,7 @@ async def frame_shown_at(cloud: AsyncCloudClient, camera: str, at_us: int) -> St
         if found:
             return found[0]
     raise NotFoundError(
-        f"no frame of camera {camera!r} is stored of the hour before {time_text(at_us)}: choose another time"
+        f"no frame of camera {camera!r} is stored of the hour before {stamp_text(at_us)}: choose another time"
     )
 
 

@@ -12,14 +12,23 @@ from cloud_service.database.tables import CursorRow, RecordSegmentRow
 from cloud_service.sightings.search import SightingQuery, search_sightings
 from cloud_service.viewer.accounts.roles import Visitor, no_such_camera
 from cloud_service.viewer.playback.answers import read_database
-from cloud_service.viewer.playback.windows import HOUR_US, SECOND_US, time_of, time_text
+from cloud_service.viewer.playback.stored.windows import HOUR_US, SECOND_US, time_of
 from cloud_service.viewer.web.routes import Page, Right
-from cloud_service.viewer.web.templates import Templates
+from cloud_service.viewer.web.templates import Templates, stamp_text
 from icm.errors import ConfigError
 from icm.service.clock import Clock
 
 WATCH = "/watch"
 MOST_WATCHED = 8
+_STEPS = (
+    ("1 h back", -HOUR_US),
+    ("1 min back", -60 * SECOND_US),
+    ("10 s back", -10 * SECOND_US),
+    ("10 s on", 10 * SECOND_US),
+    ("1 min on", 60 * SECOND_US),
+    ("1 h on", HOUR_US),
+)
+"""How far the links lead that stand in for a timeline where no scripts run."""
 _SIGHTINGS = 50
 _BEFORE_NEWEST_US = 30 * SECOND_US
 """Where a page begins that is told no time: late enough to be news, and early enough for something to play."""
@@ -54,10 +63,11 @@ class PlaybackPages:
             "camera.html",
             camera=camera,
             cameras=visitor.visible(sorted(newest)),
-            at=time_text(at_us),
+            at=stamp_text(at_us),
             newest=_text(newest[camera]),
             sightings=sightings,
-            time_text=time_text,
+            operates=visitor.may(Right.OPERATE),
+            steps=[(text, stamp_text(max(0, at_us + by_us))) for text, by_us in _STEPS],
         )
 
     async def _watch(self, request: Request) -> Response:
@@ -79,7 +89,7 @@ class PlaybackPages:
             wanted=wanted,
             most=MOST_WATCHED,
             cameras=visitor.visible(sorted(newest)),
-            at=time_text(self._begin(asked_us, max(times, default=None))),
+            at=stamp_text(self._begin(asked_us, max(times, default=None))),
             newest=_text(max(times, default=None)),
         )
 
@@ -107,4 +117,4 @@ def newest_frames(connection: Connection) -> dict[str, int | None]:
 
 
 def _text(us: int | None) -> str:
-    return "" if us is None else time_text(us)
+    return "" if us is None else stamp_text(us)

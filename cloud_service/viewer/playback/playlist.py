@@ -14,7 +14,8 @@ from urllib.parse import quote
 
 from cloud_service.archive.fragments import Fragment
 from cloud_service.viewer.playback.stored.segments import Kept, StoredSegment
-from cloud_service.viewer.playback.windows import HOUR_US, Window, time_text
+from cloud_service.viewer.playback.stored.windows import HOUR_US, Window
+from cloud_service.viewer.web.templates import stamp_text
 
 PIECE_US = 5_000_000
 """Of what is rendered: where the archive's videos have a key frame."""
@@ -58,7 +59,7 @@ def playlist(segments: Iterable[StoredSegment], window: Window, token: str) -> s
         if piece.init != init:
             lines.append(f'#EXT-X-MAP:URI="{piece.init}"')
         init, kind = piece.init, piece.kind
-        lines += [f"#EXT-X-PROGRAM-DATE-TIME:{time_text(piece.start_us)}", *piece.lines]
+        lines += [f"#EXT-X-PROGRAM-DATE-TIME:{stamp_text(piece.start_us)}", *piece.lines]
     return "\n".join([*lines, "#EXT-X-ENDLIST", ""])
 
 

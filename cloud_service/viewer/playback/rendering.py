@@ -12,7 +12,7 @@ import av
 
 from cloud_service.archive.fragments import TICKS, to_ticks
 from cloud_service.archive.mp4_layout import split
-from cloud_service.viewer.playback.windows import Window, datetime_of
+from cloud_service.viewer.playback.stored.windows import Window, datetime_of
 from icm.client.cloud import AsyncCloudClient
 from icm.errors import BusyError, StorageError
 

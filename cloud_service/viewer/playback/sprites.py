@@ -15,7 +15,7 @@ from cloud_service.archive.storage import ArchiveStorage
 from cloud_service.database.tables import VideoSegmentRow
 from cloud_service.store.segment import LONGEST_US
 from cloud_service.viewer.playback.answers import read_database
-from cloud_service.viewer.playback.windows import HOUR_US
+from cloud_service.viewer.playback.stored.windows import HOUR_US
 
 COLUMNS, ROWS = 24, 15
 """Tiles of a sprite: one for each 10 seconds, row after row."""

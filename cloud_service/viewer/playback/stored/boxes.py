@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from cloud_service.sightings.timeline import FrameBoxes, list_boxes
-from cloud_service.viewer.playback.windows import Window
+from cloud_service.viewer.playback.stored.windows import Window
 
 LONGEST_WINDOW_US = 600_000_000
 _SHOWN_US = 1_000_000

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Select, literal, literal_colum
 
 from cloud_service.database.tables import RecordSegmentRow, TombstoneRow, VideoSegmentRow
 from cloud_service.viewer.playback.stored.segments import Kept
-from cloud_service.viewer.playback.windows import Window
+from cloud_service.viewer.playback.stored.windows import Window
 
 MOST_BUCKETS = 2000
 LEVELS = (60, 3600, 86_400)

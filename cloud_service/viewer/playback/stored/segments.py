@@ -13,7 +13,7 @@ from cloud_service.database.retention_tables import StillRow
 from cloud_service.database.tables import RecordSegmentRow, TombstoneRow, VideoSegmentRow
 from cloud_service.store.index.rows import State
 from cloud_service.store.segment import LONGEST_US
-from cloud_service.viewer.playback.windows import DAY_US, Window
+from cloud_service.viewer.playback.stored.windows import DAY_US, Window
 
 MOST_SEGMENTS = 20_000
 """In one answer: a day of segments of 10 s is 8640."""

@@ -15,7 +15,7 @@ from cloud_service.sightings.search import SightingQuery, search_sightings
 from cloud_service.sightings.timeline import Bucket, read_activity
 from cloud_service.viewer.playback.stored.overview import LEVELS, read_kept, seconds_of
 from cloud_service.viewer.playback.stored.segments import StoredSegment, read_segments
-from cloud_service.viewer.playback.windows import HOUR_US, Window
+from cloud_service.viewer.playback.stored.windows import HOUR_US, Window
 
 EXACT_US = 2 * HOUR_US
 """The longest window that is answered segment by segment."""

@@ -5,26 +5,45 @@ import { Deck } from "./deck.js";
 const MOST_LISTED = 50, LONGEST_CLIP = HOUR;
 const deck = new Deck();
 const { camera } = document.getElementById("main").dataset;
-const clip = document.getElementById("clip"), list = document.getElementById("seen"), none = document.getElementById("seen-none");
+const clip = document.getElementById("clip"), length = document.getElementById("clip-length");
+const range = document.getElementById("range"), list = document.getElementById("seen"), none = document.getElementById("seen-none");
 const others = document.getElementById("cameras");
 
+// What leads on from the stretch between in and out, with its times: a clip, an export, a hold.
+const onward = [...document.querySelectorAll("[data-onward]")];
+
 function mark(side) {
-  const range = { ...(deck.timeline.clip ?? {}), [side]: deck.clock };
+  const marked = { ...(deck.timeline.clip ?? {}), [side]: deck.clock };
   // Of two marks in the wrong order the new one counts.
-  if (range.from !== undefined && range.to !== undefined && range.to <= range.from) delete range[side === "from" ? "to" : "from"];
-  deck.timeline.clip = range;
+  if (marked.from !== undefined && marked.to !== undefined && marked.to <= marked.from) delete marked[side === "from" ? "to" : "from"];
+  deck.timeline.clip = marked;
   deck.refresh();
-  const length = range.to - range.from;
-  clip.hidden = !(length > 0);
-  if (clip.hidden) return;
-  const isLong = length > LONGEST_CLIP;
-  clip.textContent = isLong ? "Clip is over an hour" : `Save clip, ${lengthText(length)}`;
-  if (isLong) clip.removeAttribute("href");
-  else clip.href = `/cameras/${camera}/clip.mp4?from=${iso(range.from)}&to=${iso(range.to)}`;
+  const long = marked.to - marked.from;
+  range.hidden = !(long > 0);
+  if (range.hidden) return;
+  clip.hidden = long > LONGEST_CLIP;
+  clip.href = `/cameras/${camera}/clip.mp4?from=${iso(marked.from)}&to=${iso(marked.to)}`;
+  length.textContent = `${timeText(marked.from)} to ${timeText(marked.to)}, ${lengthText(long)}${clip.hidden ? "; a clip is an hour at most" : ""}`;
+  for (const link of onward) link.href = `${link.dataset.onward}?${fields(marked)}`;
+}
+
+// As fields for times have them: in UTC, to the second, with all of the stretch in it.
+function fields({ from, to }) {
+  const text = (ms) => new Date(ms).toISOString().slice(0, 19);
+  return new URLSearchParams({ camera, from: text(from), to: text(Math.ceil(to / SECOND) * SECOND) });
+}
+
+function goOn(path) {
+  const link = onward.find((of) => of.dataset.onward === path);
+  if (!link) return;
+  if (range.hidden) deck.say("Mark a stretch first: i where it begins, o where it ends.");
+  else location.href = link.href;
 }
 
 deck.actions.in = deck.keys.i = () => mark("from");
 deck.actions.out = deck.keys.o = () => mark("to");
+deck.keys.e = () => goOn("/exports");
+deck.keys.h = () => goOn("/holds");
 
 const goTo = (name) => {
   location.href = `/cameras/${name}?t=${iso(deck.clock).replace(/\d{3}Z$/, "Z")}`;

@@ -93,6 +93,16 @@ export class TimelineData {
     this.changed();
   }
 
+  // Where the newest that can be played ends, as far as that is loaded.
+  get newest() {
+    let newest = null;
+    for (const { answer } of this.tiles.values()) {
+      if (answer?.bucket !== 0) continue;
+      for (const [, end, kept] of answer.kept) if (kept === "video" || kept === "records") newest = Math.max(newest ?? 0, end);
+    }
+    return newest;
+  }
+
   // What is kept at a time: [start, end, what, reason], or where a gap lies, as far as that is near.
   async keptAt(at) {
     const answer = await this.exactly(at);

@@ -1,12 +1,13 @@
 // What plays: cameras on one clock, the controls, the keys and the timeline of a page.
 import { SECOND, clockText, iso, localInput } from "./clock.js";
+import { colourOf, drawShape, isDark } from "./classes.js";
 import { TimelineData } from "./data.js";
 import { isTyping } from "../page.js";
 import { Stage } from "./stage.js";
 import { Timeline } from "./timeline.js";
 
 const RATES = [1, 2, 4, 8], BACKWARDS_EVERY = 250, SAY_EVERY = 5 * SECOND, ADDRESS_EVERY = SECOND;
-const AROUND = 10 * SECOND;
+const AROUND = 10 * SECOND, GAP_SHOWN = 1500;
 
 export class Deck {
   constructor() {
@@ -25,10 +26,11 @@ export class Deck {
     this.timeline = new Timeline(document.getElementById("timeline"), this.stages.map((of) => of.data), this.clock, {
       scrub: (at) => this.scrub(at),
       seek: (at) => this.seek(at),
+      drawn: () => this.nameClasses(),
     });
     this.actions = {
       play: () => this.toggle(), back: () => this.by(-5), forward: () => this.by(5),
-      boxes: () => this.toggleBoxes(), full: () => this.full(), newest: () => this.seek(this.newest - SECOND),
+      boxes: () => this.toggleBoxes(), full: () => this.full(), newest: () => this.toNewest(),
       "in-zoom": () => this.timeline.zoom(0.5), "out-zoom": () => this.timeline.zoom(2),
     };
     this.keys = {
@@ -83,7 +85,9 @@ export class Deck {
   advance(passed) {
     if (this.alone) {
       const [stage] = this.stages;
+      if (stage.inGap) this.leaveGap(passed);
       if (stage.inGap || stage.player.wanted !== null) return;
+      this.gapShown = 0;
       this.clock = stage.player.now ?? this.clock;
       if (stage.player.end !== null && this.clock >= stage.player.end - 60) this.beyond();
       return;
@@ -93,21 +97,33 @@ export class Deck {
       this.waited = (this.waited ?? 0) + passed;
       if (this.waited < 8 * SECOND) return;
     } else this.waited = 0;
+    if (this.stages.every((of) => of.inGap)) {
+      this.leaveGap(passed);
+      return;
+    }
+    this.gapShown = 0;
     this.clock = Math.min(Date.now(), this.clock + passed * this.rate);
     for (const stage of this.stages) stage.follow(this.clock);
-    if (this.stages.every((of) => of.inGap)) this.beyond();
+  }
+
+  // A gap is shown long enough to be read, then what follows is played.
+  leaveGap(passed) {
+    this.gapShown = (this.gapShown ?? 0) + passed;
+    if (this.gapShown >= GAP_SHOWN) this.beyond();
   }
 
   // Goes on behind a gap.
   async beyond() {
     if (this.seeking) return;
     this.seeking = true;
-    const at = this.clock + (this.alone ? SECOND : 0);
+    this.gapShown = 0;
+    const at = this.clock + (this.alone && !this.stages[0].inGap ? SECOND : 0);
     const found = await Promise.all(this.stages.map((of) => of.data.nextPlayable(at)));
     this.seeking = false;
     if (!this.playing) return;
     const next = Math.min(...found.filter((of) => of !== null));
-    if (Number.isFinite(next)) this.seek(next);
+    // Where the timeline knew of more than the player found, that is behind it.
+    if (Number.isFinite(next)) this.seek(next <= at && this.stages.every((of) => of.inGap) ? at + SECOND : next);
     else {
       this.pause();
       this.say("This is the newest there is.");
@@ -126,6 +142,11 @@ export class Deck {
     this.show(at);
   }
 
+  toNewest() {
+    const ends = this.stages.map((of) => of.data.newest).filter((of) => of !== null);
+    this.seek(Math.max(this.newest, ...ends) - SECOND);
+  }
+
   scrub(at) {
     this.clock = at;
     for (const stage of this.stages) {
@@ -139,11 +160,11 @@ export class Deck {
     this.rate = rate;
     this.playing = true;
     clearInterval(this.backwards);
+    for (const stage of this.stages) stage.rewinding = rate < 0;
     if (rate < 0) {
       for (const stage of this.stages) stage.pause();
       this.backwards = setInterval(() => this.backward(), BACKWARDS_EVERY);
     } else {
-      if (this.stages.every((of) => of.inGap)) await this.beyond();
       for (const stage of this.stages) stage.play(rate);
     }
     this.refresh();
@@ -159,7 +180,10 @@ export class Deck {
     clearInterval(this.backwards);
     this.playing = false;
     this.rate = 1;
-    for (const stage of this.stages) stage.pause();
+    for (const stage of this.stages) {
+      stage.rewinding = false;
+      stage.pause();
+    }
     this.refresh();
   }
 
@@ -194,6 +218,7 @@ export class Deck {
   }
 
   async toGap(direction) {
+    if (this.playing) this.pause();
     const found = await Promise.all(this.stages.map((of) => of.data.gap(this.clock, direction)));
     this.toNearest(found, direction, direction > 0 ? "No later gap within a day." : "No earlier gap within a day.");
   }
@@ -230,15 +255,23 @@ export class Deck {
   show(at) {
     this.timeline.show(at);
     const [stage] = this.stages;
-    const exact = this.alone && !this.playing && stage.exact;
+    const exact = this.alone && !this.playing ? stage.exact : null;
     const text = clockText(at);
-    if (this.clockTag.textContent !== text) {
-      this.clockTag.textContent = text;
+    if (this.clockTag.textContent !== text) this.clockTag.textContent = text;
+    if (this.shownAt !== at) {
+      this.shownAt = at;
       this.clockTag.dateTime = this.clockTag.title = iso(at);
+      if (!this.playing && document.activeElement !== this.input) this.input.value = localInput(at);
     }
     const problem = this.stages.map((of) => of.data.problem).find(Boolean);
-    const note = problem ? `The timeline cannot be read: ${problem}` : exact ? "exact frame" : "";
+    const note = problem ? `The timeline cannot be read: ${problem}` : "";
     if (this.clockNote.textContent !== note) this.clockNote.textContent = note;
+    const link = document.getElementById("exact");
+    if (link && link.hidden !== !exact) link.hidden = !exact;
+    if (link && exact && link.dataset.captured !== exact.captured) {
+      link.dataset.captured = exact.captured;
+      link.href = `/cameras/${stage.camera}/frame/${exact.epoch}/${exact.sequence}`;
+    }
     if (!this.addressAt || performance.now() - this.addressAt > ADDRESS_EVERY) this.keepAddress(at);
   }
 
@@ -258,6 +291,23 @@ export class Deck {
     button.firstElementChild.className = this.playing ? "icon-pause" : "icon-play";
     document.getElementById("rate").textContent = this.playing && this.rate !== 1 ? `${this.rate}×` : "";
     this.refreshed?.();
+  }
+
+  // The legend names the classes that are drawn.
+  nameClasses() {
+    const names = [...this.timeline.classes].sort(), key = `${isDark()}:${names.join()}`;
+    const place = document.getElementById("classes");
+    if (!place || key === this.named) return;
+    this.named = key;
+    place.replaceChildren(...names.map((name) => {
+      const item = document.createElement("span"), shape = document.createElement("canvas");
+      Object.assign(shape, { width: 28, height: 28 });
+      const context = shape.getContext("2d");
+      context.fillStyle = colourOf(name);
+      drawShape(context, name, 14, 14, 20);
+      item.append(shape, ` ${name}`);
+      return item;
+    }));
   }
 
   say(text) {

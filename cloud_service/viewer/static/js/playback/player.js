@@ -1,7 +1,7 @@
 // One camera's video by wall clock: which stretch of the playlist is loaded, and where in it a time lies.
 import { HOUR, MINUTE, SECOND, iso } from "./clock.js";
 
-const WINDOW = 2 * HOUR, GRID = 30 * MINUTE, BEFORE = 10 * MINUTE, MOST_FAILURES = 4;
+const WINDOW = 2 * HOUR, GRID = 30 * MINUTE, BEFORE = 10 * MINUTE, MOST_FAILURES = 4, FRESH = 5000;
 const SLACK = 0.02;  // seconds by which a position may lie before the frame that it is about
 
 export class Player {
@@ -41,7 +41,9 @@ export class Player {
   // Goes to a time. Returns whether its window is there already.
   seek(at) {
     this.wanted = at;
-    if (!this.has(at)) {
+    // Behind the end of what is listed there may be more by now.
+    const isOld = this.end !== null && at >= this.end && performance.now() - this.loadedAt > FRESH;
+    if (!this.has(at) || isOld) {
       this.load(at);
       return false;
     }
@@ -82,6 +84,7 @@ export class Player {
   load(at) {
     const from = Math.max(0, Math.floor((at - BEFORE) / GRID) * GRID);
     this.window = { from, to: from + WINDOW };
+    this.loadedAt = performance.now();
     this.pieces = [];
     this.shown = null;
     this.hls?.destroy();

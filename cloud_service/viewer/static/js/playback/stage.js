@@ -26,6 +26,7 @@ export class Stage {
     this.player = new Player(this.video, this.camera, (kind) => this.heard(kind));
     this.showsBoxes = true;
     this.playing = false;
+    this.rewinding = false;
     this.rate = 1;
     this.gapAt = null;
     this.exact = null;
@@ -149,7 +150,7 @@ export class Stage {
   // The exact frame, decoded from its record, in place of what video made of it.
   askStill() {
     clearTimeout(this.stillTimer);
-    this.stillTimer = setTimeout(() => this.loadStill(), STILL_AFTER);
+    if (!this.rewinding) this.stillTimer = setTimeout(() => this.loadStill(), STILL_AFTER);
   }
 
   async loadStill() {
@@ -170,7 +171,8 @@ export class Stage {
       await this.still.decode();
       if (turn !== this.stillTurn || this.playing) return;
       const micro = Number(captured.slice(-4, -1)) / 1000;
-      this.exact = { at: Date.parse(captured) + micro, captured };
+      const [epoch, sequence] = ["epoch", "sequence"].map((name) => answer.headers.get(`x-frame-${name}`));
+      this.exact = { at: Date.parse(captured) + micro, captured, epoch, sequence };
       this.still.alt = `Frame of ${this.camera}, captured ${captured}`;
       this.still.hidden = false;
       this.element.dataset.exact = captured;

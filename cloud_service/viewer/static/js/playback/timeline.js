@@ -20,8 +20,12 @@ export class Timeline {
     canvas.style.height = `${AXIS + rows.length * this.rowHeight + 4}px`;
     this.listen();
     new ResizeObserver(() => this.redraw()).observe(canvas);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.redraw());
-    new MutationObserver(() => this.redraw()).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+    const recoloured = () => {
+      this.colours = null;
+      this.redraw();
+    };
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recoloured);
+    new MutationObserver(recoloured).observe(document.documentElement, { attributeFilter: ["data-theme"] });
     this.redraw();
   }
 
@@ -34,7 +38,9 @@ export class Timeline {
   }
 
   show(at) {
-    if (this.isHeld || Math.abs(at - this.center) < 1) return;
+    if (this.isHeld) return;
+    // Less than half a pixel would not be seen.
+    if (Math.abs(at - this.center) < this.span / (2 * this.canvas.clientWidth || 1)) return;
     this.center = at;
     this.redraw();
   }
@@ -131,12 +137,14 @@ export class Timeline {
     context.setTransform(scale, 0, 0, scale, 0, 0);
     const from = this.from, to = from + this.span;
     const x = (at) => ((at - from) / this.span) * width;
-    const colours = readColours(canvas);
+    const colours = (this.colours ??= readColours(canvas));
     this.glyphs = [];
+    this.classes = new Set();
     this.axis(context, x, width, height, colours);
     this.rows.forEach((row, place) => this.row(context, row, AXIS + place * this.rowHeight, x, width, colours));
     this.overlays(context, x, width, height, colours);
     this.describe();
+    this.told.drawn?.();
   }
 
   axis(context, x, width, height, colours) {
@@ -228,8 +236,11 @@ export class Timeline {
       context.globalAlpha = 0.35;
       context.fillRect(left, middle - 2, Math.max(1, right - left), 4);
       context.globalAlpha = 1;
-      drawShape(context, name, left, middle, size);
-      this.glyphs.push({ x: left, y: middle, at: start });
+      this.classes.add(name);
+      // One stands for all that would lie upon it.
+      const isCovered = this.glyphs.some((of) => of.y === middle && of.name === name && Math.abs(of.x - left) < size * 0.7);
+      if (!isCovered) drawShape(context, name, left, middle, size);
+      this.glyphs.push({ x: left, y: middle, at: start, name });
     }
     // In buckets: a class its line, as strong as there were many.
     const names = [...new Set((answer.classes ?? []).map(([, , name]) => name))].sort();
@@ -238,6 +249,7 @@ export class Timeline {
     for (const [start, end, name, boxes] of answer.classes ?? []) {
       const left = x(start), right = x(end);
       if (right < 0 || left > width) continue;
+      this.classes.add(name);
       context.fillStyle = colourOf(name);
       context.globalAlpha = 0.35 + 0.65 * Math.sqrt(boxes / most);
       const wide = Math.max(2, right - left - 1), top = y + names.indexOf(name) * tall;

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from starlette.datastructures import QueryParams
 
+from cloud_service.viewer.web.templates import stamp_text
 from cloud_service.viewer.web.time_fields import read_time
 from icm.errors import ConfigError
 
@@ -55,8 +56,8 @@ def window_of(query: QueryParams, most_us: int) -> Window:
         raise ConfigError("`to` is not after `from`: give a later one")
     if to_us - from_us > most_us:
         raise ConfigError(
-            f"from {time_text(from_us)} to {time_text(to_us)} is more than {timedelta(microseconds=most_us)}, which is"
-            " the longest that is answered here: ask for it in parts"
+            f"from {stamp_text(from_us)} to {stamp_text(to_us)} is more than {timedelta(microseconds=most_us)}, which"
+            " is the longest that is answered here: ask for it in parts"
         )
     return Window(from_us, to_us)
 
@@ -73,11 +74,6 @@ def time_of(query: QueryParams, name: str) -> int | None:
     if len(texts) > 1:
         raise ConfigError(f"`{name}` stands {len(texts)} times in the address: give it once")
     return read_time(texts[0], f"`{name}`")
-
-
-def time_text(us: int) -> str:
-    """A time since 1970 as addresses and playlists have it, to the millisecond."""
-    return (_EPOCH + timedelta(microseconds=us)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def datetime_of(us: int) -> datetime:
