@@ -18,8 +18,8 @@ from icm.errors import ConfigError, NotFoundError
 
 VIDEO_TYPE = "video/mp4"
 _INIT = re.compile(r"[0-9a-f]{16}")
-_VIDEO = re.compile(r"(\d{1,18})-(\d{1,12})")
-_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+_VIDEO = re.compile(r"(\d{1,18})-(\d{1,12})", re.ASCII)
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 _PART_BYTES = 1 << 20
 _KEPT = "private, max-age=3600"
 """A video may be deleted by then, and what was fetched of it may be shown for that long."""

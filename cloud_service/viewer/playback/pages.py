@@ -113,7 +113,7 @@ def newest_statement() -> Select[Any]:
 
 def newest_frames(connection: Connection) -> dict[str, int | None]:
     """Of each camera, the capture time of its newest frame, microseconds since 1970; None without any."""
-    return dict(connection.execute(newest_statement()).tuples().all())
+    return {camera: newest_us for camera, newest_us in connection.execute(newest_statement())}
 
 
 def _text(us: int | None) -> str:

@@ -25,7 +25,7 @@ _TILE_US = HOUR_US // (COLUMNS * ROWS)
 _MOST_BYTES = 32 << 20
 _AT_ONCE = 2
 _QUALITY = 60
-_EMPTY = (40, 42, 46)
+_EMPTY = (16, 18, 22)
 _MOST_PIXELS = 1 << 22
 """Of a thumbnail, which has some ten thousand: what has more is none."""
 

@@ -22,6 +22,9 @@ def read_time(text: str, what: str) -> int:
         ConfigError: it is none.
     """
     try:
+        # The calendar's parser ends at a NUL, and takes digits of other scripts.
+        if not text.isascii() or not text.isprintable():
+            raise ValueError
         time = datetime.fromisoformat(text)
         time = time if time.tzinfo is not None else time.replace(tzinfo=UTC)
         if not _EPOCH <= time < _LATEST:

@@ -23,6 +23,8 @@ MOST_SIGHTINGS = 500
 _JOINED_US = 2_000_000
 """A pause between two segments that is no gap: a camera that sends a frame now and then has longer ones, which the
 distance of its frames tells."""
+_LEAST_US = 10_000_000
+"""Over which what a segment takes is spread at least: a single frame would be as high as nothing else is."""
 Answer = dict[str, Any]
 
 
@@ -65,9 +67,9 @@ def _by_segment(connection: Connection, camera: str, window: Window) -> Answer:
         "bucket": 0,
         "kept": [[_ms(start), _ms(end), kept, reason] for start, end, kept, reason in spans(segments)],
         "activity": [
-            [_ms(of.first_us), _ms(of.end_us), of.size * 8_000_000 // (of.end_us - of.first_us)]
+            [_ms(of.first_us), _ms(of.end_us), of.size * 8_000_000 // max(of.end_us - of.first_us, _LEAST_US)]
             for of in segments
-            if of.size and of.end_us > of.first_us
+            if of.size
         ],
         "sightings": sightings_of(page.rows),
         "classes": None,

@@ -14,7 +14,10 @@ from tests.cloud_service.viewer.playback.past import Past, running_past
 
 @pytest.fixture(scope="package")
 def past(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Iterator[Past]:
-    """Two cameras with a hole in the middle; ``vera`` may look at gate alone, ``anna`` at all."""
+    """``gate`` has a hole in the middle. Of ``yard`` the first segment was deleted, and of the second its video.
+
+    ``vera`` may look at gate alone, ``anna`` at all.
+    """
     folder = tmp_path_factory.mktemp("past")
     add_user(folder, "anna", Role.ADMIN)
     add_user(folder, "vera", Role.VIEWER, "gate")

@@ -18,10 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Engine, func, select
 
+from cloud_service.app import App
 from cloud_service.database.opening import attach_database
 from cloud_service.database.sightings_tables import BoxesRow
 from cloud_service.database.tables import VideoSegmentRow
+from cloud_service.database.usage import Tier
 from cloud_service.detection import Detection
+from cloud_service.retention.items import Planned, Reason
+from cloud_service.retention.view import DatabaseView
 from icm.codec.bitstream.record import Record, StreamHeader
 from icm.codec.bundle.loading import Bundle
 from icm.codec.encoder import Encoder
@@ -38,7 +42,8 @@ SEGMENT_FRAMES = 20
 HOLE_US = 30_000_000
 BEFORE, AFTER = 120, 80
 """Frames before the hole, and behind it: a minute, and forty seconds."""
-CAMERAS = ("gate", "yard")
+COUNTS = {"gate": BEFORE + AFTER, "yard": 100}
+"""Frames of each camera, in segments that are closed; one more comes 20 seconds later, which closes the last."""
 _CREDIT = 64
 """Records that the cloud takes before they are acknowledged."""
 _PATIENCE_SECONDS = 120
@@ -89,27 +94,45 @@ class Past:
     Attributes:
         house: the viewer.
         folder: of the cloud.
+        app: the cloud.
     """
 
     house: House
     folder: Path
+    app: App
 
     def database(self) -> Engine:
         """The cloud's."""
         return attach_database(f"sqlite:///{self.folder / 'cloud.db'}")
+
+    def delete(self, camera: str, first: int, end: int, *tiers: Tier) -> None:
+        """Has retention delete what a camera's segments between two frames have in these tiers."""
+        database = self.database()
+        try:
+            view = DatabaseView(database, self.folder)
+            going = [
+                Planned(item, Reason.MAX_AGE, "records older than 30 days")
+                for tier in tiers
+                for item in view.page(tier, camera, None, None)
+                if capture_us(first) <= item.first_capture_us < capture_us(end)
+            ]
+        finally:
+            database.dispose()
+        assert len(going) == len(tiers) * (end - first) // SEGMENT_FRAMES
+        self.app._retention._deleter.delete(going, "retention", time.time_ns() // 1000)
 
 
 @contextmanager
 def running_past(folder: Path, bundle: Path) -> Iterator[Past]:
     """Starts a cloud in a thread, fills it, and starts a viewer beside it."""
     loop, ready, ended = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
-    port: list[int] = []
+    apps: list[App] = []
     loaded = Bundle.load(bundle, threads=1)
 
     async def serve() -> None:
         flags = {"archive.segment_seconds": 10.0}
         async with running_cloud(folder, loaded, SquareDetector(), **flags) as cloud:
-            port.append(cloud.app.port)
+            apps.append(cloud.app)
             ready.set()
             await ended.wait()
 
@@ -124,10 +147,14 @@ def running_past(folder: Path, bundle: Path) -> Iterator[Past]:
     thread.start()
     try:
         assert ready.wait(60)
-        asyncio.run(_deliver(port[0], loaded))
+        port = apps[0].port
+        asyncio.run(_deliver(port, loaded))
         _wait_until_archived(folder)
-        with running_viewer(folder, {"cloud": {"address": f"127.0.0.1:{port[0]}"}}) as house:
-            yield Past(house, folder)
+        with running_viewer(folder, {"cloud": {"address": f"127.0.0.1:{port}"}}) as house:
+            past = Past(house, folder, apps[0])
+            past.delete("yard", 0, 20, Tier.RECORDS, Tier.VIDEO, Tier.THUMBNAILS)
+            past.delete("yard", 20, 40, Tier.VIDEO)
+            yield past
     finally:
         if loop.is_running():
             loop.call_soon_threadsafe(ended.set)
@@ -137,12 +164,12 @@ def running_past(folder: Path, bundle: Path) -> Iterator[Past]:
 async def _deliver(port: int, bundle: Bundle) -> None:
     encoder = Encoder(bundle)
     coded = [encoder.encode(picture(number), 4) for number in range(BEFORE + AFTER + 1)]
-    records = [frame.record(number + 1, capture_us(number)) for number, frame in enumerate(coded)]
-    # One more, late enough to close the segment before it.
-    records[-1] = coded[-1].record(len(coded), capture_us(len(coded) - 1) + 20_000_000)
     channel = open_channel(f"127.0.0.1:{port}", allow_plaintext=False)
     try:
-        for camera in CAMERAS:
+        for camera, count in COUNTS.items():
+            records = [coded[number].record(number + 1, capture_us(number)) for number in range(count)]
+            # One more, late enough to close the segment before it.
+            records.append(coded[count].record(count + 1, capture_us(count) + 20_000_000))
             header = StreamHeader(bundle.codec_id, camera, 7, START_US, WIDTH, HEIGHT)
             await _send(Uplink(channel), header, records)
     finally:
@@ -161,7 +188,7 @@ async def _send(uplink: Uplink, header: StreamHeader, records: Sequence[Record])
 def _wait_until_archived(folder: Path) -> None:
     """Until all closed segments have their videos, and boxes and sightings."""
     database = attach_database(f"sqlite:///{folder / 'cloud.db'}")
-    wanted = len(CAMERAS) * (BEFORE + AFTER) // SEGMENT_FRAMES
+    wanted = sum(COUNTS.values()) // SEGMENT_FRAMES
     until = time.monotonic() + _PATIENCE_SECONDS
     try:
         while True:

@@ -93,12 +93,14 @@ export class TimelineData {
     this.changed();
   }
 
-  // Where the newest that can be played ends, as far as that is loaded.
+  // The newest stretch that can be played, as far as that is loaded: [start, end].
   get newest() {
     let newest = null;
     for (const { answer } of this.tiles.values()) {
       if (answer?.bucket !== 0) continue;
-      for (const [, end, kept] of answer.kept) if (kept === "video" || kept === "records") newest = Math.max(newest ?? 0, end);
+      for (const [start, end, kept] of answer.kept) {
+        if ((kept === "video" || kept === "records") && end > (newest?.[1] ?? 0)) newest = [start, end];
+      }
     }
     return newest;
   }

@@ -143,8 +143,8 @@ export class Deck {
   }
 
   toNewest() {
-    const ends = this.stages.map((of) => of.data.newest).filter((of) => of !== null);
-    this.seek(Math.max(this.newest, ...ends) - SECOND);
+    const newest = this.stages.map((of) => of.data.newest).filter((of) => of !== null);
+    this.seek(Math.max(this.newest, ...newest.map(([start, end]) => Math.max(start, end - SECOND))));
   }
 
   scrub(at) {
@@ -184,6 +184,7 @@ export class Deck {
       stage.rewinding = false;
       stage.pause();
     }
+    this.shownAt = null;
     this.refresh();
   }
 

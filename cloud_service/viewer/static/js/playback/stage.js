@@ -96,7 +96,7 @@ export class Stage {
     else if (kind === "seeked") {
       this.element.classList.remove("empty");
       this.say("");
-      if (this.playing) this.video.play().catch(() => {});
+      if (this.playing) this.start();
       else this.askStill();
     } else if (kind === "playing") {
       if (!this.playing) this.video.pause();
@@ -113,7 +113,12 @@ export class Stage {
     this.dropStill();
     if (this.inGap) return;
     this.video.playbackRate = rate;
-    this.video.play().catch(() => {});
+    this.start();
+  }
+
+  // At its end a video would begin anew.
+  start() {
+    if (!this.video.ended) this.video.play().catch(() => {});
   }
 
   pause() {
@@ -141,7 +146,7 @@ export class Stage {
       return;
     }
     if (!this.playing || video.seeking) return;
-    if (video.paused) video.play().catch(() => {});
+    if (video.paused) this.start();
     const late = (clock - player.now) / 1000;
     if (Math.abs(late) > FAR * this.rate) player.seek(clock);
     else video.playbackRate = this.rate * (Math.abs(late) > NEAR ? 1 + Math.sign(late) * 0.15 : 1);
