@@ -22,8 +22,8 @@ def read_time(text: str, what: str) -> int:
         ConfigError: it is none.
     """
     try:
-        # The calendar's parser ends at a NUL, and takes digits of other scripts.
-        if not text.isascii() or not text.isprintable():
+        # What comes behind a NUL the calendar's parser takes for no fault.
+        if not text.isprintable():
             raise ValueError
         time = datetime.fromisoformat(text)
         time = time if time.tzinfo is not None else time.replace(tzinfo=UTC)

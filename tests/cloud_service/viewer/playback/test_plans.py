@@ -20,7 +20,7 @@ from tests.cloud_service.sightings.test_plans import breaches, noted, plan
 from tests.databases import KINDS, url_of_new
 
 START_US = 1_790_000_000_000_000
-SEGMENTS, CAMERAS, SEGMENT_US = 40_000, 4, 10 * SECOND_US
+SEGMENTS, CAMERAS, SEGMENT_US = 24_000, 4, 10 * SECOND_US
 NUMBERS = f"WITH RECURSIVE n(i) AS (SELECT CAST(0 AS BIGINT) UNION ALL SELECT i + 1 FROM n WHERE i < {SEGMENTS - 1})"
 OF_CAMERA, OF_NUMBER = f"'camera-' || (i % {CAMERAS})", f"1 + i / {CAMERAS}"
 OF_START = f"{START_US} + i / {CAMERAS} * {SEGMENT_US}"
@@ -31,7 +31,7 @@ FILL = {
         1 + 20 * i, 20 + 20 * i, 'whole'""",
     "video_segments": f"""(camera, number, start_us, duration_us, frames, path, bytes, thumbnail_path, thumbnail_bytes,
         disk_bytes, thumbnail_disk_bytes, init, fragments) SELECT {OF_CAMERA}, {OF_NUMBER}, {OF_START}, {SEGMENT_US},
-        20, CASE WHEN i < 20000 THEN '' ELSE 'v' || i END, 90000, 't' || i, 5000, 90000, 5000, 'init', '0:0:5000000'""",
+        20, CASE WHEN i < 12000 THEN '' ELSE 'v' || i END, 90000, 't' || i, 5000, 90000, 5000, 'init', '0:0:5000000'""",
     "tombstones": f"""(camera, number, epoch, first_capture_us, last_capture_us, records, size, sequences, sha256,
         reason, rule, deleted_by, deleted_us) SELECT {OF_CAMERA}, -{OF_NUMBER}, 7, {OF_START} - 500000000000,
         {OF_START} - 499990000000, 20, 30000, '1-20', :nothing, 'max_age', 'rule', 'retention', 0""",
@@ -45,6 +45,9 @@ FILL = {
         {OF_START}, 7, i, :box, :box, 0, 0, 5000, 5000""",
     "progress": f"""(camera, detect_segment, detect_offset, archive_segment) SELECT {OF_CAMERA}, 1, 0, 1""",
 }
+
+SMALL = r"SCAN (CONSTANT ROW|(video|records|deleted)_looks|progress USING COVERING INDEX)"
+"""What may be read whole: the times that were looked up, one a bucket, and the list of cameras."""
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -89,8 +92,7 @@ def test_no_table_is_read_whole_and_nothing_sorted(filled: Engine, what: str) ->
     asked = [(statement, values) for statement, values in statements if "set_config" not in statement]
     assert 1 <= len(asked) <= 4
     wrong = [line for statement, values in asked for line in breaches(plan(filled, statement, values))]
-    # What was looked up so far is a list of times, a bucket each.
-    assert [line for line in wrong if not re.fullmatch(r"SCAN (video|records|deleted)_looks", line)] == []
+    assert [line for line in wrong if not re.match(SMALL, line)] == []
 
 
 def test_a_plan_that_reads_a_whole_table_would_be_found(filled: Engine) -> None:
