@@ -52,7 +52,7 @@ SMALL = r"SCAN (CONSTANT ROW|(video|records|deleted)_looks|progress USING COVERI
 
 @pytest.fixture(scope="module", params=KINDS)
 def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """Cameras with more than a day each, so that reading all of a table costs more than walking an index."""
+    """Cameras with most of a day each, so that reading all of a table costs more than walking an index."""
     database = open_database(url_of_new(request.param, request, tmp_path_factory.mktemp("plans")))
     with database.begin() as connection:
         for table, rows in FILL.items():

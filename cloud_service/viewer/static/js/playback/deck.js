@@ -281,6 +281,7 @@ export class Deck {
     const address = new URL(location.href), text = iso(at).replace(/\d{3}Z$/, "Z");
     if (this.playing || address.searchParams.get("t") === text) return;
     address.searchParams.set("t", text);
+    address.search = address.search.replaceAll("%3A", ":").replaceAll("%2C", ",");
     history.replaceState(null, "", address);
   }
 

@@ -68,12 +68,18 @@ export class Player {
   }
 
   go() {
-    const at = this.wanted, piece = this.pieceAt(at);
+    const piece = this.pieceAt(this.wanted);
     if (!piece) return;
-    this.wanted = null;
-    const inside = Math.min((at - piece.wall) / SECOND, piece.seconds - SLACK);
     // A little into the frame, as positions are rounded.
-    this.video.currentTime = piece.start + Math.max(0, inside) + 1e-3;
+    const inside = Math.min((this.wanted - piece.wall) / SECOND, piece.seconds - SLACK);
+    const position = piece.start + Math.max(0, inside) + 1e-3;
+    if (this.hls && !this.isLoading) {
+      this.isLoading = true;
+      this.hls.startLoad(position);
+      return;
+    }
+    this.wanted = null;
+    this.video.currentTime = position;
   }
 
   wallOf(position) {
@@ -102,6 +108,7 @@ export class Player {
       fragLoadPolicy: { default: { maxTimeToFirstByteMs: 120_000, maxLoadTimeMs: 180_000, timeoutRetry: null, errorRetry: null } },
     });
     this.hls = hls;
+    this.isLoading = false;
     const taken = (details) => {
       // hls.js moves a piece to where its frames turned out to be.
       this.pieces = details.fragments.map((of) => ({
@@ -111,8 +118,8 @@ export class Player {
     hls.on(Hls.Events.LEVEL_LOADED, (_, { details }) => {
       if (hls !== this.hls) return;
       taken(details);
-      const piece = this.wanted === null ? null : this.pieceAt(this.wanted);
-      hls.startLoad(piece ? piece.start + Math.max(0, (this.wanted - piece.wall) / SECOND) : 0);
+      // In a gap nothing is loaded until somebody leaves it.
+      if (this.wanted !== null) this.go();
       this.changed("loaded");
     });
     hls.on(Hls.Events.FRAG_LOADING, (_, { frag }) => {

@@ -55,7 +55,8 @@ export class Stage {
   // Whether the time that was asked for can be shown, now that it is known what there is.
   settle() {
     const at = this.player.wanted;
-    if (at !== null) this.enterGap(at);
+    if (at !== null && !this.player.pieceAt(at)) this.enterGap(at);
+    else if (at !== null) this.say("Loading …");
     else if (!this.playing) this.askStill();
   }
 
@@ -101,7 +102,7 @@ export class Stage {
     } else if (kind === "playing") {
       if (!this.playing) this.video.pause();
       this.say("");
-    } else if (kind === "rendering") this.say("Rendering from records …");
+    } else if (kind === "rendering" && !this.inGap) this.say("Rendering from records …");
     else if (kind === "failed") this.say("This cannot be played just now.");
     if (kind === "frame" && !this.exact) this.draw();
     this.changed(this, kind);
@@ -112,13 +113,14 @@ export class Stage {
     this.rate = rate;
     this.dropStill();
     if (this.inGap) return;
-    this.video.playbackRate = rate;
     this.start();
   }
 
-  // At its end a video would begin anew.
+  // At its end a video would begin anew. What is loaded anew has the usual speed.
   start() {
-    if (!this.video.ended) this.video.play().catch(() => {});
+    if (this.video.ended) return;
+    this.video.playbackRate = this.rate;
+    this.video.play().catch(() => {});
   }
 
   pause() {
@@ -210,6 +212,7 @@ export class Stage {
 
   // While somebody drags: the thumbnail of the ten seconds, out of the hour's sprite.
   scrub(at) {
+    this.scrubbed = at;
     this.dropStill();
     this.element.classList.remove("empty");
     this.say("");
@@ -231,6 +234,7 @@ export class Stage {
     let sprite = this.sprites.get(hour);
     if (!sprite) {
       sprite = new Image();
+      sprite.addEventListener("load", () => this.preview.hidden || this.scrub(this.scrubbed));
       sprite.src = `/cameras/${this.camera}/sprites/${hour}.jpg`;
       this.sprites.set(hour, sprite);
       if (this.sprites.size > MOST_SPRITES) this.sprites.delete(this.sprites.keys().next().value);
