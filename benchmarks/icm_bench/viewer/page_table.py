@@ -18,7 +18,9 @@ MOST_QUERIES = 5
 """Statements that a page may ask the database: four of its own, and the one that finds the session."""
 REGION_QUERIES = 7
 """Where a part of the picture is searched, boxes have to be read besides."""
-_USUAL_MS, _LIST_MS, _SEARCH_MS, _CHEAP_MS, _LOGIN_MS = 60.0, 80.0, 100.0, 20.0, 250.0
+_USUAL_MS, _LIST_MS, _SEARCH_MS, _CAMERA_MS, _CHEAP_MS, _LOGIN_MS = 60.0, 80.0, 100.0, 120.0, 20.0, 250.0
+_OF_CAMERA = "/cameras/{camera}/"
+_DAY = 86_400
 _CLASSES = ("person", "car", "truck", "bicycle", "bus", "dog", "bird")
 
 
@@ -111,6 +113,29 @@ def _day(chance: random.Random, scene: Scene) -> str:
     return "/search?" + urlencode({"camera": _camera(chance, scene), **ends})
 
 
+def _camera_at(chance: random.Random, scene: Scene) -> str:
+    camera, at_us = chance.choice(scene.moments)
+    return f"/cameras/{camera}?{urlencode({'t': field_text(at_us)})}"
+
+
+def _watch(chance: random.Random, scene: Scene) -> str:
+    some = chance.sample(scene.moments, 12)
+    cameras = list(dict.fromkeys(camera for camera, _ in some))[:4]
+    return "/watch?" + urlencode({"cameras": ",".join(cameras), "t": field_text(some[0][1])})
+
+
+def _stretch(of: str, seconds: int) -> Draw:
+    """A stretch of time of a camera in which something was seen, as long as the page's scripts ask for."""
+
+    def draw(chance: random.Random, scene: Scene) -> str:
+        camera, at_us = chance.choice(scene.moments)
+        from_us = at_us // (seconds * 1_000_000) * seconds * 1_000_000
+        ends = {"from": field_text(from_us), "to": field_text(from_us + seconds * 1_000_000)}
+        return f"/cameras/{camera}/{of}?{urlencode(ends)}"
+
+    return draw
+
+
 def _frame(_chance: random.Random, scene: Scene) -> str:
     return f"/cameras/{scene.frame.camera}/frame/{scene.frame.epoch}/{scene.frame.sequence}"
 
@@ -120,6 +145,17 @@ PAGES = (
     MeasuredPage("login, with a password", "/login", _LOGIN_MS, _at("/login"), logs_in=True),
     MeasuredPage("wall", "/", 50.0, _at("/")),
     MeasuredPage("cameras", "/cameras", _LIST_MS, _at("/cameras")),
+    MeasuredPage("a camera", "/cameras/{camera}", _CAMERA_MS, _camera_at),
+    MeasuredPage("cameras on one playhead", "/watch", _CAMERA_MS, _watch),
+    MeasuredPage("timeline, two hours", _OF_CAMERA + "timeline.json", _USUAL_MS, _stretch("timeline.json", 7200)),
+    MeasuredPage("timeline, a day", _OF_CAMERA + "timeline.json", _USUAL_MS, _stretch("timeline.json", _DAY)),
+    MeasuredPage("timeline, 64 days", _OF_CAMERA + "timeline.json", _USUAL_MS, _stretch("timeline.json", 64 * _DAY)),
+    MeasuredPage(
+        "timeline, 1024 days", _OF_CAMERA + "timeline.json", _USUAL_MS, _stretch("timeline.json", 1024 * _DAY)
+    ),
+    MeasuredPage("holds of a day", _OF_CAMERA + "holds.json", _USUAL_MS, _stretch("holds.json", _DAY)),
+    MeasuredPage("boxes of a minute", _OF_CAMERA + "boxes.json", _USUAL_MS, _stretch("boxes.json", 60)),
+    MeasuredPage("playlist, two hours", _OF_CAMERA + "hls.m3u8", _USUAL_MS, _stretch("hls.m3u8", 7200)),
     MeasuredPage("search", "/search", _SEARCH_MS, _at("/search")),
     MeasuredPage("search, a class", "/search", _SEARCH_MS, _search("/search", **{"class": _class})),
     MeasuredPage(
@@ -156,6 +192,15 @@ NOT_MEASURED = {
     "/cameras/{camera}/live.mjpg": "pictures without an end: `icm-bench viewer-wall`",
     "/cameras/{camera}/frame/{epoch}/{sequence}/picture.jpg": "a picture that the cloud decodes",
     "/cameras/{camera}/frame/{epoch}/{sequence}/picture.png": "a picture that the cloud decodes",
+    _OF_CAMERA + "frame.jpg": "a picture that the cloud decodes",
+    _OF_CAMERA + "frames.json": "the cloud's answer, which no database of the viewer's is asked for",
+    _OF_CAMERA + "sprites/{hour:int}.jpg": "a picture out of files of the archive",
+    _OF_CAMERA + "boxes.vtt": "boxes.json in another form",
+    _OF_CAMERA + "init/{name}.mp4": "a file of the archive",
+    _OF_CAMERA + "video/{name}.mp4": "a file of the archive",
+    _OF_CAMERA + "rendered/{first:int}-{end:int}/init.mp4": "a video that the cloud renders",
+    _OF_CAMERA + "rendered/{first:int}-{end:int}/piece.m4s": "a video that the cloud renders",
+    _OF_CAMERA + "clip.mp4": "a video that the cloud makes",
     "/cameras/{camera}/sightings/{sighting}/crop.jpg": "a picture that the cloud decodes",
 }
 """Addresses that a browser reads and that are no pages, and what they are instead."""
