@@ -110,7 +110,6 @@ def test_a_timeline_tells_what_is_left_and_what_moved_and_was_seen(past: Past, a
         (capture_us(40) // 1000, "video"),
     ]
     assert "records older than 30 days" in told["kept"][0][3]
-    assert told["kept"][2][1] == (capture_us(99) + 500_000) // 1000
     assert all(rate > 0 for _, _, rate in told["activity"])
     assert {name for _, _, name, _, _ in told["sightings"]} == {"person", "car"}
     hole = get(anna.client, f"/cameras/gate/timeline.json?{ALL}").json()["kept"]
