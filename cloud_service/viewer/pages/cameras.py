@@ -53,6 +53,19 @@ class CameraPages:
         return self._templates.page(request, "cameras.html", cameras=seen)
 
 
+def names_of(database: Engine) -> list[str]:
+    """The names of all cameras that have sent something.
+
+    Raises:
+        StorageError: the database cannot be used.
+    """
+    try:
+        with database.connect() as connection:
+            return sorted(connection.scalars(select(CursorRow.camera)))
+    except SQLAlchemyError as error:
+        raise StorageError(f"the database cannot be read: {trouble(error)}") from None
+
+
 def cameras_of(database: Engine) -> list[ListedCamera]:
     """All cameras that the database knows, by name.
 
