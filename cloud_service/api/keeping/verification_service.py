@@ -80,15 +80,15 @@ class VerificationService(VerificationServiceServicer):
         for camera in cameras:
             check_camera_name(camera)
             caller.check_reads(camera)
-        known = self._cameras()
-        if missing := [camera for camera in cameras if camera not in known]:
-            raise NotFoundError(f"there is no camera {missing[0]!r} in this store")
         from_us, to_us = microseconds(request, "from"), microseconds(request, "to")
         if from_us is not None and to_us is not None and from_us > to_us:
             raise ConfigError("StartVerification: 'from' is behind 'to'")
         by = request.by.strip()
         if not by or len(by) > _MOST_BY:
             raise ConfigError(f"StartVerification: 'by' is a text of 1 to {_MOST_BY} characters")
+        known = self._cameras()
+        if missing := [camera for camera in cameras if camera not in known]:
+            raise NotFoundError(f"there is no camera {missing[0]!r} in this store")
         return self._verifications.add(
             cameras=cameras,
             deep=request.deep,
