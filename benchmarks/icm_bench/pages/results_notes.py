@@ -67,12 +67,12 @@ thousand multiplications a pixel (`ms_per_kmac`), which is what blocks of differ
 are icm-1's; gated ones are what the next codec is made of, with the gate that costs least.""",
     "reuse": """\
 Each clip goes through the cloud's engine with a look at every frame (`every frame`) and with `detector.reuse` as it is
-set by default (`reused`), batch by batch in turn: entropy decoding, synthesis, a detector at its usual confidence, and
-the video. `part` is the whole clip, or its quiet stretches: runs of at least a second in which no frame differs from
-the one before at more than that share of positions. `ap50` is that of persons against the ground truth, `agreement`
-that of all boxes against those of looking at every frame, which counts boxes at the edge of the confidence that come
-and go by themselves as well. `emptied` is the clip's background without whatever moves, under the clip's noise: none of
-the clips has a second in which nobody moves.""",
+set by default (`reused`), in pieces of ten frames in turn, as they wait where a cloud is busy: entropy decoding,
+synthesis, a detector at its usual confidence, and with `video` the MP4, for which every frame is synthesised. `part` is
+the whole clip, or the fifth of its windows of a second in which the fewest positions change from a frame to the next.
+`ap50` is that of persons against the ground truth, `lasting` that of all classes, vehicles as one, against objects that
+looking at every frame saw for a second or more, gaps filled. `emptied` is the clip's background without whatever
+moves, under the clip's noise: none of the clips has a second in which nobody moves.""",
     "redetect": """\
 Each row is a job of `icm-cloud redetect` over one clip, worked off by the service's own worker with nothing live beside
 it. `loading_s` is what the process takes to load torch, weights and bundle. Frames that are not looked at are decoded

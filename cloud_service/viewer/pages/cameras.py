@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 from starlette.responses import Response
@@ -66,11 +66,9 @@ def names_of(database: Engine) -> list[str]:
         raise StorageError(f"the database cannot be read: {trouble(error)}") from None
 
 
-def cameras_of(database: Engine) -> list[ListedCamera]:
-    """All cameras that the database knows, by name.
-
-    Raises:
-        StorageError: it cannot be used.
+def newest_frames(connection: Connection) -> dict[str, int | None]:
+    """Of each camera, the capture time of the newest frame in a segment that is done with, microseconds since 1970;
+    None where there is none.
     """
     newest = (
         select(RecordSegmentRow.last_capture_us)
@@ -79,9 +77,18 @@ def cameras_of(database: Engine) -> list[ListedCamera]:
         .limit(1)
         .scalar_subquery()
     )
+    return {camera: us for camera, us in connection.execute(select(CursorRow.camera, newest))}
+
+
+def cameras_of(database: Engine) -> list[ListedCamera]:
+    """All cameras that the database knows, by name.
+
+    Raises:
+        StorageError: it cannot be used.
+    """
     try:
         with database.connect() as connection:
-            last = {camera: us for camera, us in connection.execute(select(CursorRow.camera, newest))}
+            last = newest_frames(connection)
             used = connection.execute(select(UsageRow.camera, UsageRow.tier, UsageRow.bytes)).all()
     except SQLAlchemyError as error:
         raise StorageError(f"the database cannot be read: {trouble(error)}") from None

@@ -65,7 +65,7 @@ class Templates:
         self._environment.globals.update(
             static=static.url, version=VERSION, navigation=navigation, csrf_field=_csrf_field
         )
-        self._environment.filters.update(time=time_tag, size=size_text, count=count_text)
+        self._environment.filters.update(time=time_tag, stamp=stamp_text, size=size_text, count=count_text)
 
     def page(self, request: Request, template: str, /, status: int = 200, **values: Any) -> HTMLResponse:
         """A page.
