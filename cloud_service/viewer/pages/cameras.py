@@ -53,6 +53,19 @@ class CameraPages:
         return self._templates.page(request, "cameras.html", cameras=seen)
 
 
+def names_of(database: Engine) -> list[str]:
+    """The names of all cameras that have sent something.
+
+    Raises:
+        StorageError: the database cannot be used.
+    """
+    try:
+        with database.connect() as connection:
+            return sorted(connection.scalars(select(CursorRow.camera)))
+    except SQLAlchemyError as error:
+        raise StorageError(f"the database cannot be read: {trouble(error)}") from None
+
+
 def newest_frames(connection: Connection) -> dict[str, int | None]:
     """Of each camera, the capture time of the newest frame in a segment that is done with, microseconds since 1970;
     None where there is none.
