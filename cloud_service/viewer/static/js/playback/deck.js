@@ -115,6 +115,10 @@ export class Deck {
   // Goes on behind a gap.
   async beyond() {
     if (this.seeking) return;
+    if (this.alone && this.stages[0].player.isCut) {
+      this.seek(this.stages[0].player.end + 1);
+      return;
+    }
     this.seeking = true;
     this.gapShown = 0;
     const at = this.clock + (this.alone && !this.stages[0].inGap ? SECOND : 0);
