@@ -119,6 +119,7 @@ class PlaybackData:
         at_us = time_of(request.query_params, "t")
         if at_us is None:
             raise ConfigError("give a time `t`, such as t=2026-09-21T14:13:20Z")
+        await self._looked(request, at_us)
         found = await frames.frame_shown_at(self._cloud, _camera(request), at_us)
         headers = {
             "cache-control": _KEPT_SHORT if at_us < self._clock.now_us() - _CLOSED_US else _CHECKED,
@@ -133,6 +134,7 @@ class PlaybackData:
         hour = int(said[0]) if said else None
         if hour is None or hour * HOUR_US > now_us + DAY_US:
             raise NotFoundError("there is no such hour: they are counted since 1970")
+        await self._looked(request, hour * HOUR_US)
         done = (hour + 1) * HOUR_US < now_us - _CLOSED_US
         content = await self._sprites.sprite(_camera(request), hour, done)
         return Response(content, headers={"cache-control": _KEPT_SHORT if done else _CHECKED}, media_type="image/jpeg")
@@ -150,8 +152,7 @@ class PlaybackData:
     async def _playlist(self, request: Request) -> Response:
         most_us = segments.LONGEST_WINDOW_US if request.state.visitor.token else _PAGE_US
         window = window_of(request.query_params, most_us)
-        hour = f"{datetime_of(window.from_us):%Y-%m-%dT%H}"
-        await self._notes.looked(request.state.visitor, "play", f"{_camera(request)} {hour}")
+        await self._looked(request, window.from_us)
         found = await self._read(
             lambda connection: segments.read_segments(connection, _camera(request), window, fragments=True)
         )
@@ -203,6 +204,11 @@ class PlaybackData:
             "accept-ranges": "none",
         }
         return StreamingResponse(_parts(file), headers=headers, media_type=VIDEO_TYPE)
+
+    async def _looked(self, request: Request, at_us: int) -> None:
+        """Notes who looked at which camera, and at which hour."""
+        hour = f"{datetime_of(at_us):%Y-%m-%dT%H}"
+        await self._notes.looked(request.state.visitor, "play", f"{_camera(request)} {hour}")
 
     def _keeping(self, window: Window) -> str:
         """For how long a browser may keep what is said about a window."""

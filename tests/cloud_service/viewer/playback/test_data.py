@@ -283,6 +283,14 @@ def test_who_may_not_see_a_camera_gets_nothing_of_its_past(past: Past, vera: Vis
     assert get(anna.client, f"/cameras/yard/{video_name}").status_code == 404
 
 
+def test_who_looked_at_which_hour_is_noted(past: Past, vera: Visit, anna: Visit) -> None:
+    get(vera.client, f"/cameras/gate/frame.jpg?t={at(50)}")
+    get(vera.client, f"/cameras/gate/clip.mp4?{window(50, 52)}")
+    log = anna.get("/admin/audit").text
+    assert "gate 2026-09-21T14" in log
+    assert "gate 2026-09-21T14:13:45.000Z 2026-09-21T14:13:46.000Z" in log
+
+
 def test_a_token_plays_a_day_in_another_program(past: Past) -> None:
     token, text = new_token(
         name="player", owner="vera", scopes=(Scope.FEED,), cameras=("*",), now_us=time.time_ns() // 1000
