@@ -14,7 +14,8 @@ from cloud_service.holds.budget import HoldMeter, Kept
 from cloud_service.retention.disk import Floor
 from cloud_service.retention.figures.disk_shares import Disk, DiskShares
 from cloud_service.retention.figures.forecast import Growth, full_times_us, read_growth
-from cloud_service.retention.loop import Retention, State
+from cloud_service.retention.loop import Retention
+from cloud_service.retention.state import State
 from cloud_service.retention.view import DatabaseView
 from cloud_service.retention_settings import RetentionSettings
 from icm.errors import storage_error
