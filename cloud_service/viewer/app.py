@@ -25,6 +25,7 @@ from cloud_service.viewer.exports.jobs import ExportJobs
 from cloud_service.viewer.exports.links import ShareLinks
 from cloud_service.viewer.exports.pages import EXPORTS, ExportPages
 from cloud_service.viewer.inspector.pages import InspectorPages
+from cloud_service.viewer.keeping.room import KEEPING, keeping_pages
 from cloud_service.viewer.live.room import LiveRoom
 from cloud_service.viewer.pages.about import AboutPages
 from cloud_service.viewer.pages.account import AccountPages
@@ -61,6 +62,7 @@ NAVIGATION = (
     Place(SEARCH, "Search", Right.VIEW),
     Place(REVIEW, "Review", Right.VIEW),
     Place(EXPORTS, "Exports", Right.OPERATE),
+    KEEPING,
     Place(USERS, "Users", Right.ADMINISTER),
     Place(TOKENS, "Tokens", Right.ADMINISTER),
     Place(AUDIT, "Audit", Right.ADMINISTER),
@@ -128,6 +130,7 @@ class ViewerApp:
             *InspectorPages(self._cloud, templates).pages(),
             *search.pages(),
             *exports.pages(),
+            *keeping_pages(self._cloud, self._exports, database, templates, notes),
             *PlaybackPages(database, templates, clock).pages(),
             *PlaybackData(
                 database=database,

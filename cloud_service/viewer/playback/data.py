@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from typing import IO, TypeVar
@@ -43,6 +44,9 @@ _PAGE_US = 2 * HOUR_US
 _CLIP_US = HOUR_US
 _CLIPS_AT_ONCE = 2
 _PIECE_US = 60 * SECOND_US
+_PIECE = re.compile(r"(\d{1,18})-(\d{1,18})", re.ASCII)
+"""A piece that is rendered: its start and end, microseconds since 1970."""
+_HOUR = re.compile(r"\d{1,8}", re.ASCII)
 _CLOSED_US = HOUR_US
 """After which nothing is added to a stretch of time any more: what waited in a spool comes later, rarely."""
 _KEPT_SHORT = "private, max-age=120"
@@ -78,15 +82,15 @@ class PlaybackData:
             Page(f"{of}/timeline.json", self._timeline, Right.VIEW),
             Page(f"{of}/holds.json", self._holds, Right.VIEW),
             Page(f"{of}/frames.json", self._frames, Right.VIEW),
-            Page(f"{of}/sprites/{{hour:int}}.jpg", self._sprite, Right.VIEW),
+            Page(f"{of}/sprites/{{hour}}.jpg", self._sprite, Right.VIEW),
             Page(f"{of}/frame.jpg", self._frame, Right.VIEW, feed=True),
             Page(f"{of}/boxes.json", self._boxes, Right.VIEW, feed=True),
             Page(f"{of}/boxes.vtt", self._boxes_vtt, Right.VIEW, feed=True),
             Page(f"{of}/hls.m3u8", self._playlist, Right.VIEW, feed=True),
             Page(f"{of}/init/{{name}}.mp4", self._init, Right.VIEW, feed=True),
             Page(f"{of}/video/{{name}}.mp4", self._video, Right.VIEW, feed=True),
-            Page(f"{of}/rendered/{{first:int}}-{{end:int}}/init.mp4", self._rendered_init, Right.VIEW, feed=True),
-            Page(f"{of}/rendered/{{first:int}}-{{end:int}}/piece.m4s", self._rendered_piece, Right.VIEW, feed=True),
+            Page(f"{of}/rendered/{{piece}}/init.mp4", self._rendered_init, Right.VIEW, feed=True),
+            Page(f"{of}/rendered/{{piece}}/piece.m4s", self._rendered_piece, Right.VIEW, feed=True),
             Page(f"{of}/clip.mp4", self._clip, Right.VIEW, feed=True),
         ]
 
@@ -115,6 +119,7 @@ class PlaybackData:
         at_us = time_of(request.query_params, "t")
         if at_us is None:
             raise ConfigError("give a time `t`, such as t=2026-09-21T14:13:20Z")
+        await self._looked(request, at_us)
         found = await frames.frame_shown_at(self._cloud, _camera(request), at_us)
         headers = {
             "cache-control": _KEPT_SHORT if at_us < self._clock.now_us() - _CLOSED_US else _CHECKED,
@@ -125,10 +130,11 @@ class PlaybackData:
         return Response(await self._cloud.picture(found.frame), headers=headers, media_type="image/jpeg")
 
     async def _sprite(self, request: Request) -> Response:
-        hour: int = request.path_params["hour"]
-        now_us = self._clock.now_us()
-        if hour * HOUR_US > now_us + DAY_US:
-            raise NotFoundError("this hour is still to come")
+        said, now_us = _HOUR.fullmatch(request.path_params["hour"]), self._clock.now_us()
+        hour = int(said[0]) if said else None
+        if hour is None or hour * HOUR_US > now_us + DAY_US:
+            raise NotFoundError("there is no such hour: they are counted since 1970")
+        await self._looked(request, hour * HOUR_US)
         done = (hour + 1) * HOUR_US < now_us - _CLOSED_US
         content = await self._sprites.sprite(_camera(request), hour, done)
         return Response(content, headers={"cache-control": _KEPT_SHORT if done else _CHECKED}, media_type="image/jpeg")
@@ -146,8 +152,7 @@ class PlaybackData:
     async def _playlist(self, request: Request) -> Response:
         most_us = segments.LONGEST_WINDOW_US if request.state.visitor.token else _PAGE_US
         window = window_of(request.query_params, most_us)
-        hour = f"{datetime_of(window.from_us):%Y-%m-%dT%H}"
-        await self._notes.looked(request.state.visitor, "play", f"{_camera(request)} {hour}")
+        await self._looked(request, window.from_us)
         found = await self._read(
             lambda connection: segments.read_segments(connection, _camera(request), window, fragments=True)
         )
@@ -171,7 +176,8 @@ class PlaybackData:
         return Response(piece.fragments, media_type=VIDEO_TYPE, headers={"cache-control": _KEPT_SHORT})
 
     async def _piece(self, request: Request) -> RenderedPiece:
-        window = Window(request.path_params["first"], request.path_params["end"])
+        said = _PIECE.fullmatch(request.path_params["piece"])
+        window = Window(int(said[1]), int(said[2])) if said else Window(0, 0)
         if not 0 < window.length_us <= _PIECE_US or window.to_us > self._clock.now_us() + DAY_US:
             raise NotFoundError("there is no such piece of video: take it from a playlist")
         return await self._renderer.piece(_camera(request), window)
@@ -198,6 +204,11 @@ class PlaybackData:
             "accept-ranges": "none",
         }
         return StreamingResponse(_parts(file), headers=headers, media_type=VIDEO_TYPE)
+
+    async def _looked(self, request: Request, at_us: int) -> None:
+        """Notes who looked at which camera, and at which hour."""
+        hour = f"{datetime_of(at_us):%Y-%m-%dT%H}"
+        await self._notes.looked(request.state.visitor, "play", f"{_camera(request)} {hour}")
 
     def _keeping(self, window: Window) -> str:
         """For how long a browser may keep what is said about a window."""

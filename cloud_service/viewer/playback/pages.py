@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, select
+from sqlalchemy import Connection, Engine
 from starlette.requests import Request
 from starlette.responses import Response
 
-from cloud_service.database.tables import CursorRow, RecordSegmentRow
 from cloud_service.sightings.search import SightingQuery, search_sightings
 from cloud_service.viewer.accounts.roles import Visitor, no_such_camera
+from cloud_service.viewer.pages.cameras import newest_frames
 from cloud_service.viewer.playback.answers import read_database
 from cloud_service.viewer.playback.stored.windows import HOUR_US, SECOND_US, time_of
 from cloud_service.viewer.web.routes import Page, Right
@@ -97,23 +97,6 @@ class PlaybackPages:
         if asked_us is not None:
             return asked_us
         return self._clock.now_us() if newest_us is None else newest_us - _BEFORE_NEWEST_US
-
-
-def newest_statement() -> Select[Any]:
-    """Cameras, with the capture time of the newest frame in a segment that is done with."""
-    newest = (
-        select(RecordSegmentRow.last_capture_us)
-        .where(RecordSegmentRow.camera == CursorRow.camera)
-        .order_by(RecordSegmentRow.number.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
-    return select(CursorRow.camera, newest)
-
-
-def newest_frames(connection: Connection) -> dict[str, int | None]:
-    """Of each camera, the capture time of its newest frame, microseconds since 1970; None without any."""
-    return {camera: newest_us for camera, newest_us in connection.execute(newest_statement())}
 
 
 def _text(us: int | None) -> str:

@@ -32,11 +32,17 @@ class Place:
         path: where it leads.
         text: what it is called.
         right: who does not have it is not shown the link.
+        others: paths of further pages that are reached by it.
     """
 
     path: str
     text: str
     right: Right
+    others: tuple[str, ...] = ()
+
+    def leads_to(self, path: str) -> bool:
+        """Whether a page is one of those that are reached by it, but is not where it leads."""
+        return any(path == other or path.startswith(f"{other}/") for other in self.others)
 
 
 class Templates:

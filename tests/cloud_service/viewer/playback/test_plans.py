@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, text
 
 from cloud_service.database.opening import open_database
 from cloud_service.database.statements import walking
-from cloud_service.viewer.playback.pages import newest_frames
+from cloud_service.viewer.pages.cameras import newest_frames
 from cloud_service.viewer.playback.sprites import read_thumbnails
 from cloud_service.viewer.playback.stored.boxes import read_boxes
 from cloud_service.viewer.playback.stored.segments import read_segments

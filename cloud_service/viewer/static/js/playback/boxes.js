@@ -4,7 +4,7 @@ import { colourOf } from "./classes.js";
 
 const CHUNK = MINUTE, MOST_CHUNKS = 20;
 const SAME = 3;  // milliseconds by which times of one frame differ in playlist and database
-const FRESH = 15_000;
+const FRESH = 15_000, LABEL = 18;
 
 export class Boxes {
   constructor(canvas, camera, loaded) {
@@ -74,7 +74,7 @@ export class Boxes {
     const left = (canvas.clientWidth - wide * zoom) / 2, top = (canvas.clientHeight - high * zoom) / 2;
     context.font = "600 12px system-ui, sans-serif";
     context.textBaseline = "middle";
-    const drawn = [];
+    const drawn = [], labels = [];
     for (const [name, score, x0, y0, x1, y1] of found.boxes) {
       const box = [left + x0 * zoom, top + y0 * zoom, (x1 - x0) * zoom, (y1 - y0) * zoom];
       drawn.push([name, ...box.map((edge) => Math.round(edge))]);
@@ -87,12 +87,16 @@ export class Boxes {
       context.strokeRect(...box);
       const text = `${name} ${Math.round(score * 100)}`;
       const wideText = context.measureText(text).width + 10;
-      const labelY = box[1] >= 18 ? box[1] - 18 : box[1];
       const labelX = Math.min(Math.max(0, box[0] - 1), canvas.clientWidth - wideText);
+      let labelY = box[1] >= LABEL ? box[1] - LABEL : box[1];
+      // Of boxes upon each other all can be read.
+      const covers = ([x, y, wide]) => Math.abs(y - labelY) < LABEL && x < labelX + wideText && labelX < x + wide;
+      while (labels.some(covers)) labelY += LABEL;
+      labels.push([labelX, labelY, wideText]);
       context.fillStyle = "rgb(16 18 22 / 0.8)";
-      context.fillRect(labelX, labelY, wideText, 18);
+      context.fillRect(labelX, labelY, wideText, LABEL);
       context.fillStyle = colourOf(name, true);
-      context.fillText(text, labelX + 5, labelY + 9);
+      context.fillText(text, labelX + 5, labelY + LABEL / 2);
     }
     canvas.dataset.boxes = JSON.stringify(drawn);
   }

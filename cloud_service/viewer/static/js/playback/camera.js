@@ -1,5 +1,5 @@
 // The page of one camera: the deck, in and out points, the list of sightings, other cameras.
-import { HOUR, SECOND, iso, lengthText, timeText } from "./clock.js";
+import { HOUR, SECOND, iso, lengthText, stamp, timeText } from "./clock.js";
 import { Deck } from "./deck.js";
 
 const MOST_LISTED = 50, LONGEST_CLIP = HOUR;
@@ -46,8 +46,12 @@ deck.keys.e = () => goOn("/exports");
 deck.keys.h = () => goOn("/holds");
 
 const goTo = (name) => {
-  location.href = `/cameras/${name}?t=${iso(deck.clock).replace(/\d{3}Z$/, "Z")}`;
+  location.href = `/cameras/${name}?t=${stamp(deck.clock)}`;
 };
+const together = document.querySelector(".together");
+together?.addEventListener("click", () => {
+  together.href = `/watch?cameras=${camera}&t=${stamp(deck.clock)}`;
+});
 if (others) {
   others.addEventListener("change", () => goTo(others.value));
   [...others.options].slice(0, 9).forEach((option, place) => {

@@ -8,6 +8,9 @@ export function iso(ms) {
   return new Date(whole).toISOString().replace("Z", `${String(micro).padStart(3, "0")}Z`);
 }
 
+// As addresses of pages have it, to the millisecond.
+export const stamp = (ms) => iso(ms).replace(/\d{3}Z$/, "Z");
+
 const usual = new Intl.DateTimeFormat(undefined, {
   weekday: "short", year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit",
 });

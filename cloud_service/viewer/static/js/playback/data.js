@@ -10,6 +10,8 @@ const LEVELS = [
 const AT_ONCE = 4, MOST_TILES = 80, FRESH = 10 * SECOND, RETRY = 10 * SECOND;
 const FAR = 12;
 
+const isPlayable = ([, , kept]) => kept === "video" || kept === "records";
+
 export class TimelineData {
   constructor(camera, changed) {
     this.camera = camera;
@@ -70,12 +72,17 @@ export class TimelineData {
     return there.answer ?? null;
   }
 
-  // The exact answer for the two hours around a time.
-  async exactly(at) {
+  // The exact answer for the two hours around a time; `anew` where what is known of them turned out to be wrong.
+  async exactly(at, anew = false) {
     const tile = LEVELS[0].tile, start = Math.floor(at / tile) * tile, key = `${tile}:${start}`;
     const there = this.tiles.get(key);
-    if (there?.answer && start + tile < Date.now() - HOUR) return there.answer;
-    return (await this.get("timeline.json", start, start + tile).catch(() => null)) ?? there?.answer ?? null;
+    if (!anew && there?.answer && start + tile < Date.now() - HOUR) return there.answer;
+    const answer = await this.get("timeline.json", start, start + tile, anew ? "reload" : "default").catch(() => null);
+    if (answer && there) {
+      there.answer = answer;
+      this.changed();
+    }
+    return answer ?? there?.answer ?? null;
   }
 
   async loadHolds(from, to) {
@@ -98,18 +105,20 @@ export class TimelineData {
     let newest = null;
     for (const { answer } of this.tiles.values()) {
       if (answer?.bucket !== 0) continue;
-      for (const [start, end, kept] of answer.kept) {
-        if ((kept === "video" || kept === "records") && end > (newest?.[1] ?? 0)) newest = [start, end];
-      }
+      for (const [start, end] of answer.kept.filter(isPlayable)) if (end > (newest?.[1] ?? 0)) newest = [start, end];
     }
     return newest;
   }
 
   // What is kept at a time: [start, end, what, reason], or where a gap lies, as far as that is near.
   async keptAt(at) {
-    const answer = await this.exactly(at);
-    const spans = answer?.kept ?? [];
-    const here = spans.find(([start, end]) => start <= at && at < end);
+    const spansOf = (answer) => answer?.kept ?? [], isHere = ([start, end]) => start <= at && at < end;
+    let spans = spansOf(await this.exactly(at)), here = spans.find(isHere);
+    if (here && isPlayable(here)) {
+      // It could not be played, so it was deleted meanwhile.
+      spans = spansOf(await this.exactly(at, true));
+      here = spans.find(isHere);
+    }
     if (here) return here;
     const before = spans.filter(([, end]) => end <= at).at(-1), after = spans.find(([start]) => start > at);
     return [before?.[1] ?? null, after?.[0] ?? null, "gap", ""];
@@ -118,7 +127,7 @@ export class TimelineData {
   // Where something that can be played begins at or after a time; null if that is far off.
   async nextPlayable(at) {
     for await (const { spans } of this.walk(at, 1)) {
-      const next = spans.find(([, end, kept]) => end > at && (kept === "video" || kept === "records"));
+      const next = spans.find((of) => of[1] > at && isPlayable(of));
       if (next) return Math.max(at, next[0]);
     }
     return null;
@@ -129,8 +138,7 @@ export class TimelineData {
     let edge = null;
     for await (const { spans } of this.walk(at, direction)) {
       const ordered = direction > 0 ? spans : [...spans].reverse();
-      for (const [start, end, kept] of ordered) {
-        if (kept !== "video" && kept !== "records") continue;
+      for (const [start, end] of ordered.filter(isPlayable)) {
         const near = direction > 0 ? start : end, far = direction > 0 ? end : start;
         if (edge !== null && Math.abs(near - edge) > SECOND && (edge - at) * direction >= 0) return (edge + near) / 2;
         edge = far;
@@ -159,8 +167,8 @@ export class TimelineData {
     }
   }
 
-  async get(name, from, to) {
-    const answer = await fetch(`/cameras/${this.camera}/${name}?from=${iso(from)}&to=${iso(to)}`);
+  async get(name, from, to, cache = "default") {
+    const answer = await fetch(`/cameras/${this.camera}/${name}?from=${iso(from)}&to=${iso(to)}`, { cache });
     if (!answer.ok) throw new Error(await said(answer));
     return answer.json();
   }

@@ -1,5 +1,5 @@
 // What plays: cameras on one clock, the controls, the keys and the timeline of a page.
-import { SECOND, clockText, iso, localInput } from "./clock.js";
+import { SECOND, clockText, iso, localInput, stamp } from "./clock.js";
 import { colourOf, drawShape, isDark } from "./classes.js";
 import { TimelineData } from "./data.js";
 import { isTyping } from "../page.js";
@@ -115,6 +115,10 @@ export class Deck {
   // Goes on behind a gap.
   async beyond() {
     if (this.seeking) return;
+    if (this.alone && this.stages[0].player.isCut) {
+      this.seek(this.stages[0].player.end + 1);
+      return;
+    }
     this.seeking = true;
     this.gapShown = 0;
     const at = this.clock + (this.alone && !this.stages[0].inGap ? SECOND : 0);
@@ -278,7 +282,7 @@ export class Deck {
 
   keepAddress(at) {
     this.addressAt = performance.now();
-    const address = new URL(location.href), text = iso(at).replace(/\d{3}Z$/, "Z");
+    const address = new URL(location.href), text = stamp(at);
     if (this.playing || address.searchParams.get("t") === text) return;
     address.searchParams.set("t", text);
     address.search = address.search.replaceAll("%3A", ":").replaceAll("%2C", ",");

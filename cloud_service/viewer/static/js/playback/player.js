@@ -67,6 +67,11 @@ export class Player {
     return last ? last.wall + last.seconds * SECOND : null;
   }
 
+  // Whether the list ends with its window, and not with what there is.
+  get isCut() {
+    return this.end !== null && this.end >= this.window.to - SECOND;
+  }
+
   go() {
     const piece = this.pieceAt(this.wanted);
     if (!piece) return;
