@@ -90,6 +90,14 @@ class Metrics:
                 registry=self.registry,
             )
         )
+        self.interpolated_detections = per_camera(
+            Counter(
+                "icm_cloud_interpolated_detections",
+                "Frames whose detections were worked out from those of frames before and after.",
+                ["camera"],
+                registry=self.registry,
+            )
+        )
         self.detector_failures = per_camera(
             Counter(
                 "icm_cloud_detector_failures", "Frames that the detector failed on.", ["camera"], registry=self.registry

@@ -92,7 +92,7 @@ class StoreSettings(Section):
 
 class ReuseSettings(Section):
     """Which frames take over the detections of the frame that the detector looked at last: those with equal latents,
-    and those that differ from it by little and were captured soon after it.
+    and those that differ from it by little and were captured soon after it. And in which boxes are interpolated.
     """
 
     change: float = Field(
@@ -108,6 +108,19 @@ class ReuseSettings(Section):
         le=3600,
         description="Seconds after that one within which such a frame was captured. Frames with equal latents have no"
         " limit.",
+    )
+    gap_seconds: float = Field(
+        default=0.5,
+        ge=0,
+        le=60,
+        description="Where several frames of a camera wait, seconds between two that the detector looks at, at most;"
+        " boxes in the frames between them are interpolated. 0: none are.",
+    )
+    gap_change: float = Field(
+        default=0.15,
+        ge=0,
+        le=1,
+        description="Share of the picture that may change from a frame to the next, at most, in such a gap.",
     )
 
 

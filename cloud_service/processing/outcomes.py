@@ -159,6 +159,7 @@ class Outcomes:
                 self._detector_part.clear()
                 events.append(FrameEvent(key, frame.capture_us, self._model, frame.detections))
                 self._metrics.reused_detections.labels(camera).inc(frame.reused_from is not None)
+                self._metrics.interpolated_detections.labels(camera).inc(frame.interpolated)
 
     def _show(self, chunk: Chunk, result: Result) -> None:
         """Shows the newest frame to who watches: at once, whatever the database says."""

@@ -141,7 +141,7 @@ class Pipeline:
         left = self._engine.capacity - sum(len(item.work.records) for item in self._under_way)
         lanes = self._lanes.ready() if left > 0 else []
         for index, lane in enumerate(lanes):
-            share = min(self._engine.batch, -(-left // (len(lanes) - index)))
+            share = min(self._engine.batch, max(self._engine.together, -(-left // (len(lanes) - index))), left)
             chunk = self._read(lane, share) if share > 0 else None
             if chunk is not None:
                 left -= len(chunk.records)

@@ -231,7 +231,7 @@ class Redetection:
                 counts.skipped += 1
                 continue
             counts.frames += 1
-            counts.looked_at += frame.reused_from is None
+            counts.looked_at += frame.reused_from is None and not frame.interpolated
             counts.objects += len(frame.detections)
             key = FrameId(camera, epoch, frame.sequence)
             events.append(FrameEvent(key, frame.capture_us, job.model, frame.detections))

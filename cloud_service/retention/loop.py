@@ -7,7 +7,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -19,7 +18,7 @@ from cloud_service.database.usage import Tier, UsageKey, read_usage
 from cloud_service.database.usage_tables import UsageRow
 from cloud_service.feedback.leases import Leases
 from cloud_service.holds.book import HoldBook
-from cloud_service.holds.budget import HoldBudgets, HoldMeter, HoldTotals
+from cloud_service.holds.budget import HoldBudgets, HoldMeter
 from cloud_service.retention.clock import Reading, TrustedClock
 from cloud_service.retention.disk import Ballast, Floor, Freed, Space
 from cloud_service.retention.execution import Deleter
@@ -28,6 +27,7 @@ from cloud_service.retention.orphans import OrphanRounds
 from cloud_service.retention.plan import Need, Planning, Scans
 from cloud_service.retention.policy import DERIVED, Policy
 from cloud_service.retention.rules import Rules
+from cloud_service.retention.state import State
 from cloud_service.retention.view import DatabaseView
 from cloud_service.retention_settings import RetentionSettings
 from cloud_service.store import RecordStore
@@ -43,25 +43,6 @@ _RESET_SECONDS = 86_400.0
 _TICK_SECONDS = 1.0
 REQUESTS = ("apply", "trust-clock", "run")
 """What an operator may ask for, by a file ``retention.<word>`` in the store's folder."""
-
-
-@dataclass
-class State:
-    """What is known of the last passes, for metrics. Counters by camera, tier and reason."""
-
-    deleted_bytes: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    deleted_items: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    last_success_us: int = 0
-    clock: Reading = field(default_factory=lambda: Reading(None, True))
-    overdue_bytes: Counter[str] = field(default_factory=Counter)
-    floor_active: bool = False
-    freed_in_vain: bool = False
-    blocked: bool = False
-    waiting: bool = False
-    store_missing: bool = False
-    holds: HoldTotals = field(default_factory=HoldTotals)
-    orphan_files: int = 0
-    orphan_bytes: int = 0
 
 
 class Retention:
@@ -119,7 +100,7 @@ class Retention:
         )
         self._reread, self._read = reread, reread() if reread is not None else None
         self._floor, self._freed = Floor(self.policy.settings.total), Freed()
-        self._held_version = -1
+        self._active: tuple[object, ...] = ()
         self._budgets = HoldBudgets(holds, HoldMeter(database))
         self._orphans = orphans(self._is_segment_held)
         self._retried = self._reset = clock.monotonic()
@@ -388,8 +369,10 @@ class Retention:
 
     def _forget_scans(self) -> None:
         now = self._clock.monotonic()
-        if self._holds.version != self._held_version or now - self._reset >= _RESET_SECONDS:
-            self._held_version, self._reset, self._retried = self._holds.version, now, now
+        # A hold that expires changes no version.
+        active = self._holds.version, *(hold.id for hold in self._holds.active(self.state.clock.now_us))
+        if active != self._active or now - self._reset >= _RESET_SECONDS:
+            self._active, self._reset, self._retried = active, now, now
             self._scans.reset()
         elif now - self._retried >= RETRY_SECONDS:
             self._retried = now

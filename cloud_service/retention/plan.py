@@ -69,7 +69,7 @@ class Planning:
         need: what the floors lack; what is planned is taken off.
         held: whether something may not go, for a hold.
         leased: whether something may not go just now, for a reader.
-            exhausted: whether a floor lacks something when all is done that may be.
+        exhausted: whether a floor lacks something when all is done that may be.
     """
 
     policy: Policy
@@ -158,6 +158,8 @@ class Planning:
                     if not self._lacks():
                         return
                     if kind == "quiet" and not self._of(item.camera).is_quiet(self._content(item)):
+                        if not self._content(item).detected:
+                            self._leave(scan, item)
                         continue
                     yield from self._take(scan, item, *self._floor_reason())
         if self._lacks() and floor.last_resort == "delete_oldest":

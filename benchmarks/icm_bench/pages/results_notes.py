@@ -22,7 +22,9 @@ TITLES = {
     "clips": "Clips of the past",
     "index": "A start by the number of segments",
     "events": "Events a second",
+    "archive": "A million frames searched",
     "verify": "Verifying an archive",
+    "viewer": "The viewer's pages",
     "viewer_wall": "A wall of cameras",
     "chaos": "Kills and cuts",
     "soak": "Memory over time",
@@ -67,12 +69,12 @@ thousand multiplications a pixel (`ms_per_kmac`), which is what blocks of differ
 are icm-1's; gated ones are what the next codec is made of, with the gate that costs least.""",
     "reuse": """\
 Each clip goes through the cloud's engine with a look at every frame (`every frame`) and with `detector.reuse` as it is
-set by default (`reused`), batch by batch in turn: entropy decoding, synthesis, a detector at its usual confidence, and
-the video. `part` is the whole clip, or its quiet stretches: runs of at least a second in which no frame differs from
-the one before at more than that share of positions. `ap50` is that of persons against the ground truth, `agreement`
-that of all boxes against those of looking at every frame, which counts boxes at the edge of the confidence that come
-and go by themselves as well. `emptied` is the clip's background without whatever moves, under the clip's noise: none of
-the clips has a second in which nobody moves.""",
+set by default (`reused`), in pieces of ten frames in turn, as they wait where a cloud is busy: entropy decoding,
+synthesis, a detector at its usual confidence, and with `video` the MP4, for which every frame is synthesised. `part` is
+the whole clip, or the fifth of its windows of a second in which the fewest positions change from a frame to the next.
+`ap50` is that of persons against the ground truth, `lasting` that of all classes, vehicles as one, against objects that
+looking at every frame saw for a second or more, gaps filled. `emptied` is the clip's background without whatever
+moves, under the clip's noise: none of the clips has a second in which nobody moves.""",
     "redetect": """\
 Each row is a job of `icm-cloud redetect` over one clip, worked off by the service's own worker with nothing live beside
 it. `loading_s` is what the process takes to load torch, weights and bundle. Frames that are not looked at are decoded
@@ -93,6 +95,13 @@ decoder shows them, grain and all; `more_percent` is what they take beyond video
 Frames a second, the best of three rounds, in batches that each are a transaction; three detections in a frame that has
 any. `row by row` is how it was done before, a query and an ORM object for each frame. PostgreSQL waits for the disk at
 each commit, SQLite as the cloud sets it.""",
+    "archive": """\
+A month of 16 cameras, made up so that a few see most of it, in bursts and hardly anything at night: what a detector
+found in a million frames, as a running cloud folds it. SearchService answers over gRPC to a caller in the same process;
+each kind of question is asked with other arguments each time, first pages count what there is besides, and `all pages
+of` follow the cursor to the end, one page a measurement. `p95 ms` is that of the best round, since other programs share
+the machine, whose load is told; `p95 on a processor` is what both ends and PostgreSQL worked, which is what remains
+where nobody else is. PostgreSQL is Debian's, as it sets itself up.""",
     "verify": """\
 Segments of one record, as large as ten seconds at 25 kbit/s, of two cameras, and their chains. `verify` reads chains
 and the index and looks at names and sizes; `--deep` reads and hashes every file and looks for seals. The files were
@@ -170,6 +179,14 @@ the moment a record was due. `grpc ms a record` is what a server costs that only
 them: with few cameras every message wakes a process that sleeps, and that costs more than twice what it does where
 the next message is there already. So what a camera costs is not flat but falls with their number. Without cameras the
 cloud takes less than a thousandth of a core.""",
+    "viewer": """\
+The real viewer, in a process of its own, on the archive that searches are measured on and the rows of a million
+segments; an administrator asks for one page after the other, at addresses drawn at random. `queries` are statements
+that a page asks the database, the one that finds the session among them, counted in a second viewer. `p95 ms` is that
+of the best round, since other programs share the machine, whose load is told; `p95 on a processor` is what the viewer
+worked. A login is mostly argon2id. Of `frame`, `p95 without cloud` is without what the cloud takes to decode, asked for
+the same frame right after each page. Addresses that are no pages (pictures, feeds, downloads) are left out, as
+`benchmarks/icm_bench/viewer/page_table.py` says.""",
     "viewer_wall": """\
 The viewer is the real one; the cloud is its live view alone, to which pictures of the clip are shown as the pipeline
 would. `wall cores` is the viewer's share of a processor and what the cloud takes more than with nobody looking, both

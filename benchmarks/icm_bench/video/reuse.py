@@ -1,8 +1,9 @@
 """``icm-bench reuse``: what frames cost the cloud in which little or nothing changed, and what it costs in detections.
 
 Each clip is coded as an edge does it and goes through the cloud's engine twice in turn, once with a look at every
-frame, once with detections reused: batches, detector, video and all. A quiet stretch is a run of at least a second in
-which no frame's latents differ from the frame before at more than a share of the positions.
+frame, once as it is by default: entropy decoding, synthesis, the detector, and with ``video`` the MP4. Both are given
+as many records at once as wait where a cloud is busy. The quiet stretches of a clip are the quietest of its windows of
+a second, by the share of positions whose latents change from a frame to the next.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from icm.codec.bundle.shipped import DEFAULT_BUNDLE
 from icm.codec.decoder import Decoder
 from icm.codec.encoder import Encoder
 from icm_bench.report import RESULTS, print_rows, write_json
+from icm_bench.video.lasting import lasting_objects
 from icm_bench.video.scenes import emptied, read_clip, read_truth
 from icm_bench.video.video_codecs.base import Picture
 from icm_train.evaluation.average_precision import MatchedDetections
@@ -46,7 +48,9 @@ STAGES = ("decode", "synthesis", "detect", "archive")
 _SEGMENT_SECONDS = 10
 _PLAIN, _REUSED = "every frame", "reused"
 _LEAST_FRAMES = 10
-"""A clip of fewer frames a second has no shorter stretch either."""
+"""Of a window, however few frames a second a clip has."""
+_VEHICLES = {CLASSES.index(name) for name in ("car", "bus", "truck", "train")}
+"""One class where a clip has no truth: a detector takes the one for the other from frame to frame."""
 
 
 @dataclass
@@ -56,12 +60,14 @@ class Run:
     Attributes:
         found: of each frame, what was found in it or taken over.
         looked: numbers of the frames that the detector saw.
+        interpolated: numbers of the frames whose detections were worked out.
         seconds: that each piece of work took, by its first frame's number.
         stages: seconds of each stage, the same way.
     """
 
     found: list[tuple[Detection, ...]] = field(default_factory=list)
     looked: set[int] = field(default_factory=set)
+    interpolated: set[int] = field(default_factory=set)
     seconds: dict[int, float] = field(default_factory=dict)
     stages: dict[int, Counter[str]] = field(default_factory=dict)
 
@@ -70,8 +76,8 @@ def run(arguments: Sequence[str]) -> int:
     options = _options(arguments)
     bundle = Bundle.load(options.bundle, options.threads)
     usual = YoloSettings(kind="yolo", weights=options.detector)
-    assert usual.reuse is not None
-    bound = ReuseBound(usual.reuse.change, usual.reuse.seconds)
+    bound = ReuseBound.of(usual)
+    assert bound is not None
     detector = YoloDetector(
         usual.weights, usual.confidence, usual.batch, usual.image_size, "cpu", options.threads, options.scratch
     )
@@ -85,7 +91,7 @@ def run(arguments: Sequence[str]) -> int:
             *([(f"{path.stem}, emptied", emptied(pictures), None)] if options.emptied else []),
         ):
             for quality in options.qualities:
-                rows += _measured(name, shown, fps, known, quality, bundle, detector, bound, options.quiet)
+                rows += _measured(name, shown, fps, known, quality, bundle, detector, bound, options.quietest)
                 print_rows(rows)
                 print()
     figures = {"bundle": bundle.name, "detector": options.detector.stem, "bound": bound._asdict(), "rows": rows}
@@ -102,9 +108,9 @@ def _measured(
     bundle: Bundle,
     detector: Detector,
     bound: ReuseBound,
-    shares: Sequence[float],
+    part: float,
 ) -> list[dict[str, Any]]:
-    """A row for the whole clip and one for its quiet stretches, by each share."""
+    """Rows for the whole clip and its quiet stretches, without video and with it."""
     height, width = pictures[0].shape[:2]
     header = StreamHeader(bundle.codec_id, "clip", 1, 0, width, height)
     encoder = Encoder(bundle)
@@ -113,44 +119,57 @@ def _measured(
         for number, picture in enumerate(tqdm(pictures, desc=f"{name} {quality}", disable=None), 1)
     ]
     changed = _changed(bundle, records, width, height)
-    parts = {"all": list(range(len(records)))} | {
-        f"at most {share:.1%} change": quiet(changed, share, max(fps, _LEAST_FRAMES)) for share in shares
-    }
-    cuts = {0, len(records)}.union(*(_edges(part) for part in parts.values()))
-    engines = {_PLAIN: _Timed(bundle, detector, None), _REUSED: _Timed(bundle, detector, bound)}
-    pieces = list(_pieces(sorted(cuts), detector.batch, fps))
-    for start, end in tqdm(pieces, desc="engine", disable=None):
-        # In turn, so that what else the machine does befalls both.
-        for engine in engines.values():
-            engine.give(header, records, start, end, ends=end == len(records))
-    plain, reused = (engines[which].close() for which in (_PLAIN, _REUSED))
+    parts = {"all": list(range(len(records))), f"quietest {part:.0%}": quietest(changed, part, max(fps, _LEAST_FRAMES))}
+    cuts = sorted({0, len(records)}.union(*(_edges(numbers) for numbers in parts.values())))
+    runs = {video: _both_ways(bundle, detector, bound, header, records, cuts, fps, video) for video in (False, True)}
     return [
         {
             "clip": name,
             "quality": quality,
-            "part": part,
+            "part": which,
+            "video": video,
             "frames": len(numbers),
             "changed": round(float(np.mean([changed[n] for n in numbers])), 4),
-            "equal": round(float(np.mean([changed[n] == 0 for n in numbers])), 3),
-            "looked_at": round(len(reused.looked & set(numbers)) / len(numbers), 3),
-            **_speeds(plain, reused, numbers),
-            **_worth(plain, reused, numbers, truth, (height, width)),
+            "looked_at": round(len(runs[video][1].looked & set(numbers)) / len(numbers), 3),
+            "interpolated": round(len(runs[video][1].interpolated & set(numbers)) / len(numbers), 3),
+            **_speeds(*runs[video], numbers),
+            **_worth(*runs[video], numbers, truth, (height, width), fps),
         }
-        for part, numbers in parts.items()
+        for (which, numbers), video in product(parts.items(), runs)
         if numbers
     ]
 
 
-def quiet(changed: Sequence[float], share: float, least: int) -> list[int]:
-    """Numbers of the frames in runs of at least ``least`` frames that change at no more than a share of positions."""
-    numbers: list[int] = []
-    start = 0
-    for number in range(len(changed) + 1):
-        if number == len(changed) or changed[number] > share:
-            if number - start >= least:
-                numbers += range(start, number)
-            start = number + 1
-    return numbers
+def _both_ways(
+    bundle: Bundle,
+    detector: Detector,
+    bound: ReuseBound,
+    header: StreamHeader,
+    records: Sequence[Record],
+    cuts: Sequence[int],
+    fps: int,
+    video: bool,
+) -> tuple[Run, Run]:
+    """A clip's records, with a look at each and as it is by default."""
+    plain, reused = _Timed(bundle, detector, None, video), _Timed(bundle, detector, bound, video)
+    for start, end in tqdm(list(_pieces(cuts, reused.batch, fps)), desc="engine", disable=None):
+        # In turn, so that what else the machine does befalls both.
+        for engine in (plain, reused):
+            engine.give(header, records, start, end, ends=end == len(records))
+    return plain.close(), reused.close()
+
+
+def quietest(changed: Sequence[float], part: float, length: int) -> list[int]:
+    """Numbers of the frames in the windows of ``length`` frames, one after the other, in which the least changes.
+
+    Args:
+        changed: of each frame, the share of positions that changed from the one before; of the first one 1.
+        part: of all windows, rounded, but one at least if there is any.
+    """
+    starts = range(0, len(changed) - length + 1, length)
+    still = sorted(starts, key=lambda start: sum(changed[start : start + length]))
+    chosen = sorted(still[: max(1, round(part * len(starts)))])
+    return [number for start in chosen for number in range(start, start + length)]
 
 
 def _changed(bundle: Bundle, records: Sequence[Record], width: int, height: int) -> list[float]:
@@ -167,8 +186,8 @@ def _changed(bundle: Bundle, records: Sequence[Record], width: int, height: int)
 class _Timed:
     """An engine that says what each piece of work took."""
 
-    def __init__(self, bundle: Bundle, detector: Detector, bound: ReuseBound | None) -> None:
-        self._metrics, self._run = Metrics("bench"), Run()
+    def __init__(self, bundle: Bundle, detector: Detector, bound: ReuseBound | None, video: bool) -> None:
+        self._metrics, self._run, self._video = Metrics("bench"), Run(), video
         self._engine = InProcessEngine(
             decoder=BatchDecoder(Bundles([bundle])),
             detector=detector,
@@ -176,6 +195,7 @@ class _Timed:
             stage_seconds=self._metrics.stage_seconds,
             reuse=bound,
         )
+        self.batch = self._engine.batch
 
     def give(self, header: StreamHeader, records: Sequence[Record], start: int, end: int, *, ends: bool) -> None:
         run, before = self._run, self._stages()
@@ -183,7 +203,7 @@ class _Timed:
         work = Work(
             lane=LaneId("clip", "live"), segment=segment, header=header, records=tuple(records[start:end]),
             starts=start == 0, ends=ends or records[end].capture_us // (_SEGMENT_SECONDS * 1_000_000) != segment,
-            keyframe=None, detect=True, archive=True,
+            keyframe=None, detect=True, archive=self._video,
         )  # fmt: skip
         began = time.perf_counter()
         result: Result = self._engine.submit(work).result()
@@ -192,7 +212,9 @@ class _Timed:
         for number, frame in enumerate(result.frames, start):
             assert frame.detections is not None, frame.problem
             run.found.append(frame.detections)
-            if frame.reused_from is None:
+            if frame.interpolated:
+                run.interpolated.add(number)
+            elif frame.reused_from is None:
                 run.looked.add(number)
 
     def close(self) -> Run:
@@ -222,28 +244,33 @@ def _worth(
     numbers: Sequence[int],
     truth: dict[int, NDArray[np.float64]] | None,
     size: tuple[int, int],
+    fps: int,
 ) -> dict[str, float | None]:
-    """AP50 of persons against the ground truth both ways, and of all classes against looking at every frame."""
-    blank = np.zeros((*size, 3), np.uint8)
+    """AP50 both ways: of persons against the ground truth, and of all classes against what lasts."""
+    blank, empty = np.zeros((*size, 3), np.uint8), np.empty((0, 5))
 
-    def precision(found: Run, labels: Sequence[NDArray[np.float64]], persons: bool) -> float:
+    def precision(found: Run, known: dict[int, NDArray[np.float64]], persons: bool) -> float | None:
+        labels = [known.get(n, empty) for n in numbers]
+        if not any(map(len, labels)):
+            return None
         photos = [LabelledPhoto(str(n), blank, boxes) for n, boxes in zip(numbers, labels, strict=True)]
         return round(MatchedDetections(photos, [_boxes(found.found[n], persons) for n in numbers]).precision().map50, 4)
 
-    empty = np.empty((0, 5))
-    every = [
-        np.array([(box[0], *box[2:]) for box in _boxes(plain.found[n], persons=False)]).reshape(-1, 5) for n in numbers
-    ]
-    row: dict[str, float | None] = {
-        f"ap50, {which}": None if truth is None else precision(of, [truth.get(n, empty) for n in numbers], persons=True)
-        for which, of in ((_PLAIN, plain), (_REUSED, reused))
-    }
-    return row | {"agreement": precision(reused, every, persons=False) if any(map(len, every)) else None}
+    lasting = lasting_objects(plain.found, fps)
+    for boxes in lasting.values():
+        boxes[:, 0] = [_class(int(number)) for number in boxes[:, 0]]
+    ways = (_PLAIN, plain), (_REUSED, reused)
+    of_truth = {f"ap50, {which}": None if truth is None else precision(of, truth, persons=True) for which, of in ways}
+    return of_truth | {f"lasting, {which}": precision(of, lasting, persons=False) for which, of in ways}
+
+
+def _class(number: int) -> int:
+    return min(_VEHICLES) if number in _VEHICLES else number
 
 
 def _boxes(found: Sequence[Detection], persons: bool) -> Detections:
     return [
-        (CLASSES.index(d.class_name), d.score, d.left, d.top, d.right, d.bottom)
+        (_class(CLASSES.index(d.class_name)), d.score, d.left, d.top, d.right, d.bottom)
         for d in found
         if not persons or d.class_name == "person"
     ]
@@ -286,7 +313,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--qualities", type=float, nargs="+", default=[1.0, 3.0])
     parser.add_argument("--frames", type=int, default=1000, help="of each clip, at most (default: %(default)s)")
     parser.add_argument(
-        "--quiet", type=float, nargs="*", default=[0.01, 0.025], help="shares of positions that may change in a frame"
+        "--quietest", type=float, default=0.2, help="share of a clip's windows of a second (default: %(default)s)"
     )
     parser.add_argument(
         "--emptied", action="store_true", help="also measure each clip's background alone, under the clip's noise"

@@ -21,6 +21,7 @@ from icm_bench.video.scenes import HARD, Clip, Scene, load, names
 from icm_bench.video.video_codecs.base import CodedClip, VideoCodec
 from icm_bench.video.video_codecs.libav import anchors
 from icm_bench.video.video_codecs.ours import OurVideoCodec
+from icm_bench.video.video_codecs.vvc import VvcVideo
 from icm_train.evaluation.average_precision import MatchedDetections
 from icm_train.evaluation.detection import Detect, Detections, LabelledPhoto
 
@@ -78,6 +79,8 @@ def _codecs(options: argparse.Namespace, few: bool) -> list[VideoCodec]:
         codecs.append(OurVideoCodec(bundle, points=tuple(options.points)))
     if "anchors" in options.codecs:
         codecs.extend(anchors(few))
+    if "vvc" in options.codecs:
+        codecs.append(VvcVideo(options.vvenc))
     return codecs
 
 
@@ -175,6 +178,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=["0@0.5", "0@0.75", "0", "0.5", "1", "1.5", "2", "3"],
         help="our quality levels, LEVEL or LEVEL@SCALE (default: %(default)s)",
     )
-    parser.add_argument("--codecs", choices=("ours", "anchors"), nargs="+", default=["ours", "anchors"])
+    parser.add_argument("--codecs", choices=("ours", "anchors", "vvc"), nargs="+", default=["ours", "anchors"])
+    parser.add_argument("--vvenc", type=Path, default=Path("vvencapp"), help="VVenC's program, for vvc")
     parser.add_argument("--results", type=Path, default=RESULTS)
     return parser.parse_args(arguments)

@@ -88,6 +88,7 @@ class FrameResult:
         detections: what was found; None if nobody looked.
         problem: why nobody did, if that was the plan.
         reused_from: sequence of the earlier frame whose detections these are, where nobody looked at this one.
+        interpolated: whether these detections were worked out from those of frames before and after.
     """
 
     sequence: int
@@ -95,6 +96,7 @@ class FrameResult:
     detections: tuple[Detection, ...] | None = None
     problem: Problem | None = None
     reused_from: int | None = None
+    interpolated: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,11 @@ class Engine(Protocol):
     @property
     def batch(self) -> int:
         """The most records that one piece of work may hold."""
+        ...
+
+    @property
+    def together(self) -> int:
+        """How many records of one camera it likes to have in one piece of work, where they wait."""
         ...
 
     @property

@@ -77,7 +77,7 @@ class BatchDecoder:
     def picture(self, work: Work, latents: Latents) -> Picture:
         """The picture of a frame of the work that was decoded last of its lane, uint8[H, W, 3] RGB, not to be written.
 
-        Frames must come in their order; some may be left out. Of one as the last it is the same object.
+        Of one as the last that was asked for it is the same object.
         """
         stream = self._stream(work)
         if stream.shown is None or not latents.looks_like(stream.shown[0]):

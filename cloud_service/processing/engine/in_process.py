@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeGuard
 
 from prometheus_client import Histogram
 
@@ -12,6 +14,7 @@ from cloud_service.archive.rendering import RenderedVideo, SegmentRenderer
 from cloud_service.detection.base import Detector
 from cloud_service.processing.engine.base import FrameResult, Problem, Result, Work
 from cloud_service.processing.engine.decoding import BatchDecoder, Decoded, Picture, stream_key
+from cloud_service.processing.engine.interpolation import Gap, gaps
 from cloud_service.processing.engine.reuse import Look, Looks, ReuseBound
 from icm.codec.bitstream.record import Record
 from icm.codec.latents.latents import Latents
@@ -21,6 +24,26 @@ from icm.service.telemetry import timed
 _BATCH_WITHOUT_DETECTOR = 4
 _BATCHES_AT_ONCE = 2
 """While one is worked on, the next one is read from the disk."""
+_TOGETHER = 10
+"""Records of a camera, where boxes are interpolated between the frames that are looked at: half a second or a whole
+one at usual rates. More would hold the results of the first ones up for longer."""
+
+
+@dataclass
+class _Piece:
+    """A piece of work under way.
+
+    Attributes:
+        looks: of each frame, the look that tells what is in it; None if nobody looks.
+        pictures: of each frame, where there is one by now.
+        gaps: that are not settled yet, in the order of their frames.
+    """
+
+    work: Work
+    decoded: Decoded
+    looks: list[Look | None]
+    pictures: list[Picture | None]
+    gaps: deque[Gap]
 
 
 class InProcessEngine:
@@ -47,7 +70,7 @@ class InProcessEngine:
         self._synthesis_seconds = stage_seconds.labels("synthesis")
         self._detect_seconds = stage_seconds.labels("detect")
         self._archive_seconds = stage_seconds.labels("archive")
-        self._looks = Looks(reuse)
+        self._reuse, self._looks = reuse, Looks(reuse)
         self._waiting: deque[tuple[Work, Future[Result]]] = deque()
         self._worker = ThreadPoolExecutor(1, "engine")
 
@@ -57,7 +80,12 @@ class InProcessEngine:
 
     @property
     def batch(self) -> int:
-        return self._detector.batch if self._detector is not None else _BATCH_WITHOUT_DETECTOR
+        return max(self.together, self._at_once)
+
+    @property
+    def together(self) -> int:
+        """See ``Engine.together``."""
+        return _TOGETHER if self._detector is not None and self._reuse is not None and self._reuse.gap_seconds else 1
 
     @property
     def capacity(self) -> int:
@@ -105,33 +133,44 @@ class InProcessEngine:
                 records += len(work.records)
         return taken
 
+    @property
+    def _at_once(self) -> int:
+        """Pictures that the detector is given at once, at most."""
+        return self._detector.batch if self._detector is not None else _BATCH_WITHOUT_DETECTOR
+
     def _process(self, works: Sequence[Work]) -> list[Result]:
         with timed(self._decode_seconds):
             decoded = [self._decoder.decode(work) for work in works]
-        looks = [self._looks_at(work, frames) for work, (frames, _) in zip(works, decoded, strict=True)]
+        pieces = [self._piece(*of) for of in zip(works, decoded, strict=True)]
         with timed(self._synthesis_seconds):
-            pictures = [self._pictures(*of) for of in zip(works, decoded, looks, strict=True)]
-        self._detect(
-            [
-                (look, picture)
-                for work, seen, shown in zip(works, looks, pictures, strict=True)
-                for record, look, picture in zip(work.records, seen, shown, strict=True)
-                if look is not None and look.sequence == record.sequence and picture is not None
-            ]
-        )
-        results = []
-        for work, (frames, keyframe), seen, shown in zip(works, decoded, looks, pictures, strict=True):
-            found = tuple(_frame_result(*of) for of in zip(work.records, frames, seen, strict=True))
-            video, problem = None, None
-            if work.archive:
-                try:
-                    video = self._render(work, shown)
-                except StorageError as error:
-                    self._renderer.discard(work.lane.camera)
-                    problem = Problem.of(error)
-            picture = shown[-1] if work.watched and shown else None
-            results.append(Result(found, keyframe, video, problem, picture))
-        return results
+            for piece in pieces:
+                self._make_pictures(piece)
+        wanted = [(piece, gap.end) for piece in pieces for gap in piece.gaps]
+        while wanted:
+            self._detect(wanted)
+            wanted = [(piece, look) for piece in pieces if (look := _settle(piece.gaps)) is not None]
+        self._looks.forget_failed()
+        return [self._result(piece) for piece in pieces]
+
+    def _piece(self, work: Work, decoded: Decoded) -> _Piece:
+        before = self._looks.last(work.lane)
+        looks = self._looks_at(work, decoded.frames)
+        fresh = [look for record, look in zip(work.records, looks, strict=True) if _is_of(look, record)]
+        return _Piece(work, decoded, looks, [None] * len(looks), deque(gaps(before, fresh, self._reuse)))
+
+    def _result(self, piece: _Piece) -> Result:
+        """What became of a piece of work, once its gaps are settled."""
+        work = piece.work
+        found = tuple(_frame_result(*of) for of in zip(work.records, piece.decoded.frames, piece.looks, strict=True))
+        video, problem = None, None
+        if work.archive:
+            try:
+                video = self._render(work, piece.pictures)
+            except StorageError as error:
+                self._renderer.discard(work.lane.camera)
+                problem = Problem.of(error)
+        shown = piece.pictures[-1] if work.watched and piece.pictures else None
+        return Result(found, piece.decoded.keyframe, video, problem, shown)
 
     def _looks_at(self, work: Work, frames: Sequence[Latents | IcmError]) -> list[Look | None]:
         """For each frame, the look that tells what is in it; None if nobody looks."""
@@ -148,34 +187,39 @@ class InProcessEngine:
             for record, latents in zip(work.records, frames, strict=True)
         ]
 
-    def _pictures(self, work: Work, decoded: Decoded, looks: Sequence[Look | None]) -> list[Picture | None]:
-        """The pictures that are rendered, looked at or shown."""
-        return [
-            self._decoder.picture(work, latents)
-            if not isinstance(latents, IcmError)
-            and (
-                work.archive
-                or (look is not None and look.sequence == record.sequence)
-                or (work.watched and record is work.records[-1])
-            )
-            else None
-            for record, latents, look in zip(work.records, decoded.frames, looks, strict=True)
-        ]
+    def _make_pictures(self, piece: _Piece) -> None:
+        """Synthesises what is rendered, shown, or looked at for certain, in the order of the frames."""
+        ends = {gap.end.sequence for gap in piece.gaps}
+        for index, (record, latents) in enumerate(zip(piece.work.records, piece.decoded.frames, strict=True)):
+            shown = piece.work.watched and record is piece.work.records[-1]
+            if not isinstance(latents, IcmError) and (piece.work.archive or record.sequence in ends or shown):
+                piece.pictures[index] = self._decoder.picture(piece.work, latents)
 
-    def _detect(self, wanted: Sequence[tuple[Look, Picture]]) -> None:
+    def _picture(self, piece: _Piece, look: Look) -> Picture:
+        """The picture of a look of the piece."""
+        index = next(n for n, record in enumerate(piece.work.records) if record.sequence == look.sequence)
+        picture = piece.pictures[index]
+        if picture is None:
+            with timed(self._synthesis_seconds):
+                picture = self._decoder.picture(piece.work, look.latents)
+        return picture
+
+    def _detect(self, wanted: Sequence[tuple[_Piece, Look]]) -> None:
         """Looks at pictures, and notes what was found in them, or why it was not."""
-        if self._detector is None or not wanted:
-            return
-        try:
-            with timed(self._detect_seconds):
-                found = self._detector.detect([picture for _, picture in wanted])
-        except DetectorError as error:
-            for look, _ in wanted:
-                look.found = Problem.of(error)
-            self._looks.forget_failed()
-            return
-        for (look, _), detections in zip(wanted, found, strict=True):
-            look.found = tuple(detections)
+        assert self._detector is not None
+        pictures = [self._picture(piece, look) for piece, look in wanted]
+        looks = [look for _, look in wanted]
+        for start in range(0, len(looks), self._at_once):
+            some = slice(start, start + self._at_once)
+            try:
+                with timed(self._detect_seconds):
+                    found = self._detector.detect(pictures[some])
+            except DetectorError as error:
+                for look in looks[some]:
+                    look.found = Problem.of(error)
+                continue
+            for look, detections in zip(looks[some], found, strict=True):
+                look.found, look.is_seen = tuple(detections), True
 
     def _render(self, work: Work, pictures: Sequence[Picture | None]) -> RenderedVideo | None:
         camera = work.lane.camera
@@ -186,6 +230,21 @@ class InProcessEngine:
         return self._renderer.finish(camera) if work.ends else None
 
 
+def _settle(gaps_left: deque[Gap]) -> Look | None:
+    """Settles gaps in their order, as far as it goes; returns a look that has to be taken before it goes on."""
+    while gaps_left:
+        halves = gaps_left.popleft().settle()
+        if halves:
+            gaps_left.extendleft(reversed(halves))
+            return halves[0].end
+    return None
+
+
+def _is_of(look: Look | None, record: Record) -> TypeGuard[Look]:
+    """Whether a look is of the very frame, not of one before it."""
+    return look is not None and look.sequence == record.sequence
+
+
 def _frame_result(record: Record, latents: Latents | IcmError, look: Look | None) -> FrameResult:
     if isinstance(latents, IcmError):
         return FrameResult(record.sequence, record.capture_us, problem=Problem.of(latents))
@@ -194,4 +253,5 @@ def _frame_result(record: Record, latents: Latents | IcmError, look: Look | None
     if isinstance(look.found, Problem):
         return FrameResult(record.sequence, record.capture_us, problem=look.found)
     reused_from = look.sequence if look.sequence != record.sequence else None
-    return FrameResult(record.sequence, record.capture_us, look.found, reused_from=reused_from)
+    worked_out = reused_from is None and not look.is_seen
+    return FrameResult(record.sequence, record.capture_us, look.found, reused_from=reused_from, interpolated=worked_out)

@@ -25,29 +25,37 @@ class ReuseBound(NamedTuple):
     Attributes:
         change: grey levels, root mean square over the picture; see ``change``.
         seconds: that may lie between their captures.
+        gap_seconds: that may lie between two looks, between which detections are worked out; see ``interpolation``.
+        gap_change: share of positions that may change from one frame to the next between them.
     """
 
     change: float
     seconds: float
+    gap_seconds: float = 0.0
+    gap_change: float = 0.0
 
     @staticmethod
     def of(detector: DetectorSettings) -> ReuseBound | None:
         """What the settings say; None to look at every frame."""
         if isinstance(detector, NoDetectorSettings) or detector.reuse is None:
             return None
-        return ReuseBound(detector.reuse.change, detector.reuse.seconds)
+        reuse = detector.reuse
+        return ReuseBound(reuse.change, reuse.seconds, reuse.gap_seconds, reuse.gap_change)
 
 
 @dataclass
 class Look:
-    """A frame that the detector looks at, and what came of it.
+    """A frame that differs from those before it, and what is in it.
 
     Attributes:
         sequence: the frame's.
         capture_us: the frame's.
         stream: the frame's; latents of another are not comparable.
         latents: the frame's.
-        found: what the detector found, or why it did not; None until it has looked.
+        found: what the detector found, or what was worked out from the looks around, or why nobody knows; None at
+            first.
+        motion: pixels a second of each box that was found, float64[n, 2]; None while nobody knows.
+        is_seen: whether the detector looked.
     """
 
     sequence: int
@@ -55,13 +63,15 @@ class Look:
     stream: StreamKey
     latents: Latents
     found: tuple[Detection, ...] | Problem | None = None
+    motion: NDArray[np.float64] | None = None
+    is_seen: bool = False
 
 
 class Looks:
     """The last look at each lane's frames. Not thread-safe.
 
-    What a frame is compared with was itself looked at, whatever lies between the two: small changes add up until they
-    are seen.
+    What a frame is compared with has detections of its own, whatever lies between the two: small changes add up until
+    they are seen.
     """
 
     def __init__(self, bound: ReuseBound | None) -> None:
@@ -73,6 +83,10 @@ class Looks:
         self._bound = bound
         self._last: dict[LaneId, Look] = {}
 
+    def last(self, lane: LaneId) -> Look | None:
+        """A lane's last look; None if there is none."""
+        return self._last.get(lane)
+
     def at(
         self,
         lane: LaneId,
@@ -81,7 +95,7 @@ class Looks:
         latents: Latents,
         inverse_gains: NDArray[np.float32],
     ) -> Look:
-        """The look that tells what is in a frame: an earlier one, or a new one, which the detector has to take.
+        """The look that tells what is in a frame: an earlier one, or a new one, of which nothing is known yet.
 
         Args:
             stream: the record's.

@@ -8,16 +8,17 @@ from pathlib import Path
 import numpy as np
 
 from icm_bench.video import reuse
-from icm_bench.video.reuse import quiet
+from icm_bench.video.reuse import quietest
 from icm_bench.video.scenes import emptied
 from tests.clips import write_clip
 
 
-def test_a_stretch_is_quiet_where_no_frame_of_it_changes_more_for_long_enough() -> None:
+def test_the_quietest_windows_are_those_in_which_the_least_changes() -> None:
     changed = [1.0, 0.1, 0.0, 0.1, 0.5, 0.0, 0.0, 0.2, 0.0, 0.1, 0.1]
-    assert quiet(changed, 0.1, 3) == [1, 2, 3, 8, 9, 10]
-    assert quiet(changed, 0.1, 4) == []
-    assert quiet(changed, 0.2, 4) == [5, 6, 7, 8, 9, 10]
+    assert quietest(changed, 0.4, 2) == [2, 3, 8, 9]
+    assert quietest(changed, 0.1, 2) == [2, 3]
+    assert quietest(changed, 1.0, 5) == list(range(10))
+    assert quietest(changed, 0.5, 12) == []
 
 
 def test_an_emptied_place_has_nobody_in_it_and_the_clips_noise() -> None:
@@ -36,12 +37,15 @@ def test_an_emptied_place_has_nobody_in_it_and_the_clips_noise() -> None:
 def test_a_clip_is_measured_both_ways(tmp_path: Path, weights: Path, bundle: Path) -> None:
     random = np.random.default_rng(1)
     still = random.integers(60, 160, (96, 160, 3)).astype(np.uint8)
-    moving = [np.roll(still, 8 * number, axis=1) for number in range(4)]
-    write_clip(tmp_path / "walk.mkv", [*moving, *[moving[-1]] * 14])
-    arguments = [str(tmp_path / "walk.mkv"), "--qualities", "3", "--quiet", "0.05", "--detector", str(weights)]
+    moving = [np.roll(still, 8 * number, axis=1) for number in range(10)]
+    write_clip(tmp_path / "walk.mkv", [*moving, *[moving[-1]] * 12])
+    arguments = [str(tmp_path / "walk.mkv"), "--qualities", "3", "--quietest", "0.5", "--detector", str(weights)]
     arguments += ["--bundle", str(bundle), "--threads", "1", "--scratch", str(tmp_path)]
     assert reuse.run([*arguments, "--results", str(tmp_path)]) == 0
-    rows = {row["part"]: row for row in json.loads((tmp_path / "reuse.json").read_text())["rows"]}
-    assert rows["all"]["frames"] == 18
-    assert 10 <= rows["at most 5.0% change"]["frames"] <= 14
-    assert rows["at most 5.0% change"]["looked_at"] < rows["all"]["looked_at"] < 1
+    rows = {(row["part"], row["video"]): row for row in json.loads((tmp_path / "reuse.json").read_text())["rows"]}
+    assert set(rows) == {(part, video) for part in ("all", "quietest 50%") for video in (False, True)}
+    assert rows["all", True]["frames"] == 22
+    assert rows["quietest 50%", True]["frames"] == 10
+    for video in (False, True):
+        assert rows["quietest 50%", video]["looked_at"] < rows["all", video]["looked_at"] < 1
+        assert (rows["all", video]["archive ms, reused"] > 0) == video

@@ -7,6 +7,7 @@ import pickle
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from zlib import crc32
 
@@ -105,6 +106,22 @@ def test_work_and_results_come_out_of_a_pickle_as_they_went_in(loaded: Bundle, m
     assert result.video.frames == 3
 
 
+@pytest.mark.parametrize("archive", [True, False])
+def test_the_last_picture_of_a_watched_piece_comes_back_also_where_nobody_had_to_make_it(
+    loaded: Bundle, coded: list[CodedFrame], archive: bool
+) -> None:
+    # Equal frames: the detector looks at the first one alone.
+    records = [coded[0].record(n, START_US + n * FRAME_US) for n in (1, 2, 3)]
+    engine = engine_with(loaded, BrightnessDetector())
+    watched = replace(work_on(loaded, records), archive=archive, watched=True)
+    shown = engine.submit(watched).result(PATIENCE_SECONDS).picture
+    unwatched = engine.submit(replace(watched, watched=False)).result(PATIENCE_SECONDS).picture
+    engine.close()
+    assert shown is not None
+    assert shown.shape == (HEIGHT, WIDTH, 3)
+    assert unwatched is None
+
+
 def test_what_waits_is_looked_at_together_in_its_order_and_no_more_than_a_batch_at_once(
     loaded: Bundle, coded: list[CodedFrame]
 ) -> None:
@@ -156,7 +173,7 @@ def _close() -> list[RenderedVideo]:
 class ProcessesEngine:
     """An engine of two other processes; each camera has its own of them."""
 
-    model, batch, capacity = BrightnessDetector.model, BrightnessDetector.batch, 16
+    model, batch, together, capacity = BrightnessDetector.model, BrightnessDetector.batch, 1, 16
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundles = Bundles([bundle])

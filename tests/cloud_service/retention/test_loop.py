@@ -120,6 +120,17 @@ def test_what_is_held_stays_until_it_is_released_and_what_a_law_demands_goes_if_
     assert running.run() == [1]
 
 
+def test_what_was_held_goes_with_the_next_pass_after_the_hold_expired(world: World) -> None:
+    running = Running(world)
+    running.retention._rules.held = Policy.of(RetentionSettings.model_validate({"records": {"max_age_seconds": 60}}))
+    at, expires_us = world.segment(1).first_capture_us, world.clock.now_us() + 3_600_000_000
+    running.holds.add(Hold("", ("gate",), at, at + 1, "anna", "theft", 1, expires_us=expires_us))
+    world.clock.advance(3599)
+    assert running.run() == [2, 3, 4, 5]
+    world.clock.advance(1)
+    assert running.run() == [1]
+
+
 def test_what_a_reader_leased_stays_for_a_while_and_then_goes(world: World) -> None:
     running = Running(world)
     limit = {"records": {"max_age_seconds": 3600}}

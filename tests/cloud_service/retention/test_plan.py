@@ -237,3 +237,13 @@ def test_whatever_lies_there_limits_hold_afterwards_and_nothing_protected_goes(
         assert not look.exhausted
     freed = sum(each.item.disk_bytes for each in planned)
     assert look.exhausted == (freed < needed)
+
+
+def test_what_the_floor_lets_stand_as_no_detector_came_by_is_asked_for_again() -> None:
+    view, scans = MemoryView(days(9)), Scans()
+    view.contents = {1: Content(False, {})}
+    need, only = Need(100), {"floor": {"order": ["quiet"]}}
+    assert goes(list(planning(view, need, scans=scans, **only).planned())) == []
+    view.contents = {1: Content(True, {})}
+    scans.retry()
+    assert goes(list(planning(view, need, scans=scans, **only).planned())) == [(R, 1, Reason.FREE_SPACE)]

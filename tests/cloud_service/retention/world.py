@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -25,7 +26,7 @@ from cloud_service.retention.view import DatabaseView
 from cloud_service.retention_settings import RetentionSettings
 from cloud_service.store import Position, RecordStore, Segment
 from cloud_service.store.segment import BLOCK_BYTES
-from icm.codec.bitstream.record import Record
+from icm.codec.bitstream.record import Record, StreamHeader
 from icm.frame_id import FrameId
 from icm.service.clock import ManualClock
 from tests.cloud_service.parts import EPOCH, FRAME_US, START_US, header, open_store, raw, record
@@ -52,6 +53,7 @@ class World:
         self.storage.prepare()
         self.clock, self.on_step = ManualClock(START_US), on_step
         self.sequences: Counter[str] = Counter()
+        self.headers: dict[str, StreamHeader] = {}
         self.open()
 
     def open(self) -> None:
@@ -81,12 +83,16 @@ class World:
         self.store.close()
         self.open()
 
-    def seal(self, camera: str = "gate", segments: int = 1, payload: bytes = b"payload") -> None:
-        """Segments of ten frames each, one after the other, that arrive as they are captured."""
-        of = header(camera)
+    def seal(self, camera: str = "gate", segments: int = 1, payload: bytes = b"payload", clock_off_us: int = 0) -> None:
+        """Segments of ten frames each, one after the other, that arrive as they are captured.
+
+        Args:
+            clock_off_us: how far the camera's clock is ahead.
+        """
+        of = self.headers.setdefault(camera, replace(header(camera), base_us=START_US + min(0, clock_off_us)))
         for _ in range(segments):
             first = self.sequences[camera] + 1
-            start_us = self.clock.now_us()
+            start_us = self.clock.now_us() + clock_off_us
             records: list[Record] = [record(first + index, payload, start_us + index * FRAME_US) for index in range(10)]
             self.sequences[camera] += 10
             self.store.append(of, raw(records, of))
@@ -101,7 +107,7 @@ class World:
 
     def add_keyframe(self, number: int, camera: str = "gate") -> Path:
         """As the detector makes them when it comes by."""
-        segment, of = self.segment(number, camera), header(camera)
+        segment, of = self.segment(number, camera), self.headers[camera]
         self.store.keyframes.write(segment, of, record(segment.sequences.first, bytes(5000), segment.first_capture_us))
         return (self.root / segment.path).with_suffix(".keyframe")
 

@@ -68,7 +68,8 @@ def offered(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
 
 def filled(path: str, camera: str = "gate") -> str:
     """An address of a route."""
-    return re.sub(r"\{(\w+)(?::\w+)?\}", lambda found: camera if found[1] == "camera" else "x", path)
+    numbered = re.sub(r"\{\w+:int\}", "1", path)
+    return re.sub(r"\{(\w+)(?::\w+)?\}", lambda found: camera if found[1] == "camera" else "x", numbered)
 
 
 def calls(offered: list[Entry]) -> Iterator[tuple[Page, str]]:
