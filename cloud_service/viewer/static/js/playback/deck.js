@@ -1,6 +1,6 @@
 // What plays: cameras on one clock, the controls, the keys and the timeline of a page.
 import { SECOND, clockText, iso, localInput, stamp } from "./clock.js";
-import { colourOf, drawShape, isDark } from "./classes.js";
+import { colourOf, drawShape, isDark } from "../classes.js";
 import { TimelineData } from "./data.js";
 import { isTyping } from "../page.js";
 import { Stage } from "./stage.js";
