@@ -184,8 +184,9 @@ The real viewer, in a process of its own, on the archive that searches are measu
 segments; an administrator asks for one page after the other, at addresses drawn at random. `queries` are statements
 that a page asks the database, the one that finds the session among them, counted in a second viewer. `p95 ms` is that
 of the best round, since other programs share the machine, whose load is told; `p95 on a processor` is what the viewer
-worked. A login is mostly argon2id. Of `frame`, `p95 without cloud` is without what the cloud takes to decode, asked for
-the same frame right after each page. Addresses that are no pages (pictures, feeds, downloads) are left out, as
+worked. A login is mostly argon2id. Holds, storage, integrity and jobs are what the cloud beside it says, which holds a
+few records. Of `frame`, `p95 without cloud` is without what the cloud takes to decode, asked for the same frame right
+after each page. Addresses that are no pages (pictures, feeds, downloads) are left out, as
 `benchmarks/icm_bench/viewer/page_table.py` says.""",
     "viewer_wall": """\
 The viewer is the real one; the cloud is its live view alone, to which pictures of the clip are shown as the pipeline
