@@ -142,11 +142,14 @@ def test_a_long_timeline_is_told_in_buckets(past: Past, anna: Visit, span: str, 
 def test_what_is_held_is_told_of_the_cameras_that_it_is_of(past: Past, anna: Visit) -> None:
     start, end = (datetime.fromtimestamp(capture_us(number) / 1e6, UTC) for number in (10, 30))
     with CloudClient(f"127.0.0.1:{past.app.port}") as cloud:
-        cloud.add_hold(start, end, owner="anna", reason="a theft", cameras=["gate"])
-    held = {
-        (camera, first): get(anna.client, f"/cameras/{camera}/holds.json?{window(first, first + 15)}").json()["holds"]
-        for camera, first in (("gate", 0), ("gate", 40), ("yard", 0))
-    }
+        hold = cloud.add_hold(start, end, owner="anna", reason="a theft", cameras=["gate"])
+        held = {
+            (camera, first): get(anna.client, f"/cameras/{camera}/holds.json?{window(first, first + 15)}").json()[
+                "holds"
+            ]
+            for camera, first in (("gate", 0), ("gate", 40), ("yard", 0))
+        }
+        cloud.release_hold(hold.id, by="anna")
     told = [capture_us(10) / 1000, capture_us(30) / 1000, "a theft"]
     assert held == {("gate", 0): [told], ("gate", 40): [], ("yard", 0): []}
 
