@@ -27,6 +27,7 @@ from cloud_service.viewer.exports.pages import EXPORTS, ExportPages
 from cloud_service.viewer.inspector.pages import InspectorPages
 from cloud_service.viewer.keeping.room import KEEPING, keeping_pages
 from cloud_service.viewer.live.room import LiveRoom
+from cloud_service.viewer.oidc.room import OidcRoom
 from cloud_service.viewer.pages.about import AboutPages
 from cloud_service.viewer.pages.account import AccountPages
 from cloud_service.viewer.pages.audit import AUDIT, AuditPages
@@ -115,10 +116,13 @@ class ViewerApp:
         )
         links = ShareLinks(folder / "exports")
         exports = ExportPages(self._exports, links, database, templates, notes, clock)
+        entrance = EntrancePages(self._login, cookie, templates, viewer.oidc.label if viewer.oidc else "")
+        self._oidc = OidcRoom(viewer, self._login, cookie, entrance.form)
         health = HealthPages(database, self._cloud, folder, problems, templates)
         entries: list[Entry] = [
             *static.pages(),
-            *EntrancePages(self._login, cookie, templates).pages(),
+            *entrance.pages(),
+            *self._oidc.pages(),
             *CameraPages(database, templates).pages(),
             *AccountPages(self._login, cookie, templates).pages(),
             *UserPages(self._login, templates).pages(),
@@ -172,6 +176,7 @@ class ViewerApp:
         await asyncio.to_thread(self._telemetry.stop)
         await self._exports.close()
         await self._live.close()
+        await self._oidc.close()
         await self._cloud.close()
         self._owned.close()
 

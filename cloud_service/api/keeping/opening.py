@@ -78,6 +78,7 @@ def open_keeping(
         database=database,
         root=root,
         holds=holds,
+        clock=clock,
     )
     add_StorageServiceServicer_to_server(StorageService(reporter, what_if, most, access), server)
     chains = settings.store.folder / CHAINS

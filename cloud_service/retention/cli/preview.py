@@ -29,7 +29,8 @@ def preview(settings: CloudSettings) -> Iterator[Planned]:
     database = attach_database(settings.database_url)
     root, now = settings.records_folder, time.time_ns() // 1000
     try:
-        yield from planning(Policy.of(settings.retention), database, root, HoldBook(root).active(now), now).planned()
+        policy, view = Policy.of(settings.retention), DatabaseView(database, root)
+        yield from planning(policy, view, database, root, HoldBook(root).active(now), now).planned()
     finally:
         database.dispose()
 

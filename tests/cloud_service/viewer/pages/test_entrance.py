@@ -160,3 +160,9 @@ def test_a_form_that_is_none_gets_one_clear_answer(house: House, content: bytes,
     assert answer.status_code == status
     if status != 401:
         assert answer.json()["error"]["message"]
+
+
+def test_without_a_login_provider_there_is_no_button_and_no_way_to_it(house: House) -> None:
+    with house.client() as client:
+        assert "login/provider" not in client.get("/login").text
+        assert client.get("/login/provider").status_code == 404
