@@ -17,7 +17,7 @@ from cloud_service.retention.plan import Planning
 from tests.cloud_service.retention.model.machine import Machine
 
 BOUNDED = settings(
-    max_examples=25,
+    max_examples=40,
     stateful_step_count=10,
     deadline=None,
     # A world takes a while to make: what is found is shown as it is, and not made smaller for minutes.
