@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Engine, func, literal, select
 
+from cloud_service.archive.storage import ArchiveStorage
 from cloud_service.database.opening import attach_database
 from cloud_service.database.sightings_tables import BoxesRow
 from cloud_service.database.tables import RecordSegmentRow, TombstoneRow, VideoSegmentRow
 from cloud_service.database.usage import Tier, read_usage
 from cloud_service.holds.book import HoldBook
-from cloud_service.retention.disk import Floor, space_of
+from cloud_service.retention.disk import Floor, space_apart, space_of
 from cloud_service.retention.items import Item, Planned, Reason
 from cloud_service.retention.plan import Planning, Scans
 from cloud_service.retention.policy import Policy
@@ -30,14 +31,16 @@ def preview(settings: CloudSettings) -> Iterator[Planned]:
     database = attach_database(settings.database_url)
     root, now = settings.records_folder, time.time_ns() // 1000
     try:
-        policy = Policy.of(settings.retention)
+        policy, floor = Policy.of(settings.retention), settings.retention.total
+        apart = space_apart(ArchiveStorage(settings.archive_url).folder, root)
         yield from Planning(
             policy=policy,
             view=DatabaseView(database, root),
             scans=Scans(),
             now_us=now,
             usage=read_usage(database),
-            need=Floor(settings.retention.total).need(space_of(root)),
+            need=Floor(floor).need(space_of(root)),
+            apart=None if apart is None else Floor(floor).need(apart),
             held=_held(settings, now),
             leased=lambda item: False,
         ).planned()

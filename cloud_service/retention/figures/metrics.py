@@ -19,6 +19,7 @@ from cloud_service.holds.book import HoldBook
 from cloud_service.retention.disk import Floor, Space, most_held_bytes, space_of
 from cloud_service.retention.figures.forecast import Growth, full_times_us, read_growth
 from cloud_service.retention.loop import Retention
+from cloud_service.retention.policy import DERIVED
 from cloud_service.retention.view import DatabaseView
 from cloud_service.store.keyframes import amount_of
 
@@ -145,11 +146,13 @@ class RetentionGauges(Collector):
         except (SQLAlchemyError, OSError):
             return
         kinds["database"] = _size(self._files)
-        kinds["foreign"] = space.bytes - space.free_bytes - sum(kinds.values())
+        elsewhere = sum(kinds[tier.value] for tier in DERIVED) if self._retention.state.apart else 0
+        kinds["foreign"] = space.bytes - space.free_bytes - (sum(kinds.values()) - elsewhere)
         kinds["free"] = space.free_bytes
         family = GaugeMetricFamily(
             "icm_storage_bytes",
-            "Bytes of the store's disk by what takes them; together they are the disk.",
+            "Bytes of the store's disk by what takes them; together they are the disk, but for videos and thumbnails on"
+            " another.",
             labels=("kind",),
         )
         for kind, value in kinds.items():

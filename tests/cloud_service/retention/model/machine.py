@@ -353,7 +353,12 @@ class Machine(RuleBasedStateMachine):
         self.run_pass()
 
     @rule(
-        which=st.integers(0, 99), age_us=AGES, edge_us=EDGES_US, blocks=st.integers(0, 20), edge=EDGES_US, crash=CRASHES
+        which=st.integers(0, 99),
+        age_us=st.sampled_from([0, 2 * HOUR_US, 5 * HOUR_US]),
+        edge_us=EDGES_US,
+        blocks=st.integers(0, 40),
+        edge=EDGES_US,
+        crash=CRASHES,
     )
     def fill(self, which: int, age_us: int, edge_us: int, blocks: int, edge: int, crash: Step | int | None) -> None:
         """Somebody fills the disk as a segment reaches an age: so many blocks more should be free than are, or a byte
