@@ -8,7 +8,6 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
 from types import TracebackType
 
 from cloud_service.access.access import ANYBODY, Access, certificate_access
@@ -16,8 +15,8 @@ from cloud_service.api.archive_service import ArchiveService
 from cloud_service.api.clip_service import ClipService
 from cloud_service.api.export_service import ExportService
 from cloud_service.api.frames_service import FramesService
-from cloud_service.api.hold_service import HoldService
 from cloud_service.api.inspect_service import InspectService
+from cloud_service.api.keeping.opening import open_keeping
 from cloud_service.api.live_service import LiveService
 from cloud_service.api.proof_service import ProofService
 from cloud_service.api.search_service import SearchService
@@ -30,7 +29,7 @@ from cloud_service.bundles import Bundles
 from cloud_service.clips.cache import RenderCache
 from cloud_service.clips.making import ClipMaker
 from cloud_service.clips.sources import SourceFinder
-from cloud_service.database.opening import open_database, own_database, sqlite_path
+from cloud_service.database.opening import open_database, own_database
 from cloud_service.database.waiting import SERVER_WAIT_SECONDS
 from cloud_service.detection import Detector
 from cloud_service.events.feed import EventFeed
@@ -45,7 +44,6 @@ from cloud_service.feedback.leases import Leases
 from cloud_service.feedback.segment_leases import SegmentLeases
 from cloud_service.gauges import StorageGauges
 from cloud_service.holds.book import HoldBook
-from cloud_service.holds.budget import HoldMeter
 from cloud_service.ingest.camera_stream import IngestContext
 from cloud_service.ingest.credit import Pending
 from cloud_service.ingest.service import IngestService
@@ -64,9 +62,7 @@ from cloud_service.proof.chain_index import ChainIndex
 from cloud_service.proof.keeper import open_keeper
 from cloud_service.redetection.jobs import RedetectionJobs
 from cloud_service.redetection.worker import Redetection
-from cloud_service.retention.disk import most_held_bytes
 from cloud_service.retention.execution import collect_garbage
-from cloud_service.retention.figures.metrics import RetentionGauges
 from cloud_service.retention.opening import open_retention
 from cloud_service.retention_settings import RetentionSettings
 from cloud_service.seals.edge_keys import EdgeKeys
@@ -88,7 +84,6 @@ from icm.v1.archive_pb2_grpc import add_ArchiveServiceServicer_to_server
 from icm.v1.clip_pb2_grpc import add_ClipServiceServicer_to_server
 from icm.v1.export_pb2_grpc import add_ExportServiceServicer_to_server
 from icm.v1.frames_pb2_grpc import add_FramesServiceServicer_to_server
-from icm.v1.hold_pb2_grpc import add_HoldServiceServicer_to_server
 from icm.v1.ingest_pb2_grpc import add_IngestServiceServicer_to_server
 from icm.v1.inspect_pb2_grpc import add_InspectServiceServicer_to_server
 from icm.v1.live_pb2_grpc import add_LiveServiceServicer_to_server
@@ -289,9 +284,6 @@ class App:
         inspect = InspectService(FrameInspector(frames, store, events, linked), access)
         add_InspectServiceServicer_to_server(inspect, self._server.grpc)
         add_LiveServiceServicer_to_server(LiveService(self._live, access), self._server.grpc)
-        most = partial(most_held_bytes, lambda: self._retention.policy.settings, settings.store.folder)
-        held = HoldService(holds=holds, meter=HoldMeter(database), most_bytes=most, clock=clock, access=access)
-        add_HoldServiceServicer_to_server(held, self._server.grpc)
         exporter = open_exporter(
             name=store_name,
             settings=settings,
@@ -319,16 +311,17 @@ class App:
         add_SearchServiceServicer_to_server(SearchService(database, store, access), self._server.grpc)
         add_FramesServiceServicer_to_server(FramesService(store, access), self._server.grpc)
         metrics.registry.register(StorageGauges(store, database, self._pipeline.backlog_bytes, metrics.cameras))
-        metrics.registry.register(
-            RetentionGauges(
-                self._retention,
-                database,
-                holds,
-                settings.records_folder,
-                sqlite_path(database),
-                metrics.cameras,
-                cache.taken_bytes,
-            )
+        self._verifications = open_keeping(
+            server=self._server.grpc,
+            settings=settings,
+            retention=self._retention,
+            database=database,
+            holds=holds,
+            storage=storage,
+            cache=cache,
+            metrics=metrics,
+            clock=clock,
+            access=access,
         )
         watch_certificates(metrics.registry, {"ingest": ingest.tls})
         self._telemetry = TelemetryServer(settings.metrics.address, metrics.registry, problems.lines)
@@ -349,6 +342,7 @@ class App:
         self._commit.start()
         self._pipeline.start()
         self._redetection.start()
+        self._verifications.start()
         self._retention.start()
         self._folding.start()
         self._telemetry.start()
@@ -364,6 +358,7 @@ class App:
         await asyncio.to_thread(self._seals.stop)
         await asyncio.to_thread(self._keeper.stop)
         await asyncio.to_thread(self._redetection.stop)
+        await asyncio.to_thread(self._verifications.stop)
         await asyncio.to_thread(self._pipeline.stop, self._drain_seconds)
         await asyncio.to_thread(self._folding.stop)
         self._feed.close()

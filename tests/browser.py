@@ -54,7 +54,7 @@ def calm_page(context: BrowserContext, *allowed: str) -> Iterator[Page]:
         yield page
     finally:
         page.close()
-    assert said == []
+    assert said == [], said
 
 
 @contextmanager

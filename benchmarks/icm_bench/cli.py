@@ -51,6 +51,7 @@ BENCHMARKS = {
     "archive": Benchmark("archive.search", "how soon searches of a million frames are answered, by database"),
     "verify": Benchmark("archive.verify", "how fast an archive is verified against its chains, beside sha256sum"),
     "retention": Benchmark("archive.retention", "what a pass of retention costs, by how many segments there are"),
+    "viewer": Benchmark("viewer.pages", "how soon the viewer's pages come from a million frames"),
     "viewer-wall": Benchmark("viewer.wall", "what a wall of cameras costs viewer and cloud, by how many look at it"),
     "framing": Benchmark("speed.framing", "bytes that a record costs on the wire beside its payload"),
     "rate-control": Benchmark(

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cloud_service.access.access import ANYBODY, Access, Caller
 from cloud_service.database.damage import trouble
-from cloud_service.holds.book import Hold, HoldBook, check_hold
+from cloud_service.holds.book import MOST_HOLDS, Hold, HoldBook, check_hold
 from cloud_service.holds.budget import HoldMeter, check_fits, check_total
 from icm.errors import ConfigError, IcmError, NotFoundError, StorageError
 from icm.rpc.status import abort
@@ -21,6 +21,7 @@ from icm.v1 import hold_pb2 as pb
 from icm.v1.hold_pb2_grpc import HoldServiceServicer
 
 _MOST_TEXT = 500
+_FRESH_SECONDS = 60.0
 
 
 class HoldService(HoldServiceServicer):
@@ -44,6 +45,7 @@ class HoldService(HoldServiceServicer):
         """
         self._holds, self._meter, self._most_bytes = holds, meter, most_bytes
         self._clock, self._access = clock, access
+        self._measures: dict[str, tuple[float, int]] = {}
 
     async def AddHold(self, request: pb.AddHoldRequest, context: Any) -> pb.AddHoldResponse:
         """See hold.proto."""
@@ -88,7 +90,21 @@ class HoldService(HoldServiceServicer):
             with _database_answers():
                 message.bytes = self._meter.kept_bytes(hold)
                 message.unprotected_bytes = self._meter.bytes(hold) - message.bytes
+        elif not hold.released_us:
+            message.bytes = self._unbounded(hold)
         return message
+
+    def _unbounded(self, hold: Hold) -> int:
+        """What a hold without a budget keeps, a minute old at most: it may be years, and nothing depends on it."""
+        now = self._clock.monotonic()
+        at, size = self._measures.get(hold.id, (0.0, 0))
+        if hold.id not in self._measures or now - at >= _FRESH_SECONDS:
+            with _database_answers():
+                size = self._meter.kept_bytes(hold)
+            if len(self._measures) >= MOST_HOLDS:
+                self._measures.clear()
+            self._measures[hold.id] = now, size
+        return size
 
 
 @contextmanager

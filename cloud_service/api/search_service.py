@@ -14,7 +14,7 @@ from cloud_service.api.archive_service import detections_message
 from cloud_service.database.statements import walking
 from cloud_service.sightings.page_cursor import PageCursor
 from cloud_service.sightings.relative_boxes import WHOLE, RelativeBox
-from cloud_service.sightings.search import Page, SightingQuery, count_sightings, search_sightings
+from cloud_service.sightings.search import Page, SightingQuery, search_sightings
 from cloud_service.sightings.timeline import MOST_BUCKETS, list_boxes, read_activity
 from cloud_service.store import RecordStore
 from icm.errors import ConfigError, NotFoundError
@@ -55,12 +55,12 @@ class SearchService(SearchServiceServicer):
                 raise ConfigError(f"SearchSightings: page_size is {limit}, and {_MOST_PAGE} at most: ask for pages")
             asked = repr(query)
             after = PageCursor.from_text(request.cursor, asked) if request.cursor else None
-            page, count = await asyncio.to_thread(self._search, query, limit, after)
+            page = await asyncio.to_thread(self._search, query, limit, after)
         answer = pb.SearchSightingsResponse(
             sightings=[_sighting(row) for row in page.rows], next_cursor=page.next.to_text(asked) if page.next else ""
         )
-        if count is not None:
-            answer.count, answer.count_goes_on = count
+        if page.count is not None:
+            answer.count, answer.count_goes_on = page.count
         return answer
 
     async def GetActivity(self, request: pb.GetActivityRequest, context: Any) -> pb.GetActivityResponse:
@@ -105,13 +105,10 @@ class SearchService(SearchServiceServicer):
         if not camera or camera not in self._store.names():
             raise NotFoundError(f"there is no camera {camera[:80]!r}; ListCameras names them")
 
-    def _search(
-        self, query: SightingQuery, limit: int, after: PageCursor | None
-    ) -> tuple[Page, tuple[int, bool] | None]:
+    def _search(self, query: SightingQuery, limit: int, after: PageCursor | None) -> Page:
+        counted = after is None and query.region is None
         with walking(self._database) as connection:
-            page = search_sightings(connection, query, limit, after)
-            counts = after is None and query.region is None
-            return page, count_sightings(connection, query) if counts else None
+            return search_sightings(connection, query, limit, after, counted=counted)
 
     def _activity(self, camera: str, class_name: str, seconds: int, from_us: int, to_us: int) -> pb.GetActivityResponse:
         with walking(self._database) as connection:

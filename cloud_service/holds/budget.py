@@ -10,7 +10,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Engine, Select, and_, func, or_, select
 
@@ -25,6 +25,14 @@ NEAR = 0.9
 """Part of a budget from which on a hold is near its end."""
 _CONDITIONS = 200
 """Stretches that one statement names."""
+
+
+class Kept(NamedTuple):
+    """Bytes of the disk that are kept, by tier."""
+
+    records: int = 0
+    video: int = 0
+    thumbnails: int = 0
 
 
 class HoldMeter:
@@ -44,6 +52,10 @@ class HoldMeter:
 
     def all_kept_bytes(self, holds: Iterable[Hold]) -> int:
         """What some holds keep together; what several keep counts once."""
+        return sum(self.all_kept(holds))
+
+    def all_kept(self, holds: Iterable[Hold]) -> Kept:
+        """The same, apart."""
         conditions: list[ColumnElement[bool]] = []
         ranges: dict[tuple[str, ...], list[tuple[int, int]]] = defaultdict(list)
         for hold in holds:
@@ -53,7 +65,7 @@ class HoldMeter:
                 ranges[hold.cameras].append((hold.from_us, hold.to_us))
         for cameras, of_cameras in ranges.items():
             conditions += [_within(cameras, *each) for each in _merged(of_cameras)]
-        return self._sum(conditions)
+        return self._sums(conditions)
 
     def ends(self, hold: Hold) -> dict[str, int]:
         """By camera the first segment that a hold's budget is not enough for; empty if it is enough for all.
@@ -84,11 +96,16 @@ class HoldMeter:
         return {camera: number + 1 for camera, number in newest.items()} | ends
 
     def _sum(self, conditions: Sequence[ColumnElement[bool]]) -> int:
-        total = 0
+        return sum(self._sums(conditions))
+
+    def _sums(self, conditions: Sequence[ColumnElement[bool]]) -> Kept:
+        total = Kept()
         with self._database.connect() as connection:
             for start in range(0, len(conditions), _CONDITIONS):
-                query = _sizes(select(func.sum(_SIZE))).where(or_(*conditions[start : start + _CONDITIONS]))
-                total += int(connection.scalar(query) or 0)
+                sums: Any = select(*map(func.sum, _PARTS))
+                query = _sizes(sums).where(or_(*conditions[start : start + _CONDITIONS]))
+                found = connection.execute(query).one()
+                total = Kept(*(before + int(size or 0) for before, size in zip(total, found, strict=True)))
         return total
 
 
@@ -172,11 +189,12 @@ def check_total(hold: Hold, active: Iterable[Hold], meter: HoldMeter, most_bytes
         )
 
 
-_SIZE = (
-    RecordSegmentRow.disk_bytes
-    + func.coalesce(VideoSegmentRow.disk_bytes, 0)
-    + func.coalesce(VideoSegmentRow.thumbnail_disk_bytes, 0)
+_PARTS = (
+    RecordSegmentRow.disk_bytes,
+    func.coalesce(VideoSegmentRow.disk_bytes, 0),
+    func.coalesce(VideoSegmentRow.thumbnail_disk_bytes, 0),
 )
+_SIZE = _PARTS[0] + _PARTS[1] + _PARTS[2]
 
 
 def _sizes(query: Select[Any]) -> Select[Any]:

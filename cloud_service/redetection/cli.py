@@ -52,9 +52,12 @@ def add_commands(commands: Any) -> None:
     status = jobs.add_parser("status", help="show the jobs and how far they are")
     status.set_defaults(command=_status)
     cancel = jobs.add_parser("cancel", help="cancel a job; what it has found stays")
-    cancel.add_argument("job", type=int, metavar="ID", help="the job's number")
-    cancel.set_defaults(command=_cancel)
-    for command in (status, cancel):
+    pause = jobs.add_parser("pause", help="have a job stand still until it is resumed")
+    resume = jobs.add_parser("resume", help="have a job go on that stands still")
+    for command, change in ((cancel, "cancel"), (pause, "pause"), (resume, "resume")):
+        command.add_argument("job", type=int, metavar="ID", help="the job's number")
+        command.set_defaults(command=_change, change=change)
+    for command in (status, cancel, pause, resume):
         _add_settings(command)
 
 
@@ -107,11 +110,16 @@ def _status(options: argparse.Namespace) -> int:
     return 0
 
 
-def _cancel(options: argparse.Namespace) -> int:
+def _change(options: argparse.Namespace) -> int:
     jobs = _jobs(_settings(options))
     with _database_trouble():
-        jobs.cancel(options.job)
-    say(f"re-detection {options.job} is cancelled; what it has found stays")
+        getattr(jobs, options.change)(options.job)
+    said = {
+        "cancel": "is cancelled; what it has found stays",
+        "pause": "stands still; `icm-cloud redetect resume` has it go on",
+        "resume": "goes on",
+    }
+    say(f"re-detection {options.job} {said[options.change]}")
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class State(enum.StrEnum):
 
     WAITING = "waiting"
     RUNNING = "running"
+    PAUSED = "paused"
     DONE = "done"
     CANCELLED = "cancelled"
     FAILED = "failed"
@@ -34,6 +35,7 @@ class State(enum.StrEnum):
 _NUMBERS = 1 << 63
 """No database has a row of this number or above."""
 _OPEN = (State.WAITING, State.RUNNING)
+_UNENDED = (*_OPEN, State.PAUSED)
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Job:
 
     Attributes:
         problem: why it failed, for a person; empty if it did not.
+        cameras: whose frames, where that was asked for.
     """
 
     id: int
@@ -75,6 +78,7 @@ class Job:
     to_us: int
     created_us: int
     problem: str
+    cameras: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -147,13 +151,21 @@ class RedetectionJobs:
             return None if row is None else _job(row)
 
     def overview(self) -> list[tuple[Job, Counts]]:
-        """All jobs and how far they got, the newest first."""
-        sums = [func.sum(getattr(RedetectionUnitRow, name)) for name in asdict(Counts())]
+        """All jobs with their cameras, and how far they got, the newest first."""
+        names = list(asdict(Counts()))
         with self._database.connect() as connection:
             jobs = connection.execute(select(RedetectionRow.__table__).order_by(RedetectionRow.id.desc())).all()
-            query = select(RedetectionUnitRow.job_id, *sums).group_by(RedetectionUnitRow.job_id)
-            counted = {number: Counts(*map(int, counts)) for number, *counts in connection.execute(query)}
-        return [(_job(row), counted.get(row.id, Counts())) for row in jobs]
+            units = connection.execute(select(RedetectionUnitRow.__table__).order_by(RedetectionUnitRow.camera)).all()
+        counted: dict[int, Counts] = {}
+        cameras: dict[int, list[str]] = {}
+        for unit in units:
+            counts = counted.setdefault(unit.job_id, Counts())
+            for name in names:
+                setattr(counts, name, getattr(counts, name) + getattr(unit, name))
+            cameras.setdefault(unit.job_id, []).append(unit.camera)
+        return [
+            (replace(_job(row), cameras=tuple(cameras.get(row.id, ()))), counted.get(row.id, Counts())) for row in jobs
+        ]
 
     def units(self, job: int) -> Sequence[Unit]:
         """Where a job is to go on, by camera."""
@@ -210,10 +222,8 @@ class RedetectionJobs:
         return True
 
     def end(self, job: int, state: State, problem: str = "") -> bool:
-        """Ends a job that is not at its end; returns whether it was not."""
-        with self._database.begin() as connection:
-            running = update(RedetectionRow).where(RedetectionRow.id == job, RedetectionRow.state.in_(_OPEN))
-            return bool(connection.execute(running.values(state=state, problem=problem)).rowcount)
+        """Ends a job that is worked on or waits for that; returns whether it did."""
+        return self._move(job, _OPEN, state, problem)
 
     def cancel(self, job: int) -> None:
         """Cancels a job; what it has found stays.
@@ -222,15 +232,41 @@ class RedetectionJobs:
             NotFoundError: there is no such job.
             ConfigError: it is at its end already.
         """
+        self._change(job, _UNENDED, State.CANCELLED)
+
+    def pause(self, job: int) -> None:
+        """Has a job stand still before its next segment, and those behind it go on.
+
+        Raises:
+            NotFoundError: there is no such job.
+            ConfigError: it stands still, or is at its end.
+        """
+        self._change(job, _OPEN, State.PAUSED)
+
+    def resume(self, job: int) -> None:
+        """Has a job go on that stands still.
+
+        Raises:
+            NotFoundError: there is no such job.
+            ConfigError: it does not stand still.
+        """
+        self._change(job, (State.PAUSED,), State.WAITING)
+
+    def _change(self, job: int, before: Sequence[State], after: State) -> None:
         if not 0 < job < _NUMBERS:
             raise NotFoundError(_none(job))
-        if self.end(job, State.CANCELLED):
+        if self._move(job, before, after):
             return
         with self._database.connect() as connection:
             state = connection.execute(select(RedetectionRow.state).filter_by(id=job)).scalar()
         if state is None:
             raise NotFoundError(_none(job))
         raise ConfigError(f"re-detection {job} is {state} already")
+
+    def _move(self, job: int, before: Sequence[State], after: State, problem: str = "") -> bool:
+        with self._database.begin() as connection:
+            found = update(RedetectionRow).where(RedetectionRow.id == job, RedetectionRow.state.in_(before))
+            return bool(connection.execute(found.values(state=after, problem=problem)).rowcount)
 
     def _plan(self, order: Order) -> tuple[list[tuple[Unit, int]], int]:
         """The units with how many segments each has, and how many frames they hold in all."""

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 from starlette.applications import Starlette
 
+from cloud_service.archive.storage import ArchiveStorage
 from cloud_service.database.waiting import SERVER_WAIT_SECONDS
 from cloud_service.settings import CloudSettings
 from cloud_service.viewer.accounts.audit import AuditLog
@@ -24,7 +25,9 @@ from cloud_service.viewer.exports.jobs import ExportJobs
 from cloud_service.viewer.exports.links import ShareLinks
 from cloud_service.viewer.exports.pages import EXPORTS, ExportPages
 from cloud_service.viewer.inspector.pages import InspectorPages
+from cloud_service.viewer.keeping.room import KEEPING, keeping_pages
 from cloud_service.viewer.live.room import LiveRoom
+from cloud_service.viewer.oidc.room import OidcRoom
 from cloud_service.viewer.pages.about import AboutPages
 from cloud_service.viewer.pages.account import AccountPages
 from cloud_service.viewer.pages.audit import AUDIT, AuditPages
@@ -33,6 +36,8 @@ from cloud_service.viewer.pages.entrance import EntrancePages
 from cloud_service.viewer.pages.health import HealthPages
 from cloud_service.viewer.pages.tokens import TOKENS, TokenPages
 from cloud_service.viewer.pages.users import USERS, UserPages
+from cloud_service.viewer.playback.data import PlaybackData
+from cloud_service.viewer.playback.pages import WATCH, PlaybackPages
 from cloud_service.viewer.search.pages import REVIEW, SEARCH, SearchPages
 from cloud_service.viewer.web.database import attach_when_there
 from cloud_service.viewer.web.errors import ErrorAnswers
@@ -54,9 +59,11 @@ log = logging.getLogger(__name__)
 NAVIGATION = (
     Place("/", "Wall", Right.VIEW),
     Place("/cameras", "Cameras", Right.VIEW),
+    Place(WATCH, "Watch", Right.VIEW),
     Place(SEARCH, "Search", Right.VIEW),
     Place(REVIEW, "Review", Right.VIEW),
     Place(EXPORTS, "Exports", Right.OPERATE),
+    KEEPING,
     Place(USERS, "Users", Right.ADMINISTER),
     Place(TOKENS, "Tokens", Right.ADMINISTER),
     Place(AUDIT, "Audit", Right.ADMINISTER),
@@ -109,10 +116,13 @@ class ViewerApp:
         )
         links = ShareLinks(folder / "exports")
         exports = ExportPages(self._exports, links, database, templates, notes, clock)
+        entrance = EntrancePages(self._login, cookie, templates, viewer.oidc.label if viewer.oidc else "")
+        self._oidc = OidcRoom(viewer, self._login, cookie, entrance.form)
         health = HealthPages(database, self._cloud, folder, problems, templates)
         entries: list[Entry] = [
             *static.pages(),
-            *EntrancePages(self._login, cookie, templates).pages(),
+            *entrance.pages(),
+            *self._oidc.pages(),
             *CameraPages(database, templates).pages(),
             *AccountPages(self._login, cookie, templates).pages(),
             *UserPages(self._login, templates).pages(),
@@ -124,6 +134,15 @@ class ViewerApp:
             *InspectorPages(self._cloud, templates).pages(),
             *search.pages(),
             *exports.pages(),
+            *keeping_pages(self._cloud, self._exports, database, templates, notes),
+            *PlaybackPages(database, templates, clock).pages(),
+            *PlaybackData(
+                database=database,
+                storage=ArchiveStorage(settings.archive_url),
+                cloud=self._cloud,
+                notes=notes,
+                clock=clock,
+            ).pages(),
         ]
         guard = Guard.of(
             book=book, sessions=sessions, cookie=cookie, proxies=proxies, origin=viewer.origin, clock=clock
@@ -157,6 +176,7 @@ class ViewerApp:
         await asyncio.to_thread(self._telemetry.stop)
         await self._exports.close()
         await self._live.close()
+        await self._oidc.close()
         await self._cloud.close()
         self._owned.close()
 

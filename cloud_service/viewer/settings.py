@@ -42,11 +42,25 @@ Network = Annotated[str, AfterValidator(_check_network)]
 """Addresses that begin alike, in CIDR notation."""
 
 
-class GroupRole(Section):
-    """What a group of a proxy may do."""
+CameraPattern = Annotated[str, Field(pattern=r"^[a-z0-9*?_-]{1,64}$")]
+"""The name of a camera, in which ``*`` stands for any characters and ``?`` for one."""
+_OWN_MACHINE = ("localhost", "127.0.0.1", "::1")
 
-    group: str = Field(min_length=1, max_length=200, description="Name of the group, as the proxy writes it.")
-    role: RoleName = Field(description="Its role: admin, operator or viewer; for all cameras.")
+
+class GroupRole(Section):
+    """What a group of a proxy or of a login provider may do."""
+
+    group: str = Field(min_length=1, max_length=200, description="Name of the group, as it is written there.")
+    role: RoleName = Field(description="Its role: admin, operator or viewer.")
+    cameras: list[CameraPattern] = Field(
+        default=["*"], min_length=1, description="Cameras that it sees, such as yard-*; those who administer see all."
+    )
+
+    @model_validator(mode="after")
+    def _sees_all(self) -> GroupRole:
+        if self.role == "admin" and self.cameras != ["*"]:
+            raise ValueError(f"the group {self.group} administers and so sees every camera: leave its cameras out")
+        return self
 
 
 class ProxySettings(Section):
@@ -70,8 +84,8 @@ class ProxySettings(Section):
     )
     roles: list[GroupRole] = Field(
         default=[],
-        description="What groups may do; of several the highest role counts. Who has an account here has that one's"
-        " role and cameras, and who has neither is refused.",
+        description="What groups may do; of several the highest role counts, with the cameras of those that have it."
+        " Who has an account here has that one's role and cameras, and who has neither is refused.",
     )
     secret_file: Path | None = Field(
         default=None,
@@ -83,6 +97,55 @@ class ProxySettings(Section):
     def _is_of_use(self) -> ProxySettings:
         if self.user_header is None and (self.groups_header or self.roles or self.secret_file):
             raise ValueError("groups_header, roles and secret_file are of no use without user_header")
+        return self
+
+
+def _check_issuer(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        beyond = parts.query or parts.fragment or parts.username or parts.password
+        _port = parts.port
+    except ValueError:
+        raise ValueError("an issuer is an address such as https://login.example/realms/home") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or beyond:
+        raise ValueError("an issuer is an address such as https://login.example/realms/home, with nothing behind it")
+    if parts.scheme == "http" and parts.hostname not in _OWN_MACHINE:
+        raise ValueError("an issuer beyond this machine is reached over https")
+    return text
+
+
+class OidcSettings(Section):
+    """A provider of OpenID Connect at which people log in."""
+
+    issuer: Annotated[str, AfterValidator(_check_issuer)] = Field(
+        max_length=2000, description="Its address, as it writes itself in the field `issuer` of what it says of itself."
+    )
+    client_id: str = Field(min_length=1, max_length=200, description="As what it knows the viewer.")
+    secret_file: Path | None = Field(
+        default=None, description="File with the secret that it gave the viewer. Unset: none, as of a public client."
+    )
+    label: str = Field(
+        default="Log in with the login provider", min_length=1, max_length=60, description="On the button at /login."
+    )
+    scopes: list[Annotated[str, Field(pattern=r"^[!#-\[\]-~]{1,100}$")]] = Field(
+        default=["openid", "profile"], description="What is asked for; some providers tell groups for `groups` alone."
+    )
+    name_claim: str = Field(
+        default="preferred_username", min_length=1, max_length=200, description="Claim that has the account's name."
+    )
+    groups_claim: str = Field(
+        default="groups", min_length=1, max_length=200, description="Claim that has the person's groups, as a list."
+    )
+    roles: list[GroupRole] = Field(
+        min_length=1,
+        description="What groups may do; of several the highest role counts, with the cameras of those that have it."
+        " Who is in none of them is refused.",
+    )
+
+    @model_validator(mode="after")
+    def _is_oidc(self) -> OidcSettings:
+        if "openid" not in self.scopes:
+            raise ValueError("scopes need openid among them: without it a provider does not say who logged in")
         return self
 
 
@@ -129,3 +192,13 @@ class ViewerSettings(Section):
         default=ViewerCloudSettings(), description="The cloud, which is asked for what files and database lack."
     )
     proxy: ProxySettings | None = Field(default=None, description="A proxy in front. Unset: none is believed.")
+    oidc: OidcSettings | None = Field(
+        default=None,
+        description="OpenID Connect; needs the extra viewer-oidc, and `origin`. Unset: people log in with a password.",
+    )
+
+    @model_validator(mode="after")
+    def _has_origin(self) -> ViewerSettings:
+        if self.oidc is not None and self.origin is None:
+            raise ValueError("oidc needs origin: the address to which the login provider sends people back")
+        return self

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from icm.client.frames import StoredFrame
     from icm.client.holds import Hold
     from icm.client.inspection import FrameInspection
+    from icm.client.keeping.redetections import Redetection
+    from icm.client.keeping.storage import PlannedDeletion, RetentionPlan, Storage, StoredTier
+    from icm.client.keeping.verifications import CameraReport, Verification
     from icm.client.live import LiveFrame, LiveNews
     from icm.client.messages import Box, Camera, Detections, Frame, Segment, Submitted
     from icm.client.proof import ChainHead
@@ -47,6 +50,7 @@ _HOMES = {
     "Box": "icm.client.messages",
     "Bundle": "icm.codec.bundle.loading",
     "Camera": "icm.client.messages",
+    "CameraReport": "icm.client.keeping.verifications",
     "ChainHead": "icm.client.proof",
     "ClassActivity": "icm.client.search",
     "Clip": "icm.client.clips",
@@ -66,14 +70,20 @@ _HOMES = {
     "Kind": "icm.codec.bitstream.record",
     "LiveFrame": "icm.client.live",
     "LiveNews": "icm.client.live",
+    "PlannedDeletion": "icm.client.keeping.storage",
     "Record": "icm.codec.bitstream.record",
+    "Redetection": "icm.client.keeping.redetections",
     "Region": "icm.client.search",
+    "RetentionPlan": "icm.client.keeping.storage",
     "Segment": "icm.client.messages",
     "Sighting": "icm.client.search",
+    "Storage": "icm.client.keeping.storage",
     "StoredFrame": "icm.client.frames",
+    "StoredTier": "icm.client.keeping.storage",
     "StreamHeader": "icm.codec.bitstream.record",
     "Submitted": "icm.client.messages",
     "Tls": "icm.client.connection",
+    "Verification": "icm.client.keeping.verifications",
     "decode": "icm.codec.stills",
     "encode": "icm.codec.stills",
     "parse_stream": "icm.codec.bitstream.record",
@@ -88,6 +98,7 @@ __all__ = [
     "Box",
     "Bundle",
     "Camera",
+    "CameraReport",
     "ChainHead",
     "ClassActivity",
     "Clip",
@@ -106,14 +117,20 @@ __all__ = [
     "Kind",
     "LiveFrame",
     "LiveNews",
+    "PlannedDeletion",
     "Record",
+    "Redetection",
     "Region",
+    "RetentionPlan",
     "Segment",
     "Sighting",
+    "Storage",
     "StoredFrame",
+    "StoredTier",
     "StreamHeader",
     "Submitted",
     "Tls",
+    "Verification",
     "__version__",
     "decode",
     "encode",

@@ -105,7 +105,7 @@ def test_the_wheel_holds_our_packages_typed_the_bundle_once_and_nothing_else(whe
     assert {f"{package}/py.typed" for package in PACKAGES} <= set(names)
     steps = {path.relative_to(ROOT).as_posix() for path in (ROOT / "cloud_service/database/migrations").rglob("*.py")}
     assert steps <= set(names)
-    page = {f"icm/evidence/web/verify.{ending}" for ending in ("html", "js", "css")}
+    page = {path.relative_to(ROOT / "shared").as_posix() for path in (ROOT / "shared/icm/evidence/web").iterdir()}
     assert page <= set(names), "the page that an evidence file carries"
     viewer = ROOT / "cloud_service/viewer"
     served = {

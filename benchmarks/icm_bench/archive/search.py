@@ -44,11 +44,12 @@ from icm_bench.archive.search_scenes import START_US, Scale
 from icm_bench.report import RESULTS, print_rows, write_json
 
 TARGET_MS = 50.0
-_FOLLOWED = {
+FOLLOWED = {
     "all pages of 500": pb.SearchSightingsRequest(page_size=500),
     "all pages of a class and a score": pb.SearchSightingsRequest(classes=["car"], least_score=0.9, page_size=50),
     "all pages of a score that few have": pb.SearchSightingsRequest(least_score=0.99, page_size=50),
 }
+"""What is asked for page by page, to its end."""
 _Taken = list[tuple[float, float]]
 """Of each measurement the milliseconds that passed, and those that a processor worked."""
 _UNPACKED = Path(".cache/tools/usr")
@@ -157,7 +158,7 @@ async def _round(database: Engine, store: RecordStore, archive: Archive, times: 
             stub = SearchServiceStub(channel)
             for name, question in questions(archive).items():
                 taken[name] = await _ask(stub, question, random.Random(f"{seed} {name}"), times, watch)
-            for name, request in _FOLLOWED.items():
+            for name, request in FOLLOWED.items():
                 taken[name] = await _follow(stub, request, watch)
     finally:
         await server.stop(0)

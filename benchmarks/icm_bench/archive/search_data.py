@@ -1,7 +1,8 @@
 """The databases of a made archive: an SQLite file that is kept for the next run, and the same rows in PostgreSQL.
 
 The file is made by what makes it in a running cloud: events are folded segment by segment, and those of the newest
-segments are committed and wait for it. PostgreSQL is given the rows of that file, as folding all of them once more
+segments are committed and wait for it. Whoever is interrupted goes on there, as each transaction says how far each
+camera is. PostgreSQL is given the rows of that file, as folding all of them once more
 would take it longer than the benchmark; how fast it folds is measured on a part.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from cloud_service.database.tables import DetectionRow, EmptyFramesRow, FrameRow
 from cloud_service.events.store import EventStore
 from cloud_service.sightings.activity import count_bytes
 from cloud_service.sightings.folding import fold_events, set_folded
+from icm.atomic_file import write_atomically
 from icm_bench.archive.search_scenes import SIZE, MadeSegment, Scale, looked_again, made_segments
 
 TABLES: tuple[type[DeclarativeBase], ...] = (
@@ -49,44 +51,63 @@ _WAITING_US = 40_000_000
 _COPIED = 2000
 
 
+def archive_folder(scale: Scale, cache: Path) -> Path:
+    """Where an archive is kept."""
+    return cache / f"{_VERSION}-{scale.frames}-{scale.cameras}-{scale.days}"
+
+
 def sqlite_archive(scale: Scale, cache: Path) -> tuple[Engine, dict[str, Any]]:
-    """The archive in SQLite, and what making it took; made if it is not there yet."""
-    folder = cache / f"{_VERSION}-{scale.frames}-{scale.cameras}-{scale.days}"
+    """The archive in SQLite, and what making it took; made, or made further, if it is not there yet."""
+    folder = archive_folder(scale, cache)
     facts, path = folder / "made.json", folder / "archive.db"
+    folder.mkdir(parents=True, exist_ok=True)
+    database = open_database(f"sqlite:///{path}")
     if not facts.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob("archive.db*"):
-            old.unlink()
-        database = open_database(f"sqlite:///{path}")
         made = fold_all(database, made_segments(scale), scale)
         made["detections"] += fold_again(database, looked_again(scale))
+        # Others shall find the file as it is: what was written last is in its journal yet.
         database.dispose()
-        facts.write_text(json.dumps(made))
-    return open_database(f"sqlite:///{path}"), json.loads(facts.read_text())
+        write_atomically(facts, json.dumps(made))
+    return database, json.loads(facts.read_text())
 
 
 def fold_all(database: Engine, segments: Iterable[MadeSegment], scale: Scale) -> dict[str, Any]:
-    """Puts segments into a database as a cloud does; returns how many frames and boxes they had, and the seconds."""
+    """Puts segments into a database as a cloud does, but for those that it has; returns how many frames and boxes they
+    had, and the seconds, which are None where another process did a part.
+    """
     frames, boxes, seconds = 0, 0, 0.0
-    coming, store = iter(segments), EventStore(database)
+    coming, store, known = iter(segments), EventStore(database), _folded(database)
     with tqdm(total=scale.frames, unit="frame", leave=False, disable=None) as progress:
         while some := list(islice(coming, _TOGETHER)):
+            missing = [made for made in some if made.segment.number >= known.get(made.segment.camera, 0)]
             started = time.perf_counter()
-            with transaction(database) as connection:
-                for segment, events in some:
-                    if segment.last_capture_us < scale.end_us - _WAITING_US:
-                        if events:
-                            fold_events(connection, segment, SIZE, events)
-                        count_bytes(connection, segment)
-                        set_folded(connection, segment.camera, segment.number + 1)
-            for segment, events in some:
-                if events and segment.last_capture_us >= scale.end_us - _WAITING_US:
-                    store.commit(events, (), {})
+            if missing:
+                _fold(database, store, missing, scale)
             seconds += time.perf_counter() - started
             news = sum(len({event.key for event in events}) for _, events in some)
             frames, boxes = frames + news, boxes + sum(len(of.detections) for _, events in some for of in events)
             progress.update(news)
-    return {"frames": frames, "detections": boxes, "folding s": round(seconds)}
+    return {"frames": frames, "detections": boxes, "folding s": None if known else round(seconds)}
+
+
+def _folded(database: Engine) -> dict[str, int]:
+    """Of each camera the first segment that is not folded yet."""
+    with database.connect() as connection:
+        return {row.camera: row.next_segment for row in connection.execute(select(FoldingRow.__table__))}
+
+
+def _fold(database: Engine, store: EventStore, segments: Sequence[MadeSegment], scale: Scale) -> None:
+    """Folds segments, or commits what was found in them where they are too new for that."""
+    with transaction(database) as connection:
+        for segment, events in segments:
+            if segment.last_capture_us < scale.end_us - _WAITING_US:
+                if events:
+                    fold_events(connection, segment, SIZE, events)
+                count_bytes(connection, segment)
+                set_folded(connection, segment.camera, segment.number + 1)
+    for segment, events in segments:
+        if events and segment.last_capture_us >= scale.end_us - _WAITING_US:
+            store.commit(events, (), {})
 
 
 def fold_again(database: Engine, segments: Iterable[MadeSegment]) -> int:

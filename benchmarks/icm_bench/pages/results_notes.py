@@ -22,7 +22,9 @@ TITLES = {
     "clips": "Clips of the past",
     "index": "A start by the number of segments",
     "events": "Events a second",
+    "archive": "A million frames searched",
     "verify": "Verifying an archive",
+    "viewer": "The viewer's pages",
     "viewer_wall": "A wall of cameras",
     "chaos": "Kills and cuts",
     "soak": "Memory over time",
@@ -93,6 +95,13 @@ decoder shows them, grain and all; `more_percent` is what they take beyond video
 Frames a second, the best of three rounds, in batches that each are a transaction; three detections in a frame that has
 any. `row by row` is how it was done before, a query and an ORM object for each frame. PostgreSQL waits for the disk at
 each commit, SQLite as the cloud sets it.""",
+    "archive": """\
+A month of 16 cameras, made up so that a few see most of it, in bursts and hardly anything at night: what a detector
+found in a million frames, as a running cloud folds it. SearchService answers over gRPC to a caller in the same process;
+each kind of question is asked with other arguments each time, first pages count what there is besides, and `all pages
+of` follow the cursor to the end, one page a measurement. `p95 ms` is that of the best round, since other programs share
+the machine, whose load is told; `p95 on a processor` is what both ends and PostgreSQL worked, which is what remains
+where nobody else is. PostgreSQL is Debian's, as it sets itself up.""",
     "verify": """\
 Segments of one record, as large as ten seconds at 25 kbit/s, of two cameras, and their chains. `verify` reads chains
 and the index and looks at names and sizes; `--deep` reads and hashes every file and looks for seals. The files were
@@ -170,6 +179,15 @@ the moment a record was due. `grpc ms a record` is what a server costs that only
 them: with few cameras every message wakes a process that sleeps, and that costs more than twice what it does where
 the next message is there already. So what a camera costs is not flat but falls with their number. Without cameras the
 cloud takes less than a thousandth of a core.""",
+    "viewer": """\
+The real viewer, in a process of its own, on the archive that searches are measured on and the rows of a million
+segments; an administrator asks for one page after the other, at addresses drawn at random. `queries` are statements
+that a page asks the database, the one that finds the session among them, counted in a second viewer. `p95 ms` is that
+of the best round, since other programs share the machine, whose load is told; `p95 on a processor` is what the viewer
+worked. A login is mostly argon2id. Holds, storage, integrity and jobs are what the cloud beside it says, which holds a
+few records. Of `frame`, `p95 without cloud` is without what the cloud takes to decode, asked for the same frame right
+after each page. Addresses that are no pages (pictures, feeds, downloads) are left out, as
+`benchmarks/icm_bench/viewer/page_table.py` says.""",
     "viewer_wall": """\
 The viewer is the real one; the cloud is its live view alone, to which pictures of the clip are shown as the pipeline
 would. `wall cores` is the viewer's share of a processor and what the cloud takes more than with nobody looking, both

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from sqlalchemy import Engine, func, literal, select
@@ -12,11 +12,10 @@ from cloud_service.archive.storage import ArchiveStorage
 from cloud_service.database.opening import attach_database
 from cloud_service.database.sightings_tables import BoxesRow
 from cloud_service.database.tables import RecordSegmentRow, TombstoneRow, VideoSegmentRow
-from cloud_service.database.usage import Tier, read_usage
+from cloud_service.database.usage import Tier
 from cloud_service.holds.book import HoldBook
-from cloud_service.retention.disk import Floor, space_apart, space_of
+from cloud_service.retention.figures.what_if import keeping, planning
 from cloud_service.retention.items import Item, Planned, Reason
-from cloud_service.retention.plan import Planning, Scans
 from cloud_service.retention.policy import Policy
 from cloud_service.retention.view import DatabaseView
 from cloud_service.settings import CloudSettings
@@ -31,19 +30,9 @@ def preview(settings: CloudSettings) -> Iterator[Planned]:
     database = attach_database(settings.database_url)
     root, now = settings.records_folder, time.time_ns() // 1000
     try:
-        policy, floor = Policy.of(settings.retention), settings.retention.total
-        apart = space_apart(ArchiveStorage(settings.archive_url).folder, root)
-        yield from Planning(
-            policy=policy,
-            view=DatabaseView(database, root),
-            scans=Scans(),
-            now_us=now,
-            usage=read_usage(database),
-            need=Floor(floor).need(space_of(root)),
-            apart=None if apart is None else Floor(floor).need(apart),
-            held=_held(settings, now),
-            leased=lambda item: False,
-        ).planned()
+        policy, view = Policy.of(settings.retention), DatabaseView(database, root)
+        holds, archive = HoldBook(root).active(now), ArchiveStorage(settings.archive_url).folder
+        yield from planning(policy, view, database, root, holds, now, archive=archive).planned()
     finally:
         database.dispose()
 
@@ -62,7 +51,7 @@ def explain(settings: CloudSettings, camera: str, at_us: int) -> list[str]:
         now = time.time_ns() // 1000
         view = DatabaseView(database, settings.records_folder)
         rules = Policy.of(settings.retention).camera(camera)
-        held = _held(settings, now)
+        held = keeping(HoldBook(settings.records_folder).active(now))
         lines = []
         for item in _items(database, camera, at_us):
             content = view.content(item, rules.keep_after_us, rules.keep_before_us)
@@ -106,15 +95,6 @@ def _items(database: Engine, camera: str, at_us: int) -> list[Item]:
         found = [Item(Tier.RECORDS, camera, *row) for row in connection.execute(records)]
         found += [Item(Tier.VIDEO, camera, *row) for row in connection.execute(videos)]
         return [*found, *(Item(Tier.INDEX, camera, *row) for row in connection.execute(index))]
-
-
-def _held(settings: CloudSettings, now_us: int) -> Callable[[Item, Reason], bool]:
-    active = HoldBook(settings.records_folder).active(now_us)
-    return lambda item, reason: any(
-        hold.keeps(item.camera, item.number, item.first_capture_us, item.last_capture_us)
-        and not (hold.within_max_age and reason is Reason.MAX_AGE)
-        for hold in active
-    )
 
 
 def _time(time_us: int) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -16,12 +15,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from cloud_service.camera_series import CameraNames
 from cloud_service.database.usage import Tier, read_usage
 from cloud_service.holds.book import HoldBook
-from cloud_service.retention.disk import Floor, Space, most_held_bytes, space_of
+from cloud_service.retention.disk import Floor, Space, most_held_bytes
+from cloud_service.retention.figures.disk_shares import Disk
 from cloud_service.retention.figures.forecast import Growth, full_times_us, read_growth
 from cloud_service.retention.loop import Retention
-from cloud_service.retention.policy import DERIVED
 from cloud_service.retention.view import DatabaseView
-from cloud_service.store.keyframes import amount_of
 
 OLDEST_SECONDS = 30.0
 """Between two looks at what is oldest."""
@@ -37,27 +35,22 @@ class RetentionGauges(Collector):
         retention: Retention,
         database: Engine,
         holds: HoldBook,
-        root: Path,
-        files: Path | None,
+        disk: Disk,
         cameras: CameraNames,
-        cache_bytes: Callable[[], int],
     ) -> None:
         """Creates the collector.
 
         Args:
-            root: the store's folder.
-            files: the database's file, if it is one.
+            disk: that the store is on.
             cameras: those with series of their own.
-            cache_bytes: returns what was rendered on demand takes; raises OSError.
         """
-        self._cache_bytes = cache_bytes
-        self._view = DatabaseView(database, root)
+        self._view = DatabaseView(database, disk.root)
         self._oldest: dict[tuple[str, ...], float] = {}
         self._looked_at = -OLDEST_SECONDS
         self._growth: Growth | None = None
         self._grown_at = -GROWTH_SECONDS
         self._retention, self._database, self._holds = retention, database, holds
-        self._root, self._files, self._cameras = root, files, cameras
+        self._disk, self._cameras = disk, cameras
 
     def collect(self) -> Iterator[Metric]:
         state = self._retention.state
@@ -137,22 +130,16 @@ class RetentionGauges(Collector):
         return shown
 
     def _storage(self) -> Iterator[Metric]:
-        kinds: Counter[str] = Counter()
         try:
-            for key, amount in read_usage(self._database).items():
-                kinds[key.tier.value] += amount.disk_bytes
-            space = space_of(self._root)
-            kinds["cache"] = self._cache_bytes()
+            shares = self._disk.shares(read_usage(self._database))
         except (SQLAlchemyError, OSError):
             return
-        kinds["database"] = _size(self._files)
-        elsewhere = sum(kinds[tier.value] for tier in DERIVED) if self._retention.state.apart else 0
-        kinds["foreign"] = space.bytes - space.free_bytes - (sum(kinds.values()) - elsewhere)
+        space, kinds = shares.space, {tier.value: size for tier, size in shares.tiers.items()}
+        kinds |= {"cache": shares.cache, "database": shares.database, "foreign": shares.foreign}
         kinds["free"] = space.free_bytes
         family = GaugeMetricFamily(
             "icm_storage_bytes",
-            "Bytes of the store's disk by what takes them; together they are the disk, but for videos and thumbnails on"
-            " another.",
+            "Bytes of the store's disk by what takes them; together they are the disk.",
             labels=("kind",),
         )
         for kind, value in kinds.items():
@@ -162,7 +149,7 @@ class RetentionGauges(Collector):
         yield GaugeMetricFamily(
             "icm_hold_limit_bytes",
             "Bytes that all holds together may keep.",
-            value=most_held_bytes(lambda: self._retention.policy.settings, self._root),
+            value=most_held_bytes(lambda: self._retention.policy.settings, self._disk.root),
         )
         yield GaugeMetricFamily("icm_storage_free_inodes", "Inodes that are free.", value=space.free_inodes)
 
@@ -182,10 +169,3 @@ class RetentionGauges(Collector):
             for rule, at_us in full_times_us(settings, self._growth, space, least, now_us).items():
                 family.add_metric((rule,), at_us / 1e6)
         return family
-
-
-def _size(path: Path | None) -> int:
-    """What a database takes, with what SQLite keeps beside it."""
-    if path is None:
-        return 0
-    return sum(amount_of(path.with_name(f"{path.name}{end}")).disk_bytes for end in ("", "-wal", "-shm"))

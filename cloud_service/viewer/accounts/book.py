@@ -140,6 +140,31 @@ class AccountBook:
 
         self._change(delete)
 
+    def follow(self, name: str, change: Callable[[User | None], User | None]) -> None:
+        """Has an account follow a login provider, even where nobody is left who administers: what it takes is gone.
+
+        Args:
+            name: of the account.
+            change: makes the new one out of the old one; None where there was none, or is to be none.
+
+        Raises:
+            ConfigError: there are too many, or from ``change``.
+            StorageError: the disk refused.
+        """
+
+        def apply(content: _Content) -> _Content:
+            users, tokens = dict(content.users), content.tokens
+            user = change(users.pop(name, None))
+            if user is not None:
+                users[name] = user
+            else:
+                tokens = {key: token for key, token in tokens.items() if token.owner != name}
+            if len(users) > MOST_USERS:
+                raise ConfigError(f"there are {MOST_USERS} accounts: delete some that are not needed any more")
+            return _Content(users, tokens)
+
+        self._change(apply)
+
     def add_token(self, token: Token) -> None:
         """Adds a token.
 

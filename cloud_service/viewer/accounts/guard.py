@@ -24,7 +24,7 @@ from cloud_service.viewer.accounts.book import AccountBook
 from cloud_service.viewer.accounts.cookies import SessionCookie
 from cloud_service.viewer.accounts.proxy import Named, Proxies
 from cloud_service.viewer.accounts.records import Scope, Token, is_token, token_id
-from cloud_service.viewer.accounts.roles import EVERY_CAMERA, Role, Visitor, no_such_camera
+from cloud_service.viewer.accounts.roles import Allowed, Visitor, no_such_camera
 from cloud_service.viewer.accounts.sessions import Sessions, csrf_of
 from cloud_service.viewer.web.errors import status_of
 from cloud_service.viewer.web.forms import CSRF_FIELD, read_form
@@ -193,15 +193,15 @@ class Guard:
         if len(named.name) > _MOST_NAME or not named.name.isprintable():
             raise PermissionDeniedError("the proxy names somebody by a name that is none: look at its settings")
         user = self.book.user(named.name)
-        role: Role | None = named.role if user is None else user.role
-        if role is None or (user is not None and user.disabled):
+        allowed = named.allowed if user is None else Allowed(user.role, user.cameras)
+        if allowed is None or (user is not None and user.disabled):
             raise PermissionDeniedError(
                 f"{named.name} has no account here and no group with a role: ask who administers"
             )
         csrf = hmac.new(self.key, named.name.encode(), hashlib.sha256).hexdigest()
-        cameras = EVERY_CAMERA if user is None else user.cameras
         return Visitor(
-            name=named.name, role=role, cameras=cameras, rights=role.rights, address=address, csrf=csrf
+            name=named.name, role=allowed.role, cameras=allowed.cameras, rights=allowed.role.rights, address=address,
+            csrf=csrf,
         )  # fmt: skip
 
     @staticmethod

@@ -65,9 +65,26 @@ class Login:
         """
         name = name.strip().lower()[:_MOST_NAME]
         await self.check(name, password, address)
+        return await self.admit(name, address, browser)
+
+    async def admit(self, name: str, address: str, browser: str, about: str = "") -> str:
+        """Begins a session of somebody who has proved who they are.
+
+        Args:
+            name: of the account.
+            address: where the person comes from.
+            browser: what it calls itself.
+            about: how they proved it, for the audit log; empty for a password.
+
+        Returns:
+            What the browser is to show.
+
+        Raises:
+            StorageError: the database cannot be used.
+        """
         shown = await asyncio.to_thread(self.sessions.begin, name, address, browser)
         self.attempts.labels("ok").inc()
-        await self.notes.write(name, address, "log-in")
+        await self.notes.write(name, address, "log-in", about)
         return shown
 
     async def check(self, name: str, password: str, address: str) -> None:

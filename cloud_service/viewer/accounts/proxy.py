@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
-from cloud_service.viewer.accounts.roles import Role
+from cloud_service.viewer.accounts.roles import Allowed, GroupRoles
 from cloud_service.viewer.settings import ProxySettings
 from icm.config.watched_files import WatchedFiles, read_file
 from icm.errors import ConfigError
@@ -24,11 +24,11 @@ class Named:
 
     Attributes:
         name: of the person, as the proxy writes it.
-        role: the highest of their groups; None if no group has one.
+        allowed: what their groups may do; None if none has a role.
     """
 
     name: str
-    role: Role | None
+    allowed: Allowed | None
 
 
 class Proxies:
@@ -44,7 +44,7 @@ class Proxies:
             ConfigError: the file with the secret cannot be read, or holds none.
         """
         self._settings = settings
-        self._roles = {each.group: Role(each.role) for each in settings.roles} if settings else {}
+        self._roles = GroupRoles((each.group, each.role, each.cameras) for each in (settings.roles if settings else ()))
         self._networks = [ipaddress.ip_network(each) for each in settings.trusted] if settings else []
         path = settings.secret_file if settings else None
 
@@ -91,9 +91,7 @@ class Proxies:
         groups: list[str] = []
         if settings.groups_header:
             groups = [each.strip() for each in ",".join(connection.headers.getlist(settings.groups_header)).split(",")]
-        roles = [self._roles[group] for group in groups if group in self._roles]
-        order = list(Role)
-        return Named(names[0].strip(), max(roles, key=order.index, default=None))
+        return Named(names[0].strip(), self._roles.of(groups))
 
     def _trusts(self, address: str) -> bool:
         try:

@@ -27,10 +27,11 @@ class User:
         name: what they log in with.
         role: what they may do.
         cameras: patterns of the cameras that they see; those who administer see all.
-        password: what is kept of it; empty where a proxy says who comes.
+        password: what is kept of it; empty where a proxy or a login provider says who comes.
         created_us: microseconds since 1970.
         disabled: whether they may not log in.
         sessions_from_us: sessions that began before this have ended, microseconds since 1970.
+        subject: the login provider and the person there whose account this is; empty of one that was made here.
     """
 
     name: str
@@ -40,6 +41,7 @@ class User:
     created_us: int
     disabled: bool = False
     sessions_from_us: int = 0
+    subject: str = ""
 
     def __post_init__(self) -> None:
         check_user_name(self.name)

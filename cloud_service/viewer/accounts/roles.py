@@ -68,6 +68,49 @@ def camera_patterns(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
+class Allowed:
+    """What somebody may do who has no account here, or whose account follows somebody else's word.
+
+    Attributes:
+        role: of that person.
+        cameras: patterns of the cameras that they see.
+    """
+
+    role: Role
+    cameras: tuple[str, ...]
+
+
+class GroupRoles:
+    """What groups may do that others name: a proxy, or a login provider."""
+
+    def __init__(self, roles: Iterable[tuple[str, str, Iterable[str]]]) -> None:
+        """Of groups, each with its role and the patterns of its cameras.
+
+        Raises:
+            ConfigError: a role or a pattern cannot be.
+        """
+        self._of = [(group, Role.of(role), camera_patterns(cameras)) for group, role, cameras in roles]
+
+    def of(self, groups: Iterable[str]) -> Allowed | None:
+        """What somebody in some groups may do: the highest role, for the cameras of the groups that have it.
+
+        Args:
+            groups: their names; unknown ones count for nothing.
+
+        Returns:
+            None: no group has a role.
+        """
+        named = set(groups)
+        found = [(role, cameras) for group, role, cameras in self._of if group in named]
+        if not found:
+            return None
+        order = list(Role)
+        highest = max((role for role, _ in found), key=order.index)
+        cameras = tuple(dict.fromkeys(each for role, some in found if role is highest for each in some))
+        return Allowed(highest, EVERY_CAMERA if EVERY_CAMERA[0] in cameras else cameras)
+
+
+@dataclass(frozen=True)
 class Visitor:
     """Who makes a request, and what they may do with it.
 

@@ -73,10 +73,10 @@ class Sessions:
         shown, now = secrets.token_urlsafe(_ID_BYTES), self._clock.now_us()
         try:
             with Transaction(self._database) as transaction:
-                transaction.execute(delete(Row).where(Row.created_us < now - LONGEST_US))
                 newest = select(Row.id).where(Row.user_name == user).order_by(Row.created_us.desc())
-                kept = transaction.scalars(newest.limit(MOST_OF_A_USER - 1)).all()
-                transaction.execute(delete(Row).where(Row.user_name == user, Row.id.not_in(kept)))
+                kept = newest.limit(MOST_OF_A_USER - 1).scalar_subquery()
+                too_many = (Row.user_name == user) & Row.id.not_in(kept)
+                transaction.execute(delete(Row).where((Row.created_us < now - LONGEST_US) | too_many))
                 row = Row(
                     id=digest(shown), user_name=user, created_us=now, used_us=now,
                     address=address[:_CHARACTERS], browser=_printable(browser),

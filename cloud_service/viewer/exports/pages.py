@@ -76,7 +76,7 @@ class ExportPages:
                 problem, status = str(error), status_of(error)
             else:
                 return redirect(f"{EXPORTS}/{export.id}")
-        exports = [each for each in self.jobs.all() if _may_see(visitor, each)]
+        exports = [each for each in self.jobs.all() if may_see(visitor, each)]
         return self.templates.page(
             request, "exports.html", status, cameras=cameras, exports=exports, form=form, problem=problem,
             field=CAMERA_FIELD,
@@ -142,12 +142,12 @@ class ExportPages:
 
     def _of(self, request: Request) -> Export:
         export = self.jobs.get(request.path_params["export"])
-        if not _may_see(request.state.visitor, export):
+        if not may_see(request.state.visitor, export):
             raise NotFoundError("there is no such export: it may have expired")
         return export
 
 
-def _may_see(visitor: Visitor, export: Export) -> bool:
+def may_see(visitor: Visitor, export: Export) -> bool:
     """Own ones, and for who administers all; of cameras that one sees no more, none."""
     mine = export.owner == visitor.name or visitor.may(Right.ADMINISTER)
     return mine and all(visitor.sees(camera) for camera in export.cameras)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 from starlette.responses import Response
@@ -53,11 +53,22 @@ class CameraPages:
         return self._templates.page(request, "cameras.html", cameras=seen)
 
 
-def cameras_of(database: Engine) -> list[ListedCamera]:
-    """All cameras that the database knows, by name.
+def names_of(database: Engine) -> list[str]:
+    """The names of all cameras that have sent something.
 
     Raises:
-        StorageError: it cannot be used.
+        StorageError: the database cannot be used.
+    """
+    try:
+        with database.connect() as connection:
+            return sorted(connection.scalars(select(CursorRow.camera)))
+    except SQLAlchemyError as error:
+        raise StorageError(f"the database cannot be read: {trouble(error)}") from None
+
+
+def newest_frames(connection: Connection) -> dict[str, int | None]:
+    """Of each camera, the capture time of the newest frame in a segment that is done with, microseconds since 1970;
+    None where there is none.
     """
     newest = (
         select(RecordSegmentRow.last_capture_us)
@@ -66,9 +77,18 @@ def cameras_of(database: Engine) -> list[ListedCamera]:
         .limit(1)
         .scalar_subquery()
     )
+    return {camera: us for camera, us in connection.execute(select(CursorRow.camera, newest))}
+
+
+def cameras_of(database: Engine) -> list[ListedCamera]:
+    """All cameras that the database knows, by name.
+
+    Raises:
+        StorageError: it cannot be used.
+    """
     try:
         with database.connect() as connection:
-            last = {camera: us for camera, us in connection.execute(select(CursorRow.camera, newest))}
+            last = newest_frames(connection)
             used = connection.execute(select(UsageRow.camera, UsageRow.tier, UsageRow.bytes)).all()
     except SQLAlchemyError as error:
         raise StorageError(f"the database cannot be read: {trouble(error)}") from None

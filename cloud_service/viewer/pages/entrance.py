@@ -32,11 +32,13 @@ class EntrancePages:
         login: checks.
         cookie: that browsers show.
         templates: for the pages.
+        provider: what the way to the login provider is called; empty where there is none.
     """
 
     login: Login
     cookie: SessionCookie
     templates: Templates
+    provider: str = ""
 
     def pages(self) -> list[Page]:
         """For the routes."""
@@ -48,15 +50,15 @@ class EntrancePages:
 
     async def _login(self, request: Request) -> Response:
         if request.method != "POST":
-            after = _own_path(request.query_params.get("next", ""))
-            return redirect(after) if request.state.visitor else self._form(request, "", after, "", 200)
+            after = own_path(request.query_params.get("next", ""))
+            return redirect(after) if request.state.visitor else self.form(request, after, "", 200)
         form = await read_form(request)
-        name, after = form.get("name", ""), _own_path(form.get("next", ""))
+        name, after = form.get("name", ""), own_path(form.get("next", ""))
         browser = request.headers.get("user-agent", "")
         try:
             shown = await self.login.begin(name, form.get("password", ""), request.state.address, browser)
         except (UnauthenticatedError, BusyError) as error:
-            response = self._form(request, name, after, str(error), status_of(error))
+            response = self.form(request, after, str(error), status_of(error), name)
             if isinstance(error, BusyError):
                 response.headers["retry-after"] = str(round(error.retry_seconds))
             return response
@@ -67,11 +69,21 @@ class EntrancePages:
         self.cookie.give(response, shown)
         return response
 
-    def _form(self, request: Request, name: str, after: str, problem: str, status: int) -> Response:
+    def form(self, request: Request, after: str, problem: str, status: int, name: str = "") -> Response:
+        """The page with the login.
+
+        Args:
+            request: that it answers.
+            after: path to go on at.
+            problem: why nobody is logged in yet; empty for none.
+            status: of HTTP.
+            name: that was given.
+        """
         empty = self.login.book.is_empty
         return self.templates.page(
-            request, "login.html", status, name=name[:64], next=after, problem=problem, empty=empty
-        )
+            request, "login.html", status, name=name[:64], next=after, problem=problem, empty=empty,
+            provider=self.provider,
+        )  # fmt: skip
 
     async def _setup(self, request: Request) -> Response:
         secret, name, problem, status = request.path_params["secret"], "", "", 200
@@ -101,5 +113,6 @@ class EntrancePages:
         return response
 
 
-def _own_path(text: str) -> str:
+def own_path(text: str) -> str:
+    """A path of this site that somebody is sent on to; ``/`` where a text is none, as what leads to another site."""
     return text if len(text) <= _MOST_NEXT and _PATH.fullmatch(text) else "/"

@@ -15,13 +15,13 @@ from starlette.responses import RedirectResponse, Response
 from cloud_service.database.damage import trouble
 from cloud_service.database.statements import transaction, walking
 from cloud_service.sightings.page_cursor import PageCursor
-from cloud_service.sightings.search import SightingQuery, count_sightings
+from cloud_service.sightings.search import SightingQuery
 from cloud_service.viewer.accounts.notes import Notes
 from cloud_service.viewer.accounts.roles import Visitor
 from cloud_service.viewer.search.criteria import Criteria, read_criteria, region_text
 from cloud_service.viewer.search.crops import Crops
-from cloud_service.viewer.search.results import Found, Results, cameras_of, classes_of, find, find_unseen
-from cloud_service.viewer.search.seen import mark, mark_all_before, rows_of, seen_before
+from cloud_service.viewer.search.results import Found, Known, Results, find, find_unseen, known_to
+from cloud_service.viewer.search.seen import mark, mark_all_before, rows_of
 from cloud_service.viewer.web.forms import read_form
 from cloud_service.viewer.web.routes import Page, Right
 from cloud_service.viewer.web.templates import Templates
@@ -71,26 +71,25 @@ class SearchPages:
         visitor: Visitor = request.state.visitor
         criteria, cursor = read_criteria(request.query_params), request.query_params.get("after", "")
 
-        def read(connection: Connection) -> tuple[tuple[str, ...], tuple[str, ...], Results, tuple[int, bool] | None]:
-            known = cameras_of(connection)
-            query = criteria.query(visitor, known)
+        def read(connection: Connection) -> tuple[Known, Results]:
+            known = known_to(connection, visitor.name)
+            query = criteria.query(visitor, known.cameras)
             after = _after(cursor, query)
-            results = find(connection, query, after, visitor.name, seen_before(connection, visitor.name))
-            counts = after is None and query.region is None
-            return known, classes_of(connection), results, count_sightings(connection, query) if counts else None
+            counted = after is None and query.region is None
+            return known, find(connection, query, after, visitor.name, known.seen_before_us, counted=counted)
 
-        known, classes, results, count = await self._ask(read)
+        known, results = await self._ask(read)
         await self._notes.looked(visitor, "search", criteria.address() or "everything")
-        return self._answer(request, "search.html", SEARCH, criteria, known, results, classes=classes, count=count)
+        return self._answer(request, "search.html", SEARCH, criteria, known, results)
 
     async def _review(self, request: Request) -> Response:
         visitor: Visitor = request.state.visitor
         criteria, cursor = read_criteria(request.query_params), request.query_params.get("after", "")
 
-        def read(connection: Connection) -> tuple[tuple[str, ...], Results]:
-            known, before = cameras_of(connection), seen_before(connection, visitor.name)
-            begin = max(before, criteria.from_us or 0)
-            query = criteria.query(visitor, known)
+        def read(connection: Connection) -> tuple[Known, Results]:
+            known = known_to(connection, visitor.name)
+            begin = max(known.seen_before_us, criteria.from_us or 0)
+            query = criteria.query(visitor, known.cameras)
             results = find_unseen(connection, query, _after(cursor, query), visitor.name)
             # In the order of the answer all that comes behind the first seen one is seen.
             unseen = [each for each in results.found if each.start_us >= begin]
@@ -106,12 +105,12 @@ class SearchPages:
         template: str,
         path: str,
         criteria: Criteria,
-        known: tuple[str, ...],
+        known: Known,
         results: Results,
         **more: Any,
     ) -> Response:
         visitor: Visitor = request.state.visitor
-        asked = repr(criteria.query(visitor, known))
+        asked = repr(criteria.query(visitor, known.cameras))
         onward = criteria.address(after=results.next.to_text(asked)) if results.next is not None else ""
         # htmx asks for what comes behind the last one that it has.
         is_part = request.headers.get("hx-request") == "true" and "after" in request.query_params
@@ -119,7 +118,8 @@ class SearchPages:
             request,
             "sightings.html" if is_part else template,
             criteria=criteria,
-            cameras=visitor.visible(known),
+            cameras=visitor.visible(known.cameras),
+            classes=known.classes,
             results=results,
             onward=f"{path}?{onward}" if onward else "",
             field_text=field_text,

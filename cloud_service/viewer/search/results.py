@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, literal, select
+from sqlalchemy import Connection, literal, select, union_all
 
 from cloud_service.database.sightings_tables import SegmentClassRow
 from cloud_service.database.tables import CursorRow
+from cloud_service.database.viewer_tables import ReviewRow
 from cloud_service.sightings.page_cursor import PageCursor
 from cloud_service.sightings.relative_boxes import WHOLE, RelativeBox
-from cloud_service.sightings.search import SightingQuery, search_sightings
-from cloud_service.viewer.search.seen import seen_among
+from cloud_service.sightings.search import Count, SightingQuery, search_sightings
 from icm.frame_id import FrameId
 
 ON_A_PAGE = 60
-_MOST_PAGES = 5
-"""That are read to find enough of what somebody has not seen yet."""
 _MOST_CLASSES = 200
 
 
@@ -86,10 +84,12 @@ class Results:
     Attributes:
         found: the latest begun first.
         next: where to go on; None at the end.
+        count: of all that is found; None where it was not asked for.
     """
 
     found: list[Found]
     next: PageCursor | None
+    count: Count | None = None
 
     @property
     def days(self) -> Iterator[tuple[str, list[Found]]]:
@@ -100,7 +100,30 @@ class Results:
         return iter(by_day.items())
 
 
-def find(connection: Connection, query: SightingQuery, after: PageCursor | None, user: str, before_us: int) -> Results:
+@dataclass(frozen=True)
+class Known:
+    """What a search can be about, and what a user has seen.
+
+    Attributes:
+        cameras: all of them, by name.
+        classes: that were ever found in what is stored, by name.
+        seen_before_us: what began before this counts as seen, microseconds since 1970; 0: nothing.
+    """
+
+    cameras: tuple[str, ...]
+    classes: tuple[str, ...]
+    seen_before_us: int
+
+
+def find(
+    connection: Connection,
+    query: SightingQuery,
+    after: PageCursor | None,
+    user: str,
+    before_us: int,
+    *,
+    counted: bool = False,
+) -> Results:
     """A page of sightings, seen or not.
 
     Args:
@@ -109,9 +132,11 @@ def find(connection: Connection, query: SightingQuery, after: PageCursor | None,
         after: where the page before ended.
         user: who asks.
         before_us: what began earlier counts as seen by them, microseconds since 1970.
+        counted: whether to count all that is found.
     """
-    page = search_sightings(connection, query, ON_A_PAGE, after)
-    return Results(_shown(connection, page.rows, user, before_us), page.next)
+    page = search_sightings(connection, query, ON_A_PAGE, after, counted=counted, seen_by=user)
+    found = [Found.of(row, row.seen or row.start_us < before_us) for row in page.rows]
+    return Results(found, page.next, page.count)
 
 
 def find_unseen(connection: Connection, query: SightingQuery, after: PageCursor | None, user: str) -> Results:
@@ -119,36 +144,29 @@ def find_unseen(connection: Connection, query: SightingQuery, after: PageCursor 
 
     Where most are marked it may hold few, and goes on all the same.
     """
-    found: list[Found] = []
-    for _ in range(_MOST_PAGES):
-        page = search_sightings(connection, query, ON_A_PAGE, after)
-        unseen = [each for each in _shown(connection, page.rows, user, 0) if not each.seen]
-        if len(found) + len(unseen) > ON_A_PAGE:
-            kept = unseen[: ON_A_PAGE - len(found)]
-            return Results(found + kept, PageCursor(kept[-1].start_us, kept[-1].id) if kept else after)
-        found, after = found + unseen, page.next
-        if after is None:
-            break
-    return Results(found, after)
+    page = search_sightings(connection, replace(query, unseen_by=user), ON_A_PAGE, after)
+    return Results([Found.of(row, seen=False) for row in page.rows], page.next)
 
 
-def cameras_of(connection: Connection) -> tuple[str, ...]:
-    """All cameras, by name."""
-    return tuple(sorted(connection.scalars(select(CursorRow.camera))))
+def known_to(connection: Connection, user: str) -> Known:
+    """All of it in one statement, in which each class takes one step in an index.
 
-
-def classes_of(connection: Connection) -> tuple[str, ...]:
-    """The classes that were ever found in what is stored, by name: each takes one step in an index."""
+    Args:
+        connection: of ``database.statements.walking``.
+        user: who asks.
+    """
     name = SegmentClassRow.class_name
     walk = select(select(name).order_by(name).limit(1).scalar_subquery().label("name"), literal(1).label("place"))
     names = walk.cte("names", recursive=True)
     following = select(name).where(name > names.c.name).order_by(name).limit(1).scalar_subquery()
     step = select(following, names.c.place + 1).where(names.c.name.is_not(None), names.c.place < _MOST_CLASSES)
     names = names.union_all(step)
-    return tuple(connection.scalars(select(names.c.name).where(names.c.name.is_not(None))))
-
-
-def _shown(connection: Connection, rows: Iterable[Any], user: str, before_us: int) -> list[Found]:
-    listed = list(rows)
-    marked = seen_among(connection, user, [row.id for row in listed])
-    return [Found.of(row, row.id in marked or row.start_us < before_us) for row in listed]
+    rows = connection.execute(
+        union_all(
+            select(literal("camera").label("kind"), CursorRow.camera.label("name"), literal(0).label("us")),
+            select(literal("class"), names.c.name, literal(0)).where(names.c.name.is_not(None)),
+            select(literal("seen"), ReviewRow.user_name, ReviewRow.seen_before_us).where(ReviewRow.user_name == user),
+        )
+    ).all()
+    cameras, classes = (tuple(sorted(row.name for row in rows if row.kind == kind)) for kind in ("camera", "class"))
+    return Known(cameras, classes, next((int(row.us) for row in rows if row.kind == "seen"), 0))

@@ -12,20 +12,6 @@ from cloud_service.database.statements import put_rows
 from cloud_service.database.viewer_tables import ReviewRow, SeenRow
 
 
-def seen_before(connection: Connection, user: str) -> int:
-    """What began before this, microseconds since 1970, counts as seen by a user; 0: nothing."""
-    found = connection.scalar(select(ReviewRow.seen_before_us).where(ReviewRow.user_name == user))
-    return 0 if found is None else int(found)
-
-
-def seen_among(connection: Connection, user: str, sightings: Collection[int]) -> set[int]:
-    """Those of some sightings, by their numbers, that a user marked as seen."""
-    if not sightings:
-        return set()
-    query = select(SeenRow.sighting).where(SeenRow.user_name == user, SeenRow.sighting.in_(sightings))
-    return set(connection.scalars(query))
-
-
 def mark(connection: Connection, user: str, sightings: Sequence[Any], seen: bool) -> None:
     """Marks sightings as seen by a user, or as not.
 

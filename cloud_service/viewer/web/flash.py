@@ -25,6 +25,10 @@ MESSAGES = {
     "export-deleted": "The export was deleted.",
     "hold-added": "The hold {} was added.",
     "hold-released": "The hold {} was released.",
+    "redetection-added": "The re-detection {} was added.",
+    "redetection-paused": "The re-detection {} stands still before its next segment.",
+    "redetection-resumed": "The re-detection {} goes on.",
+    "redetection-cancelled": "The re-detection {} was cancelled; what it has found stays.",
     "token-revoked": "The token {} was revoked.",
 }
 

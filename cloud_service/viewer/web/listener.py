@@ -134,7 +134,9 @@ class _Protocol(H11Protocol):
 def _bound(address: str) -> socket.socket:
     try:
         family, place = listening_place(parse_address(address))
-        listener = socket.socket(family)
+        # Named as TCP, since asyncio lets small packets go out at once for no other: a page's head and body are two,
+        # and the second would wait for the first one's acknowledgement, 40 ms.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(place)

@@ -32,11 +32,17 @@ class Place:
         path: where it leads.
         text: what it is called.
         right: who does not have it is not shown the link.
+        others: paths of further pages that are reached by it.
     """
 
     path: str
     text: str
     right: Right
+    others: tuple[str, ...] = ()
+
+    def leads_to(self, path: str) -> bool:
+        """Whether a page is one of those that are reached by it, but is not where it leads."""
+        return any(path == other or path.startswith(f"{other}/") for other in self.others)
 
 
 class Templates:
@@ -59,7 +65,7 @@ class Templates:
         self._environment.globals.update(
             static=static.url, version=VERSION, navigation=navigation, csrf_field=_csrf_field
         )
-        self._environment.filters.update(time=time_tag, size=size_text, count=count_text)
+        self._environment.filters.update(time=time_tag, stamp=stamp_text, size=size_text, count=count_text)
 
     def page(self, request: Request, template: str, /, status: int = 200, **values: Any) -> HTMLResponse:
         """A page.

@@ -22,6 +22,9 @@ def read_time(text: str, what: str) -> int:
         ConfigError: it is none.
     """
     try:
+        # What comes behind a NUL the calendar's parser takes for no fault.
+        if not text.isprintable():
+            raise ValueError
         time = datetime.fromisoformat(text)
         time = time if time.tzinfo is not None else time.replace(tzinfo=UTC)
         if not _EPOCH <= time < _LATEST:

@@ -18,6 +18,9 @@ from icm.client.export import Progress, download_to, export_case, export_case_as
 from icm.client.frames import AsyncFrameCalls, FrameCalls
 from icm.client.holds import AsyncHoldCalls, HoldCalls
 from icm.client.inspection import AsyncInspectionCalls, InspectionCalls
+from icm.client.keeping.redetections import AsyncRedetectionCalls, RedetectionCalls
+from icm.client.keeping.storage import AsyncStorageCalls, StorageCalls
+from icm.client.keeping.verifications import AsyncVerificationCalls, VerificationCalls
 from icm.client.live import AsyncLiveCalls, LiveCalls
 from icm.client.messages import Camera, Detections, Frame, Segment, time_of, utc
 from icm.client.proof import AsyncProofCalls, ProofCalls
@@ -35,7 +38,19 @@ from icm.v1 import (
 )
 
 
-class CloudClient(ClipCalls, FrameCalls, HoldCalls, InspectionCalls, LiveCalls, ProofCalls, SearchCalls, Closing):
+class CloudClient(
+    ClipCalls,
+    FrameCalls,
+    HoldCalls,
+    InspectionCalls,
+    LiveCalls,
+    ProofCalls,
+    RedetectionCalls,
+    SearchCalls,
+    StorageCalls,
+    VerificationCalls,
+    Closing,
+):
     """Reads a cloud's archive, for programs without an event loop. Threads may share one.
 
     A call waits for the connection, comes again after a broken one and while the cloud is busy, until its time is over.
@@ -203,7 +218,10 @@ class AsyncCloudClient(
     AsyncInspectionCalls,
     AsyncLiveCalls,
     AsyncProofCalls,
+    AsyncRedetectionCalls,
     AsyncSearchCalls,
+    AsyncStorageCalls,
+    AsyncVerificationCalls,
     AsyncClosing,
 ):
     """As ``CloudClient``, for programs of asyncio. Use it within one event loop."""

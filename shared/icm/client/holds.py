@@ -37,7 +37,7 @@ class Hold:
         added_by: whose certificate it was added with; empty over plaintext.
         max_bytes: its budget, of the cloud's disk; 0 for none.
         full: when that was found to be used up, UTC; None while it was not. What arrived later is not kept.
-        bytes: what it keeps, if it has a budget.
+        bytes: what it keeps, until it is released.
         unprotected_bytes: what of its time it does not keep, if it has a budget.
     """
 

@@ -1,6 +1,6 @@
 """verify.html: the page with which a browser checks an evidence file without a network.
 
-It is one file made of three. Its content security policy lets these very scripts and styles run, known by their
+It is one file made of several. Its content security policy lets these very scripts and styles run, known by their
 digests, and nothing be loaded from anywhere: whatever an evidence file says can be shown, and never run.
 """
 
@@ -11,11 +11,14 @@ import hashlib
 from importlib.resources import files
 
 _PARTS = files(__package__) / "web"
+_SCRIPTS = ("bytes", "zip", "signatures", "seals", "check", "view", "start")
+"""In the order in which they are run, as one."""
 
 
 def page() -> bytes:
     """The whole page."""
-    html, script, style = ((_PARTS / f"verify.{ending}").read_text() for ending in ("html", "js", "css"))
+    html, style = ((_PARTS / f"verify.{ending}").read_text() for ending in ("html", "css"))
+    script = "\n".join((_PARTS / f"{name}.js").read_text() for name in _SCRIPTS)
     policy = (
         f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; media-src blob:;"
         " base-uri 'none'; form-action 'none'"

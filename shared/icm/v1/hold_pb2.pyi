@@ -56,7 +56,7 @@ class Hold(_message.Message):
     max_bytes: _builtins.int
     """Its budget: how many bytes of the disk it may keep. 0: no bound."""
     bytes: _builtins.int
-    """Of a hold with a budget: bytes that it keeps now."""
+    """Bytes that it keeps now, until it is released; without a budget, a minute ago."""
     unprotected_bytes: _builtins.int
     """Of a hold with a budget: bytes in its time that it does not keep."""
     @_builtins.property

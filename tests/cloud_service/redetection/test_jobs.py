@@ -138,3 +138,37 @@ def test_an_onnx_file_is_told_by_its_name_unless_said_otherwise(tmp_path: Path) 
     path = tmp_path / "yolox.onnx"
     path.write_bytes(b"")
     assert (Weights.of(path).kind, Weights.of(path, "yolo").kind) == ("onnx", "yolo")
+
+
+def test_a_paused_job_lets_others_go_first_and_goes_on_where_it_stood(jobs: RedetectionJobs, database: Engine) -> None:
+    first, _ = jobs.add(order("gate"), 1)
+    second, _ = jobs.add(order("door"), 2)
+    jobs.begin(first)
+    assert jobs.keep(first, segment(database, 1), SIZE, [], Counts(done=1))
+    jobs.pause(first)
+    assert not jobs.is_open(first)
+    assert not jobs.keep(first, segment(database, 2), SIZE, [], Counts(done=1)), "what was under way is not kept"
+    job = jobs.next()
+    assert job is not None
+    assert job.id == second
+    with pytest.raises(ConfigError, match=f"re-detection {first} is paused already"):
+        jobs.pause(first)
+    with pytest.raises(ConfigError, match=f"re-detection {second} is waiting already"):
+        jobs.resume(second)
+    jobs.resume(first)
+    job = jobs.next()
+    assert job is not None
+    assert (job.id, job.state, jobs.units(first)) == (first, State.WAITING, [Unit("gate", 2, 5)])
+
+
+def test_a_paused_job_is_cancelled_and_one_that_ended_is_neither_paused_nor_resumed(jobs: RedetectionJobs) -> None:
+    number, _ = jobs.add(order("gate", "door"), 1)
+    jobs.pause(number)
+    jobs.cancel(number)
+    ((job, _),) = jobs.overview()
+    assert (job.state, job.cameras) == (State.CANCELLED, ("door", "gate"))
+    for change in (jobs.pause, jobs.resume, jobs.cancel):
+        with pytest.raises(ConfigError, match="is cancelled already"):
+            change(number)
+        with pytest.raises(NotFoundError, match="no re-detection 77"):
+            change(77)

@@ -16,7 +16,7 @@ from cloud_service.database.opening import open_database
 from cloud_service.database.statements import walking
 from cloud_service.sightings.page_cursor import PageCursor
 from cloud_service.sightings.relative_boxes import WHOLE, RelativeBox
-from cloud_service.sightings.search import SightingQuery, count_sightings, search_sightings
+from cloud_service.sightings.search import SightingQuery, search_sightings
 from cloud_service.sightings.timeline import list_boxes, read_activity
 from tests.cloud_service.sightings.scenes import START_US, box, committed, fold, frame_event, segment
 from tests.databases import KINDS, url_of_new
@@ -26,6 +26,7 @@ STEP_US = 3_000_000
 END_US = START_US + SIGHTINGS * STEP_US
 MIDDLE_US = START_US + SIGHTINGS // 2 * STEP_US
 CORNER = RelativeBox(0, 0, WHOLE // 9, WHOLE // 9)
+FAR_CORNER = RelativeBox(WHOLE - 9, WHOLE - 9, WHOLE, WHOLE).pack()
 NUMBERS = "WITH RECURSIVE n(i) AS (SELECT CAST(0 AS BIGINT) UNION ALL SELECT i + 1 FROM n WHERE i < {count} - 1)"
 OF_CAMERA = f"'camera-' || (i % {CAMERAS})"
 OF_CLASS = "CASE WHEN i % 5000 = 0 THEN 'bear' WHEN i % 3 = 0 THEN 'car' WHEN i % 7 = 0 THEN 'dog' ELSE 'person' END"
@@ -36,7 +37,7 @@ FILL = {
         f"""(camera, class_name, model, start_us, end_us, first_segment, last_segment, frames, best_score, best_us,
         best_epoch, best_sequence, best_box, last_box, union_left, union_top, union_right, union_bottom) SELECT
         {OF_CAMERA}, {OF_CLASS}, {OF_MODEL}, {START_US} + i * {STEP_US},
-        {START_US} + i * {STEP_US} + i * 7919 % 60 * 1000000, 1 + i / {CAMERAS}, 1 + i / {CAMERAS}, 9,
+        {START_US} + i * {STEP_US} + i * 7919 % 60 * 1000000, 1000 + i / 32, 1002 + i / 32, 9,
         0.3 + i * 7919 % 700 / 1000.0, {START_US} + i * {STEP_US}, 7, i, :box, :box,
         i * 31 % 60000, i * 37 % 60000, i * 31 % 60000 + 5000, i * 37 % 60000 + 5000""",
     ),
@@ -51,6 +52,10 @@ FILL = {
         f"""(camera, seconds, start_us, class_name, model, frames, boxes, best_score) SELECT
         'camera-' || (i % 4), 60, {START_US} + i / 16 * 60000000,
         CASE i / 4 % 4 WHEN 0 THEN 'car' WHEN 1 THEN 'dog' WHEN 2 THEN 'person' ELSE 'bear' END, 'tiny', 9, 9, 0.5""",
+    ),
+    "viewer_seen": (
+        SIGHTINGS // 2,
+        f"(user_name, sighting, start_us) SELECT 'vera', 2 * i + 1, {START_US} + 2 * i * {STEP_US}",
     ),
     "record_activity": (
         SIGHTINGS,
@@ -81,7 +86,7 @@ def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     with database.begin() as connection:
         data = connection.scalar(text("SELECT data FROM boxes"))
         for table, (count, rows) in FILL.items():
-            values = {name: value for name, value in {"box": bytes(8), "data": data}.items() if f":{name}" in rows}
+            values = {name: value for name, value in {"box": FAR_CORNER, "data": data}.items() if f":{name}" in rows}
             insert, select = rows.split("SELECT", 1)
             connection.execute(
                 text(f"INSERT INTO {table} {insert} {NUMBERS.format(count=count)} SELECT {select} FROM n"), values
@@ -103,18 +108,25 @@ SEARCHES = {
     "a class of a camera": SightingQuery(cameras=("camera-3",), classes=("dog",)),
     "some of both": SightingQuery(cameras=("camera-1", "camera-4"), classes=("bear", "car", "person")),
     "all cameras by name": SightingQuery(cameras=tuple(f"camera-{n}" for n in range(CAMERAS))),
-    "64 pairs": SightingQuery(cameras=tuple(f"camera-{n}" for n in range(16)), classes=("a", "bear", "car", "dog")),
-    "more pairs than branches": SightingQuery(
+    "as many pairs as branches": SightingQuery(
+        cameras=tuple(f"camera-{n}" for n in range(4)), classes=("bear", "car", "dog", "person")
+    ),
+    "more cameras than classes": SightingQuery(
         cameras=tuple(f"camera-{n}" for n in range(40)), classes=("bear", "car", "dog")
     ),
-    "more classes than branches": SightingQuery(
+    "more classes than cameras": SightingQuery(
         cameras=("camera-1", "camera-2"), classes=("car", *(f"class-{n}" for n in range(50)))
+    ),
+    "many of both": SightingQuery(
+        cameras=tuple(f"camera-{n}" for n in range(40)), classes=("car", *(f"class-{n}" for n in range(50)))
     ),
     "a score": SightingQuery(least_score=0.7),
     "a score that few have": SightingQuery(least_score=0.995),
     "a score that none has": SightingQuery(least_score=1.0),
     "a model": SightingQuery(model="large"),
     "a model that none is": SightingQuery(model="none"),
+    "what somebody has not seen": SightingQuery(unseen_by="vera"),
+    "a class that somebody has not seen": SightingQuery(unseen_by="vera", classes=("car", "dog")),
     "a duration": SightingQuery(least_us=50_000_000),
     "a time": SightingQuery(from_us=MIDDLE_US, to_us=MIDDLE_US + 3_600_000_000),
     "a short time": SightingQuery(from_us=MIDDLE_US, to_us=MIDDLE_US + 10_000_000),
@@ -174,9 +186,10 @@ def asked_wrong(database: Engine, statements: list[tuple[str, Any]]) -> list[str
 @pytest.mark.parametrize("name", SEARCHES)
 def test_a_search_reads_no_whole_table_and_sorts_nothing(filled: Engine, name: str, cursor: str) -> None:
     with noted(filled) as statements, walking(filled) as connection:
-        search_sightings(connection, SEARCHES[name], 50, CURSORS[cursor])
-        if cursor == "first page":
-            count_sightings(connection, SEARCHES[name])
+        counted = cursor == "first page"
+        search_sightings(connection, SEARCHES[name], 50, CURSORS[cursor], counted=counted, seen_by="vera")
+    if cursor == "first page":
+        assert any("FROM boxes" in statement for statement, _ in statements) == (SEARCHES[name].region is not None)
     assert statements
     assert asked_wrong(filled, statements) == []
 

@@ -12,7 +12,7 @@ from cloud_service.sightings import search as module
 from cloud_service.sightings import timeline
 from cloud_service.sightings.page_cursor import PageCursor
 from cloud_service.sightings.relative_boxes import WHOLE, RelativeBox
-from cloud_service.sightings.search import SightingQuery, count_sightings, search_sightings
+from cloud_service.sightings.search import SightingQuery, search_sightings
 from cloud_service.sightings.timeline import list_boxes, read_activity
 from icm.errors import ConfigError
 from tests.cloud_service.sightings.scenes import (
@@ -97,7 +97,8 @@ def test_pages_together_are_what_was_asked_for_newest_first(filled: Engine, limi
         expected = [row for row in known if wanted(row)]
         assert search(filled, query, limit) == expected, name
         with filled.connect() as connection:
-            assert count_sightings(connection, query) == (len(expected), False), name
+            page = search_sightings(connection, query, limit, None, counted=True)
+        assert page.count == (len(expected), False), name
 
 
 def test_a_region_finds_what_was_in_it_and_not_what_only_went_around_it(database: Engine) -> None:
@@ -118,6 +119,45 @@ def replace_left(region: RelativeBox, left: int) -> RelativeBox:
     return region._replace(left=left, right=WHOLE)
 
 
+@pytest.mark.parametrize(("unpacked", "together"), [(1, 1), (2, 5), (200, 3), (200, 200)])
+def test_pages_of_a_region_together_are_what_was_in_it_however_little_each_looks_into(
+    filled: Engine, monkeypatch: pytest.MonkeyPatch, unpacked: int, together: int
+) -> None:
+    monkeypatch.setattr(module, "_MOST_UNPACKED", unpacked)
+    monkeypatch.setattr(module, "_READ_TOGETHER", together)
+    with filled.connect() as connection:
+        frames = [of for camera in CAMERAS for of in list_boxes(connection, camera, START_US, END_US)[0]]
+    left, top, right, bottom = 120.0, 90.0, 150.0, 110.0
+    parts = (left / 640, top / 480, right / 640, bottom / 480)
+    region = RelativeBox(*(round(part * WHOLE) for part in parts))
+    inside = {
+        number
+        for of in frames
+        for number, box in zip(of.sightings, of.event.detections, strict=True)
+        if box.left <= right and box.right >= left and box.top <= bottom and box.bottom >= top
+    }
+    expected = [row for row in all_rows(filled) if row.id in inside]
+    assert 3 <= len(expected) < 9
+    for limit in (1, 2, 100):
+        assert search(filled, SightingQuery(region=region), limit) == expected
+
+
+@pytest.mark.parametrize("branches", [1, 2, 4])
+def test_many_cameras_and_classes_are_found_whichever_of_them_the_database_walks(
+    filled: Engine, monkeypatch: pytest.MonkeyPatch, branches: int
+) -> None:
+    monkeypatch.setattr(module, "_MOST_BRANCHES", branches)
+    for cameras in (None, ("yard",), ("door", "gate"), CAMERAS):
+        for classes in ((), ("car",), ("car", "person"), ("car", "dog", "horse", "person")):
+            query = SightingQuery(cameras=cameras, classes=classes)
+            expected = [
+                row
+                for row in all_rows(filled)
+                if row.camera in (cameras or CAMERAS) and row.class_name in (classes or ("car", "person"))
+            ]
+            assert search(filled, query, 2) == expected, query
+
+
 @pytest.mark.parametrize("looked_at", [1, 3, 9])
 def test_a_page_looks_at_a_bounded_number_and_says_where_to_go_on(
     filled: Engine, monkeypatch: pytest.MonkeyPatch, looked_at: int
@@ -126,8 +166,8 @@ def test_a_page_looks_at_a_bounded_number_and_says_where_to_go_on(
     known = all_rows(filled)
     nobody = SightingQuery(least_score=0.999)
     with filled.connect() as connection:
-        page = search_sightings(connection, nobody, 5, None)
-        assert count_sightings(connection, nobody) == (0, True)
+        page = search_sightings(connection, nobody, 5, None, counted=True)
+    assert page.count == (0, True)
     assert page.rows == []
     assert page.next == PageCursor(known[looked_at - 1].start_us, 0)
     for name, (query, wanted) in QUERIES.items():

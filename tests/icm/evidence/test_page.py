@@ -6,20 +6,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from icm.codec.bitstream.record import parse_stream
 from icm.evidence.layout import CASE, MANIFEST, PAGE
 from icm.evidence.manifest import parse_manifest
 from icm.evidence.page import page as page_bytes
 from icm.proof.keys import SigningKey
 from tests.browser import calm_page, chromium
-from tests.cases import contents, sign_again, write_case
+from tests.cases import EDGE_KEY, contents, sign_again, write_case
 
 THIEF = SigningKey.new()
+SEALS = "proof/gate.seals"
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +66,7 @@ def test_a_good_case_passes_and_its_clips_play_with_times_and_boxes(page: Page, 
     assert "each of the" in said
     assert "3 segments and 1 deletions of camera gate are in the chain" in said
     assert "whose owner you must know" in said
+    assert f"seals of camera gate: 25 of 25 records are sealed by the edge with key {EDGE_KEY.public.hex()}" in said
     assert page.inner_text("#verdict-text") == "Nothing is wrong with this file"
     assert page.locator("#clip option").count() == 3
     page.select_option("#clip", "1")
@@ -130,6 +134,62 @@ def test_a_proof_that_was_changed_is_found_though_another_key_signed_it_all(
     sign_again(files, THIEF)
     write_case(tmp_path / "case.zip", files)
     assert any(found in text for text in wrong(check(page, tmp_path / "case.zip")))
+
+
+def change_seals(files: dict[str, bytes], what: str) -> None:
+    """Changes seals, or what they are over."""
+    lines = files[SEALS].splitlines(keepends=True)
+    words = lines[0].split(b" ")
+    if what == "signature":
+        words[7] = words[7][:-1] + (b"0" if words[7][-1:] != b"0" else b"1")
+    elif what == "key":
+        words[6] = THIEF.public.hex().encode()
+    elif what == "root":
+        words[5] = b"00" * 32
+    elif what == "hashes":
+        words[11] = b"00" * 32 + b"\n"
+    elif what == "segment":
+        words[8] = b"9"
+    else:
+        words[0] = b"icm-sealed-0"
+    files[SEALS] = b" ".join(words) + b"".join(lines[1:])
+
+
+@pytest.mark.parametrize(
+    ("what", "found"),
+    [
+        ("signature", "the signature of the seal over records 11 to 20 of camera gate does not hold"),
+        ("key", "the signature of the seal over records 11 to 20 of camera gate does not hold"),
+        ("root", "the seal over records 11 to 20 of camera gate is over other bytes than segment"),
+        ("hashes", "the seal over records 11 to 20 of camera gate is over other bytes than segment"),
+        ("segment", "has a seal over segment 9, which is not here"),
+        ("line", "this line is no sealed part: icm-sealed-0 gate"),
+    ],
+)
+def test_seals_that_were_changed_are_found_though_another_key_signed_it_all(
+    page: Page, files: dict[str, bytes], tmp_path: Path, what: str, found: str
+) -> None:
+    change_seals(files, what)
+    sign_again(files, THIEF)
+    write_case(tmp_path / "case.zip", files)
+    assert any(found in text for text in wrong(check(page, tmp_path / "case.zip")))
+
+
+def test_records_that_the_edge_did_not_seal_are_found(page: Page, files: dict[str, bytes], tmp_path: Path) -> None:
+    """A record with another payload and all checksums right, in a case that its maker signed."""
+    name = sorted(name for name in files if name.startswith("records/"))[0]
+    header, records = parse_stream(files[name])
+    first, *others = records
+    forged = replace(first, payload=first.payload[:-1] + bytes([first.payload[-1] ^ 1]))
+    files[name] = header.pack() + b"".join(record.pack(header) for record in [forged, *others])
+    sign_again(files, THIEF)
+    write_case(tmp_path / "case.zip", files)
+    assert any("over other bytes than segment" in text for text in wrong(check(page, tmp_path / "case.zip")))
+
+
+def test_records_without_seals_rest_on_the_archives_word(page: Page, cases: dict[str, Path]) -> None:
+    said = [text for kind, text in check(page, cases["yard"]) if kind == "note"]
+    assert any("records of camera yard are not sealed by the edge that sent them" in text for text in said)
 
 
 def test_texts_of_strangers_are_shown_and_never_run(page: Page, files: dict[str, bytes], tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ from icm_bench.video.wire import by_rtp
 
 
 class VvcVideo:
-    """VVenC's preset faster, at constant quantisers, with one key frame. Pictures are coded out of order."""
+    """VVenC's preset medium, at constant quantisers, with one key frame. Pictures are coded out of order."""
 
-    name = "VVenC faster, one key"
+    name = "VVenC medium, one key"
     points: tuple[str, ...] = ("47", "44", "41", "38", "35")
 
     def __init__(self, program: Path) -> None:
@@ -38,7 +38,7 @@ class VvcVideo:
         """
         frames = [av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p") for picture in clip]
         started = time.perf_counter()
-        options = ["--preset", "faster", "--qp", point, "--intraperiod", "-1", "--framerate", str(fps)]
+        options = ["--preset", "medium", "--qp", point, "--intraperiod", "-1", "--framerate", str(fps)]
         coded = vvenc.encode(self._program, frames, options)
         encoded = time.perf_counter()
         sizes, pictures = decode(coded)

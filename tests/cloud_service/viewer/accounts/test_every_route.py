@@ -21,6 +21,10 @@ OPEN_TO_ALL = {
     "/static/{digest}/{name:path}",
     # A link that an operator signed for somebody without an account.
     "/shared/{export}/{expires}/{signature}",
+    # The way to the login provider and back, and out of it.
+    "/login/provider",
+    "/login/provider/callback",
+    "/logout/provider",
 }
 """What needs no login. Whoever adds to this has to say why."""
 
@@ -37,7 +41,19 @@ def offered(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
     folder = tmp_path_factory.mktemp("cloud")
     make_database(folder)
     settings = CloudSettings.model_validate(
-        {"store": {"folder": folder}, "viewer": {"address": "127.0.0.1:0", "metrics": "127.0.0.1:0"}}
+        {
+            "store": {"folder": folder},
+            "viewer": {
+                "address": "127.0.0.1:0",
+                "metrics": "127.0.0.1:0",
+                "origin": "http://127.0.0.1:8080",
+                "oidc": {
+                    "issuer": "http://127.0.0.1:1",
+                    "client_id": "icm",
+                    "roles": [{"group": "chiefs", "role": "admin"}],
+                },
+            },
+        }
     )
 
     async def walk() -> list[Entry]:
@@ -52,7 +68,8 @@ def offered(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
 
 def filled(path: str, camera: str = "gate") -> str:
     """An address of a route."""
-    return re.sub(r"\{(\w+)(?::\w+)?\}", lambda found: camera if found[1] == "camera" else "x", path)
+    numbered = re.sub(r"\{\w+:int\}", "1", path)
+    return re.sub(r"\{(\w+)(?::\w+)?\}", lambda found: camera if found[1] == "camera" else "x", numbered)
 
 
 def calls(offered: list[Entry]) -> Iterator[tuple[Page, str]]:

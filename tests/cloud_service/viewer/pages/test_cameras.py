@@ -26,7 +26,7 @@ def database(each_database_url: str) -> Iterator[Engine]:
 
 def test_each_visitor_finds_the_cameras_that_they_see(house: House) -> None:
     def names(visitor: str) -> list[str]:
-        return re.findall(r'<th scope="row">([^<]+)</th>', house.logged_in(visitor).get("/cameras").text)
+        return re.findall(r'<th scope="row"><a [^>]+>([^<]+)</a></th>', house.logged_in(visitor).get("/cameras").text)
 
     assert names("anna") == names("otto") == ["cellar", "gate", "yard-1"]
     assert names("vera") == ["gate", "yard-1"]
@@ -35,7 +35,13 @@ def test_each_visitor_finds_the_cameras_that_they_see(house: House) -> None:
 def test_the_last_frame_is_told_in_utc_and_never_where_there_is_none(house: House) -> None:
     page = house.logged_in("anna").get("/cameras").text
     assert '<time datetime="2026-09-21T14:13:20.250Z">2026-09-21 14:13:20 UTC</time>' in page
-    assert re.search(r"cellar</th><td>never</td>", page)
+    assert re.search(r"cellar</a></th><td>never</td>", page)
+
+
+def test_a_camera_of_the_list_leads_to_its_last_frame(house: House) -> None:
+    page = house.logged_in("anna").get("/cameras").text
+    assert 'href="/cameras/gate?t=2026-09-21T14:13:20.250Z"' in page
+    assert 'href="/cameras/cellar"' in page
 
 
 def test_a_list_takes_two_queries_and_finds_the_newest_segment(database: Engine, tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from cloud_service.sightings.page_cursor import PageCursor
 from cloud_service.sightings.relative_boxes import RelativeBox
 from cloud_service.sightings.search import SightingQuery
 from cloud_service.viewer.search import results
-from cloud_service.viewer.search.results import Found, classes_of, find, find_unseen
-from cloud_service.viewer.search.seen import mark, mark_all_before, rows_of, seen_before
+from cloud_service.viewer.search.results import Found, find, find_unseen, known_to
+from cloud_service.viewer.search.seen import mark, mark_all_before, rows_of
 
 COUNT = 150
 SECOND_US = 1_000_000
@@ -92,7 +92,7 @@ def test_all_before_a_time_counts_as_seen(database: Engine, sightings: list[int]
         mark(connection, "vera", rows_of(connection, sightings), seen=True)
         mark_all_before(connection, "vera", 100 * SECOND_US)
     with walking(database) as connection:
-        before = seen_before(connection, "vera")
+        before = known_to(connection, "vera").seen_before_us
         page = find(connection, SightingQuery(to_us=101 * SECOND_US), None, "vera", before)
         assert (before, all(each.seen for each in page.found)) == (100 * SECOND_US, True)
         assert [each.id for each in page.found[:2]] == sightings[50:52]
@@ -106,8 +106,8 @@ def test_the_classes_that_were_found_are_listed_once_each(database: Engine) -> N
         for name in ("car", "person", "dog")
     ]
     with walking(database) as connection:
-        assert classes_of(connection) == ()
+        assert known_to(connection, "vera").classes == ()
     with transaction(database) as connection:
         connection.execute(insert(SegmentClassRow), rows)
     with walking(database) as connection:
-        assert classes_of(connection) == ("car", "dog", "person")
+        assert known_to(connection, "vera").classes == ("car", "dog", "person")

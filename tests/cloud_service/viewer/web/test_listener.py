@@ -102,6 +102,20 @@ def test_beyond_its_connections_it_says_so(monkeypatch: pytest.MonkeyPatch) -> N
             pytest.fail("the connections that ended still count")
 
 
+def test_no_answer_waits_for_the_acknowledgement_of_its_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once = []
+
+    class Noted(module._Protocol):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            at_once.append(transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    monkeypatch.setattr(module, "_Protocol", Noted)
+    with listening() as listener:
+        assert httpx.get(f"http://127.0.0.1:{listener.port}/").text == "here"
+    assert at_once == [1]
+
+
 def shown(listener: Listener) -> int:
     """Serial number of the certificate that a new connection is shown."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -1,0 +1,1 @@
+"""What clients get and ask for about what a cloud keeps: storage, verifications, re-detections."""

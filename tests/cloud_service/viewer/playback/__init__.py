@@ -1,0 +1,1 @@
+"""Tests of the camera page and what it loads."""
