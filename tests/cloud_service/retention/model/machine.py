@@ -28,7 +28,7 @@ from cloud_service.retention.execution import Step
 from cloud_service.retention.loop import RETRY_SECONDS
 from cloud_service.retention_settings import RetentionSettings
 from tests.cloud_service.parts import EPOCH, close_stores
-from tests.cloud_service.retention.model.oracle import Disk, Held, Known, Oracle, Outcome, Size, Thing
+from tests.cloud_service.retention.model.oracle import DERIVED, Disk, Held, Known, Oracle, Outcome, Size, Thing
 from tests.cloud_service.retention.test_loop import Running
 from tests.cloud_service.retention.world import SEGMENT_US, Crash, World
 
@@ -69,7 +69,7 @@ SETTINGS = st.fixed_dictionaries(
         "total": st.fixed_dictionaries(
             {
                 "max_bytes": st.one_of(st.none(), LIMITS),
-                "min_free_fraction": st.just(0.1),
+                "min_free_fraction": st.just(0.4),
                 "min_free_inodes_fraction": st.just(0.1),
             }
         ),
@@ -356,18 +356,25 @@ class Machine(RuleBasedStateMachine):
         which=st.integers(0, 99),
         age_us=st.sampled_from([0, 2 * HOUR_US, 5 * HOUR_US]),
         edge_us=EDGES_US,
-        blocks=st.integers(0, 40),
+        videos=st.booleans(),
+        blocks=st.integers(0, 20),
         edge=EDGES_US,
         crash=CRASHES,
     )
-    def fill(self, which: int, age_us: int, edge_us: int, blocks: int, edge: int, crash: Step | int | None) -> None:
-        """Somebody fills the disk as a segment reaches an age: so many blocks more should be free than are, or a byte
-        less or more. Below a twentieth of the disk nothing is to be done unless it was before.
+    def fill(
+        self, which: int, age_us: int, edge_us: int, videos: bool, blocks: int, edge: int, crash: Step | int | None
+    ) -> None:
+        """Somebody fills the disk as a segment reaches an age: so many blocks more should be free than are, and as much
+        as all videos take, or a byte less or more. Below a twentieth of the disk nothing is to be done unless it was
+        before.
         """
         ahead = self.one(which).kept_from_us + age_us + edge_us - self.world.clock.now_us()
         self.world.clock.advance(max(0, ahead) / 1e6)
         self.foreign = self.foreign_inodes = 0
-        self.foreign = max(0, self.disk().free_bytes - DISK_BYTES * 3 // 20 + blocks * BLOCK + edge)
+        lack = blocks * BLOCK + edge
+        if videos:
+            lack += sum(size.bytes for thing, size in self.there().items() if thing.tier in DERIVED)
+        self.foreign = max(0, self.disk().free_bytes - DISK_BYTES * 9 // 20 + lack)
         self.run_pass(crash)
 
     @rule(files=st.integers(0, 40), crash=CRASHES)
