@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,12 @@ class Browser:
 
     def worked(self) -> float:
         """Seconds that all threads of the viewer worked so far."""
-        return sum(int((task / "schedstat").read_text().split()[0]) for task in self._tasks.iterdir()) / 1e9
+        total = 0
+        for task in self._tasks.iterdir():
+            # A thread may end just now.
+            with suppress(FileNotFoundError, ProcessLookupError):
+                total += int((task / "schedstat").read_text().split()[0])
+        return total / 1e9
 
     def close(self) -> None:
         """Closes its connections."""

@@ -19,6 +19,7 @@ MOST_QUERIES = 5
 REGION_QUERIES = 7
 """Where a part of the picture is searched, boxes have to be read besides."""
 _USUAL_MS, _LIST_MS, _SEARCH_MS, _CAMERA_MS, _CHEAP_MS, _LOGIN_MS = 60.0, 80.0, 100.0, 120.0, 20.0, 250.0
+_STORAGE_MS, _JOBS_MS = 150.0, 40.0
 _OF_CAMERA = "/cameras/{camera}/"
 _DAY = 86_400
 _CLASSES = ("person", "car", "truck", "bicycle", "bus", "dog", "bird")
@@ -174,6 +175,10 @@ PAGES = (
     MeasuredPage(
         "frame", "/cameras/{camera}/frame/{epoch}/{sequence}", _USUAL_MS, _frame, asks_cloud=True
     ),
+    MeasuredPage("holds", "/holds", _USUAL_MS, _at("/holds")),
+    MeasuredPage("storage", "/storage", _STORAGE_MS, _at("/storage")),
+    MeasuredPage("integrity", "/integrity", _SEARCH_MS, _at("/integrity")),
+    MeasuredPage("jobs", "/jobs", _JOBS_MS, _at("/jobs")),
     MeasuredPage("account", "/account", _USUAL_MS, _at("/account")),
     MeasuredPage("users", "/admin/users", _USUAL_MS, _at("/admin/users")),
     MeasuredPage("a user", "/admin/users/{name}", _USUAL_MS, _at(f"/admin/users/{PERSON}")),
@@ -189,18 +194,19 @@ NOT_MEASURED = {
     "/setup/{secret}": "is there before the first account only",
     "/shared/{export}/{expires}/{signature}": "a download",
     "/exports/{export}/case.zip": "a download",
+    "/integrity/{verification}": "the report of one that somebody started; `/integrity` has all of them",
     "/cameras/{camera}/latest.jpg": "a picture that the cloud decodes",
     "/cameras/{camera}/live.mjpg": "pictures without an end: `icm-bench viewer-wall`",
     "/cameras/{camera}/frame/{epoch}/{sequence}/picture.jpg": "a picture that the cloud decodes",
     "/cameras/{camera}/frame/{epoch}/{sequence}/picture.png": "a picture that the cloud decodes",
     _OF_CAMERA + "frame.jpg": "a picture that the cloud decodes",
     _OF_CAMERA + "frames.json": "the cloud's answer, which no database of the viewer's is asked for",
-    _OF_CAMERA + "sprites/{hour:int}.jpg": "a picture out of files of the archive",
+    _OF_CAMERA + "sprites/{hour}.jpg": "a picture out of files of the archive",
     _OF_CAMERA + "boxes.vtt": "boxes.json in another form",
     _OF_CAMERA + "init/{name}.mp4": "a file of the archive",
     _OF_CAMERA + "video/{name}.mp4": "a file of the archive",
-    _OF_CAMERA + "rendered/{first:int}-{end:int}/init.mp4": "a video that the cloud renders",
-    _OF_CAMERA + "rendered/{first:int}-{end:int}/piece.m4s": "a video that the cloud renders",
+    _OF_CAMERA + "rendered/{piece}/init.mp4": "a video that the cloud renders",
+    _OF_CAMERA + "rendered/{piece}/piece.m4s": "a video that the cloud renders",
     _OF_CAMERA + "clip.mp4": "a video that the cloud makes",
     "/cameras/{camera}/sightings/{sighting}/crop.jpg": "a picture that the cloud decodes",
 }

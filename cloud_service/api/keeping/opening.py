@@ -77,7 +77,9 @@ def open_keeping(
         now_us=lambda: retention.state.clock.now_us,
         database=database,
         root=root,
+        archive=storage.folder,
         holds=holds,
+        clock=clock,
     )
     add_StorageServiceServicer_to_server(StorageService(reporter, what_if, most, access), server)
     chains = settings.store.folder / CHAINS

@@ -336,7 +336,7 @@ class PlanRetentionResponse(_message.Message):
     COMPLETE_FIELD_NUMBER: _builtins.int
     FLOOR_BROKEN_FIELD_NUMBER: _builtins.int
     complete: _builtins.bool
-    """Whether this is all. If not, at least this much would go."""
+    """Whether this is all. If not, ten seconds were too short for more, and at least this much would go."""
     floor_broken: _builtins.bool
     """Whether the floor of free space would still be broken after that."""
     @_builtins.property

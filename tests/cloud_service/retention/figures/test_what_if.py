@@ -9,12 +9,13 @@ from sqlalchemy import Engine
 
 from cloud_service.database.usage import Tier
 from cloud_service.holds.book import Hold
-from cloud_service.retention.figures import what_if
-from cloud_service.retention.figures.what_if import Deletion, Plan, WhatIf, changed
+from cloud_service.retention.figures.what_if import MOST_SECONDS, Deletion, Plan, WhatIf, changed
 from cloud_service.retention.items import Reason
 from cloud_service.retention.policy import Policy
+from cloud_service.retention.view import PAGE, DatabaseView
 from cloud_service.retention_settings import RetentionSettings
 from icm.errors import BusyError, ConfigError
+from icm.service.clock import Clock, ManualClock
 from tests.cloud_service.parts import FRAME_US
 from tests.cloud_service.retention.test_loop import Running, older_than
 from tests.cloud_service.retention.world import World
@@ -30,13 +31,15 @@ def world(tmp_path: Path, database: Engine) -> World:
     return world
 
 
-def asking(running: Running) -> WhatIf:
+def asking(running: Running, clock: Clock | None = None) -> WhatIf:
     return WhatIf(
         settings=lambda: running.retention.policy.settings,
         now_us=running.world.clock.now_us,
         database=running.world.database,
         root=running.world.root,
+        archive=running.world.root,
         holds=running.holds,
+        clock=clock or running.world.clock,
     )
 
 
@@ -84,11 +87,26 @@ def test_a_plan_without_changes_is_of_the_rules_that_hold(world: World) -> None:
     assert found[Deletion("gate", Tier.RECORDS, Reason.MAX_AGE)] == (2, size)
 
 
-def test_a_long_plan_ends_and_says_that_there_is_more(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(what_if, "MOST_ITEMS", 2)
-    plan = asking(Running(world)).plan(["total.max_bytes=0"])
-    assert not plan.complete
-    assert sum(items for items, _ in plan.deletions.values()) == 2
+class HastyClock(ManualClock):
+    """Each look at it takes some seconds."""
+
+    def monotonic(self) -> float:
+        self.advance(MOST_SECONDS / 4.5)
+        return super().monotonic()
+
+
+def test_a_plan_that_takes_too_long_ends_and_says_that_there_is_more(tmp_path: Path, database: Engine) -> None:
+    world = World(tmp_path, database)
+    world.seal(segments=PAGE + 6)
+    first = DatabaseView(database, world.root).page(Tier.RECORDS, "gate", None, None)
+    changes = ["records.max_age_seconds=0.5"]
+    assert asking(Running(world)).plan(changes).complete
+    # Three looks for pages of video and thumbnails, of stills, and of records, and then there is no time for more.
+    plan = asking(Running(world), HastyClock()).plan(changes)
+    assert (plan.complete, plan.floor_broken) == (False, False)
+    assert plan.deletions == {
+        Deletion("gate", Tier.RECORDS, Reason.MAX_AGE): (PAGE, sum(each.disk_bytes for each in first))
+    }
 
 
 def test_only_one_plan_is_made_at_a_time(world: World) -> None:

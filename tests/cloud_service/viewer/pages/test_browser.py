@@ -22,6 +22,11 @@ LOOKS: dict[str, dict[str, Any]] = {
     "dark": {"color_scheme": "dark", "viewport": DESK},
     "phone": {"color_scheme": "light", "viewport": PHONE, "has_touch": True},
 }
+SMALL = """[...document.querySelectorAll(
+  "button, .button, input:not([type=hidden], [type=checkbox]), select, .check, header a"
+)].filter((each) => each.checkVisibility() && each.getBoundingClientRect().height < 43.5)
+  .map((each) => each.outerHTML.slice(0, 80))"""
+"""What a finger presses and would miss."""
 SHOTS = os.environ.get("ICM_SCREENSHOTS")
 """A folder to leave pictures of the pages in, for who wants to look at them."""
 
@@ -79,25 +84,12 @@ def test_nothing_keeps_people_out(browser: Browser, house: House, cookies: list[
                 found += [f"{path}: {line}" for line in what_keeps_people_out(page)]
                 wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
                 found += [f"{path} is {wide} pixels too wide"] if wide > 0 else []
+                if look == "phone":
+                    found += [f"{path}: {what} is too small to be pressed" for what in page.evaluate(SMALL)]
                 shoot(page, look, path)
     stranger.close()
     known.close()
     assert found == []
-
-
-def test_on_a_phone_all_that_is_pressed_is_large_enough(browser: Browser, house: House, cookies: list[Any]) -> None:
-    context = browser.new_context(**LOOKS["phone"])
-    context.add_cookies(cookies)
-    with calm_page(context, house.url) as page:
-        for path in PAGES:
-            page.goto(house.url + path)
-            small = page.evaluate(
-                "[...document.querySelectorAll('button, .button, input:not([type=hidden], [type=checkbox]), select,"
-                " .check, header a')].filter((e) => e.checkVisibility()).map((e) => [e.outerHTML.slice(0, 80),"
-                " e.getBoundingClientRect().height]).filter((e) => e[1] < 43.5)"
-            )
-            assert small == [], path
-    context.close()
 
 
 def test_by_keyboard_the_content_is_one_jump_away_and_keys_are_told(page: Page, house: House) -> None:
