@@ -54,13 +54,14 @@ LIMITS = st.one_of(st.none(), st.builds(lambda blocks, edge: blocks * BLOCK + ed
 FOUND = st.sampled_from([{}, {}, {"person": 0.9}, {"person": 0.5}, {"person": 0.4}, {"car": 0.9}])
 CRASHES = st.one_of(st.none(), st.none(), st.sampled_from(list(Step)), st.integers(1, 6))
 """After which step, or at which file that is unlinked."""
+ORDER = ["video", "thumbnails", "quiet", "kept"]
 PERSON: dict[str, Any] = {"classes": ["person"]}
 SETTINGS = st.fixed_dictionaries(
     {
         "records": st.fixed_dictionaries(
             {
                 "max_age_seconds": st.sampled_from([10 * HOUR, 10 * HOUR, None]),
-                "min_age_seconds": st.sampled_from([0, 2 * HOUR, 5 * HOUR]),
+                "min_age_seconds": st.sampled_from([0, 2 * HOUR, 2 * HOUR, 5 * HOUR]),
                 "max_bytes_per_camera": st.one_of(st.none(), LIMITS),
             }
         ),
@@ -74,7 +75,7 @@ SETTINGS = st.fixed_dictionaries(
         ),
         "quiet": st.fixed_dictionaries(
             {
-                "max_age_seconds": st.sampled_from([5 * HOUR, 5 * HOUR, None]),
+                "max_age_seconds": st.sampled_from([5 * HOUR, None]),
                 "then": st.sampled_from(["delete", "stills"]),
             }
         ),
@@ -83,7 +84,7 @@ SETTINGS = st.fixed_dictionaries(
         ),
         "floor": st.fixed_dictionaries(
             {
-                "order": st.sampled_from([["video", "thumbnails", "quiet", "kept"], ["quiet", "video"], ["kept"], []]),
+                "order": st.sampled_from([ORDER, ORDER, ORDER, ["quiet", "video"], ["kept"], []]),
                 "last_resort": st.sampled_from(["block", "delete_oldest"]),
             }
         ),
@@ -117,7 +118,7 @@ class Machine(RuleBasedStateMachine):
         told=SETTINGS,
         offs=st.tuples(*[st.sampled_from([0, 0, -3 * HOUR_US, 24 * HOUR_US, -200 * HOUR_US])] * 2),
         segments=st.lists(st.tuples(CAMERAS, GAPS_US), min_size=3, max_size=6),
-        found=st.lists(st.tuples(FOUND, st.booleans()), max_size=6),
+        found=st.lists(st.tuples(FOUND, st.booleans()), min_size=2, max_size=6),
     )
     def begin(
         self,
@@ -351,17 +352,29 @@ class Machine(RuleBasedStateMachine):
         del self.holds[name]
         self.run_pass()
 
-    @rule(blocks=st.integers(0, 20), edge_us=EDGES_US, inodes=st.booleans(), crash=CRASHES)
-    def fill(self, blocks: int, edge_us: int, inodes: bool, crash: Step | int | None) -> None:
-        """Somebody fills the disk, so that so many blocks, or files, more should be free than are: a byte less or more.
-
-        Below a twentieth of the disk, or a hundredth of the inodes, nothing is to be done unless it was before.
+    @rule(
+        which=st.integers(0, 99),
+        age_us=st.sampled_from([0, 2 * HOUR_US, 5 * HOUR_US]),
+        edge_us=EDGES_US,
+        blocks=st.integers(0, 40),
+        edge=EDGES_US,
+        crash=CRASHES,
+    )
+    def fill(self, which: int, age_us: int, edge_us: int, blocks: int, edge: int, crash: Step | int | None) -> None:
+        """Somebody fills the disk as a segment reaches an age: so many blocks more should be free than are, or a byte
+        less or more. Below a twentieth of the disk nothing is to be done unless it was before.
         """
+        ahead = self.one(which).kept_from_us + age_us + edge_us - self.world.clock.now_us()
+        self.world.clock.advance(max(0, ahead) / 1e6)
         self.foreign = self.foreign_inodes = 0
-        if inodes:
-            self.foreign_inodes = max(0, self.disk().free_inodes - 110 + blocks)
-        else:
-            self.foreign = max(0, self.disk().free_bytes - DISK_BYTES * 3 // 20 + blocks * BLOCK + edge_us)
+        self.foreign = max(0, self.disk().free_bytes - DISK_BYTES * 3 // 20 + blocks * BLOCK + edge)
+        self.run_pass(crash)
+
+    @rule(files=st.integers(0, 40), crash=CRASHES)
+    def fill_with_files(self, files: int, crash: Step | int | None) -> None:
+        """Likewise with inodes, of which a hundredth is the distance."""
+        self.foreign = self.foreign_inodes = 0
+        self.foreign_inodes = max(0, self.disk().free_inodes - INODES * 11 // 100 + files)
         self.run_pass(crash)
 
     @rule(off_us=st.sampled_from([0, YEARS_US, -YEARS_US]))
