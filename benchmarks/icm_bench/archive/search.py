@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import os
 import random
 import tempfile
@@ -204,6 +205,8 @@ def run(arguments: Sequence[str]) -> int:
         _postgres(sqlite, scale) as (postgres, speeds),
     ):
         archive = Archive.of(sqlite, scale)
+        gc.collect()
+        gc.freeze()  # as cloud_service.app does
         databases = {"SQLite": sqlite} | ({"PostgreSQL": postgres} if postgres is not None else {})
         for number in range(options.rounds):
             for name, database in databases.items():

@@ -31,8 +31,8 @@ def preview(settings: CloudSettings) -> Iterator[Planned]:
     root, now = settings.records_folder, time.time_ns() // 1000
     try:
         policy, view = Policy.of(settings.retention), DatabaseView(database, root)
-        holds, archive = HoldBook(root).active(now), ArchiveStorage(settings.archive_url).folder
-        yield from planning(policy, view, database, root, holds, now, archive=archive).planned()
+        archive, holds = ArchiveStorage(settings.archive_url).folder, HoldBook(root).active(now)
+        yield from planning(policy, view, database, root, archive, holds, now).planned()
     finally:
         database.dispose()
 

@@ -35,10 +35,9 @@ def planning(
     view: View,
     database: Engine,
     root: Path,
+    archive: Path | None,
     holds: Sequence[Hold],
     now_us: int | None,
-    *,
-    archive: Path | None,
 ) -> Planning:
     """A look at what would go now.
 
@@ -46,25 +45,25 @@ def planning(
         policy: the rules.
         view: of the archive.
         root: the store's folder.
+        archive: that of video and thumbnails; None if they are in a bucket.
         holds: those that keep something.
         now_us: the time that ages are counted by, microseconds since 1970; None while no clock can be trusted.
-        archive: the archive's folder; None if it is in a bucket.
 
     Raises:
         SQLAlchemyError: the database does not answer; so does each step of the planning.
         OSError: the file system does not say how full it is.
     """
-    apart = space_apart(archive, root)
+    floor, apart = policy.settings.total, space_apart(archive, root)
     return Planning(
         policy=policy,
         view=view,
         scans=Scans(),
         now_us=now_us,
         usage=read_usage(database),
-        need=Floor(policy.settings.total).need(space_of(root)),
+        need=Floor(floor).need(space_of(root)),
+        apart=None if apart is None else Floor(floor).need(apart),
         held=keeping(holds),
         leased=lambda item: False,
-        apart=None if apart is None else Floor(policy.settings.total).need(apart),
     )
 
 
@@ -140,7 +139,7 @@ class WhatIf:
             settings: returns those that hold.
             now_us: returns the time that ages are counted by; None while no clock can be trusted.
             root: the store's folder.
-            archive: as of ``planning``.
+            archive: that of video and thumbnails; None if they are in a bucket.
             clock: for how long a plan is made.
         """
         self._settings, self._now_us, self._database = settings, now_us, database
@@ -166,7 +165,7 @@ class WhatIf:
             now_us = self._now_us()
             view = _HastyView(self._database, self._root, self._clock)
             holds = self._holds.active(now_us)
-            looked = planning(policy, view, self._database, self._root, holds, now_us, archive=self._archive)
+            looked = planning(policy, view, self._database, self._root, self._archive, holds, now_us)
             deletions: dict[Deletion, tuple[int, int]] = {}
             for each in looked.planned():
                 key = Deletion(each.item.camera, each.item.tier, each.reason)

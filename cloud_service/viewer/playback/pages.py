@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, select
 from starlette.requests import Request
 from starlette.responses import Response
 
+from cloud_service.database.tables import CursorRow, RecordSegmentRow
 from cloud_service.sightings.search import SightingQuery, search_sightings
 from cloud_service.viewer.accounts.roles import Visitor, no_such_camera
 from cloud_service.viewer.pages.cameras import newest_frames
@@ -30,8 +32,6 @@ _STEPS = (
 )
 """How far the links lead that stand in for a timeline where no scripts run."""
 _SIGHTINGS = 50
-_BEFORE_NEWEST_US = 30 * SECOND_US
-"""Where a page begins that is told no time: late enough to be news, and early enough for something to play."""
 
 
 class PlaybackPages:
@@ -53,7 +53,7 @@ class PlaybackPages:
             newest = newest_frames(connection)
             if camera not in newest:
                 raise no_such_camera(camera)
-            at_us = self._begin(asked_us, newest[camera])
+            at_us = asked_us if asked_us is not None else self._begin(connection, [camera])
             query = SightingQuery(cameras=(camera,), from_us=at_us - HOUR_US, to_us=at_us + HOUR_US)
             return newest, at_us, search_sightings(connection, query, _SIGHTINGS, None).rows
 
@@ -77,11 +77,16 @@ class PlaybackPages:
         if len(wanted) > MOST_WATCHED:
             raise ConfigError(f"{len(wanted)} cameras are too many for one page: name {MOST_WATCHED} at most")
         asked_us = time_of(request.query_params, "t")
-        newest = await read_database(self._database, newest_frames)
-        for camera in wanted:
-            visitor.check_sees(camera)
-            if camera not in newest:
-                raise no_such_camera(camera)
+
+        def read(connection: Connection) -> tuple[dict[str, int | None], int]:
+            newest = newest_frames(connection)
+            for camera in wanted:
+                visitor.check_sees(camera)
+                if camera not in newest:
+                    raise no_such_camera(camera)
+            return newest, asked_us if asked_us is not None else self._begin(connection, wanted)
+
+        newest, at_us = await read_database(self._database, read)
         times = [at for camera in wanted if (at := newest[camera]) is not None]
         return self._templates.page(
             request,
@@ -89,14 +94,21 @@ class PlaybackPages:
             wanted=wanted,
             most=MOST_WATCHED,
             cameras=visitor.visible(sorted(newest)),
-            at=stamp_text(self._begin(asked_us, max(times, default=None))),
+            at=stamp_text(at_us),
             newest=_text(max(times, default=None)),
         )
 
-    def _begin(self, asked_us: int | None, newest_us: int | None) -> int:
-        if asked_us is not None:
-            return asked_us
-        return self._clock.now_us() if newest_us is None else newest_us - _BEFORE_NEWEST_US
+    def _begin(self, connection: Connection, cameras: Sequence[str]) -> int:
+        """Where a page begins that is told no time: with the newest segment, which can be played."""
+        newest = (
+            select(RecordSegmentRow.first_capture_us)
+            .where(RecordSegmentRow.camera == CursorRow.camera)
+            .order_by(RecordSegmentRow.number.desc())
+            .limit(1)
+            .scalar_subquery()
+        )
+        found = connection.scalars(select(newest).where(CursorRow.camera.in_(cameras)))
+        return max((us for us in found if us is not None), default=self._clock.now_us())
 
 
 def _text(us: int | None) -> str:

@@ -120,7 +120,7 @@ def test_processes_that_write_at_once_make_one_chain(tmp_path: Path) -> None:
     assert AuditLog(tmp_path, SystemClock()).verify().number == 40
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(who=st.text(max_size=400), about=st.text(max_size=400))
 def test_any_text_makes_one_line_that_is_read_as_it_was(who: str, about: str) -> None:
     who, about = (text.encode(errors="ignore").decode() for text in (who, about))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from io import BytesIO
 
 import av
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cloud_service.viewer.accounts.records import Scope, new_token
+from icm import CloudClient
 from tests.cloud_service.viewer.house import Visit
 from tests.cloud_service.viewer.playback.past import (
     AFTER,
@@ -135,6 +137,21 @@ def test_a_long_timeline_is_told_in_buckets(past: Past, anna: Visit, span: str, 
     assert [told["kept"][0][0], told["kept"][0][2]] == [first, "video"]
     assert told["activity"][0][0] == first
     assert {name for _, _, name, _ in told["classes"]} == {"person", "car"}
+
+
+def test_what_is_held_is_told_of_the_cameras_that_it_is_of(past: Past, anna: Visit) -> None:
+    start, end = (datetime.fromtimestamp(capture_us(number) / 1e6, UTC) for number in (10, 30))
+    with CloudClient(f"127.0.0.1:{past.app.port}") as cloud:
+        hold = cloud.add_hold(start, end, owner="anna", reason="a theft", cameras=["gate"])
+        held = {
+            (camera, first): get(anna.client, f"/cameras/{camera}/holds.json?{window(first, first + 15)}").json()[
+                "holds"
+            ]
+            for camera, first in (("gate", 0), ("gate", 40), ("yard", 0))
+        }
+        cloud.release_hold(hold.id, by="anna")
+    told = [capture_us(10) / 1000, capture_us(30) / 1000, "a theft"]
+    assert held == {("gate", 0): [told], ("gate", 40): [], ("yard", 0): []}
 
 
 def test_a_browser_asks_again_only_for_what_changed(past: Past, anna: Visit) -> None:

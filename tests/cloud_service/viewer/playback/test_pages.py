@@ -17,8 +17,10 @@ def test_without_scripts_a_camera_shows_the_frame_of_a_time_and_leads_on(house: 
     assert led["/cameras/gate?t=2026-09-21T14:13:30.000Z"] == "10 s on"
 
 
-def test_without_a_time_it_begins_shortly_before_the_newest_frame(house: House) -> None:
-    assert 'data-at="2026-09-21T14:12:50.250Z"' in house.logged_in("anna").get("/cameras/gate").text
+def test_without_a_time_it_begins_with_the_newest_segment_so_that_something_plays(house: House) -> None:
+    visit = house.logged_in("anna")
+    assert 'data-at="2026-09-21T14:13:11.250Z"' in visit.get("/cameras/gate").text
+    assert 'data-at="2026-09-21T14:13:12.000Z"' in visit.get("/watch?cameras=gate,yard-1,cellar").text
 
 
 def test_a_camera_that_has_nothing_yet_has_a_page(house: House) -> None:

@@ -1,5 +1,6 @@
 // Boxes drawn over a picture: a class has the same colour everywhere, and its name stands at each box.
-const COLOURS = ["#ffd400", "#00d5ff", "#ff7fb5", "#8dff70", "#ff9d57", "#c3adff"];
+import { colourOf } from "../classes.js";
+
 const FONT = "600 11px system-ui, sans-serif";
 const LABEL_PX = 15;
 
@@ -22,7 +23,7 @@ export function drawBoxes(canvas, frame, shown) {
   const { left, top, scale } = fitted(frame.width, frame.height, clientWidth, clientHeight);
   const boxes = frame.boxes.map(([name, score, ...edges]) => {
     const [x, y, right, bottom] = edges.map((edge, index) => (index % 2 ? top : left) + edge * scale);
-    return { text: `${name} ${score.toFixed(2)}`, score, colour: colourOf(name), x, y, right, bottom };
+    return { text: `${name} ${score.toFixed(2)}`, score, colour: colourOf(name, true), x, y, right, bottom };
   });
   // What is less likely lies below.
   boxes.sort((one, other) => one.score - other.score);
@@ -65,10 +66,4 @@ function drawLabel(pen, { text, colour, x, y, width }) {
   pen.globalAlpha = 1;
   pen.fillStyle = "#111";
   pen.fillText(text, x + 3, y + LABEL_PX / 2 + 1);
-}
-
-export function colourOf(name) {
-  let sum = 0;
-  for (const letter of name) sum = (sum * 31 + letter.codePointAt(0)) >>> 0;
-  return COLOURS[sum % COLOURS.length];
 }

@@ -1,6 +1,6 @@
 // The wall's WebSocket: says what is shown, takes messages apart, says what was drawn, and comes back when it breaks.
 const FIRST_WAIT_MS = 500;
-const MOST_WAIT_MS = 30_000;
+const MOST_WAIT_MS = 10_000;
 const ACK_EVERY_MS = 50;
 const WATCH_EVERY_MS = 250;
 const LOGGED_OUT = 4401;

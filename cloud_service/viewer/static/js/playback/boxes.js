@@ -1,10 +1,10 @@
 // Boxes of what was found, drawn over the picture of their very frame.
+import { drawBoxes, fitted } from "../live/boxes.js";
 import { MINUTE, iso } from "./clock.js";
-import { colourOf } from "./classes.js";
 
 const CHUNK = MINUTE, MOST_CHUNKS = 20;
 const SAME = 3;  // milliseconds by which times of one frame differ in playlist and database
-const FRESH = 15_000, LABEL = 18;
+const FRESH = 15_000;
 
 export class Boxes {
   constructor(canvas, camera, loaded) {
@@ -57,47 +57,16 @@ export class Boxes {
     this.canvas.dataset.boxes = "";
   }
 
-  // Draws boxes into the part of the stage where the picture is.
+  // Draws boxes over a picture of that size.
   draw(found, picture) {
     const { canvas } = this;
-    const scale = Math.min(2, devicePixelRatio || 1);
-    const width = Math.round(canvas.clientWidth * scale), height = Math.round(canvas.clientHeight * scale);
-    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-    const context = canvas.getContext("2d");
-    context.setTransform(1, 0, 0, 1, 0, 0);
-    context.clearRect(0, 0, width, height);
-    canvas.dataset.boxes = "";
-    if (!found || !picture.width) return;
-    context.setTransform(scale, 0, 0, scale, 0, 0);
-    const wide = found.width || picture.width, high = found.height || picture.height;
-    const zoom = Math.min(canvas.clientWidth / wide, canvas.clientHeight / high);
-    const left = (canvas.clientWidth - wide * zoom) / 2, top = (canvas.clientHeight - high * zoom) / 2;
-    context.font = "600 12px system-ui, sans-serif";
-    context.textBaseline = "middle";
-    const drawn = [], labels = [];
-    for (const [name, score, x0, y0, x1, y1] of found.boxes) {
-      const box = [left + x0 * zoom, top + y0 * zoom, (x1 - x0) * zoom, (y1 - y0) * zoom];
-      drawn.push([name, ...box.map((edge) => Math.round(edge))]);
-      // On any picture: a dark line under a bright one.
-      context.lineWidth = 4;
-      context.strokeStyle = "rgb(0 0 0 / 0.55)";
-      context.strokeRect(...box);
-      context.lineWidth = 2;
-      context.strokeStyle = colourOf(name, true);
-      context.strokeRect(...box);
-      const text = `${name} ${Math.round(score * 100)}`;
-      const wideText = context.measureText(text).width + 10;
-      const labelX = Math.min(Math.max(0, box[0] - 1), canvas.clientWidth - wideText);
-      let labelY = box[1] >= LABEL ? box[1] - LABEL : box[1];
-      // Of boxes upon each other all can be read.
-      const covers = ([x, y, wide]) => Math.abs(y - labelY) < LABEL && x < labelX + wideText && labelX < x + wide;
-      while (labels.some(covers)) labelY += LABEL;
-      labels.push([labelX, labelY, wideText]);
-      context.fillStyle = "rgb(16 18 22 / 0.8)";
-      context.fillRect(labelX, labelY, wideText, LABEL);
-      context.fillStyle = colourOf(name, true);
-      context.fillText(text, labelX + 5, labelY + LABEL / 2);
-    }
-    canvas.dataset.boxes = JSON.stringify(drawn);
+    const width = found?.width || picture.width, height = found?.height || picture.height;
+    const boxes = width && found ? found.boxes : [];
+    drawBoxes(canvas, { width, height, boxes }, true);
+    const { left, top, scale } = fitted(width || 1, height || 1, canvas.clientWidth, canvas.clientHeight);
+    const drawn = boxes.map(([name, , x, y, right, bottom]) => [
+      name, ...[left + x * scale, top + y * scale, (right - x) * scale, (bottom - y) * scale].map(Math.round),
+    ]);
+    canvas.dataset.boxes = drawn.length ? JSON.stringify(drawn) : "";
   }
 }

@@ -1,6 +1,6 @@
 // What plays: cameras on one clock, the controls, the keys and the timeline of a page.
 import { SECOND, clockText, iso, localInput, stamp } from "./clock.js";
-import { colourOf, drawShape, isDark } from "./classes.js";
+import { colourOf, drawShape, isDark } from "../classes.js";
 import { TimelineData } from "./data.js";
 import { isTyping } from "../page.js";
 import { Stage } from "./stage.js";
@@ -89,7 +89,7 @@ export class Deck {
       if (stage.inGap || stage.player.wanted !== null) return;
       this.gapShown = 0;
       this.clock = stage.player.now ?? this.clock;
-      if (stage.player.end !== null && this.clock >= stage.player.end - 60) this.beyond();
+      if (stage.player.end !== null && (this.clock >= stage.player.end - 60 || stage.video.ended)) this.beyond();
       return;
     }
     if (this.stages.some((of) => !of.inGap && of.playing && of.video.readyState < 3 && !of.video.error)) {
@@ -163,6 +163,7 @@ export class Deck {
   async play(rate = 1) {
     this.rate = rate;
     this.playing = true;
+    document.getElementById("said").textContent = "";
     clearInterval(this.backwards);
     for (const stage of this.stages) stage.rewinding = rate < 0;
     if (rate < 0) {

@@ -1,6 +1,6 @@
 // The timeline: years to seconds on one canvas, four lanes a camera, the playhead in the middle.
 import { DAY, MINUTE, SECOND, clockText, lengthText, marks } from "./clock.js";
-import { colourOf, drawShape } from "./classes.js";
+import { colourOf, drawShape } from "../classes.js";
 
 const LEAST = 4 * SECOND, MOST = 3650 * DAY, AXIS = 26, CLICK = 4, SETTLE = 250;
 const TALL = { label: 0, kept: 12, activity: 44, seen: 26, held: 7, gap: 5 };
