@@ -264,7 +264,7 @@ def test_the_edge_and_its_codec_run_where_torch_cannot_be_imported() -> None:
     ("packages", "extra"),
     [
         (("edge_service", "icm"), "edge"),
-        (("cloud_service",), "cloud"),
+        (("cloud_service",), "cloud viewer-oidc"),
         (("icm_train", "icm_bench", "deploy", "tests"), "train dev cloud"),
     ],
 )

@@ -173,6 +173,7 @@ def _checks(
             records=place.records,
             chains=chains,
             camera=camera,
+            now_us=time.time_ns() // 1000,
             database=view,
             key=key,
             witnesses=witnesses,

@@ -9,6 +9,7 @@ from sqlalchemy import Engine, select
 from cloud_service.database.tables import TombstoneRow
 from cloud_service.proof.chain_index import ChainIndex
 from cloud_service.proof.facts import facts_of
+from cloud_service.proof.segment_files import Noted
 from cloud_service.store.index import SegmentIndex, State
 from cloud_service.store.index.rows import NUMBER, STATE, segment_of
 from cloud_service.store.sequences import SequenceSet
@@ -38,8 +39,10 @@ class SqlView:
         """See ``DatabaseView``."""
         return self._chains.load(camera).head
 
-    def deleted(self, camera: str, number: int) -> str | None:
+    def deleted(self, camera: str, number: int) -> Noted | None:
         """See ``DatabaseView``."""
-        query = select(TombstoneRow.reason).where(TombstoneRow.camera == camera, TombstoneRow.number == number)
+        of = TombstoneRow
+        query = select(of.reason, of.deleted_us).where(of.camera == camera, of.number == number)
         with self._database.connect() as connection:
-            return connection.scalar(query)
+            row = connection.execute(query).first()
+        return Noted(*row) if row is not None else None

@@ -1,7 +1,8 @@
 """Keeps the chains: every segment that is sealed gets its leaf, and every one that is deleted its tombstone.
 
 A block is closed with the UTC hour that its segments are of, with 512 leaves, when an hour has passed, and when the
-service stops. What a crash kept out of a block is put into one by the next start; so is what was there before chains.
+service stops. Tombstones wait for a block of their own likewise, as one a deletion would cost more than what it says.
+What a crash kept out of a block is put into one by the next start; so is what was there before chains.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -21,7 +22,7 @@ from cloud_service.database.damage import trouble
 from cloud_service.proof.chain_file import FOLDER
 from cloud_service.proof.chain_index import ChainIndex, gaps
 from cloud_service.proof.chains import Chains
-from cloud_service.proof.facts import facts_of
+from cloud_service.proof.facts import Leaves, Tombstones, facts_of
 from cloud_service.proof.signing import signing_key
 from cloud_service.proof.tombstones import Deletion
 from cloud_service.store.index import SegmentIndex, State
@@ -37,28 +38,13 @@ from icm.service.health import Problems
 
 log = logging.getLogger(__name__)
 MOST_LEAVES = 512
-"""Of a block."""
+"""Of a block; so many tombstones, too."""
 _HOUR_US = 3_600_000_000
 _PAGE = 1000
 """Rows of the index that are read together."""
 _TICK_SECONDS = 1.0
 _RETRY_SECONDS = 5.0
 """After the disk or the database refused."""
-
-
-@dataclass
-class _Pending:
-    """Leaves of a camera that are in no block yet.
-
-    Attributes:
-        hour: that their segments' age counts from, in hours since 1970.
-        begun_hour: when the first of them came.
-        leaves: by number.
-    """
-
-    hour: int
-    begun_hour: int
-    leaves: dict[int, Leaf] = field(default_factory=dict)
 
 
 class ChainKeeper:
@@ -78,7 +64,8 @@ class ChainKeeper:
         self._clock, self._part = clock, problems.part("proof")
         self._lock = threading.RLock()
         self._sealed: deque[Segment] = deque()
-        self._pending: dict[str, _Pending] = {}
+        self._leaves: dict[str, Leaves] = {}
+        self._tombstones: dict[str, Tombstones] = {}
         self._wake = threading.Event()
         self._stopping = False
         self._to_compare: dict[str, SequenceSet] = {}
@@ -162,7 +149,7 @@ class ChainKeeper:
                 raise storage_error(error, error.filename or self._records.parent) from None
 
     def settle(self, camera: str) -> None:
-        """Puts what was sealed of a camera so far into a block, without waiting for the hour's end.
+        """Puts what was sealed and deleted of a camera so far into blocks, without waiting for the hour's end.
 
         Raises:
             StorageError: the disk refused.
@@ -189,10 +176,10 @@ class ChainKeeper:
             raise StorageError(f"cannot look a chain up in the database: {trouble(error)}") from None
 
     def deleted(self, deletions: Sequence[Deletion]) -> None:
-        """Notes deletions; call it when the transaction that makes them is done, before their files go.
+        """Takes deletions up; call it when the transaction that makes them is done, before their files go.
 
-        A disk that is too full for it holds no deletion up, as that would stay so: they are noted later, from the
-        tombstones in the database.
+        They come into a block with the hour. A crash before that, or a disk that is too full for a block, holds no
+        deletion up, as that would stay so: the tombstones in the database are taken then.
         """
         by_camera: dict[str, list[Tombstone]] = {}
         for each in deletions:
@@ -218,9 +205,10 @@ class ChainKeeper:
         hour = self._clock.now_us() // _HOUR_US
         with self._lock:
             self._take_sealed()
-            for camera, pending in list(self._pending.items()):
-                if close or pending.begun_hour != hour:
-                    self._close(camera)
+            for camera in [camera for camera, of in self._leaves.items() if close or of.begun_hour != hour]:
+                self._close_leaves(camera)
+            for camera in [camera for camera, of in self._tombstones.items() if close or of.begun_hour != hour]:
+                self._close_tombstones(camera)
             self._chains.note_all()
             if not (close or self._behind or hour == self._pruned_hour):
                 self._pruned_hour = hour
@@ -244,41 +232,60 @@ class ChainKeeper:
             self._sealed.extendleft(reversed(later))
 
     def _has_leaf(self, segment: Segment | SegmentFacts) -> bool:
-        pending = self._pending.get(segment.camera)
+        pending = self._leaves.get(segment.camera)
         known = self._chains.state(segment.camera).numbers
         return segment.number in known or (pending is not None and segment.number in pending.leaves)
 
     def _add(self, leaf: Leaf, kept_from_us: int) -> None:
         """Puts a leaf into the camera's next block, and closes the one before if that is full, or of another hour."""
         facts, hour = leaf.facts, kept_from_us // _HOUR_US
-        pending = self._pending.get(facts.camera)
+        pending = self._leaves.get(facts.camera)
         if pending is not None and (len(pending.leaves) >= MOST_LEAVES or pending.hour != hour):
-            self._close(facts.camera)
+            self._close_leaves(facts.camera)
             pending = None
         if pending is None:
-            pending = self._pending[facts.camera] = _Pending(hour, self._clock.now_us() // _HOUR_US)
+            pending = self._leaves[facts.camera] = Leaves(hour, self._clock.now_us() // _HOUR_US)
         pending.leaves[facts.number] = leaf
 
-    def _close(self, camera: str) -> None:
-        pending = self._pending.get(camera)
+    def _close_leaves(self, camera: str) -> None:
+        pending = self._leaves.get(camera)
         if pending is not None:
             self._chains.append(camera, list(pending.leaves.values()))
-            del self._pending[camera]
+            del self._leaves[camera]
+
+    def _close_tombstones(self, camera: str) -> None:
+        pending = self._tombstones.get(camera)
+        if pending is None:
+            return
+        leaves = self._leaves.get(camera)
+        if leaves is not None and not leaves.leaves.keys().isdisjoint(pending.tombstones):
+            self._close_leaves(camera)
+        while entries := list(pending.tombstones.values())[:MOST_LEAVES]:
+            self._chains.append(camera, entries)
+            for entry in entries:
+                del pending.tombstones[entry.facts.number]
+        del self._tombstones[camera]
+
+    def _close(self, camera: str) -> None:
+        self._close_leaves(camera)
+        self._close_tombstones(camera)
 
     def _bury(self, camera: str, entries: Sequence[Tombstone]) -> None:
-        """Appends tombstones, behind the leaves of their segments."""
+        """Lets tombstones wait for their block, behind the leaves of their segments."""
         self._take_sealed()
-        state = self._chains.state(camera)
-        new = [entry for entry in entries if entry.facts.number not in state.deleted]
-        if not new:
-            return
-        for entry in new:
+        known = self._chains.state(camera).deleted
+        pending = self._tombstones.setdefault(camera, Tombstones(self._clock.now_us() // _HOUR_US))
+        for entry in entries:
+            if entry.facts.number in known or entry.facts.number in pending.tombstones:
+                continue
             if not self._has_leaf(entry.facts):
                 # It goes before it was noted that it came.
                 self._add(Leaf(entry.facts, Origin.FOUND), entry.facts.last_capture_us)
-        self._close(camera)
-        for start in range(0, len(new), MOST_LEAVES):
-            self._chains.append(camera, new[start : start + MOST_LEAVES])
+            pending.tombstones[entry.facts.number] = entry
+        if not pending.tombstones:
+            del self._tombstones[camera]
+        elif len(pending.tombstones) >= MOST_LEAVES:
+            self._close_tombstones(camera)
 
     def _catch_up(self) -> None:
         """Notes what the database and the files have, and the chains do not."""
@@ -287,6 +294,7 @@ class ChainKeeper:
                 return
             with self._lock:
                 self._bury(camera, self._index.tombstones(camera, self._chains.state(camera).deleted))
+                self._close_tombstones(camera)
             self._find_leaves(camera)
             if self._stopping:
                 return

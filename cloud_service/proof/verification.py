@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
 from cloud_service.proof.chain_file import ChainFile, PlacedLink
-from cloud_service.proof.segment_files import SegmentFile, segment_files
+from cloud_service.proof.segment_files import Noted, SegmentFile, noted_deletions, segment_files
 from cloud_service.seals.checking import SealCheck
 from cloud_service.store.sequences import SequenceSet
 from icm.errors import ProofError
@@ -22,8 +22,9 @@ from icm.proof.chain import Head, Link
 from icm.proof.entries import Leaf, SegmentFacts, Tombstone
 from icm.proof.statements import EdgeKey, Pruned
 
-_LATE_US = 3_600_000_000
-"""How long after a deletion its tombstone may be signed without a word."""
+_HOUR_US = 3_600_000_000
+WAITING_US = _HOUR_US + 600_000_000
+"""How long after a deletion its tombstone may wait for its block, and be signed without a word."""
 _CHUNK = 1 << 20
 
 
@@ -40,7 +41,7 @@ class Status(StrEnum):
     ADDED = "ADDED"
     """Its file is there, and the chain knows nothing of it."""
     OPEN = "open"
-    """It grows still, or waits for its block."""
+    """It grows still, or it, or its deletion, waits for its block."""
 
 
 GOOD = (Status.OK, Status.TOMBSTONE, Status.OPEN)
@@ -79,8 +80,8 @@ class DatabaseView(Protocol):
         """The newest head of a camera's chain that it knows."""
         ...
 
-    def deleted(self, camera: str, number: int) -> str | None:
-        """The reason of a segment's tombstone, if it has one."""
+    def deleted(self, camera: str, number: int) -> Noted | None:
+        """What a segment's tombstone says, if it has one."""
         ...
 
 
@@ -109,6 +110,7 @@ class CameraCheck:
         records: Path,
         chains: Path,
         camera: str,
+        now_us: int,
         database: DatabaseView | None = None,
         key: bytes | None = None,
         witnesses: Sequence[Head] = (),
@@ -120,6 +122,7 @@ class CameraCheck:
         Args:
             records: the folder of segments.
             chains: the folder of chains.
+            now_us: the time, microseconds since 1970: of what was deleted in the last hour no tombstone may be chained.
             database: None: there is none to compare with.
             key: that heads must be signed with; None: that of the first head.
             witnesses: heads that others have seen; the chain must hold each.
@@ -127,6 +130,7 @@ class CameraCheck:
             seals: looks at the edge's seals over what is read; None: nobody does.
         """
         self._records, self._file, self._camera = records, ChainFile(chains, camera), camera
+        self._now_us = now_us
         self._database, self._key, self._deep, self._seals = database, key, deep, seals
         self._witnessed = {head.block: head for head in witnesses if head.camera == camera}
         self.broken: list[str] = []
@@ -302,8 +306,8 @@ class CameraCheck:
                 detail = f"another file lies under the number of a deleted one: {wrong}"
                 return Verdict(facts.number, Status.ADDED, detail, file.path)
             notes.append("its file is still there")
-        if buried.after_us > _LATE_US:
-            notes.append(f"noted {buried.after_us // _LATE_US} h after it says that it was deleted")
+        if buried.after_us > WAITING_US:
+            notes.append(f"noted {buried.after_us // _HOUR_US} h after it says that it was deleted")
         return Verdict(facts.number, Status.TOMBSTONE, "; ".join(notes), file.path if file is not None else "")
 
     def _wrong(self, sealed: SegmentFacts, now: SegmentFacts, file: SegmentFile) -> tuple[str, int]:
@@ -335,13 +339,23 @@ class CameraCheck:
         for placed in self._file.links(0, []) if missing else ():
             if placed.link.block.number > known and _soundness(placed.link) is None:
                 self._collect(placed.link)
+        recent_us = self._now_us - WAITING_US
+        notes: dict[int, Noted] = {}
+        if missing and self._database is None:
+            notes = noted_deletions(self._records, self._camera, recent_us)
         for verdict in missing:
-            if (buried := self._buried.get(verdict.number)) is not None:
-                yield Verdict(verdict.number, Status.TOMBSTONE, buried.reason)
+            number = verdict.number
+            if (buried := self._buried.get(number)) is not None:
+                yield Verdict(number, Status.TOMBSTONE, buried.reason)
                 continue
-            reason = self._database.deleted(self._camera, verdict.number) if self._database is not None else None
-            claim = f"; the database says that it was deleted ({reason}), the chain does not" if reason else ""
-            yield verdict._replace(detail=verdict.detail + claim)
+            noted = notes.get(number) if self._database is None else self._database.deleted(self._camera, number)
+            if noted is None:
+                yield verdict
+            elif recent_us <= noted.at_us <= self._now_us:
+                yield Verdict(number, Status.OPEN, f"deleted ({noted.reason}), and waits for its block")
+            else:
+                claim = f"; the database says that it was deleted ({noted.reason}), the chain does not"
+                yield verdict._replace(detail=verdict.detail + claim)
 
     def _without_leaf(self, number: int, file: SegmentFile) -> Verdict:
         if self.pruned is not None and self.pruned.covers(number):

@@ -41,6 +41,25 @@ def space_of(folder: Path) -> Space:
     return Space(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize, found.f_files, found.f_favail)
 
 
+NOWHERE = Space(0, 0, 0, 0)
+"""What is no disk here, as a bucket: nothing is ever lacking."""
+
+
+def space_apart(archive: Path | None, root: Path) -> Space | None:
+    """The file system of the archive; None if the store is on the same.
+
+    Args:
+        archive: its folder; None if it is in a bucket.
+        root: the store's folder.
+
+    Raises:
+        OSError: one does not say.
+    """
+    if archive is None:
+        return NOWHERE
+    return space_of(archive) if os.stat(archive).st_dev != os.stat(root).st_dev else None
+
+
 def most_held_bytes(settings: Callable[[], RetentionSettings], folder: Path) -> int:
     """Bytes that all holds together may keep.
 

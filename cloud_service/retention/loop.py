@@ -68,6 +68,7 @@ class Retention:
         orphans: Callable[[Callable[[str, int, int, int], bool]], OrphanRounds],
         problems: Problems,
         space: Callable[[], Space],
+        apart: Callable[[], Space | None],
         ballast: Ballast,
         reread: Callable[[], RetentionSettings] | None = None,
     ) -> None:
@@ -80,6 +81,7 @@ class Retention:
             shed_cache: frees up to so many bytes of what was rendered on demand, and returns how many.
             orphans: makes the rounds, which are told what is held.
             space: returns what the store's file system has.
+            apart: returns what the archive's has; None if it is on the same.
             reread: returns the settings as they are now, the same object until they change; None if they do not.
 
         Raises:
@@ -87,7 +89,7 @@ class Retention:
         """
         self._root, self._store, self._database, self._deleter = root, store, database, deleter
         self._time, self._clock, self._holds, self._leases = time, clock, holds, leases
-        self._space, self._ballast, self._shed_cache = space, ballast, shed_cache
+        self._space, self._apart, self._ballast, self._shed_cache = space, apart, ballast, shed_cache
         self._view, self._scans = DatabaseView(database, root), Scans()
         self._part, self._clock_part = problems.part("retention"), problems.part("retention's clock")
         self._rules = Rules(
@@ -100,6 +102,7 @@ class Retention:
         )
         self._reread, self._read = reread, reread() if reread is not None else None
         self._floor, self._freed = Floor(self.policy.settings.total), Freed()
+        self._floor_apart = Floor(self.policy.settings.total)
         self._active: tuple[object, ...] = ()
         self._budgets = HoldBudgets(holds, HoldMeter(database))
         self._orphans = orphans(self._is_segment_held)
@@ -219,7 +222,7 @@ class Retention:
     def _take_up(self) -> None:
         """The rules may have changed."""
         self.state.waiting = self._rules.waiting
-        self._floor.settings = self.policy.settings.total
+        self._floor.settings = self._floor_apart.settings = self.policy.settings.total
         self._scans.reset()
 
     def _pass(self, gone: list[Planned]) -> None:
@@ -236,17 +239,18 @@ class Retention:
         self._sweep(reading)
         self._forget_scans()
         while not self._stopping.is_set():
-            space = self._space()
-            need = self._needed(space)
+            space, apart = self._space(), self._apart()
+            self.state.apart = apart is not None
             planning = Planning(
                 policy=self.policy,
                 view=self._view,
                 scans=self._scans,
                 now_us=reading.now_us,
                 usage=read_usage(self._database),
-                need=need,
+                need=self._needed(space),
                 held=self._is_held,
                 leased=self._is_leased,
+                apart=None if apart is None else self._floor_apart.need(apart),
             )
             batch = next(planning.batches(), None)
             if batch is None:
@@ -294,7 +298,8 @@ class Retention:
         done = self._deleter.delete(batch, "retention", self._clock.now_us())
         if len(done.planned) < len(batch):
             self._scans.reset()
-        self._freed.note(done.disk_bytes, self._space().free_bytes - before.free_bytes)
+        elsewhere = sum(each.item.disk_bytes for each in done.planned if self.state.apart and each.item.tier in DERIVED)
+        self._freed.note(done.disk_bytes - elsewhere, self._space().free_bytes - before.free_bytes)
         for each in done.planned:
             key = each.item.camera, each.item.tier.value, each.reason.value
             self.state.deleted_bytes[key] += each.item.disk_bytes
@@ -310,7 +315,8 @@ class Retention:
     def _conclude(self, exhausted: bool, space: Space) -> None:
         """All is done that may be."""
         state = self.state
-        state.floor_active, state.freed_in_vain = self._floor.active, self._freed.in_vain
+        state.floor_active = self._floor.active or self._floor_apart.active
+        state.freed_in_vain = self._freed.in_vain
         state.blocked = (exhausted or self._freed.in_vain) and self._floor.is_pressing(space)
         if self._freed.in_vain:
             raise StorageError(

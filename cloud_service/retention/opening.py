@@ -14,7 +14,7 @@ from cloud_service.feedback.leases import Leases
 from cloud_service.holds.book import HoldBook
 from cloud_service.proof.keeper import ChainKeeper
 from cloud_service.retention.clock import TrustedClock
-from cloud_service.retention.disk import Ballast, space_of
+from cloud_service.retention.disk import Ballast, space_apart, space_of
 from cloud_service.retention.execution import Deleter, note_restored
 from cloud_service.retention.loop import Retention
 from cloud_service.retention.orphans import OrphanRounds
@@ -102,6 +102,7 @@ def open_retention(
         orphans=lambda held: OrphanRounds(storage=storage, database=database, deleter=deleter, held=held, clock=clock),
         problems=problems,
         space=lambda: space_of(root),
+        apart=lambda: space_apart(storage.folder, root),
         ballast=Ballast(ballast, settings.ballast_bytes),
         reread=reread,
     )

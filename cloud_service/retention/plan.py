@@ -66,10 +66,12 @@ class Planning:
     Attributes:
         now_us: the time that ages are counted by, microseconds since 1970; None while no clock can be trusted.
         usage: what tiers take; what is planned is taken off.
-        need: what the floors lack; what is planned is taken off.
+        need: what the floors of the store's disk lack; what is planned on it is taken off.
+        apart: likewise of a disk that the archive has to itself, and which only its tiers can help; None where it has
+            none.
         held: whether something may not go, for a hold.
         leased: whether something may not go just now, for a reader.
-        exhausted: whether a floor lacks something when all is done that may be.
+        exhausted: whether the store's disk lacks something when all is done that may be.
     """
 
     policy: Policy
@@ -80,6 +82,7 @@ class Planning:
     need: Need
     held: Callable[[Item, Reason], bool]
     leased: Callable[[Item], bool]
+    apart: Need | None = None
     exhausted: bool = False
     _rules: dict[str, CameraPolicy] = field(default_factory=dict)
     _taken: set[tuple[Tier, str, int]] = field(default_factory=set)
@@ -154,28 +157,40 @@ class Planning:
                 continue  # no item: whoever plans has asked for its room before
             tiers = (Tier(kind),) if kind in DERIVED else OF_RECORDS
             for tier in tiers:
-                for scan, item in self._oldest_of_all(f"floor {kind}", tier, cameras):
-                    if not self._lacks():
-                        return
-                    if kind == "quiet" and not self._of(item.camera).is_quiet(self._content(item)):
-                        if not self._content(item).detected:
-                            self._leave(scan, item)
-                        continue
-                    yield from self._take(scan, item, *self._floor_reason())
-        if self._lacks() and floor.last_resort == "delete_oldest":
+                yield from self._for_floor(kind, tier, cameras)
+        if floor.last_resort == "delete_oldest":
             for tier in (*DERIVED, *OF_RECORDS):
+                if not self._lacks(tier):
+                    continue
                 for scan, item in self._oldest_of_all(Reason.LAST_RESORT, tier, cameras, protected=True):
-                    if not self._lacks():
-                        return
+                    if not self._lacks(tier):
+                        break
                     yield from self._take(scan, item, Reason.LAST_RESORT, "floor.last_resort delete_oldest")
-        self.exhausted = self._lacks()
+        self.exhausted = self._lacks(Tier.RECORDS)
 
-    def _lacks(self) -> bool:
-        return self.need.bytes > 0 or self.need.inodes > 0
+    def _for_floor(self, kind: str, tier: Tier, cameras: Iterable[str]) -> Iterator[Planned]:
+        if not self._lacks(tier):
+            return
+        for scan, item in self._oldest_of_all(f"floor {kind}", tier, cameras):
+            if not self._lacks(tier):
+                return
+            if kind == "quiet" and not self._of(item.camera).is_quiet(self._content(item)):
+                if not self._content(item).detected:
+                    self._leave(scan, item)
+                continue
+            yield from self._take(scan, item, *self._floor_reason(tier))
 
-    def _floor_reason(self) -> tuple[Reason, str]:
+    def _need_of(self, tier: Tier) -> Need:
+        """What the disk lacks that a tier lies on."""
+        return self.apart if self.apart is not None and tier in DERIVED else self.need
+
+    def _lacks(self, tier: Tier) -> bool:
+        need = self._need_of(tier)
+        return need.bytes > 0 or need.inodes > 0
+
+    def _floor_reason(self, tier: Tier) -> tuple[Reason, str]:
         total = self.policy.settings.total
-        if self.need.bytes > 0:
+        if self._need_of(tier).bytes > 0:
             least = f"total.min_free_fraction {total.min_free_fraction:g}, min_free_bytes {total.min_free_bytes}"
             return Reason.FREE_SPACE, least
         return Reason.FREE_INODES, f"total.min_free_inodes_fraction {total.min_free_inodes_fraction:g}"
@@ -236,7 +251,12 @@ class Planning:
         key = UsageKey(item.camera, Tier.KEYFRAMES if item.tier is Tier.STILLS else item.tier)
         self.usage[key] = self.usage.get(key, Amount()) + Amount(-item.files, 0, -item.disk_bytes)
         self._total -= item.disk_bytes
-        self.need = Need(self.need.bytes - item.disk_bytes, self.need.inodes - item.files)
+        need = self._need_of(item.tier)
+        left = Need(need.bytes - item.disk_bytes, need.inodes - item.files)
+        if need is self.apart:
+            self.apart = left
+        else:
+            self.need = left
 
     def _used(self, camera: str, tier: Tier) -> int:
         counted = (Tier.RECORDS, Tier.KEYFRAMES) if tier in OF_RECORDS else (tier,)

@@ -11,13 +11,18 @@ from cloud_service.retention.clock import Reading
 
 @dataclass
 class State:
-    """What is known of the last passes, for metrics. Counters by camera, tier and reason."""
+    """What is known of the last passes, for metrics. Counters by camera, tier and reason.
+
+    Attributes:
+        apart: whether the archive lies on another disk than the store.
+    """
 
     deleted_bytes: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     deleted_items: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     last_success_us: int = 0
     clock: Reading = field(default_factory=lambda: Reading(None, True))
     overdue_bytes: Counter[str] = field(default_factory=Counter)
+    apart: bool = False
     floor_active: bool = False
     freed_in_vain: bool = False
     blocked: bool = False

@@ -97,6 +97,7 @@ def _told(place: Place, of: Verification) -> Iterator[dict[str, Any]]:
                 records=place.records,
                 chains=place.store / FOLDER,
                 camera=camera,
+                now_us=time.time_ns() // 1000,
                 database=view,
                 witnesses=witnesses,
                 deep=of.deep,

@@ -100,7 +100,8 @@ class ViewerApp:
         secure = viewer.tls is not None or (viewer.origin or "").startswith("https:")
         cookie, sessions = SessionCookie(secure), Sessions(database, clock)
         templates = Templates(static, NAVIGATION)
-        self._live = LiveRoom(_cloud_client(settings, _LIVE_PATIENCE_SECONDS), database, templates, clock)
+        live_cloud = _cloud_client(settings, _LIVE_PATIENCE_SECONDS)
+        self._live = LiveRoom(live_cloud, database=database, templates=templates, groups=viewer.groups, clock=clock)
         self._login = Login(
             book=book,
             sessions=sessions,
@@ -155,6 +156,7 @@ class ViewerApp:
             allow_plaintext=viewer.allow_plaintext,
             tls=viewer.tls,
             connections=viewer.connections,
+            client_of=proxies.client_of,
         )
         owned.callback(self._listener.close)
         self._telemetry = TelemetryServer(viewer.metrics, metrics.registry, health.lines)

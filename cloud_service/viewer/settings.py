@@ -163,6 +163,13 @@ class ViewerCloudSettings(Section):
     )
 
 
+class CameraGroup(Section):
+    """Cameras that the wall shows together."""
+
+    name: str = Field(min_length=1, max_length=40, description="What it is called, such as Yard.")
+    cameras: list[CameraPattern] = Field(min_length=1, max_length=1000, description="Its cameras, such as yard-*.")
+
+
 class ViewerSettings(Section):
     """`icm-cloud viewer`: the archive for people, in a process of its own."""
 
@@ -180,7 +187,10 @@ class ViewerSettings(Section):
         " as they say themselves.",
     )
     connections: int = Field(
-        default=512, ge=1, le=65_536, description="Connections of all clients together; further ones are told to wait."
+        default=512,
+        ge=1,
+        le=65_536,
+        description="Connections of all clients together, of one a quarter; further ones are told to wait.",
     )
     metrics: Address = Field(
         default="127.0.0.1:9466", description="host:port of /metrics and /healthz; 0 picks a port."
@@ -192,13 +202,10 @@ class ViewerSettings(Section):
         default=ViewerCloudSettings(), description="The cloud, which is asked for what files and database lack."
     )
     proxy: ProxySettings | None = Field(default=None, description="A proxy in front. Unset: none is believed.")
+    groups: list[CameraGroup] = Field(
+        default=[], max_length=100, description="Groups of cameras, of which the wall shows one or all."
+    )
     oidc: OidcSettings | None = Field(
         default=None,
         description="OpenID Connect; needs the extra viewer-oidc, and `origin`. Unset: people log in with a password.",
     )
-
-    @model_validator(mode="after")
-    def _has_origin(self) -> ViewerSettings:
-        if self.oidc is not None and self.origin is None:
-            raise ValueError("oidc needs origin: the address to which the login provider sends people back")
-        return self

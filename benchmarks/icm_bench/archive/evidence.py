@@ -1,7 +1,8 @@
 """How fast evidence files are exported and checked, and how sure the comparison of clips with records is.
 
 Speed: a real edge sends a clip to a real cloud, which exports all of it; then it is checked. Beside that stands
-``sha256sum`` of the same file, which is the least that any check of it costs.
+``sha256sum`` of the same file, which is the least that any check of it costs. A large case of many small pictures is
+checked beside a tenth of it, and beside decoding its records alone: its check must not take more memory for more.
 
 Margins: clips are coded at several qualities and rendered as the archive does. ``honest`` is the worst that a frame of
 such a video differs from its record's picture, as a share of what it may; ``one later`` and ``ten later`` are how much
@@ -38,6 +39,7 @@ from icm.evidence.checks.pictures import Planes, distance, planes_of, planes_of_
 from icm.evidence.checks.verification import verify_case
 from icm.testing.assets import CACHE, PEDESTRIANS, fetch
 from icm.testing.processes import Service
+from icm_bench.archive.large_case import large_case
 from icm_bench.report import RESULTS, print_rows, write_json
 
 _ANY_PORT = "127.0.0.1:0"
@@ -104,7 +106,7 @@ async def _archived(folder: Path, clip: Path, frames: int, output: Path) -> dict
 
 def _export(address: str, frames: int, output: Path) -> dict[str, Any]:
     with CloudClient(address) as client:
-        end = time.monotonic() + _ARCHIVED_SECONDS
+        end = time.monotonic() + _ARCHIVED_SECONDS + frames / _FPS
         while sum(segment.frames for segment in client.segments("gate")) < frames:
             if time.monotonic() > end:
                 raise IcmError(f"the archive lacks videos of the clip after {_ARCHIVED_SECONDS} s")
@@ -183,6 +185,7 @@ def run(arguments: Sequence[str]) -> int:
     """Runs the benchmark; returns its exit status."""
     parser = argparse.ArgumentParser(prog="icm-bench evidence", description=__doc__.partition("\n\n")[0])
     parser.add_argument("--frames", type=int, default=200, help="of the clip that is exported; default 200")
+    parser.add_argument("--records", type=int, default=10_000, help="of the large case; default 10000")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the figures; default %(default)s")
     options = parser.parse_args(arguments)
     clip = fetch(PEDESTRIANS, CACHE, print)
@@ -195,6 +198,9 @@ def run(arguments: Sequence[str]) -> int:
     print_rows(margins)
     with tempfile.TemporaryDirectory() as folder:
         speed = _speed(Path(folder), clip, options.frames)
+        sizes = (options.records // 10, options.records)
+        large = [large_case(Path(folder) / f"case-{records}", _export, records) for records in sizes]
     print_rows([speed])
-    write_json("evidence", {"margins": margins, "speed": speed}, options.out)
+    print_rows(large)
+    write_json("evidence", {"margins": margins, "speed": speed, "large": large}, options.out)
     return 0

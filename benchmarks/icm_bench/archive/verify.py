@@ -67,7 +67,12 @@ def _verified(folder: Path, database: DatabaseView | None, deep: bool) -> float:
     started = time.perf_counter()
     for camera in _CAMERAS:
         check = CameraCheck(
-            records=folder / "records", chains=folder / "proof", camera=camera, database=database, deep=deep
+            records=folder / "records",
+            chains=folder / "proof",
+            camera=camera,
+            now_us=time.time_ns() // 1000,
+            database=database,
+            deep=deep,
         )
         wrong = [each for each in check.verdicts(0, 1 << 62) if each.status is not Status.OK]
         if wrong or check.broken:

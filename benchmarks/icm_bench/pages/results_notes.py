@@ -133,14 +133,15 @@ three times as much was tried on a clip that was trained on and on frames 450 to
 `0@0.75` is level 0 with pictures whose sides were made three quarters as long first, as rate control does where the
 lowest level costs too much; they are shown at the clip's size.
 
-What is counted, for all as it goes over a link: of the video codecs each packet of at most 1,400 bytes with 40 for RTP,
-UDP and IPv4; of ours every record with its 23 bytes, the stream header, and what gRPC, HTTP/2, TCP and IPv4 add where
-records wait half a second for each other, as by default (`benchmarks/icm_bench/video/wire.py`). `bare` is without all
-that: packets, and records. Ours sends one I record, the first (`first_bytes`), as an edge does: somebody who joins gets
-a keyframe that the cloud made of what it has, at no cost to the uplink. Of the others, those with one key frame would
-have to be asked for another. The rate of frames is taken on the machine as it was, so it is rough; `icm-bench speed`
-times single frames. A BD-rate is the mean difference in bits at equal precision, in per cent; below zero ours takes
-fewer.""",
+What is counted, for all as it goes over a link: of the video codecs each packet of at most 1,400 bytes with 40 for
+RTP, UDP and IPv4; of ours every record with its 23 bytes, the stream header, and what gRPC, HTTP/2, TCP and IPv4 add
+where records wait half a second for each other, as by default (`benchmarks/icm_bench/video/wire.py`). `bare` is
+without all that: packets, and records. Ours sends one I record, the first (`first_bytes`), as an edge does: somebody
+who joins gets a keyframe that the cloud made of what it has, at no cost to the uplink. Of the others, those with one
+key frame would have to be asked for another. VVC is coded by VVenC at preset medium (`--codecs vvc --vvenc PROGRAM`),
+with pictures out of their order as the other encoders' medium has them; the clips as they are alone have it. The rate
+of frames is taken on the machine as it was, so it is rough; `icm-bench speed` times single frames. A BD-rate is the
+mean difference in bits at equal precision, in per cent; below zero ours takes fewer.""",
     "motion_modes": """\
 Bits of a P record's parts in the mean, `record` being its 23 bytes of header, and of a hundred moved positions how many
 have each mode. Below, what it costs to be without some modes: bits at equal squared error in the blocks in which

@@ -145,6 +145,7 @@ PAGES = (
     MeasuredPage("login, the form", "/login", _USUAL_MS, _at("/login"), queries=0, by_stranger=True),
     MeasuredPage("login, with a password", "/login", _LOGIN_MS, _at("/login"), logs_in=True),
     MeasuredPage("wall", "/", 50.0, _at("/")),
+    MeasuredPage("newest sightings", "/newest", 50.0, _at("/newest")),
     MeasuredPage("cameras", "/cameras", _LIST_MS, _at("/cameras")),
     MeasuredPage("a camera", "/cameras/{camera}", _CAMERA_MS, _camera_at),
     MeasuredPage("cameras on one playhead", "/watch", _CAMERA_MS, _watch),

@@ -77,6 +77,7 @@ def open_keeping(
         now_us=lambda: retention.state.clock.now_us,
         database=database,
         root=root,
+        archive=storage.folder,
         holds=holds,
         clock=clock,
     )

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Engine, func, literal, select
 
+from cloud_service.archive.storage import ArchiveStorage
 from cloud_service.database.opening import attach_database
 from cloud_service.database.sightings_tables import BoxesRow
 from cloud_service.database.tables import RecordSegmentRow, TombstoneRow, VideoSegmentRow
@@ -30,7 +31,8 @@ def preview(settings: CloudSettings) -> Iterator[Planned]:
     root, now = settings.records_folder, time.time_ns() // 1000
     try:
         policy, view = Policy.of(settings.retention), DatabaseView(database, root)
-        yield from planning(policy, view, database, root, HoldBook(root).active(now), now).planned()
+        archive, holds = ArchiveStorage(settings.archive_url).folder, HoldBook(root).active(now)
+        yield from planning(policy, view, database, root, archive, holds, now).planned()
     finally:
         database.dispose()
 

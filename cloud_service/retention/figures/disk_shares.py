@@ -11,9 +11,8 @@ from pathlib import Path
 
 from cloud_service.database.usage import Amount, Tier, UsageKey
 from cloud_service.retention.disk import Space, space_of
+from cloud_service.retention.policy import DERIVED
 from cloud_service.store.keyframes import amount_of
-
-DERIVED = (Tier.VIDEO, Tier.THUMBNAILS)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from cloud_service.database.usage import Tier, read_usage
 from cloud_service.holds.book import Hold, HoldBook
-from cloud_service.retention.disk import Floor, space_of
+from cloud_service.retention.disk import Floor, space_apart, space_of
 from cloud_service.retention.items import Item, Place, Reason, View
 from cloud_service.retention.plan import Planning, Scans
 from cloud_service.retention.policy import Policy
@@ -31,7 +31,13 @@ _RETRY_SECONDS = 5.0
 
 
 def planning(
-    policy: Policy, view: View, database: Engine, root: Path, holds: Sequence[Hold], now_us: int | None
+    policy: Policy,
+    view: View,
+    database: Engine,
+    root: Path,
+    archive: Path | None,
+    holds: Sequence[Hold],
+    now_us: int | None,
 ) -> Planning:
     """A look at what would go now.
 
@@ -39,6 +45,7 @@ def planning(
         policy: the rules.
         view: of the archive.
         root: the store's folder.
+        archive: that of video and thumbnails; None if they are in a bucket.
         holds: those that keep something.
         now_us: the time that ages are counted by, microseconds since 1970; None while no clock can be trusted.
 
@@ -46,13 +53,15 @@ def planning(
         SQLAlchemyError: the database does not answer; so does each step of the planning.
         OSError: the file system does not say how full it is.
     """
+    floor, apart = policy.settings.total, space_apart(archive, root)
     return Planning(
         policy=policy,
         view=view,
         scans=Scans(),
         now_us=now_us,
         usage=read_usage(database),
-        need=Floor(policy.settings.total).need(space_of(root)),
+        need=Floor(floor).need(space_of(root)),
+        apart=None if apart is None else Floor(floor).need(apart),
         held=keeping(holds),
         leased=lambda item: False,
     )
@@ -120,6 +129,7 @@ class WhatIf:
         now_us: Callable[[], int | None],
         database: Engine,
         root: Path,
+        archive: Path | None,
         holds: HoldBook,
         clock: Clock,
     ) -> None:
@@ -129,10 +139,12 @@ class WhatIf:
             settings: returns those that hold.
             now_us: returns the time that ages are counted by; None while no clock can be trusted.
             root: the store's folder.
+            archive: that of video and thumbnails; None if they are in a bucket.
             clock: for how long a plan is made.
         """
         self._settings, self._now_us, self._database = settings, now_us, database
-        self._root, self._holds, self._clock, self._lock = root, holds, clock, threading.Lock()
+        self._root, self._archive, self._holds = root, archive, holds
+        self._clock, self._lock = clock, threading.Lock()
 
     def plan(self, changes: Iterable[str]) -> Plan:
         """What would go now with changed rules.
@@ -152,7 +164,8 @@ class WhatIf:
         try:
             now_us = self._now_us()
             view = _HastyView(self._database, self._root, self._clock)
-            looked = planning(policy, view, self._database, self._root, self._holds.active(now_us), now_us)
+            holds = self._holds.active(now_us)
+            looked = planning(policy, view, self._database, self._root, self._archive, holds, now_us)
             deletions: dict[Deletion, tuple[int, int]] = {}
             for each in looked.planned():
                 key = Deletion(each.item.camera, each.item.tier, each.reason)

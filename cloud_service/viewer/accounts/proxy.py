@@ -7,6 +7,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
+from cloud_service.viewer.accounts.login_limits import network_of
 from cloud_service.viewer.accounts.roles import Allowed, GroupRoles
 from cloud_service.viewer.settings import ProxySettings
 from icm.config.watched_files import WatchedFiles, read_file
@@ -72,6 +73,10 @@ class Proxies:
             except ValueError:
                 break
         return address
+
+    def client_of(self, address: str) -> str | None:
+        """Whom a peer's address stands for: of IPv6 the household; None for the many behind a trusted proxy."""
+        return None if self._trusts(address) else network_of(address)
 
     def named(self, connection: Any) -> Named | None:
         """Whom the proxy names; None if it names nobody, or is not believed.

@@ -35,13 +35,15 @@ class OidcRoom:
             form: the page with the login, for a request, the path behind it, a problem and a status.
 
         Raises:
-            ConfigError: the extra is not installed, or the secret cannot be read.
+            ConfigError: the extra is not installed, the secret cannot be read, or nobody could be sent back.
         """
         oidc, origin = settings.oidc, settings.origin
         self._pages: list[Page] = []
         self._provider = None
-        if oidc is None or origin is None:
+        if oidc is None:
             return
+        if origin is None:
+            raise ConfigError("viewer.oidc needs viewer.origin: the address to which the login provider sends back")
         try:
             from cloud_service.viewer.oidc.accounts import ProviderAccounts
             from cloud_service.viewer.oidc.pages import CALLBACK, OidcPages

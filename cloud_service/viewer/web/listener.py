@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Generator
+from collections import Counter
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,6 +25,13 @@ _BACKLOG = 512
 _HEADER_SECONDS = 10.0
 """For a client to send the head of a request, from its first byte or its connection on."""
 _HEADER_BYTES = 32 << 10
+_SHARE = 4
+"""One client has a quarter of all connections at most."""
+_LEAST_OF_A_CLIENT = 16
+_TOO_MANY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 10\r\ncontent-type: text/plain\r\n"
+    b"content-length: 43\r\n\r\ntoo many connections from here: close some\n"
+)
 _IDLE_SECONDS = 30
 _MESSAGE_BYTES = 32 << 10
 """Of a message that comes over a WebSocket."""
@@ -35,7 +43,14 @@ class Listener:
     """Serves an application at an address; ``serve`` inside a running event loop."""
 
     def __init__(
-        self, app: ASGIApp, *, address: str, allow_plaintext: bool, tls: TlsSettings | None, connections: int
+        self,
+        app: ASGIApp,
+        *,
+        address: str,
+        allow_plaintext: bool,
+        tls: TlsSettings | None,
+        connections: int,
+        client_of: Callable[[str], str | None],
     ) -> None:
         """Listens, and answers nobody yet.
 
@@ -44,7 +59,8 @@ class Listener:
             address: ``host:port``; port 0 picks a free one.
             allow_plaintext: whether plaintext may leave this machine.
             tls: the certificate; None for plaintext.
-            connections: at once; further ones get 503.
+            connections: at once; further ones get 503, and so do those of one client beyond a quarter of them.
+            client_of: whom the address of a peer stands for; None for any number of clients, as a proxy's does.
 
         Raises:
             ConfigError: plaintext away from loopback was not allowed, or the TLS files cannot be used.
@@ -54,12 +70,13 @@ class Listener:
             check_plaintext(address, allow_plaintext)
         else:
             check_tls(tls)
+        bound = _ClientBound(max(connections // _SHARE, _LEAST_OF_A_CLIENT), client_of)
         self._socket = _bound(address)
         self.port: int = self._socket.getsockname()[1]
         self._server = _Server(
             uvicorn.Config(
                 app,
-                http=_Protocol,
+                http=type(_Protocol.__name__, (_Protocol,), {"bound": bound}),
                 ws="websockets-sansio",
                 ws_max_size=_MESSAGE_BYTES,
                 # What is sent are JPEG files, and small compressed messages could unpack to huge ones.
@@ -101,13 +118,46 @@ class _Server(uvicorn.Server):
         yield
 
 
-class _Protocol(H11Protocol):
-    """One that does not wait for ever for the head of a request."""
+class _ClientBound:
+    """Counts the connections of each client, so that none keeps others out."""
 
+    def __init__(self, most: int, client_of: Callable[[str], str | None]) -> None:
+        self._most, self._client_of = most, client_of
+        self._open: Counter[str] = Counter()
+
+    def enter(self, address: str) -> str | None:
+        """One more of a client; returns whose it is, for ``leave``, empty where nobody counts; None if too many."""
+        client = self._client_of(address)
+        if client is None:
+            return ""
+        if self._open[client] >= self._most:
+            return None
+        self._open[client] += 1
+        return client
+
+    def leave(self, client: str) -> None:
+        """One less."""
+        self._open[client] -= 1
+        if self._open[client] <= 0:
+            del self._open[client]
+
+
+class _Protocol(H11Protocol):
+    """One that does not wait for ever for the head of a request, and lets a client have a part of all connections."""
+
+    bound: _ClientBound
     _timer: asyncio.TimerHandle | None = None
+    _client: str = ""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        peer = transport.get_extra_info("peername")
+        client = self.bound.enter(peer[0] if peer else "")
+        if client is None:
+            transport.write(_TOO_MANY)
+            transport.close()
+            return
+        self._client = client
         self._await_head()
 
     def data_received(self, data: bytes) -> None:
@@ -117,9 +167,20 @@ class _Protocol(H11Protocol):
         else:
             self._forget()
 
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        # Another protocol has the connection from here on, and WebSockets are bounded where they are let in.
+        self._leave()
+        super().handle_websocket_upgrade(event)
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget()
+        self._leave()
         super().connection_lost(exc)
+
+    def _leave(self) -> None:
+        if self._client:
+            self.bound.leave(self._client)
+            self._client = ""
 
     def _await_head(self) -> None:
         if self._timer is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -12,10 +13,12 @@ from typing import Any
 import boto3  # type: ignore[import-untyped]
 import pytest
 from moto.server import ThreadedMotoServer
+from sqlalchemy import Engine
 
 from cloud_service.archive.fragments import init_path
 from cloud_service.archive.owner import ArchiveOwner
 from cloud_service.archive.storage import ArchiveStorage
+from cloud_service.retention.orphans import EVERY_SECONDS, FIRST_SECONDS
 from icm.codec.bundle.loading import Bundle
 from icm.errors import StorageError
 from icm.v1 import archive_pb2
@@ -23,6 +26,9 @@ from tests.cloud_service.archive.test_owner import a_video
 from tests.cloud_service.archive.test_writer import render
 from tests.cloud_service.clips.recorded import at, chain, numbers, read_clip, request, shown
 from tests.cloud_service.parts import coded_header
+from tests.cloud_service.retention.test_loop import Running
+from tests.cloud_service.retention.test_orphans import stray
+from tests.cloud_service.retention.world import World
 from tests.cloud_service.running import app_in, running_cloud
 
 _numbers = count(1)
@@ -154,3 +160,30 @@ async def test_while_the_bucket_is_away_records_are_taken_and_their_videos_come_
             server.start()
         path = await a_video(cloud)
         assert path in bucket.keys
+
+
+def test_orphans_in_a_bucket_are_swept_as_in_a_folder(bucket: Bucket, tmp_path: Path, database: Engine) -> None:
+    world = World(tmp_path, database, archive=bucket.url)
+    world.seal(segments=3)
+    for number in (1, 2, 3):
+        world.add_video(number)
+    world.delete_numbers(1)
+    known = bucket.keys
+    orphans = {stray(world, 1), stray(world, 2, "jpg")}
+    foreign = {stray(world, 9), "gate/notes.txt"}
+    for key in orphans | foreign:
+        world.storage.put(key, bytes(900))
+    # The server says when files came by its own clock.
+    world.clock.advance(time.time() - world.clock.now_us() / 1e6 + 2 * FIRST_SECONDS)
+    running = Running(world, total={"min_free_fraction": 0.0})
+    world.clock.advance(FIRST_SECONDS + 1)
+    running.run()
+    assert bucket.keys == known | foreign | orphans
+    world.storage.delete([stray(world, 9)])
+    world.clock.advance(EVERY_SECONDS)
+    running.run()
+    assert bucket.keys == known | {"gate/notes.txt"}
+    assert running.retention.state.deleted_items == {
+        ("gate", "video", "orphan"): 1,
+        ("gate", "thumbnails", "orphan"): 1,
+    }

@@ -199,25 +199,6 @@ def test_a_number_never_comes_again_though_all_is_deleted_and_the_database_lost(
     assert [segment.number for segment in kept.segments()] == [3]
 
 
-def test_a_deletion_is_in_the_chain_before_its_file_goes(tmp_path: Path, database: Engine) -> None:
-    kept = Kept(tmp_path, database)
-    kept.keeper.work()
-    kept.append(1, 25)
-    kept.store.close()
-    kept.keeper.deleted([deletion(kept.segments()[0])])
-    found = entries(tmp_path)
-    assert told(found) == [(1, "sealed"), (2, "sealed"), (3, "sealed"), (1, "max_age")]
-    (stone,) = tombstones(found)
-    assert (stone.facts, stone.by, stone.rule, stone.at_us) == (
-        found[0].facts,
-        "retention",
-        "older than 30 days",
-        START_US + 5,
-    )
-    kept.keeper.deleted([deletion(kept.segments()[0], "max_bytes")])
-    assert len(entries(tmp_path)) == 4
-
-
 def test_a_deletion_that_a_crash_kept_out_of_the_chain_is_put_there_at_the_next_start(
     tmp_path: Path, database: Engine
 ) -> None:
@@ -231,16 +212,6 @@ def test_a_deletion_that_a_crash_kept_out_of_the_chain_is_put_there_at_the_next_
     assert told(entries(tmp_path))[-1] == (2, "max_age")
     Kept(tmp_path, database).close()
     assert len(tombstones(entries(tmp_path))) == 1
-
-
-def test_a_segment_that_goes_before_it_has_a_leaf_gets_one_first(tmp_path: Path, database: Engine) -> None:
-    kept = Kept(tmp_path, database)
-    kept.append(1, 15)
-    kept.crash()
-    gone = kept.segments()[0]
-    kept = Kept(tmp_path, database)
-    kept.keeper.deleted([deletion(gone)])
-    assert told(entries(tmp_path)) == [(1, "found"), (1, "max_age")]
 
 
 def test_a_file_that_a_start_finds_changed_is_noted(tmp_path: Path, database: Engine) -> None:
@@ -339,7 +310,7 @@ def test_a_disk_that_refuses_a_block_gets_it_later(
         assert "no space left" in kept.problems.lines()[0]
         delete(kept, 1)
     assert entries(tmp_path) == []
-    assert kept.keeper.work()
+    assert kept.keeper.work(close=True)
     assert kept.problems.lines() == []
     assert told(entries(tmp_path)) == [(1, "sealed"), (2, "sealed"), (1, "max_age")]
 

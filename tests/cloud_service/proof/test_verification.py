@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from cloud_service.database.opening import open_database
 from cloud_service.proof.chain_file import ChainFile
 from cloud_service.proof.signing import signing_key
 from cloud_service.proof.tombstones import write_tombstones
+from cloud_service.store.index.deleted import DeletedSegments
 from icm.proof.chain import Link, make_link
 from icm.proof.entries import Leaf
 from icm.proof.keys import SigningKey
@@ -322,3 +324,31 @@ def test_what_grows_or_waits_for_its_block_is_open(capsys: pytest.CaptureFixture
         assert status == 0, output
         assert "gate 7-8: open" in output
     close_stores(database)
+
+
+def test_a_deletion_of_this_hour_waits_for_its_block_and_one_that_is_older_does_not(
+    capsys: pytest.CaptureFixture[str], store: Path
+) -> None:
+    now_us = time.time_ns() // 1000
+    database = open_database(f"sqlite:///{store / 'cloud.db'}")
+    kept = Kept(store, database)
+    kept.keeper.work()
+    third, fourth = (next(of for of in kept.segments() if of.number == number) for number in (3, 4))
+    gone = [replace(deletion(third), at_us=now_us), replace(deletion(fourth), at_us=now_us - 3 * 3_600_000_000)]
+    for each in gone:
+        DeletedSegments(store / "records").note([each.segment], each.reason, each.rule, each.at_us - 86_400_000_000 * 2)
+    with database.begin() as connection:
+        write_tombstones(connection, gone)
+    segment(store, 3).unlink()
+    segment(store, 4).unlink()
+    kept.crash()
+    close_stores(database)
+    status, output = verify(capsys, ["--set", f"store.folder={store}"])
+    assert status == 1
+    assert "gate 3: open: deleted (max_age), and waits for its block" in output
+    assert "gate 4: MISSING" in output
+    status, output = verify(capsys, ["--store", str(store)])
+    assert "gate 3-4: MISSING" in output
+    DeletedSegments(store / "records").note([third, fourth], "max_age", "older than 30 days", now_us)
+    status, output = verify(capsys, ["--store", str(store)])
+    assert (status, "gate 3-4: open: deleted (max_age), and waits for its block" in output) == (0, True)

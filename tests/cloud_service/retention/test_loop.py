@@ -53,6 +53,7 @@ class Running:
     def __init__(self, world: World, **told: Any) -> None:
         self.world, self.problems, self.space = world, Problems(), ROOMY
         self.holds, self.leases = HoldBook(world.root), Leases(world.clock)
+        self.apart: Space | None = None
         self.skew: float | None = None
         self.reread: Callable[[], RetentionSettings] | None = None
         self.shed: Callable[[int], int] = lambda most: 0
@@ -82,6 +83,7 @@ class Running:
             ),
             problems=self.problems,
             space=lambda: self.space,
+            apart=lambda: self.apart,
             ballast=Ballast(None, 0),
             reread=self.reread,
         )

@@ -47,9 +47,20 @@ class World:
         clock: the machine's, by which records arrive.
     """
 
-    def __init__(self, folder: Path, database: Engine, on_step: Callable[[Step], None] = lambda step: None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        database: Engine,
+        on_step: Callable[[Step], None] = lambda step: None,
+        archive: str | None = None,
+    ) -> None:
+        """Makes an empty one.
+
+        Args:
+            archive: where videos lie; None for beside the records.
+        """
         self.root, self.database = folder / "records", database
-        self.storage = ArchiveStorage(str(folder / "archive"))
+        self.storage = ArchiveStorage(archive or str(folder / "archive"))
         self.storage.prepare()
         self.clock, self.on_step = ManualClock(START_US), on_step
         self.sequences: Counter[str] = Counter()

@@ -79,6 +79,7 @@ def test_keys_are_known_after_a_start_with_its_database_and_without_and_after_pr
     kept.store.close()
     kept.keeper.work(close=True)
     delete(kept, 1, 2, 3)
+    kept.keeper.settle("gate")
     kept.clock.advance(2 * DAY)
     kept.keeper.work()
     assert any(link.pruned for link in links(tmp_path))

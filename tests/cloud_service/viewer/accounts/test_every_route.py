@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route, WebSocketRoute
 
 from cloud_service.settings import CloudSettings
+from cloud_service.viewer.accounts.records import Scope, new_token
 from cloud_service.viewer.app import ViewerApp
 from cloud_service.viewer.web.routes import UNSAFE, Entry, Page, Right
 from tests.cloud_service.viewer.house import House, make_database
@@ -102,6 +103,28 @@ def test_a_role_without_the_right_is_refused_everywhere(offered: list[Entry], ho
             method, filled(page.path), data={"csrf": visit.csrf} if method in UNSAFE else None
         )
         assert answer.status_code == 403, (method, page)
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+def test_a_token_of_too_little_scope_is_refused_everywhere(offered: list[Entry], house: House, scope: Scope) -> None:
+    rights = {Scope.FEED: set[Right](), Scope.READ: {Right.VIEW}, Scope.OPERATE: {Right.VIEW, Right.OPERATE}}[scope]
+    kept, token = new_token(name="a program", owner="anna", scopes=(scope,), cameras=("*",), now_us=1)
+    house.book.add_token(kept)
+    beyond = [
+        (page, method)
+        for page, method in calls(offered)
+        if page.right not in rights and not (scope is Scope.FEED and page.feed)
+    ]
+    assert len(beyond) >= 10
+    with house.client(authorization=f"Bearer {token}", accept="application/json") as program:
+        for page, method in beyond:
+            assert program.request(method, filled(page.path)).status_code == 403, (method, page)
+    with house.client(accept="application/json") as program:
+        for page, method in calls(offered):
+            answer = program.request(method, filled(page.path), params={"token": token})
+            allowed = scope is Scope.FEED and page.feed
+            assert (answer.status_code in (401, 403)) != allowed, (method, page)
+    house.book.delete_token(kept.id)
 
 
 def test_a_form_without_its_token_is_refused_everywhere(offered: list[Entry], house: House) -> None:

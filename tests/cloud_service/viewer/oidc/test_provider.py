@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -16,11 +19,14 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, OctKey, RSAKey
 
+from cloud_service.settings import CloudSettings
+from cloud_service.viewer.app import ViewerApp
 from cloud_service.viewer.oidc.attempt import Attempt
 from cloud_service.viewer.oidc.provider import Provider
 from cloud_service.viewer.settings import OidcSettings
-from icm.errors import UnauthenticatedError, UnreachableError
+from icm.errors import ConfigError, UnauthenticatedError, UnreachableError
 from icm.service.clock import SystemClock
+from tests.cloud_service.viewer.house import make_database
 
 KEY, OTHER = RSAKey.generate_key(2048, {"kid": "one"}), RSAKey.generate_key(2048, {"kid": "two"})
 PUBLIC = base64.urlsafe_b64encode(KEY.as_pem(private=False)).rstrip(b"=").decode()
@@ -225,3 +231,23 @@ def test_an_attempt_is_read_back_from_its_cookie() -> None:
     attempt = Attempt.new("/search?class=a;b&x=ä")
     assert Attempt.of(attempt.cookie) == attempt
     assert len({attempt.state, attempt.nonce, attempt.verifier, attempt.seed}) == 4
+
+
+@pytest.mark.parametrize(
+    ("origin", "missing", "said"),
+    [(None, "", "needs viewer.origin"), ("http://127.0.0.1:1", "authlib", "pip install 'icm-bridge")],
+)
+def test_what_a_login_provider_needs_is_said_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, origin: str | None, missing: str, said: str
+) -> None:
+    for name in list(sys.modules):
+        if missing and name.startswith((missing, "cloud_service.viewer.oidc.")):
+            monkeypatch.delitem(sys.modules, name)
+    if missing:
+        monkeypatch.setitem(sys.modules, missing, None)
+    make_database(tmp_path)
+    oidc = {"issuer": "http://127.0.0.1:1", "client_id": "icm", "roles": [{"group": "chiefs", "role": "admin"}]}
+    viewer = {"address": "127.0.0.1:0", "metrics": "127.0.0.1:0", "origin": origin, "oidc": oidc}
+    settings = CloudSettings.model_validate({"store": {"folder": tmp_path}, "viewer": viewer})
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        ViewerApp(settings)

@@ -33,7 +33,8 @@ async def answer(_request: Request) -> Response:
 @contextmanager
 def listening(**changes: Any) -> Iterator[Listener]:
     """A listener on a thread with an event loop of its own."""
-    settings = {"address": "127.0.0.1:0", "allow_plaintext": False, "tls": None, "connections": 100, **changes}
+    settings = {"address": "127.0.0.1:0", "allow_plaintext": False, "tls": None, "connections": 100}
+    settings = {**settings, "client_of": lambda address: address, **changes}
     listener = Listener(Starlette(routes=[Route("/", answer)]), **settings)
     thread = threading.Thread(target=lambda: asyncio.run(listener.serve()))
     thread.start()
@@ -102,6 +103,38 @@ def test_beyond_its_connections_it_says_so(monkeypatch: pytest.MonkeyPatch) -> N
             pytest.fail("the connections that ended still count")
 
 
+def test_one_client_has_a_part_of_the_connections_and_others_go_on() -> None:
+    with listening(connections=100) as listener:
+        half = [connected(listener) for _ in range(40)]
+        for client in half[:25]:
+            client.sendall(b"GET / HTTP/1.1\r\n")
+        # What the system accepted is refused in order: behind the 25 that one address may have.
+        refused = [client.recv(300) for client in half[25:]]
+        assert all(answer.startswith(b"HTTP/1.1 503") for answer in refused)
+        assert b"too many connections from here" in refused[0]
+        with socket.create_connection(("127.0.0.1", listener.port), 20, ("127.0.0.2", 0)) as other:
+            other.sendall(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            assert other.recv(300).startswith(b"HTTP/1.1 200")
+        for client in half:
+            client.close()
+        for _ in range(100):
+            with connected(listener) as again:
+                again.sendall(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+                if again.recv(300).startswith(b"HTTP/1.1 200"):
+                    break
+        else:
+            pytest.fail("the connections that ended still count")
+
+
+def test_behind_a_proxy_that_is_trusted_clients_are_not_one() -> None:
+    with listening(connections=100, client_of=lambda _address: None) as listener:
+        clients = [connected(listener) for _ in range(60)]
+        clients[-1].sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert clients[-1].recv(300).startswith(b"HTTP/1.1 200")
+        for client in clients:
+            client.close()
+
+
 def test_no_answer_waits_for_the_acknowledgement_of_its_head(monkeypatch: pytest.MonkeyPatch) -> None:
     at_once = []
 
@@ -144,4 +177,7 @@ def test_what_cannot_be_listened_with_is_refused(tmp_path: Path) -> None:
         ({"address": "192.0.2.1:0", "allow_plaintext": True}, ListenError),
     ):
         with pytest.raises(error):
-            Listener(Starlette(), **{"address": "", "allow_plaintext": False, "tls": None, "connections": 1, **changes})  # type: ignore[arg-type]
+            Listener(
+                Starlette(),
+                **{"address": "", "allow_plaintext": False, "tls": None, "connections": 1, "client_of": str, **changes},
+            )  # type: ignore[arg-type]
