@@ -61,7 +61,11 @@ class FramesService(FramesServiceServicer):
         return pb.ListFramesResponse(frames=kept, more=len(found) > most)
 
     def _records(self, segment: Segment) -> list[Record]:
-        """Those that can be read."""
+        """Those that can be read.
+
+        No lease is taken: each segment is read in one go and needs none before it, as nothing is decoded. What is
+        deleted meanwhile is not there to be listed any more.
+        """
         records: list[Record] = []
         position = Position(segment.number, 0)
         try:

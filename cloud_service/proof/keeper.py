@@ -22,8 +22,7 @@ from cloud_service.database.damage import trouble
 from cloud_service.proof.chain_file import FOLDER
 from cloud_service.proof.chain_index import ChainIndex, gaps
 from cloud_service.proof.chains import Chains
-from cloud_service.proof.facts import facts_of
-from cloud_service.proof.pending import Leaves, Tombstones
+from cloud_service.proof.facts import Leaves, Tombstones, facts_of
 from cloud_service.proof.signing import signing_key
 from cloud_service.proof.tombstones import Deletion
 from cloud_service.store.index import SegmentIndex, State

@@ -139,8 +139,7 @@ class RetentionGauges(Collector):
         kinds["free"] = space.free_bytes
         family = GaugeMetricFamily(
             "icm_storage_bytes",
-            "Bytes of the store's disk by what takes them; together they are the disk, but for videos and thumbnails on"
-            " another.",
+            "Bytes of the store's disk by what takes them; together they are the disk.",
             labels=("kind",),
         )
         for kind, value in kinds.items():

@@ -16,6 +16,7 @@ from typing import Any
 import grpc
 import pytest
 
+from cloud_service.api.frames_service import FramesService
 from cloud_service.clips import latents
 from cloud_service.database.opening import attach_database
 from cloud_service.events.store import EventStore
@@ -33,6 +34,8 @@ from icm.frame_id import FrameId
 from icm.rpc.status import reason_of
 from icm.v1 import archive_pb2 as pb
 from icm.v1 import clip_pb2
+from icm.v1.frames_pb2 import ListFramesRequest
+from icm.v1.frames_pb2_grpc import FramesServiceStub
 from tests.cases import EPOCH, at, coded_stream, contents, moving_square
 from tests.cloud_service.clips.recorded import Answer, read_clip, request
 from tests.cloud_service.parts import FRAME_US, START_US
@@ -168,6 +171,17 @@ async def test_a_frame_that_is_deleted_all_the_same_is_said_to_be(site: Site, mo
     assert reason_of(refused.value) == "FRAME_DELETED"
     assert "was deleted on" in (refused.value.details() or "")
     assert site.files("gate") == []
+
+
+async def test_a_list_of_frames_leaves_out_what_goes_meanwhile(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = ListFramesRequest(camera="gate")
+    getattr(asked, "from").FromDatetime(at(0))
+    asked.to.FromDatetime(at(60))
+    frames = FramesServiceStub(site.cloud.channel)
+    reading = frames.ListFrames(asked, timeout=PATIENCE_SECONDS)
+    answer = await during(Gate(FramesService, "_records", monkeypatch, 2), reading, site.run_retention)
+    assert site.files("gate") == []
+    assert [each.frame.sequence for each in answer.frames] == list(range(1, 11))
 
 
 async def test_a_clip_has_all_that_was_there_when_it_was_asked_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

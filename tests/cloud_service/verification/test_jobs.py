@@ -19,7 +19,7 @@ from icm.errors import BusyError, ConfigError, NotFoundError, StoredDamageError
 from icm.service.clock import SystemClock
 
 PATIENCE_SECONDS = 60.0
-BLOCKS = 5
+BLOCKS = 4
 """Of the gate's chain."""
 
 

@@ -37,7 +37,7 @@ def asking(running: Running, clock: Clock | None = None) -> WhatIf:
         now_us=running.world.clock.now_us,
         database=running.world.database,
         root=running.world.root,
-        archive=running.world.root,
+        archive=running.world.storage.folder,
         holds=running.holds,
         clock=clock or running.world.clock,
     )
