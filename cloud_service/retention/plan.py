@@ -94,13 +94,17 @@ class Planning:
     def batches(self) -> Iterator[list[Planned]]:
         """What is to go, in the order of the reasons, in batches of bounded size."""
         batch: list[Planned] = []
-        size = 0
+        size, stills = 0, False
         for planned in self.planned():
-            if batch and (len(batch) == MOST_ITEMS or size + planned.item.disk_bytes > MOST_BYTES):
+            full = len(batch) == MOST_ITEMS or size + planned.item.disk_bytes > MOST_BYTES
+            # Pictures that stay of quiet records are there for the rules of size, which come behind those of age.
+            stale = stills and planned.reason not in (Reason.MAX_AGE, Reason.QUIET)
+            if batch and (full or stale):
                 yield batch
-                batch, size = [], 0
+                batch, size, stills = [], 0, False
             batch.append(planned)
             size += planned.item.disk_bytes
+            stills = stills or planned.stills
         if batch:
             yield batch
 

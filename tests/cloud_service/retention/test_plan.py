@@ -247,3 +247,13 @@ def test_what_the_floor_lets_stand_as_no_detector_came_by_is_asked_for_again() -
     view.contents = {1: Content(True, {})}
     scans.retry()
     assert goes(list(planning(view, need, scans=scans, **only).planned())) == [(R, 1, Reason.FREE_SPACE)]
+
+
+def test_rules_of_size_are_planned_anew_once_pictures_stay_of_quiet_records() -> None:
+    view = MemoryView(days(9, 8, 1))
+    view.contents = {2: Content(False, {}), 3: Content(False, {})}
+    told = {"quiet": {"max_age_seconds": 5 * DAY_SECONDS, "then": "stills"}, "total": {"max_bytes": 100}}
+    assert [goes(batch) for batch in planning(view, **told).batches()] == [
+        [(R, 1, Reason.QUIET)],
+        [(R, 2, Reason.TOTAL_BYTES)],
+    ]

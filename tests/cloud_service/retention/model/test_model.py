@@ -13,11 +13,10 @@ from cloud_service.database.retention_tables import GarbageRow
 from cloud_service.database.statements import transaction
 from cloud_service.retention import execution
 from cloud_service.retention.loop import Retention
-from cloud_service.retention.plan import Planning
 from tests.cloud_service.retention.model.machine import Machine
 
 BOUNDED = settings(
-    max_examples=40,
+    max_examples=30,
     stateful_step_count=10,
     deadline=None,
     # A world takes a while to make: what is found is shown as it is, and not made smaller for minutes.
@@ -44,7 +43,6 @@ def garbage_that_is_forgotten_before_it_is_unlinked(database: Engine, name: str,
         pytest.param(
             execution, "_garbage", garbage_that_is_forgotten_before_it_is_unlinked, id="garbage is forgotten early"
         ),
-        pytest.param(Planning, "_old_enough", lambda self, *which: self._walk(*which, None), id="min_age is ignored"),
         pytest.param(Retention, "_is_held", lambda self, item, reason: False, id="holds are ignored"),
     ],
 )
