@@ -1,5 +1,5 @@
 # make demo    plays a clip through edge and cloud and shows what happens   (FRAMES=n ends it earlier; KEEP=1 leaves it up to be watched)
-# make test    runs all tests, a worker per core                            (PYTEST_ARGS='-k spool' chooses)
+# make test    runs all tests, a worker per core and one more               (PYTEST_ARGS='-k spool' chooses)
 # make check   style, types, contracts, and that the generated stubs fit the contracts
 # make bench   measures speed and cost                                      (BENCH='rate-accuracy ...' chooses)
 # make proto   generates the stubs anew after a contract was changed
@@ -22,8 +22,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH):$(CURDIR)/$(TOOLS)/usr/bin
 demo: $(INSTALLED)
 	@$(BIN)/python -m deploy.demo
 
-# A file of tests is one worker's: what its fixtures make is made once.
-WORKERS ?= auto
+# A file of tests is one worker's: what its fixtures make is made once. One more than cores, as tests wait for services.
+WORKERS ?= $(shell expr $$(nproc) + 1)
 
 test: $(INSTALLED) assets tools
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)

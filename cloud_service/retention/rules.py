@@ -6,12 +6,14 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Engine
 
 from cloud_service.database.usage import Tier, UsageKey, read_usage
 from cloud_service.retention.policy import Policy
 from cloud_service.retention.view import DatabaseView
+from cloud_service.retention_settings import RetentionSettings
 from icm.atomic_file import write_atomically
 from icm.errors import storage_error
 from icm.service.health import Problems
@@ -20,6 +22,17 @@ log = logging.getLogger(__name__)
 APPLIED_NAME = "retention.json"
 MOST_CHANGED = 0.1
 """How much of anything a change of the rules may delete without being asked for."""
+
+
+def as_json(settings: RetentionSettings) -> dict[str, Any]:
+    """The settings, from which the same can be made.
+
+    Of all cameras also what nobody set, so that another default in a later version counts as a change; of single ones
+    only what was set, as each field that is set takes the place of the common one.
+    """
+    said: dict[str, Any] = settings.model_dump(mode="json")
+    own = settings.model_dump(mode="json", include={"cameras"}, exclude_unset=True)
+    return said | {"cameras": own.get("cameras", [])}
 
 
 class Rules:
@@ -66,7 +79,7 @@ class Rules:
             StorageError: the disk refused.
         """
         self._wanted = wanted
-        over = self._too_much(wanted) if self._applied() != wanted.settings.model_dump(mode="json") else ""
+        over = self._too_much(wanted) if self._applied() != as_json(wanted.settings) else ""
         if not over:
             self.apply()
             return
@@ -82,7 +95,7 @@ class Rules:
             StorageError: the disk refused.
         """
         try:
-            write_atomically(self._path, json.dumps(self._wanted.settings.model_dump(mode="json"), indent=1) + "\n")
+            write_atomically(self._path, json.dumps(as_json(self._wanted.settings), indent=1) + "\n")
         except OSError as error:
             raise storage_error(error, self._path) from None
         self.held, self.waiting = self._wanted, False

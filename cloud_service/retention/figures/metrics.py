@@ -104,8 +104,8 @@ class RetentionGauges(Collector):
 
     def _ages(self) -> Metric:
         """The oldest of each camera and tier. With many cameras these are many queries, so they are not asked at each
-        scrape."""
-        if time.monotonic() - self._looked_at >= OLDEST_SECONDS:
+        scrape, but for that of a store in which there was nothing."""
+        if not self._oldest or time.monotonic() - self._looked_at >= OLDEST_SECONDS:
             found: dict[tuple[str, ...], float] = {}
             with suppress(SQLAlchemyError):
                 for camera in self._view.cameras():
