@@ -39,10 +39,28 @@ def test_what_moves_on_is_one_sighting_with_its_best_frame_and_the_box_around_al
     assert walker.union == RelativeBox(*(round(part * WHOLE) for part in (0, 1 / 6, 220 / 800, 0.5)))
 
 
-def test_what_overlaps_by_less_than_a_fifth_is_another() -> None:
-    # 100 wide: moved by 66 the IoU is 34 / 166 = 0.205, by 67 it is 0.198.
-    assert [of.frames for of in sightings(frame(0, box(0)), frame(1, box(66)))] == [2]
-    assert [of.frames for of in sightings(frame(0, box(0)), frame(1, box(67)))] == [1, 1]
+def test_who_walks_further_than_a_box_is_wide_is_one_sighting_and_what_is_out_of_reach_another() -> None:
+    # A box is 100 wide and 200 high, so a side of a square of its size is 141.
+    assert [of.frames for of in sightings(frame(0, box(0)), frame(1, box(205)))] == [2]
+    assert [of.frames for of in sightings(frame(0, box(0)), frame(1, box(220)))] == [1, 1]
+
+
+def test_who_was_seen_to_move_is_expected_further_on() -> None:
+    before = frame(0, box(0)), frame(1, box(150))
+    assert [of.frames for of in sightings(*before, frame(2, box(390)))] == [3]
+    assert [of.frames for of in sightings(*before, frame(2, box(410)))] == [2, 1]
+
+
+def test_two_who_walk_in_line_are_not_taken_for_each_other() -> None:
+    behind, ahead = sightings(*(frame(n, box(120 * n), box(120 * n + 120)) for n in range(4)))
+    assert (behind.frames, ahead.frames) == (4, 4)
+    assert (behind.union.left, ahead.union.left) == (0, round(120 / 800 * WHOLE))
+
+
+def test_what_is_near_and_of_another_shape_is_another() -> None:
+    lying = Detection("person", 0.5, 150, 250, 350, 300)
+    assert [of.frames for of in sightings(frame(0, box(0)), frame(1, box(150)))] == [2]
+    assert [of.frames for of in sightings(frame(0, box(0)), frame(1, lying))] == [1, 1]
 
 
 @pytest.mark.parametrize(
