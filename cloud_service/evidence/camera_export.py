@@ -18,6 +18,7 @@ from cloud_service.evidence.contents import CameraContents
 from cloud_service.evidence.detection_files import DetectionFiles, events_of, subtitles
 from cloud_service.evidence.request import ExportRequest
 from cloud_service.evidence.segment_files import KeyframeSource, SegmentFile
+from cloud_service.evidence.surveillance_boxes import surveillance_boxes
 from cloud_service.seals.files import parts_in, seal_file
 from cloud_service.store import RecordStore
 from cloud_service.store.segment import Segment
@@ -68,12 +69,16 @@ class CameraExport:
     Attributes:
         contents: what there is of it.
         missing: what could not be exported, so far; shared by all cameras.
+        exported_by: who exports, by their own account.
+        exported_us: when, microseconds since 1970.
         codec_ids: of its records.
     """
 
     sources: ExportSources
     contents: CameraContents
     missing: list[Missing]
+    exported_by: str
+    exported_us: int
     codec_ids: set[bytes] = field(default_factory=set)
     _segments: list[SegmentEntry] = field(default_factory=list)
     _clips: list[ClipEntry] = field(default_factory=list)
@@ -171,7 +176,14 @@ class CameraExport:
             self._miss(segment, "its video", f"{video.path} is gone from the archive")
             return
         stem = segment.path.removesuffix(".icm")
-        yield from case.add(clip_path(stem), Role.CLIP, [mp4])
+        boxes = surveillance_boxes(
+            camera=segment.camera,
+            unit="ICM Bridge",
+            operator=self.exported_by,
+            exported_us=self.exported_us,
+            start_us=video.start_us,
+        )
+        yield from case.add(clip_path(stem), Role.CLIP, [mp4, boxes])
         found = any(event.detections for event in events)
         if found:
             text = subtitles(events, video.start_us, video.duration_us)

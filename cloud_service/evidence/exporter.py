@@ -18,9 +18,9 @@ from cloud_service.proof.signing import signing_key
 from cloud_service.settings import CloudSettings
 from icm.errors import IcmError
 from icm.evidence.case import Case, Missing, Range
-from icm.evidence.layout import CASE, MANIFEST, PAGE, SIGNATURE, SIGNER, Role, bundle_path, proof_path
+from icm.evidence.layout import CASE, MANIFEST, PAGE, README, SIGNATURE, SIGNER, Role, bundle_path, proof_path
 from icm.evidence.manifest import Counts, Manifest
-from icm.evidence.page import page
+from icm.evidence.page import page, readme
 from icm.evidence.proof_file import proof_chunks
 from icm.evidence.times import time_text
 from icm.evidence.zip_writing import CaseZip
@@ -114,8 +114,9 @@ class CaseExporter:
         case, missing = CaseZip(), list[Missing]()
         now_us = self._clock.now_us()
         log.info("exporting %s for %r", ", ".join(request.cameras), request.exported_by)
+        yield from case.add(README, Role.PAGE, [readme()])
         yield from case.add(PAGE, Role.PAGE, [page()])
-        exports = [CameraExport(self._sources, of, missing) for of in contents]
+        exports = [CameraExport(self._sources, of, missing, request.exported_by, now_us) for of in contents]
         for export in exports:
             yield from export.files(case)
             yield from self._proof(case, export.contents, missing)

@@ -7,6 +7,8 @@ from typing import Final
 
 FORMAT: Final = "icm-evidence/1"
 CASE, MANIFEST, SIGNATURE, PAGE = "case.json", "manifest.json", "manifest.sig", "verify.html"
+README = "README.txt"
+"""For whoever receives the file: what it proves, and what not."""
 SIGNER = "proof/signer.pem"
 """The public key that belongs to the signature, for whoever checks with OpenSSL alone."""
 

@@ -1,6 +1,6 @@
-"""verify.html: the page with which a browser checks an evidence file without a network.
+"""verify.html, the page with which a browser checks an evidence file without a network, and the words for people.
 
-It is one file made of several. Its content security policy lets these very scripts and styles run, known by their
+The page is one file made of several. Its content security policy lets these very scripts and styles run, known by their
 digests, and nothing be loaded from anywhere: whatever an evidence file says can be shown, and never run.
 """
 
@@ -11,7 +11,7 @@ import hashlib
 from importlib.resources import files
 
 _PARTS = files(__package__) / "web"
-_SCRIPTS = ("bytes", "zip", "signatures", "seals", "check", "view", "start")
+_SCRIPTS = ("bytes", "zip", "signatures", "seals", "segments", "check", "view", "start")
 """In the order in which they are run, as one."""
 
 
@@ -26,6 +26,11 @@ def page() -> bytes:
     for name, text in (("POLICY", policy), ("STYLE", style), ("SCRIPT", script)):
         html = html.replace(f"@{name}@", text, 1)
     return html.encode()
+
+
+def readme() -> bytes:
+    """What an evidence file says of itself to whoever receives it, ASCII."""
+    return (_PARTS / "readme.txt").read_bytes()
 
 
 def _digest(text: str) -> str:

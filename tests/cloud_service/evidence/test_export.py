@@ -50,7 +50,7 @@ def test_an_export_holds_whole_segments_clips_detections_and_proof_and_any_zip_r
         found = json.loads(opened.read("detections/gate.json"))
         coco = json.loads(opened.read("detections/gate.coco.json"))
         subtitles = opened.read(camera.clips[0].subtitles).decode()
-    assert {"proof/gate.json", "proof/signer.pem", "verify.html", MANIFEST, "manifest.sig"} <= names
+    assert {"proof/gate.json", "proof/signer.pem", "README.txt", "verify.html", MANIFEST, "manifest.sig"} <= names
     assert len(found["frames"]) == len(coco["images"]) == len(coco["annotations"]) == 20
     assert found["frames"][0]["detections"][0]["class"] == coco["categories"][0]["name"] == "dark"
     assert subtitles.startswith("WEBVTT\n\n00:00:00.000 --> 00:00:00.100\ndark 0.")

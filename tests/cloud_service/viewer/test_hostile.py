@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from cloud_service.viewer.live.limits import MOST_OF_A_USER
-from tests.cloud_service.viewer.house import House
+from tests.cloud_service.viewer.house import House, Visit
 
 MEGABYTE = 1 << 20
 ELSEWHERE = "127.0.0.2"
@@ -45,6 +45,12 @@ def bounded_memory(house: House, megabytes: int) -> Iterator[None]:
     before = resident(house)
     yield
     assert resident(house) - before < megabytes * MEGABYTE
+
+
+@pytest.fixture(scope="module")
+def vera(house: House) -> Visit:
+    """Somebody who may look at some cameras."""
+    return house.logged_in("vera")
 
 
 def works_for_others(house: House) -> None:
@@ -134,8 +140,8 @@ def test_an_upload_is_refused_before_it_has_come(house: House, kind: str) -> Non
         "/login%0d%0aset-cookie:x=y", "/" + "x" * 20_000, "/cameras/" + "%C0%AE" * 50,
     ],
 )  # fmt: skip
-def test_a_path_that_is_a_trick_leads_nowhere(house: House, path: str) -> None:
-    cookie = house.logged_in("vera").client.cookies["icm-session"]
+def test_a_path_that_is_a_trick_leads_nowhere(house: House, vera: Visit, path: str) -> None:
+    cookie = vera.client.cookies["icm-session"]
     with connected(house) as client:
         head = (
             f"GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\naccept: text/html\r\ncookie: icm-session={cookie}"
@@ -160,8 +166,8 @@ def test_a_path_that_is_a_trick_leads_nowhere(house: House, path: str) -> None:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("page", ["/search", "/review"])
-def test_a_search_that_is_hostile_is_answered_or_refused_and_shown_as_text(house: House, page: str, query: str) -> None:
-    answer = house.logged_in("vera").get(f"{page}?{query}")
+def test_a_search_that_is_hostile_is_answered_or_refused_and_shown_as_text(vera: Visit, page: str, query: str) -> None:
+    answer = vera.get(f"{page}?{query}")
     assert answer.status_code in (200, 400, 404), answer.text[:300]
     assert "<img src=x" not in answer.text
 

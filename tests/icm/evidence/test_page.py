@@ -14,10 +14,10 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from icm.codec.bitstream.record import parse_stream
-from icm.evidence.layout import CASE, MANIFEST, PAGE
+from icm.evidence.layout import CASE, MANIFEST, PAGE, SIGNER
 from icm.evidence.manifest import parse_manifest
 from icm.evidence.page import page as page_bytes
-from icm.proof.keys import SigningKey
+from icm.proof.keys import SigningKey, public_pem
 from tests.browser import calm_page, chromium
 from tests.cases import EDGE_KEY, contents, sign_again, write_case
 
@@ -134,6 +134,61 @@ def test_a_proof_that_was_changed_is_found_though_another_key_signed_it_all(
     sign_again(files, THIEF)
     write_case(tmp_path / "case.zip", files)
     assert any(found in text for text in wrong(check(page, tmp_path / "case.zip")))
+
+
+def change_case(files: dict[str, bytes], what: str) -> None:
+    """Changes what case.json says of segments and deletions."""
+    case = json.loads(files[CASE])
+    (camera,) = case["cameras"]
+    if what == "deletion":
+        camera["tombstones"][0]["reason"] = "operator"
+    elif what == "hidden":
+        camera["tombstones"].clear()
+    elif what == "invented":
+        camera["tombstones"].append(camera["tombstones"][0] | {"number": 9})
+    else:
+        camera["segments"][0]["records"] += 1
+    files[CASE] = json.dumps(case).encode()
+
+
+@pytest.mark.parametrize(
+    ("what", "found"),
+    [
+        ("deletion", "case.json says something else of the deletion of segment 4 of camera gate than the chain"),
+        ("hidden", "segment 4 of camera gate is left out"),
+        ("invented", "the chain does not say that segment 9 was deleted"),
+        ("invented", "segments 6 to 8 of camera gate left out: neither here nor accounted for"),
+        ("records", "case.json says something else of it than the chain"),
+    ],
+)
+def test_a_case_that_tells_another_story_than_the_chain_is_found_though_another_key_signed_it_all(
+    page: Page, files: dict[str, bytes], tmp_path: Path, what: str, found: str
+) -> None:
+    change_case(files, what)
+    sign_again(files, THIEF)
+    write_case(tmp_path / "case.zip", files)
+    said = wrong(check(page, tmp_path / "case.zip"))
+    assert any(found in text for text in said), said
+    assert page.inner_text("#verdict-more") == said[0], "the first broken link is the verdict"
+
+
+def test_a_key_file_of_somebody_else_is_found(page: Page, files: dict[str, bytes], tmp_path: Path) -> None:
+    sign_again(files, THIEF)
+    files[SIGNER] = public_pem(EDGE_KEY.public)
+    write_case(tmp_path / "case.zip", files)
+    assert any("is another key than the one" in text for text in wrong(check(page, tmp_path / "case.zip")))
+
+
+def test_a_browser_without_ed25519_says_what_it_did_not_check_and_what_does(page: Page, cases: dict[str, Path]) -> None:
+    page.add_init_script(
+        "crypto.subtle.importKey = async () => { throw new DOMException('no such algorithm', 'NotSupportedError'); }"
+    )
+    found = check(page, cases["gate"])
+    assert wrong(found) == []
+    lacking = [text for kind, text in found if kind == "lacks"]
+    assert any("signatures were NOT checked" in text and "icm verify" in text for text in lacking)
+    assert any("whose signatures this browser cannot check" in text for text in lacking)
+    assert "were not checked" in page.inner_text("#verdict-more")
 
 
 def change_seals(files: dict[str, bytes], what: str) -> None:

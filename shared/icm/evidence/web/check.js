@@ -1,5 +1,5 @@
 // Checks an evidence file: digests, signatures, Merkle paths and seals.
-const FORMAT = "icm-evidence/1";
+const FORMAT = "icm-evidence/1", SIGNER = "proof/signer.pem";
 
 class Check {
   constructor(zip, key) {
@@ -63,6 +63,9 @@ class Check {
     } else {
       this.say("note", `manifest.json is signed by ${found.signer}, whose owner you must know`);
     }
+    if (this.zip.entries.has(SIGNER) && text.decode(await this.zip.bytes(SIGNER, 4096)) !== publicPem(found.signer)) {
+      this.say("wrong", `${SIGNER} is another key than the one that manifest.json names`);
+    }
     this.signer = found.signer;
     this.files = found.files;
     if (found.counts.files !== found.files.length) this.say("wrong", "manifest.json does not count its own files");
@@ -97,12 +100,14 @@ class Check {
     const path = `proof/${camera.name}.json`;
     const sealed = camera.segments.filter((segment) => segment.sealed);
     if (!this.zip.entries.has(path)) {
-      if (sealed.length) throw new Problem(`${path} is not there: nothing proves the records of camera ${camera.name}`);
+      const said = this.case.missing.find((one) => one.camera === camera.name && one.segment === 0);
+      const what = `${path} is not there: nothing proves that the records of camera ${camera.name} are those of the archive`;
+      if (sealed.length || camera.tombstones.length) this.say(said ? "lacks" : "wrong", said ? `${what} (${said.why})` : what);
       return;
     }
     const before = this.wrong().length;
     const { entries, blocks } = await this.zip.json(path);
-    const heads = await this.heads(path, blocks);
+    const heads = await this.heads(path, blocks, camera.name);
     const leaves = new Map(), tombstones = new Map(), pruned = [];
     for (const { line, block, index, path: beside } of entries) {
       const words = line.split(" "), known = heads.get(block);
@@ -120,21 +125,14 @@ class Check {
         const what = `${segment.path} is not the file that the chain has as segment ${segment.number}`;
         this.say(segment.problem ? "lacks" : "wrong", segment.problem ? `${what} (the export said so)` : what);
       }
+      if (leaf) checkLeaf(this, segment, leaf);
     }
     for (const segment of camera.segments) {
       if (!segment.sealed) this.say("lacks", `${segment.path} was still growing: it is in no chain yet`);
     }
-    for (const gone of camera.tombstones) {
-      const dropped = pruned.some(([first, last]) => first <= gone.number && gone.number <= last);
-      if (!tombstones.has(gone.number) && !dropped) this.say("wrong", `the chain does not say that segment ${gone.number} was deleted`);
-    }
-    const here = new Set([...camera.segments, ...camera.tombstones].map(({ number }) => number));
-    for (const { camera: name, segment } of this.case.missing) if (name === camera.name) here.add(segment);
-    for (const number of [...leaves.keys(), ...tombstones.keys()]) {
-      if (!here.has(number) && this.within((leaves.get(number) ?? tombstones.get(number)).slice(7, 9))) {
-        this.say("wrong", `segment ${number} of camera ${camera.name} is left out`);
-      }
-    }
+    const isPruned = (first, last) => pruned.some(([low, high]) => low <= first && last <= high);
+    checkDeletions(this, camera, tombstones, isPruned);
+    checkComplete(this, camera, leaves, tombstones, isPruned);
     if (this.wrong().length === before) {
       const newest = [...heads.keys()].pop();
       this.say("ok", `${sealed.length} segments and ${camera.tombstones.length} deletions of camera ${camera.name} are in`
@@ -143,7 +141,7 @@ class Check {
   }
 
   // Blocks by number, each with a head that stands for it, is signed, and follows the one before.
-  async heads(path, blocks) {
+  async heads(path, blocks, of) {
     const found = new Map();
     let before = null;
     for (const { line, head } of blocks) {
@@ -151,6 +149,9 @@ class Check {
       const [, ofStore, ofCamera, ofBlock, , hash, key, signature] = head.split(" ");
       const same = store === ofStore && camera === ofCamera && number === ofBlock;
       if (!same || hash !== hex(await sha256(ascii(line)))) throw new Problem(`${path}: the head of block ${number} is another's`);
+      if (store !== this.case.store || camera !== of) {
+        throw new Problem(`${path}: block ${number} is of camera ${camera} in store ${store}`);
+      }
       if (before && (previous !== before.hash || Number(number) !== before.number + 1)) {
         throw new Problem(`${path}: block ${number} does not follow block ${before.number}`);
       }

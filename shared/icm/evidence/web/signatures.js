@@ -5,6 +5,12 @@ function canonical(value) {
   return `{${Object.keys(value).sort().map((name) => `${JSON.stringify(name)}:${canonical(value[name])}`).join(",")}}`;
 }
 
+// A public key as OpenSSL has it in a file.
+function publicPem(key) {
+  const der = bytesOf(`302a300506032b6570032100${key}`);
+  return `-----BEGIN PUBLIC KEY-----\n${btoa(String.fromCharCode(...der))}\n-----END PUBLIC KEY-----\n`;
+}
+
 // True or false; null where the browser has no Ed25519.
 async function signedBy(key, data, signature) {
   try {

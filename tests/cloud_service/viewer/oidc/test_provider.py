@@ -237,7 +237,7 @@ def test_an_attempt_is_read_back_from_its_cookie() -> None:
     ("origin", "missing", "said"),
     [(None, "", "needs viewer.origin"), ("http://127.0.0.1:1", "authlib", "pip install 'icm-bridge")],
 )
-def test_what_a_login_provider_needs_is_said_at_the_start(
+async def test_what_a_login_provider_needs_is_said_at_the_start(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, origin: str | None, missing: str, said: str
 ) -> None:
     for name in list(sys.modules):
