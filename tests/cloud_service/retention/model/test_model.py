@@ -16,7 +16,7 @@ from cloud_service.retention.loop import Retention
 from tests.cloud_service.retention.model.machine import Machine
 
 BOUNDED = settings(
-    max_examples=30,
+    max_examples=120,
     stateful_step_count=10,
     deadline=None,
     # A world takes a while to make: what is found is shown as it is, and not made smaller for minutes.
