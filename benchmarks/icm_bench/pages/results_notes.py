@@ -23,6 +23,8 @@ TITLES = {
     "index": "A start by the number of segments",
     "events": "Events a second",
     "archive": "A million frames searched",
+    "retention": "Deleting by the rules",
+    "evidence": "Evidence files",
     "verify": "Verifying an archive",
     "viewer": "The viewer's pages",
     "viewer_wall": "A wall of cameras",
@@ -180,6 +182,15 @@ the moment a record was due. `grpc ms a record` is what a server costs that only
 them: with few cameras every message wakes a process that sleeps, and that costs more than twice what it does where
 the next message is there already. So what a camera costs is not flat but falls with their number. Without cameras the
 cloud takes less than a thousandth of a core.""",
+    "retention": """\
+A pass over an archive in which nothing is due, the plan of a batch of 256 segments, and its deletion with all that a
+crash must not tear apart; the peer is the unlinking of as many files alone. A pass costs the same with a hundred times
+as many segments.""",
+    "evidence": """\
+What an edge sent of a clip, exported and checked as `icm verify` does, beside `sha256sum` of the file; a large case of
+small pictures beside a tenth of it, and beside decoding its records alone. `margins` are shares of what a frame of a
+clip may differ from its record's picture: the worst honest one, and the least telling ones where the video shows the
+frame after, or the tenth after.""",
     "viewer": """\
 The real viewer, in a process of its own, on the archive that searches are measured on and the rows of a million
 segments; an administrator asks for one page after the other, at addresses drawn at random. `queries` are statements
