@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from importlib.resources import files
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
@@ -27,10 +28,11 @@ from cloud_service.viewer.web.routes import Page, Right
 from cloud_service.viewer.web.templates import Templates
 from cloud_service.viewer.web.time_fields import field_text
 from icm.client.cloud import AsyncCloudClient
-from icm.errors import ConfigError, NotFoundError, StorageError
+from icm.errors import ConfigError, FrameDeletedError, NotFoundError, StorageError
 from icm.service.clock import Clock
 
 SEARCH, REVIEW = "/search", "/review"
+_DELETED = files("cloud_service.viewer") / "static/deleted.svg"
 _CROP = "/cameras/{camera}/sightings/{sighting}/crop.jpg"
 _MOST_MARKED = 500
 _DIGITS = 18
@@ -155,7 +157,11 @@ class SearchPages:
         rows = await self._ask(lambda connection: rows_of(connection, _numbers(text)))
         if len(rows) != 1 or rows[0].camera != camera:
             raise NotFoundError(f"camera {camera} has no sighting {text[:40]!r}")
-        data = await self._crops.of(Found.of(rows[0], seen=False))
+        try:
+            data = await self._crops.of(Found.of(rows[0], seen=False))
+        except FrameDeletedError:
+            # What was found outlives the records: a page says so in the picture's place.
+            return Response(_DELETED.read_bytes(), media_type="image/svg+xml", headers={"cache-control": _KEPT})
         return Response(data, media_type="image/jpeg", headers={"cache-control": _KEPT})
 
     async def _ask(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime
 from io import BytesIO
@@ -321,3 +322,14 @@ def test_a_token_plays_a_day_in_another_program(past: Past) -> None:
         assert client.get(f"/cameras/yard/hls.m3u8?{day}&token={text}").status_code == 404
         assert client.get(f"/cameras/gate/timeline.json?{day}&token={text}").status_code in (401, 403)
         assert client.get(f"/cameras/gate/hls.m3u8?{day}&to={day[5:25]}&token={text}").status_code == 400
+
+
+def test_a_sighting_whose_records_were_deleted_has_a_picture_that_says_so(past: Past) -> None:
+    visit = past.house.logged_in("anna")
+    page = visit.get(f"/search?camera=yard&class=person&to={at(10)[:19]}").text
+    pictures = [visit.get(path) for path in re.findall(r'<img src="([^"]+/crop\.jpg)"', page)]
+    assert pictures
+    assert {picture.status_code for picture in pictures} == {200}
+    deleted = [picture for picture in pictures if picture.headers["content-type"] == "image/svg+xml"]
+    assert deleted
+    assert "Picture deleted" in deleted[0].text
