@@ -12,6 +12,7 @@ import pytest
 from icm.codec.bundle.shipped import DEFAULT_BUNDLE
 from icm.testing.assets import PEDESTRIANS, WEIGHTS
 from tests.clips import CLIP_FRAMES, first_frames, pan_over_photo, write_clip
+from tests.debian_tools import leave_out
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,7 +38,7 @@ def weights() -> Path:
     """The detector's weights; a test that needs them is left out where they were not fetched."""
     path = ROOT / ".cache" / WEIGHTS.path
     if not path.is_file():
-        pytest.skip("needs the detector's weights: python -m icm.testing.assets --weights")
+        leave_out("needs the detector's weights: python -m icm.testing.assets --weights")
     return path
 
 

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from icm.testing.postgres import PostgresServer, find_programs
-from tests.debian_tools import UNPACKED, environment
+from tests.debian_tools import UNPACKED, environment, leave_out
 
 KINDS = ("sqlite", "postgresql")
 _numbers = count(1)
@@ -22,7 +22,7 @@ def postgres_server() -> Iterator[PostgresServer]:
     """A server; the test is left out where PostgreSQL is neither installed nor unpacked."""
     programs = find_programs([UNPACKED])
     if programs is None:
-        pytest.skip("needs PostgreSQL: make tools")
+        leave_out("needs PostgreSQL: make tools")
     with PostgresServer(programs, durable=False, environment=environment()) as server:
         yield server
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import NoReturn
+
+import pytest
 
 UNPACKED = Path(__file__).parents[1] / ".cache/tools/usr"
 """What would be ``/usr``."""
@@ -13,6 +16,24 @@ UNPACKED = Path(__file__).parents[1] / ".cache/tools/usr"
 def path_of(name: str) -> str | None:
     """The program of a name; None where it is neither installed nor unpacked."""
     return shutil.which(name) or shutil.which(name, path=UNPACKED / "bin")
+
+
+def may_leave_out() -> bool:
+    """Whether a test may be left out for want of a tool: not in CI, which ``.ci/run`` says by ``NOTHING_LEFT_OUT``.
+
+    That is not ``CI`` alone, since with it hypothesis would try the same examples each time.
+    """
+    return not (os.environ.get("NOTHING_LEFT_OUT") or os.environ.get("CI"))
+
+
+def leave_out(reason: str) -> NoReturn:
+    """Leaves a test out for want of something that ``make test`` gets; in CI, where that must be there, it fails."""
+    pytest.skip(reason) if may_leave_out() else pytest.fail(reason)
+
+
+def needed(name: str) -> str:
+    """The program of a name; without it the test is left out, but in CI, where it fails."""
+    return path_of(name) or leave_out(f"needs {name}: make tools")
 
 
 def environment(registry: Path | None = None) -> dict[str, str]:

@@ -6,8 +6,6 @@ import json
 from itertools import islice
 from pathlib import Path
 
-import pytest
-
 from cloud_service.database.opening import open_database
 from icm.testing.postgres import find_programs
 from icm_bench.archive import search
@@ -15,14 +13,14 @@ from icm_bench.archive.search_data import TABLES, fold_again, fold_all, sqlite_a
 from icm_bench.archive.search_questions import Archive, questions
 from icm_bench.archive.search_scenes import Scale, looked_again, made_segments
 from tests.cloud_service.sightings.scenes import rows
-from tests.debian_tools import UNPACKED
+from tests.debian_tools import UNPACKED, leave_out
 
 SCALE = Scale(400, 2, 1)
 
 
 def test_every_question_has_a_row_for_each_database(tmp_path: Path) -> None:
     if find_programs([UNPACKED]) is None:
-        pytest.skip("needs PostgreSQL: make tools")
+        leave_out("needs PostgreSQL: make tools")
     size = ["--frames", str(SCALE.frames), "--cameras", str(SCALE.cameras), "--days", str(SCALE.days)]
     folders = ["--cache", str(tmp_path / "cache"), "--results", str(tmp_path)]
     assert search.run([*size, *folders, "--times", "1", "--rounds", "1"]) == 0

@@ -14,9 +14,9 @@ from PIL import Image
 from icm_bench.inputs import commands, inputs, pictures, verdict, videos
 from icm_bench.inputs.cases import Case
 from icm_bench.inputs.judges import Ffmpeg
-from tests.debian_tools import path_of
+from tests.debian_tools import may_leave_out, path_of
 
-pytestmark = pytest.mark.skipif(path_of("ffmpeg") is None, reason="needs Debian's ffmpeg")
+pytestmark = pytest.mark.skipif(path_of("ffmpeg") is None and may_leave_out(), reason="needs Debian's ffmpeg")
 
 
 def test_a_few_files_of_each_kind_are_read_as_pillow_and_ffmpeg_show_them(

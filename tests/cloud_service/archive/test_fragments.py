@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from cloud_service.archive.fragments import Fragment, pack_fragments, unpack_fragments
 from cloud_service.archive.mp4_layout import Layout
 from cloud_service.archive.video import VideoEncoder
-from tests.debian_tools import environment, path_of
+from tests.debian_tools import environment, needed
 
 START_US = 1_790_000_000_250_000
 
@@ -119,9 +119,7 @@ def test_fragments_of_one_size_share_their_init_segment_and_others_have_another(
 
 
 def test_ranges_of_many_files_behind_one_init_segment_play_as_one_stream_by_wall_clock(tmp_path: Path) -> None:
-    program = path_of("ffprobe")
-    if program is None:
-        pytest.skip("needs ffprobe: make tools")
+    program = needed("ffprobe")
     lines = ["#EXTM3U", "#EXT-X-VERSION:7", "#EXT-X-TARGETDURATION:6", '#EXT-X-MAP:URI="init.mp4"']
     for number, seconds in enumerate((0, 10, 40)):
         made = encode(at_rate(10, 10), START_US + seconds * 1_000_000)
@@ -141,9 +139,7 @@ def test_for_a_player_the_file_is_a_plain_one_that_starts_at_once_and_has_the_ri
 ) -> None:
     made = encode(at_rate(10, seconds))
     (tmp_path / "video.mp4").write_bytes(made.mp4)
-    program = path_of("ffprobe")
-    if program is None:
-        pytest.skip("needs ffprobe: make tools")
+    program = needed("ffprobe")
     told = probe(program, tmp_path / "video.mp4", "-show_format", "-show_streams", "-show_packets", "-count_frames")
     (stream,) = told["streams"]
     assert float(told["format"]["start_time"]) == float(stream["start_time"]) == 0.0

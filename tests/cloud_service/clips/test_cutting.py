@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from cloud_service.archive.video import VideoEncoder
 from cloud_service.clips.cutting import Cut, write_clip
 from icm.errors import NotFoundError, StorageError
-from tests.debian_tools import environment, path_of
+from tests.debian_tools import environment, needed
 
 START_US = 1_790_000_000_250_000
 
@@ -59,9 +59,7 @@ def test_the_first_frame_is_the_first_of_the_stretch_though_no_key_frame_and_the
 
 
 def test_players_show_it_as_long_as_the_stretch_is_and_from_its_first_frame_on(tmp_path: Path) -> None:
-    program = path_of("ffprobe")
-    if program is None:
-        pytest.skip("needs ffprobe: make tools")
+    program = needed("ffprobe")
     cut(tmp_path / "clip.mp4", [piece(every(100_000, 0, 5_000_000))], 3_300_000, 4_800_000)
     command = [program, "-v", "error", "-of", "json", "-show_format", "-show_streams", "-count_frames"]
     told = json.loads(

@@ -9,7 +9,7 @@ import pytest
 
 from tests.browser import chromium
 from tests.cloud_service.clips.test_cutting import cut, every, piece
-from tests.debian_tools import environment, path_of
+from tests.debian_tools import environment, needed
 
 
 @pytest.fixture(scope="module")
@@ -21,9 +21,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_ffmpeg_decodes_the_frames_of_the_stretch_alone(clip: Path) -> None:
-    program = path_of("ffmpeg")
-    if program is None:
-        pytest.skip("needs ffmpeg: make tools")
+    program = needed("ffmpeg")
     command = [
         program,
         "-v",

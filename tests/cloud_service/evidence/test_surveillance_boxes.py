@@ -9,12 +9,11 @@ from io import BytesIO
 from pathlib import Path
 
 import av
-import pytest
 
 from icm.evidence.times import microseconds_of
 from tests.cases import contents
 from tests.cloud_service.evidence.conftest import Served
-from tests.debian_tools import environment, path_of
+from tests.debian_tools import environment, needed
 
 
 def boxes(data: bytes) -> list[tuple[bytes, bytes]]:
@@ -76,9 +75,7 @@ def test_players_show_the_very_frames_of_the_archives_video(served: Served, tmp_
 
 
 def test_ffprobe_counts_its_frames_without_a_complaint(served: Served, tmp_path: Path) -> None:
-    program = path_of("ffprobe")
-    if program is None:
-        pytest.skip("needs ffprobe: make tools")
+    program = needed("ffprobe")
     clip = served.export(tmp_path / "case.zip").cameras[0].clips[1]
     (tmp_path / "clip.mp4").write_bytes(contents(tmp_path / "case.zip")[clip.path])
     command = [program, "-v", "warning", "-count_frames", "-show_entries", "stream=nb_read_frames", "-of", "csv=p=0"]

@@ -15,7 +15,7 @@ from edge_service.sources import Frame, device
 from edge_service.sources.rtsp import rtsp_source
 from icm.errors import SourceError
 from icm.service.clock import SystemClock
-from tests.debian_tools import environment
+from tests.debian_tools import environment, leave_out
 from tests.edge_service.sources.rtsp_server import LEVELS, RtspServer
 
 CLOCK = SystemClock()
@@ -138,7 +138,7 @@ GLib.MainLoop().run()
 def gst_camera(tmp_path: Path) -> Iterator[str]:
     """An RTSP server of GStreamer's with picture and sound, ten frames a second."""
     if not Path(GST_PYTHON).is_file():
-        pytest.skip("needs Debian's gir1.2-gst-rtsp-server-1.0 and python3-gi")
+        leave_out("needs Debian's gir1.2-gst-rtsp-server-1.0 and python3-gi")
     server = subprocess.Popen(
         [GST_PYTHON, "-c", GST_CAMERA],
         stdout=subprocess.PIPE,
@@ -150,7 +150,7 @@ def gst_camera(tmp_path: Path) -> Iterator[str]:
     try:
         line = server.stdout.readline().strip()
         if not line.isdigit():
-            pytest.skip(f"needs Debian's gir1.2-gst-rtsp-server-1.0 with x264 and good plugins: {line}")
+            leave_out(f"needs Debian's gir1.2-gst-rtsp-server-1.0 with x264 and good plugins: {line}")
         yield f"rtsp://127.0.0.1:{line}/cam"
     finally:
         server.kill()

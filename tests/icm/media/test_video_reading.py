@@ -15,7 +15,7 @@ from av.stream import Disposition
 
 from icm.media import video_reading
 from icm.media.video_reading import VideoReader
-from tests.debian_tools import environment, path_of
+from tests.debian_tools import environment, may_leave_out, path_of
 from tests.icm.media.videos import FPS, FRAMES, cut, in_decoding_order, joined, spoilt, updated, write
 
 Make = Callable[[Path], Path]
@@ -211,7 +211,7 @@ def test_the_video_that_players_show_is_taken_and_the_others_are_told(tmp_path: 
         assert said == [f"it holds 3 videos, of which the one that players show is taken, {width}x48"]
 
 
-@pytest.mark.skipif(path_of("ffmpeg") is None, reason="needs Debian's ffmpeg")
+@pytest.mark.skipif(path_of("ffmpeg") is None and may_leave_out(), reason="needs Debian's ffmpeg")
 @pytest.mark.parametrize("make", [*WHOLE.values(), *(make for make, _ in JUMPS.values())], ids=[*WHOLE, *JUMPS])
 def test_times_are_those_of_ffmpeg(tmp_path: Path, make: Make) -> None:
     path = make(tmp_path)
