@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deploy.tools import PROMETHEUS, tool
+from tests.debian_tools import needed
+from tests.deploy.places import PROMETHEUS
 
 RULES: list[dict[str, Any]] = [
     rule for group in yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"] for rule in group["rules"]
@@ -22,7 +23,7 @@ CASES: list[dict[str, Any]] = [
 
 
 def promtool(*arguments: str | Path, folder: Path = PROMETHEUS) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([tool("promtool"), *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    return subprocess.run([needed("promtool"), *arguments], cwd=folder, capture_output=True, text=True, check=False)
 
 
 def test_prometheus_takes_its_configuration_and_the_rules() -> None:

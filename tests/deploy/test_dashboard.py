@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.deploy.dashboard import DASHBOARD, PANELS
-from tests.deploy.tools import ROOT
+from tests.deploy.places import ROOT
 
 PROVISIONING = ROOT / "deploy/grafana/provisioning"
 BOUNDED_LABELS = {"camera", "class", "decision", "instance", "kind", "outcome", "reason", "stage", "tier"}

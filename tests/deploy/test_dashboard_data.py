@@ -21,8 +21,9 @@ import pytest
 import yaml
 
 from icm.testing.processes import Ports, Service
+from tests.debian_tools import needed
 from tests.deploy.dashboard import DASHBOARD, queries
-from tests.deploy.tools import PROMETHEUS, tool
+from tests.deploy.places import PROMETHEUS
 from tests.system.machine import ANY_PORT, PATIENCE_SECONDS, Machine, file_camera
 
 
@@ -56,7 +57,7 @@ class Prometheus:
 def prometheus(
     tmp_path_factory: pytest.TempPathFactory, bundle: Path, weights: Path, clip: Path
 ) -> Iterator[Prometheus]:
-    program = tool("prometheus")
+    program = needed("prometheus")
     with ExitStack() as cleanup:
         machine = Machine(tmp_path_factory.mktemp("dashboard"), bundle, cleanup)
         edge, cloud, viewer = asyncio.run(start_services(machine, weights, clip))

@@ -18,7 +18,7 @@ from cloud_service.settings import CloudSettings
 from edge_service.settings import EdgeSettings
 from icm.config.settings import ServiceSettings, load_settings
 from icm.errors import ConfigError
-from tests.deploy.tools import ROOT
+from tests.deploy.places import ROOT
 
 EXAMPLES = [
     pytest.param(ROOT / "deploy/config/edge.yaml", EdgeSettings, id="edge"),

@@ -15,7 +15,7 @@ from cloud_service.settings import CloudSettings
 from edge_service.settings import EdgeSettings
 from icm.codec.bundle.shipped import DEFAULT_BUNDLE
 from icm.config.settings import load_settings
-from tests.deploy.tools import ROOT
+from tests.deploy.places import ROOT
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 GPU: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.gpu.yml").read_text())
