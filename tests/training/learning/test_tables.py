@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from icm.codec.entropy.integer_network import MEAN_STEPS, SCALE_COUNT
+from icm.codec.latents.latents import HYPER_MAX
 from icm_train.integer.grid import SCALE_LOG_STEP, SCALE_MIN
+from icm_train.integer.tables import TABLE_REACH, Histograms
 from icm_train.learning.tables import CountedTables
 from icm_train.models.codec import TrainableCodec
 from icm_train.models.entropy_model import LatentBits, MixtureBits
-from icm_train.stages.quantise import TABLE_REACH
 from tests.training.small_run import SMALL
 
 SIZE = (1, 4, 32, 32)
@@ -23,8 +24,14 @@ def index_of(sigma: float) -> float:
     return (math.log(sigma) - math.log(SCALE_MIN)) / SCALE_LOG_STEP
 
 
+def nothing() -> Histograms:
+    """Of two levels and three hyper-channels."""
+    latents = np.zeros((SCALE_COUNT * MEAN_STEPS, 2 * TABLE_REACH + 1), np.int64)
+    return Histograms(latents, np.zeros((2, 3, 2 * HYPER_MAX + 1), np.int64))
+
+
 def uncounted() -> CountedTables:
-    return CountedTables(np.zeros((SCALE_COUNT * MEAN_STEPS, 2 * TABLE_REACH + 1), np.int64))
+    return CountedTables(nothing())
 
 
 def test_tables_that_counted_nothing_are_gaussians() -> None:
@@ -50,11 +57,25 @@ def test_what_lies_beyond_a_table_costs_more_the_farther_it_is() -> None:
 
 def test_what_was_counted_often_costs_little() -> None:
     index = round(index_of(3.0))
-    counts = np.zeros((SCALE_COUNT * MEAN_STEPS, 2 * TABLE_REACH + 1), np.int64)
-    counts[index * MEAN_STEPS, [TABLE_REACH - 1, TABLE_REACH + 1]] = 100_000
+    counted = nothing()
+    counted.latents[index * MEAN_STEPS, [TABLE_REACH - 1, TABLE_REACH + 1]] = 100_000
     latents = torch.where(torch.rand(SIZE) < 0.5, -1.0, 1.0)
-    bits = CountedTables(counts).bits(latents, torch.zeros(SIZE), torch.full(SIZE, index))
+    bits = CountedTables(counted).bits(latents, torch.zeros(SIZE), torch.full(SIZE, index))
     assert bits / latents.numel() == pytest.approx(1, abs=0.02)
+
+
+def test_hyper_latents_cost_what_their_level_and_channel_count_says() -> None:
+    counted = nothing()
+    counted.hyper[0, :, HYPER_MAX] = 1_000_000  # silent at the first level
+    counted.hyper[1, 0, HYPER_MAX : HYPER_MAX + 4] = 1_000_000  # one of four numbers in the first channel
+    counted.hyper[1, 1:, HYPER_MAX] = 1_000_000
+    tables = CountedTables(counted)
+    hyper = torch.zeros(1, 3, 8, 8)
+    hyper[:, 0] = torch.arange(64).reshape(8, 8) % 4
+    assert tables.hyper_bits(torch.zeros(1, 3, 8, 8), 0) / 192 < 0.2
+    # Two bits of the first channel, and of the other two what smoothing of the counts leaves.
+    assert 2 < tables.hyper_bits(hyper, 1) / 64 < 2.6
+    assert tables.hyper_bits(hyper, 0) > 3 * tables.hyper_bits(hyper, 1)
 
 
 def test_the_symbols_of_every_level_are_counted() -> None:
@@ -67,6 +88,7 @@ def test_the_symbols_of_every_level_are_counted() -> None:
             y, z = codec.integers(pictures.float() / 255, level)
             means, indexes = codec.hyper_synthesis(z, torch.full((4,), level))
             assert counted.bits(y, means, indexes) < uncounted().bits(y, means, indexes)
+            assert counted.hyper_bits(z, level) < 0.5 * 7 * z.numel()
 
 
 @pytest.mark.parametrize("sigma", [0.1, 1.0, 9.0])
