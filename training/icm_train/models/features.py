@@ -82,11 +82,15 @@ class FrozenFeatures(nn.Module):
 
     def features(self, image: Tensor) -> list[Tensor]:
         """float32[B, 3, H, W] in 0..1, sides of at least 32 -> at each depth float[B, C, h, w] of unit length."""
+        return [x / (x.float().square().sum(1, keepdim=True).sqrt() + 1e-10) for x in self.raw(image, len(self.stages))]
+
+    def raw(self, image: Tensor, depths: int) -> list[Tensor]:
+        """The features of the first ``depths`` depths as the network computes them, of whatever length."""
         x = (2 * image - 1 - self.get_buffer("shift")) / self.get_buffer("scale")
         found = []
-        for stage in self.stages:
+        for stage in self.stages[:depths]:
             x = stage(x)
-            found.append(x / (x.float().square().sum(1, keepdim=True).sqrt() + 1e-10))
+            found.append(x)
         return found
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:

@@ -16,9 +16,11 @@ from torch.nn import functional as F
 from icm.errors import ConfigError
 from icm_train.data.masks import mask_file
 from icm_train.data.photo_shard import Batch
+from icm_train.losses.feature_distance import FeatureDistance
 from icm_train.losses.rate_distortion import AreaMode, ErrorMeasure, object_mse
 from icm_train.models.codec import CodecOutput
 from icm_train.models.networks import NetworkConfig
+from icm_train.stages.loop import training_device
 from icm_train.stages.trainer import CodecTrainer, TrainerConfig
 
 NAME = "object"
@@ -36,6 +38,10 @@ class ObjectRegionConfig(TrainerConfig):
             is behind it.
         distortion_scale: factor on the distortion, which is smaller than the base stage's where objects are few; it
             keeps the levels' rates where they were.
+        feature_weight: of the distance in features of frozen networks (``icm_train.losses.feature_distance``), added to
+            the scaled distortion; at 0 they are not loaded.
+        alexnet: weights of one of them.
+        efficientnet: weights of the other.
     """
 
     background: float = 0.05
@@ -43,6 +49,9 @@ class ObjectRegionConfig(TrainerConfig):
     margin: int = 6
     measure: ErrorMeasure = "squared"
     distortion_scale: float = 1.5
+    feature_weight: float = 0.0
+    alexnet: str = ".cache/weights/alex_shift_tolerant.pth"
+    efficientnet: str = ".cache/weights/efficientnet_lite0.pth"
 
 
 def train(network: NetworkConfig, config: ObjectRegionConfig, shard: Path, folder: Path, start: Path) -> None:
@@ -59,13 +68,25 @@ def trainer(network: NetworkConfig, config: ObjectRegionConfig, shard: Path, fol
     if not mask_file(shard).exists():
         raise ConfigError(f"{shard} has no masks beside it: make them with icm-train masks")
 
+    features = _features(config)
+
     def distortion(output: CodecOutput, batch: Batch) -> Tensor:
         assert batch.mask is not None
         mask = grown(batch.mask, config.margin)
         error = object_mse(output.image, batch.image, mask, config.background, config.area, config.measure)
-        return config.distortion_scale * error
+        total = config.distortion_scale * error
+        if features is not None:
+            weight = mask + config.background * (1 - mask)
+            total = total + config.feature_weight * features(output.image, batch.image, weight)
+        return total
 
     return CodecTrainer(NAME, network, config, shard, folder, distortion)
+
+
+def _features(config: ObjectRegionConfig) -> FeatureDistance | None:
+    if not config.feature_weight:
+        return None
+    return FeatureDistance(Path(config.alexnet), Path(config.efficientnet)).to(training_device())
 
 
 def grown(mask: Tensor, margin: int) -> Tensor:
