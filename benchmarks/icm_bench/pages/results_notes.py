@@ -37,9 +37,10 @@ TITLES = {
 
 NOTES = {
     "rate_accuracy": """\
-Detectors are frozen and were seen by no training: yolo26n and yolov8n, which `python -m icm.testing.assets
---weights --older` fetches, and YOLOX-nano from github.com/Megvii-BaseDetection/YOLOX. mAP over the photos' boxes by
-faster-coco-eval, which computes what pycocotools does.
+Detectors are frozen and in no loss: yolo26n and yolov8n, which `python -m icm.testing.assets --weights --older`
+fetches, and YOLOX-nano from github.com/Megvii-BaseDetection/YOLOX. Object masks of training photos that have no labels
+come from yolo26n-seg, of the first one's family. mAP over the photos' boxes by faster-coco-eval, which computes what
+pycocotools does.
 
 What is counted: JPEG (optimised, progressive), WebP (method 6) and AVIF (speed 4) as the files that Pillow writes,
 with AVIF's container (275 bytes, 0.007 bpp); HEVC (x265, preset slow, fixed quantiser) and VVC (VVenC, preset
