@@ -88,8 +88,7 @@ def _run(stage: Stage, then: Callable[[Outcome], Awaitable[None]] | None = None)
         # A plain kill must take the services along, as Ctrl-C does.
         task = asyncio.current_task()
         assert task is not None
-        with contextlib.suppress(NotImplementedError):
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         async with playing(stage, _say) as outcome:
             if then is not None:
                 await then(outcome)

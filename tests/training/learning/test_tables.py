@@ -88,6 +88,7 @@ def test_the_symbols_of_every_level_are_counted() -> None:
             y, z = codec.integers(pictures.float() / 255, level)
             means, indexes = codec.hyper_synthesis(z, torch.full((4,), level))
             assert counted.bits(y, means, indexes) < uncounted().bits(y, means, indexes)
+            # One of 127 numbers of which nothing is known takes seven bits.
             assert counted.hyper_bits(z, level) < 0.5 * 7 * z.numel()
 
 

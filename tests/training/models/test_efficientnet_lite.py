@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from icm.errors import ConfigError
 from icm_train.models.efficientnet_lite import EfficientNetFeatures
 from tests.training.feature_weights import write_random_classifier
 
@@ -45,15 +44,3 @@ def test_gradients_reach_the_picture_and_never_the_network(weights: Path) -> Non
     assert picture.grad is not None
     assert picture.grad.abs().sum() > 0
     assert all(not p.requires_grad and p.grad is None for p in network.parameters())
-
-
-@pytest.mark.parametrize("content", [None, b"no weights"])
-def test_weights_that_are_missing_or_something_else_are_named_with_how_to_get_them(
-    tmp_path: Path, content: bytes | None
-) -> None:
-    path = tmp_path / "weights.pth"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(ConfigError, match=r"icm\.testing\.assets --features") as refused:
-        EfficientNetFeatures(path)
-    assert str(path) in str(refused.value)

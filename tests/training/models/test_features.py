@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 from icm.errors import ConfigError
+from icm_train.models.efficientnet_lite import EfficientNetFeatures
 from icm_train.models.features import FrozenFeatures
 from tests.training.feature_weights import write_random_weights
 
@@ -40,13 +42,14 @@ def test_gradients_reach_the_picture_and_never_the_network(network: FrozenFeatur
     assert all(not p.requires_grad and p.grad is None for p in network.parameters())
 
 
+@pytest.mark.parametrize("kind", [FrozenFeatures, EfficientNetFeatures])
 @pytest.mark.parametrize("content", [None, b"no weights"])
 def test_weights_that_are_missing_or_something_else_are_named_with_how_to_get_them(
-    tmp_path: Path, content: bytes | None
+    tmp_path: Path, content: bytes | None, kind: Callable[[Path], object]
 ) -> None:
     path = tmp_path / "weights.pth"
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ConfigError, match=r"icm\.testing\.assets --features") as refused:
-        FrozenFeatures(path)
+        kind(path)
     assert str(path) in str(refused.value)

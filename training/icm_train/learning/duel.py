@@ -15,7 +15,7 @@ from icm.atomic_file import write_atomically
 from icm.errors import ConfigError
 from icm_train.config import read_yaml, section
 from icm_train.learning.learner import Learner
-from icm_train.learning.measurement import Curve, HeldOut, bits_against
+from icm_train.learning.measurement import MEASURE, Curve, HeldOut, bits_against
 from icm_train.learning.photos import TrainingCrops
 from icm_train.learning.recipe import Recipe, check_recipe
 from icm_train.learning.start import fresh_codec, with_what_fits
@@ -201,6 +201,7 @@ def _run(variant: Variant, minutes: float, shard: Path, held_out: HeldOut) -> Ou
 
 def _settings(variant: Variant, held_out: HeldOut) -> dict[str, Any]:
     stored = {
+        "measure": MEASURE,
         "photos": held_out.digest,
         "start": digest(variant.start) if variant.start else None,
         "branches": variant.branches,

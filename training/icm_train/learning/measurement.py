@@ -22,6 +22,8 @@ from icm_train.learning.photos import held_out
 from icm_train.learning.tables import CountedTables
 from icm_train.models.codec import RateOn, TrainableCodec
 
+MEASURE = "latents and hyper-latents by counted tables"
+"""What bits are; results by another measure are not compared with these."""
 _LARGEST = (384, 512)
 """Height and width cut from the middle of a photo, or the multiples of 64 below its own."""
 _COUNTED, _COUNTED_SIDE = 64, 256

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from icm.errors import ConfigError
+from icm_train.models.features import fetched_weights
 
 BLOCKS = (
     (32, 16, 3, 1, 1), (16, 24, 3, 2, 6), (24, 24, 3, 1, 6), (24, 40, 5, 2, 6), (40, 40, 5, 1, 6), (40, 80, 3, 2, 6),
@@ -85,17 +85,11 @@ class EfficientNetFeatures(nn.Module):
         super().__init__()
         self.stem = _Convolution(3, 32, 3, 2)
         self.blocks = nn.ModuleList(_Block(*block) for block in BLOCKS)
-        try:
-            stored = torch.load(weights, map_location="cpu", weights_only=True)
+        with fetched_weights(weights) as stored:
             self.stem.read(stored, "_conv_stem", "_bn0")
             for number, block in enumerate(self.blocks):
                 assert isinstance(block, _Block)
                 block.read(stored, f"_blocks.{number}")
-        except Exception as error:  # whatever a file that is no such checkpoint makes torch raise
-            raise ConfigError(
-                f"cannot read the feature network {weights}: {error};"
-                " get it with python -m icm.testing.assets --features"
-            ) from None
         self.requires_grad_(False).eval()
 
     def features(self, image: Tensor) -> list[Tensor]:

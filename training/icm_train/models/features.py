@@ -7,6 +7,8 @@ The network is the shift-tolerant AlexNet of Ghildyal and Liu (ECCV 2022), the d
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -21,6 +23,21 @@ _SCALE = (0.458, 0.448, 0.450)
 _DEPTHS = (64, 192, 384, 256, 256)
 SMALLEST_SIDE = 32
 """Pixels; of smaller pictures nothing is left at the deepest features."""
+
+
+@contextmanager
+def fetched_weights(path: Path) -> Iterator[dict[str, Tensor]]:
+    """What a file of weights holds, by name, while a network takes it over.
+
+    Raises:
+        ConfigError: the file is missing, or does not hold what the network asks for; it says how to get the right one.
+    """
+    try:
+        yield torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a file that is no such checkpoint makes torch raise
+        raise ConfigError(
+            f"cannot read the feature network {path}: {error}; get it with python -m icm.testing.assets --features"
+        ) from None
 
 
 class _Halved(nn.Module):
@@ -66,19 +83,13 @@ class FrozenFeatures(nn.Module):
         self.requires_grad_(False).eval()
 
     def _read(self, weights: Path) -> None:
-        try:
-            stored = torch.load(weights, map_location="cpu", weights_only=True)
+        with fetched_weights(weights) as stored:
             convolutions = [m for m in self.modules() if isinstance(m, nn.Conv2d)]
             names = [name.removesuffix(".weight") for name in stored if name.startswith("net.") and "weight" in name]
             for convolution, name in zip(convolutions, names, strict=True):
                 convolution.load_state_dict({kind: stored[f"{name}.{kind}"] for kind in ("weight", "bias")})
             for number, head in enumerate(self.heads):
                 head.data.copy_(stored[f"lin{number}.model.1.weight"])
-        except Exception as error:  # whatever a file that is no such checkpoint makes torch raise
-            raise ConfigError(
-                f"cannot read the feature network {weights}: {error};"
-                " get it with python -m icm.testing.assets --features"
-            ) from None
 
     def features(self, image: Tensor) -> list[Tensor]:
         """float32[B, 3, H, W] in 0..1, sides of at least 32 -> at each depth float[B, C, h, w] of unit length."""
