@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 import torch
+from torch import Tensor
 
 _LAST = 0.02
 """Share of the peak that a cosine ends with."""
@@ -33,7 +34,10 @@ def linear(done: float, least: float = 0.0) -> float:
 def set_rates(optimiser: torch.optim.Optimizer, share: float) -> None:
     """Sets the learning rate of each group of parameters to this share of the group's ``peak``."""
     for group in optimiser.param_groups:
-        group["lr"] = group["peak"] * share
+        if isinstance(group["lr"], Tensor):  # where a recorded step reads it
+            group["lr"].fill_(group["peak"] * share)
+        else:
+            group["lr"] = group["peak"] * share
 
 
 def load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:

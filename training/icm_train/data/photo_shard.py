@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 SMALLEST_SIDE = 256
 """Photos with a shorter side are left out."""
+SMALLEST_SCALE = 0.5
+"""Of its photo, that a crop is cut at."""
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
 
@@ -105,7 +107,7 @@ class Crops:
     A crop is cut at the photo's own scale or, half of the time, at a smaller one, and mirrored half of the time.
     """
 
-    def __init__(self, shard: Path, size: int, batch: int, seed: int, smallest_scale: float = 0.5) -> None:
+    def __init__(self, shard: Path, size: int, batch: int, seed: int, smallest_scale: float = SMALLEST_SCALE) -> None:
         self.smallest_scale = smallest_scale
         self.photos: list[dict[str, Any]] = json.loads(shard.with_suffix(".json").read_text())
         self.pixels = np.memmap(shard, dtype=np.uint8, mode="r")
