@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from icm_bench.accuracy.picture_codecs import vvenc
+from icm_bench.accuracy.picture_codecs import vvc_decoder, vvenc
 from icm_bench.accuracy.picture_codecs.base import Picture
 from icm_bench.accuracy.picture_codecs.planes import decode_stream, to_yuv
 
@@ -37,4 +37,5 @@ class VvcIntra:
 
     def decode(self, coded: bytes, width: int, height: int) -> Picture:
         """See ``PictureCodec.decode``."""
-        return decode_stream(coded, "vvc", width, height)
+        with vvc_decoder.exact():
+            return decode_stream(coded, "vvc", width, height)

@@ -11,7 +11,7 @@ from typing import Any
 import av
 import numpy as np
 
-from icm_bench.accuracy.picture_codecs import vvenc
+from icm_bench.accuracy.picture_codecs import vvc_decoder, vvenc
 from icm_bench.video.video_codecs.base import CodedClip, Picture
 from icm_bench.video.wire import by_rtp
 
@@ -50,9 +50,10 @@ def decode(coded: bytes) -> tuple[list[int], list[Picture]]:
     file: Any = io.BytesIO(coded)
     with av.open(file, format="vvc") as stream:
         packets = [packet for packet in stream.demux(video=0) if packet.size]
-    decoder = av.CodecContext.create("vvc", "r")
-    assert isinstance(decoder, av.VideoCodecContext)
-    frames = [frame for packet in packets for frame in decoder.decode(packet)] + decoder.decode(None)
+    with vvc_decoder.exact():
+        decoder = av.CodecContext.create("vvc", "r")
+        assert isinstance(decoder, av.VideoCodecContext)
+        frames = [frame for packet in packets for frame in decoder.decode(packet)] + decoder.decode(None)
     return [packet.size for packet in packets], [
         np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in frames
     ]
