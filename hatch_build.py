@@ -1,4 +1,5 @@
-"""Compiles the kernels of ``shared/icm/codec/native`` when the project is installed or a wheel is built.
+"""Compiles the kernels of ``shared/icm/codec/native`` when the project is installed or a wheel is built, and lays the
+bundles that ship into what is built.
 
 The compiler is Zig's C compiler, which a package registry has for every common machine, so that nothing needs to be
 installed beside Python. The library is plain C without Python's headers: one wheel serves every version of Python.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import os
 import platform
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -21,6 +23,8 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCES = Path("shared/icm/codec/native")
+SHIPPED = Path("shared/icm/codec/bundle/shipped.py")
+"""Has the names of the bundles that ship."""
 GLIBC, MACOS = "2.28", "11.0"
 """The oldest C library of Linux and the oldest macOS that the kernels run on. Zig by itself takes those of the machine
 that it runs on, and a wheel would promise more than is true."""
@@ -30,10 +34,17 @@ ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "a
 OPTIONS = ["-shared", "-fPIC", "-mcpu=baseline", "-O3", "-std=c11", "-Wall", "-Wextra", "-Werror", "-Wconversion"]
 
 
-class KernelsHook(BuildHookInterface[Any]):
-    """Adds the compiled library to an editable install or a wheel; of an sdist there is nothing to compile."""
+class ProjectHook(BuildHookInterface[Any]):
+    """Adds the compiled library to an editable install or a wheel; of an sdist there is nothing to compile.
+
+    A wheel has the bundles inside the package, an sdist where a checkout has them; an editable install uses those.
+    """
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        if version != "editable":
+            home = "models" if self.target_name == "sdist" else "icm/bundles"
+            names = runpy.run_path(str(Path(self.root) / SHIPPED))["SHIPPED"]
+            build_data["force_include"].update({f"models/{name}": f"{home}/{name}" for name in names})
         if self.target_name == "sdist":
             return  # sources only: whoever builds from them compiles for their machine
         system, machine = platform.system(), platform.machine().lower()

@@ -10,7 +10,7 @@ from pydantic_settings import SettingsConfigDict
 
 from cloud_service.retention_settings import RetentionSettings
 from cloud_service.viewer.settings import ViewerSettings
-from icm.codec.bundle.shipped import DEFAULT_BUNDLE
+from icm.codec.bundle.shipped import DEFAULT_BUNDLE, with_shipped
 from icm.codec.threads import MOST_THREADS
 from icm.config.settings import Address, Section, ServiceSettings
 from icm.rpc.tls import MutualTlsSettings
@@ -200,7 +200,8 @@ class CloudSettings(ServiceSettings):
     bundle: Path = Field(default=DEFAULT_BUNDLE, description="Folder of the codec bundle that edges have.")
     bundles: list[Path] = Field(
         default=[],
-        description="Folders of further bundles that are read: what edges had before, or are to have next.",
+        description="Folders of further bundles that are read: what edges had before, or are to have next. Those that"
+        " ship are read in any case.",
     )
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="What the codec and the detector run on.")
     threads: int = Field(
@@ -232,7 +233,8 @@ class CloudSettings(ServiceSettings):
 
     @property
     def bundle_folders(self) -> list[Path]:
-        return [self.bundle, *self.bundles]
+        """Of all bundles that are read, the setting ``bundle`` first."""
+        return with_shipped(self.bundle, *self.bundles)
 
     @property
     def records_folder(self) -> Path:

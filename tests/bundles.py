@@ -1,4 +1,4 @@
-"""Codec bundles beside the shipped one."""
+"""Codec bundles beside the one that is used where none is named."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ import shutil
 from pathlib import Path
 
 from icm.codec.bundle.manifest import MANIFEST, BundleFile, codec_id_of
+from icm.codec.bundle.shipped import SHIPPED, SHIPPED_BUNDLES
+
+ICM_1, ICM_2 = (SHIPPED_BUNDLES[SHIPPED.index(name)] for name in ("icm-1", "icm-2"))
+"""The first has dense transforms, and decodes records from before motion; the second has gated ones."""
 
 _DOC_STRING = b"\x32\x05other"
 """A field that a serialised ONNX model may end with: a text that no runtime reads."""

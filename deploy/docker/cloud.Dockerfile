@@ -17,6 +17,7 @@ ENV PATH=/app/.venv/bin:$PATH
 COPY deploy/wheels /wheels
 COPY pyproject.toml hatch_build.py constraints.txt README.md LICENSE /src/
 COPY shared/icm/codec/native /src/shared/icm/codec/native
+COPY shared/icm/codec/bundle/shipped.py /src/shared/icm/codec/bundle/
 # Without its dependencies: they follow with all the others, and a CPU build asks for no CUDA packages.
 RUN torch=$(grep '^torch==' /src/constraints.txt); \
     case "$TORCH" in \
@@ -29,7 +30,9 @@ RUN torch=$(grep '^torch==' /src/constraints.txt); \
     esac
 # What the project needs changes seldom, the project often: two layers. OpenCV comes as the build without windows, which
 # needs no X11 libraries of the system.
-RUN cd /src && mkdir -p edge_service cloud_service training/icm_train benchmarks/icm_bench models/icm-1 \
+RUN cd /src && mkdir -p edge_service cloud_service training/icm_train benchmarks/icm_bench models && cd models \
+ && python -c 'from runpy import run_path; print(*run_path("../shared/icm/codec/bundle/shipped.py")["SHIPPED"])' \
+  | xargs mkdir && cd .. \
  && pip install -c constraints.txt ".[${EXTRA}]" \
  && opencv=$(pip freeze | sed -n 's/^opencv-python==/opencv-python-headless==/p') \
  && pip uninstall --yes opencv-python && pip install --no-deps "$opencv"

@@ -14,7 +14,10 @@ ENV PATH=/app/.venv/bin:$PATH
 # What the project needs changes seldom, the project often: two layers.
 COPY pyproject.toml hatch_build.py constraints.txt README.md LICENSE /src/
 COPY shared/icm/codec/native /src/shared/icm/codec/native
-RUN cd /src && mkdir -p edge_service cloud_service training/icm_train benchmarks/icm_bench models/icm-1 \
+COPY shared/icm/codec/bundle/shipped.py /src/shared/icm/codec/bundle/
+RUN cd /src && mkdir -p edge_service cloud_service training/icm_train benchmarks/icm_bench models && cd models \
+ && python -c 'from runpy import run_path; print(*run_path("../shared/icm/codec/bundle/shipped.py")["SHIPPED"])' \
+  | xargs mkdir && cd .. \
  && pip install -c constraints.txt ".[${EXTRA}]"
 COPY . /src
 RUN pip install --no-deps --force-reinstall /src

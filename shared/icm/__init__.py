@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from icm.client.search import Activity, ClassActivity, Region, Sighting
     from icm.codec.bitstream.record import Kind, Record, StreamHeader, parse_stream
     from icm.codec.bundle.loading import Bundle
+    from icm.codec.bundle.lookup import bundle_of
     from icm.codec.bundle.shipped import DEFAULT_BUNDLE
     from icm.codec.decoder import Decoder
     from icm.codec.encoder import CodedFrame, Encoder
@@ -84,6 +85,7 @@ _HOMES = {
     "Submitted": "icm.client.messages",
     "Tls": "icm.client.connection",
     "Verification": "icm.client.keeping.verifications",
+    "bundle_of": "icm.codec.bundle.lookup",
     "decode": "icm.codec.stills",
     "encode": "icm.codec.stills",
     "parse_stream": "icm.codec.bitstream.record",
@@ -132,6 +134,7 @@ __all__ = [
     "Tls",
     "Verification",
     "__version__",
+    "bundle_of",
     "decode",
     "encode",
     "errors",

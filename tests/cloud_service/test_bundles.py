@@ -64,7 +64,9 @@ async def test_records_of_a_bundle_that_a_start_lacked_are_looked_at_and_shown_o
 def test_a_codec_that_no_bundle_reads_is_told_with_all_that_are_read(loaded: Bundle, other_bundle: Bundle) -> None:
     bundles = Bundles([loaded, other_bundle])
     assert bundles.of(other_bundle.codec_id, "camera 'gate'") is other_bundle
-    with pytest.raises(CodecMismatchError, match=r"camera 'gate' .* .bundle icm-1., .* .bundle icm-other..*`bundles`"):
+    with pytest.raises(
+        CodecMismatchError, match=rf"camera 'gate' .* .bundle {loaded.name}., .* .bundle icm-other..*`bundles`"
+    ):
         bundles.of(bytes(32), "camera 'gate'")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import yaml
 
 from cloud_service.settings import CloudSettings
 from edge_service.settings import EdgeSettings
-from icm.codec.bundle.shipped import DEFAULT_BUNDLE
+from icm.codec.bundle.shipped import DEFAULT_BUNDLE, SHIPPED
 from icm.config.settings import load_settings
 from tests.deploy.places import ROOT
 
@@ -103,6 +105,27 @@ def test_an_image_copies_only_what_exists_and_is_not_ignored(path: Path) -> None
             for source in shlex.split(rest)[:-1]:
                 assert source == "." or (ROOT / source).exists(), source
                 assert source == "." or any(Path(source).is_relative_to(folder) for folder in kept), source
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+def test_the_layer_of_what_the_project_needs_has_a_folder_for_each_bundle_that_ships(
+    path: Path, tmp_path: Path
+) -> None:
+    """They come with the project's own layer, but without their folders nothing is built."""
+    for name, rest in instructions(path):
+        command = rest.replace("/src", f"{tmp_path}/src")
+        if "mkdir" in command:
+            subprocess.run(["sh", "-ec", command.partition("&& pip")[0]], check=True)
+            break
+        if name == "COPY" and command != rest:
+            *sources, target = command.split()
+            for source in map(ROOT.joinpath, sources):
+                if source.is_dir():
+                    shutil.copytree(source, target)
+                else:
+                    Path(target).mkdir(parents=True, exist_ok=True)
+                    shutil.copy(source, target)
+    assert {folder.name for folder in (tmp_path / "src/models").iterdir()} == set(SHIPPED)
 
 
 def test_the_edge_image_installs_the_edge_and_nothing_that_holds_torch() -> None:

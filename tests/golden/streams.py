@@ -4,7 +4,7 @@ They lie in a folder of the bundle's name and, where the bundle learned more sin
 records from before motion, ``icm-1.motion`` those made since. A stream is a file; ``latents.json`` beside them holds
 what they decode to.
 
-    python -m tests.golden.streams icm-1.motion     makes those of the shipped bundle; refuses where they exist
+    python -m tests.golden.streams icm-2     makes those of that bundle as it is; refuses where they exist
 """
 
 from __future__ import annotations
@@ -20,12 +20,18 @@ from numpy.typing import NDArray
 
 from icm.codec.bitstream.record import StreamHeader
 from icm.codec.bundle.loading import Bundle
-from icm.codec.bundle.shipped import DEFAULT_BUNDLE
+from icm.codec.bundle.shipped import SHIPPED_BUNDLES
 from icm.codec.encoder import CodedFrame, Encoder, recode_intra
 from icm.codec.latents.latents import Latents
 
 GOLDEN = Path(__file__).parent
 EXPECTED = "latents.json"
+
+
+def folder_of(golden: Path) -> Path:
+    """Of the bundle that a folder of golden records is of."""
+    (folder,) = (folder for folder in SHIPPED_BUNDLES if folder.name == golden.name.partition(".")[0])
+    return folder
 
 
 def fingerprint(latents: Latents) -> str:
@@ -84,8 +90,8 @@ def streams(bundle: Bundle) -> Iterator[tuple[str, int, int, list[CodedFrame]]]:
 
 
 def main() -> int:
-    bundle = Bundle.load(DEFAULT_BUNDLE)
     folder = GOLDEN / sys.argv[1]
+    bundle = Bundle.load(folder_of(folder))
     if folder.exists():
         print(f"{folder} exists: golden records are made once, so give a bundle with other bits another name")
         return 1

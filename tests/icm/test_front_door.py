@@ -53,6 +53,7 @@ def test_these_names_are_public_and_no_others() -> None:
         "Tls",
         "Verification",
         "__version__",
+        "bundle_of",
         "decode",
         "encode",
         "errors",

@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from icm.codec.bundle.manifest import GOLDEN, MANIFEST
+from icm.codec.bundle.shipped import SHIPPED, SHIPPED_BUNDLES
 from icm.version import VERSION
 
 ROOT = Path(__file__).parents[2]
@@ -99,7 +101,7 @@ def fresh(extra: str, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return Environment(folder, tmp_path_factory.mktemp("away"))
 
 
-def test_the_wheel_holds_our_packages_typed_the_bundle_once_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_holds_our_packages_typed_each_bundle_once_and_nothing_else(wheel: Path) -> None:
     names = [name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name]
     assert {name.partition("/")[0] for name in names} == PACKAGES
     assert {f"{package}/py.typed" for package in PACKAGES} <= set(names)
@@ -118,9 +120,10 @@ def test_the_wheel_holds_our_packages_typed_the_bundle_once_and_nothing_else(whe
     others = set(names) - page - served
     endings = Counter(Path(name).suffix for name in others if not name.startswith("icm/bundles/"))
     assert set(endings) == {".py", ".pyi", ".typed", ".yaml", ".c", ".h", ".so"}
-    manifests = [name for name in names if name.endswith("manifest.json")]
-    assert manifests == ["icm/bundles/icm-1/manifest.json"]
-    assert sum(name.endswith("encoder.onnx") for name in names) == 2, "encoder and hyper_encoder"
+    manifests = {name for name in names if name.endswith(MANIFEST)}
+    assert manifests == {f"icm/bundles/{name}/{MANIFEST}" for name in SHIPPED}
+    encoders = sum(name.endswith("encoder.onnx") for name in names)
+    assert encoders == 2 * len(SHIPPED), "encoder and hyper_encoder"
 
 
 def test_the_sdist_holds_sources_and_no_results(built: Path) -> None:
@@ -129,6 +132,7 @@ def test_the_sdist_holds_sources_and_no_results(built: Path) -> None:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"LICENSE", "README.md", "hatch_build.py", "proto/icm/v1/ingest.proto"} <= names
     assert not [name for name in names if name.endswith((".pt", ".so", ".png")) or "/results/" in name]
+    assert {name.split("/")[1] for name in names if name.startswith("models/")} == set(SHIPPED)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -159,6 +163,16 @@ def test_a_picture_is_coded_and_decoded(request: pytest.FixtureRequest, extra: s
         assert result.returncode == 0, result.stderr
     with Image.open(environment.away / "back.png") as picture:
         assert np.abs(np.asarray(picture, np.int16) - ramp).mean() < 4
+
+
+@pytest.mark.parametrize("folder", SHIPPED_BUNDLES, ids=lambda folder: folder.name)
+def test_golden_records_of_every_bundle_that_ships_are_decoded_far_from_the_repository(
+    edge: Environment, folder: Path
+) -> None:
+    """The file says which bundle made it."""
+    result = edge.run("icm", "decode", folder / GOLDEN, f"{folder.name}.mkv")
+    assert result.returncode == 0, result.stderr
+    assert (edge.away / f"{folder.name}.mkv").stat().st_size > 0
 
 
 def test_every_module_of_the_edge_imports_without_torch(edge: Environment) -> None:

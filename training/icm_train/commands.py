@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         stages = (base.NAME, object_region.NAME)
         command.add_argument("--stage", choices=stages, default=object_region.NAME, help="whose checkpoint to take")
     for command in (whole, export, extending):
-        command.add_argument("--bundle", type=Path, required=True, help="the folder to write, such as models/icm-1")
+        command.add_argument("--bundle", type=Path, required=True, help="the folder to write, such as models/icm-2")
         command.add_argument("--figures", type=Path, help="JSON of measured figures to keep in the manifest")
     for command in (
         whole,

@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from icm.codec.bundle.shipped import DEFAULT_BUNDLE
 from icm.errors import ConfigError
 from icm_bench.accuracy.bd_rate import Curve
 from icm_bench.report import RESULTS, print_rows, write_json
 
 _BYTES = 1e12
 _SECONDS = 86_400
-_OURS = "icm-1"
+_OURS = DEFAULT_BUNDLE.name
 _MEASURE, _RATE = "agreement", "bare_kbit_per_second"
 
 

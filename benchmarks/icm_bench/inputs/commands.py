@@ -12,6 +12,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from icm.codec.bundle.manifest import GOLDEN
+from icm.codec.bundle.shipped import DEFAULT_BUNDLE
 from icm_bench.inputs import damage
 from icm_bench.inputs.cases import scene
 from icm_bench.inputs.videos import scenes, write
@@ -91,7 +93,7 @@ def _hit(dice: random.Random, folder: Path, index: int) -> Run:
 
 
 def _decoded(dice: random.Random, folder: Path, index: int) -> Run:
-    golden = Path("models/icm-1/golden.icm").read_bytes()
+    golden = (DEFAULT_BUNDLE / GOLDEN).read_bytes()
     change = dice.choice(damage.DAMAGES)
     (folder / "in.icm").write_bytes(change(golden, dice))
     output = dice.choice(["out.mkv", "out.png", "-", "out", "out.xyz", "missing/out.mkv"])

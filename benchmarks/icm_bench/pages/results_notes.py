@@ -69,7 +69,7 @@ surroundings could save at the same mAP, with the bits for the map left out.""",
     "layers": """\
 Milliseconds of one block of ONNX Runtime in float32, on one thread (`_1`) and on two (`_2`), and the same for each
 thousand multiplications a pixel (`ms_per_kmac`), which is what blocks of different sizes are compared by. Dense blocks
-are icm-1's; gated ones are what the next codec is made of, with the gate that costs least.""",
+are icm-1's, gated ones icm-2's, with the gate that costs least.""",
     "reuse": """\
 Each clip goes through the cloud's engine with a look at every frame (`every frame`) and with `detector.reuse` as it is
 set by default (`reused`), in pieces of ten frames in turn, as they wait where a cloud is busy: entropy decoding,

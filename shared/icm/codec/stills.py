@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from functools import lru_cache
 from numbers import Real
 from typing import Any
 
@@ -12,6 +10,7 @@ from numpy.typing import NDArray
 
 from icm.codec.bitstream.record import StreamHeader, parse_stream
 from icm.codec.bundle.loading import Bundle
+from icm.codec.bundle.lookup import bundle_of, loaded
 from icm.codec.bundle.shipped import DEFAULT_BUNDLE
 from icm.codec.decoder import Decoder
 from icm.codec.encoder import Encoder, quality_units
@@ -20,16 +19,14 @@ from icm.errors import CodecMismatchError, ConfigError, ImageError, RecordError
 CAMERA = "file"
 """What files name as their camera."""
 
-_loading = threading.Lock()
-
 
 def encode(image: NDArray[np.uint8], quality: float = 3.0, *, bundle: Bundle | None = None) -> bytes:
     """Codes one picture as a whole ``.icm`` file.
 
     Args:
         image: uint8[H, W, 3], RGB; at most 8,388,608 pixels and 16,384 to a side.
-        quality: level, 0 (fewest bits) to 7 with the bundle that ships; fractions lie in between.
-        bundle: the codec; None for the bundle that ships.
+        quality: level, 0 (fewest bits) to 7 with the bundles that ship; fractions lie in between.
+        bundle: the codec; None for ``DEFAULT_BUNDLE``.
 
     Returns:
         The file's bytes: the same as ``icm encode`` writes.
@@ -39,7 +36,7 @@ def encode(image: NDArray[np.uint8], quality: float = 3.0, *, bundle: Bundle | N
         ConfigError: there is no such quality.
         BundleError: the bundle that ships is missing or damaged.
     """
-    bundle = bundle or _shipped()
+    bundle = bundle or loaded(DEFAULT_BUNDLE)
     pixels = _pixels(image)
     level = _level(bundle, quality)
     coded = Encoder(bundle).encode(pixels, level)
@@ -52,7 +49,7 @@ def decode(data: bytes, *, bundle: Bundle | None = None) -> NDArray[np.uint8]:
 
     Args:
         data: the file's bytes.
-        bundle: the codec; None for the bundle that ships.
+        bundle: the codec; None for whichever of those that ship the file was made with.
 
     Returns:
         The picture, uint8[H, W, 3], RGB.
@@ -60,7 +57,7 @@ def decode(data: bytes, *, bundle: Bundle | None = None) -> NDArray[np.uint8]:
     Raises:
         RecordError: the bytes are no such file, are damaged or cut off, or hold several pictures.
         CodecMismatchError: the file was made with another codec.
-        BundleError: the bundle that ships is missing or damaged.
+        BundleError: a bundle that ships is missing or damaged.
     """
     if not isinstance(data, bytes | bytearray | memoryview):
         raise RecordError(f"an .icm file is given as its bytes, not as {type(data).__name__}: read it first")
@@ -71,7 +68,7 @@ def decode(data: bytes, *, bundle: Bundle | None = None) -> NDArray[np.uint8]:
             f"the file holds {len(found)} pictures instead of one: take them apart with icm.parse_stream and decode"
             " them one after the other with icm.Decoder"
         )
-    bundle = bundle or _shipped()
+    bundle = bundle or bundle_of(header)
     if header.codec_id not in bundle.decodes:
         raise CodecMismatchError(
             f"the file was made with codec {header.codec_id.hex()[:16]}, but bundle {bundle.name} is codec"
@@ -102,14 +99,3 @@ def _level(bundle: Bundle, quality: Any) -> float:
         raise ConfigError(f"a quality is a number from 0 to {bundle.levels - 1}, not {quality!r}")
     quality_units(bundle, float(quality))
     return float(quality)
-
-
-def _shipped() -> Bundle:
-    # Loading takes seconds and is done once, by whichever thread comes first.
-    with _loading:
-        return _load()
-
-
-@lru_cache(maxsize=1)
-def _load() -> Bundle:
-    return Bundle.load(DEFAULT_BUNDLE)

@@ -7,6 +7,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from tqdm import tqdm
 from icm.codec.bitstream.record import Record, StreamHeader
 from icm.codec.bitstream.salvage import whole_records
 from icm.codec.bundle.loading import Bundle
-from icm.codec.bundle.shipped import DEFAULT_BUNDLE
+from icm.codec.bundle.lookup import folder_of
+from icm.codec.bundle.shipped import DEFAULT_BUNDLE, SHIPPED_BUNDLES, with_shipped
 from icm.codec.decoder import Decoder
 from icm.codec.encoder import Encoder, quality_units
 from icm.codec.latents.latents import QUALITY_STEPS
@@ -91,15 +93,16 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_STATUSES,
     )
     encode.add_argument("--quality", type=float, default=3.0, help="level, 0 (fewest bits) to 7; default 3")
+    encode.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE, help="codec bundle; default %(default)s")
     encode.set_defaults(run=_encode)
     decode = commands.add_parser(
         "decode", help=".icm to a picture, a stream to .mkv, or a folder of either", epilog=_STATUSES
     )
+    decode.add_argument("--bundle", type=Path, help="codec bundle of files that none of those that ship made")
     decode.set_defaults(run=_decode)
     for command in (encode, decode):
         command.add_argument("input", type=Path, help="file or folder; - for standard input")
         command.add_argument("output", type=Path, help="file, or folder for a folder's files; - for standard output")
-        command.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE, help="codec bundle; default %(default)s")
         command.add_argument(
             "--threads", type=thread_count, default=0, help=f"CPU threads, up to {MOST_THREADS}; default one per core"
         )
@@ -111,10 +114,11 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser(
         "doctor",
         help="whether this machine codes and decodes exactly as others do",
-        description="Decodes the bundle's golden records with 1, 2 and 4 threads, encodes on the CPU and, where there"
-        " is one, on a CUDA GPU, and says what this machine computes with. Exit code 1 if a check fails.",
+        description="Decodes the golden records of each bundle that ships with 1, 2 and 4 threads, encodes on the CPU"
+        " and, where there is one, on a CUDA GPU, and says what this machine computes with. Exit code 1 if a check"
+        " fails.",
     )
-    doctor.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE, help="codec bundle; default %(default)s")
+    doctor.add_argument("--bundle", type=Path, help="codec bundle to examine instead")
     doctor.set_defaults(run=_doctor)
     verify = add_verify(commands)
     verify.set_defaults(run=lambda options, _report: options.verify(options))
@@ -122,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _doctor(options: argparse.Namespace, _report: _Report) -> bool:
-    return examine(options.bundle)
+    return examine([options.bundle] if options.bundle else SHIPPED_BUNDLES)
 
 
 def _encode(options: argparse.Namespace, report: _Report) -> None:
@@ -164,7 +168,12 @@ def _header(bundle: Bundle, image: NDArray[np.uint8]) -> StreamHeader:
 
 def _decode(options: argparse.Namespace, report: _Report) -> None:
     _check_output(options)
-    bundle = Bundle.load(options.bundle, options.threads, options.device)
+    folders = with_shipped(*([options.bundle] if options.bundle else []))
+    load = cache(lambda folder: Bundle.load(folder, options.threads, options.device))
+
+    def bundle_of(codec_id: bytes, name: str) -> Bundle:
+        bundle: Bundle = load(folder_of(codec_id, folders, name, "name the right one with --bundle"))
+        return bundle
 
     if options.input.is_dir():
         paths, _ = _listed(options.input, {SUFFIX})
@@ -178,11 +187,11 @@ def _decode(options: argparse.Namespace, report: _Report) -> None:
             return Path(options.output, name)
 
         def decode(source: Path, target: Path) -> None:
-            _decode_file(bundle, source, target, True, report)
+            _decode_file(bundle_of, source, target, True, report)
 
         _each(paths, decode, target, "decoding", report)
     else:
-        _decode_file(bundle, options.input, options.output, False, report)
+        _decode_file(bundle_of, options.input, options.output, False, report)
 
 
 def _check_output(options: argparse.Namespace) -> None:
@@ -230,19 +239,18 @@ def _stem(path: Path) -> str:
     return inner.stem if inner.suffix.lower() in READABLE else inner.name
 
 
-def _decode_file(bundle: Bundle, argument: Path, target: Path, in_folder: bool, report: _Report) -> None:
+def _decode_file(
+    bundle_of: Callable[[bytes, str], Bundle], argument: Path, target: Path, in_folder: bool, report: _Report
+) -> None:
     """Decodes one file into a picture or a video.
 
     Args:
+        bundle_of: the bundle that decodes a codec's records, by its id; takes the file's name for the error.
         in_folder: whether the target's name still lacks its ending, .png for one picture and .mkv for more.
     """
     with readable(argument) as source:
         header, records, problem = _read(source)
-        if header.codec_id not in bundle.decodes:
-            raise CodecMismatchError(
-                f"{source.name} was made with codec {header.codec_id.hex()[:16]}, but bundle {bundle.name} is codec"
-                f" {bundle.codec_id.hex()[:16]}: name the right one with --bundle"
-            )
+        bundle = bundle_of(header.codec_id, source.name)
         suffix = target.suffix.lower()
         if in_folder or is_standard(target) or (not suffix and target.exists() and not target.is_file()):
             suffix = ".png" if len(records) == 1 else ".mkv"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -29,17 +30,18 @@ _PIXEL_TOLERANCE = 2
 """Grey levels that the same latents may differ by as pictures of two devices."""
 
 
-def examine(folder: Path) -> bool:
-    """Runs every check on a bundle, prints one line for each, and says whether all went well."""
+def examine(folders: Sequence[Path]) -> bool:
+    """Runs every check on bundles, prints one line for each, and says whether all went well."""
+    providers = onnxruntime.get_available_providers()
+    devices = ("cpu", "cuda") if "CUDAExecutionProvider" in providers else ("cpu",)
     checks: list[tuple[str, Callable[[], str]]] = [
         ("machine", _machine),
         ("libraries", _libraries),
-        ("providers", lambda: ", ".join(onnxruntime.get_available_providers())),
-        *((f"golden records, threads {n}", lambda n=n: _golden(folder, n)) for n in _THREADS),
-        ("encoding on the cpu", lambda: _encoding(folder, "cpu")),
+        ("providers", lambda: ", ".join(providers)),
     ]
-    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        checks.append(("encoding on cuda", lambda: _encoding(folder, "cuda")))
+    for folder in folders:
+        checks += [(f"golden records of {folder.name}, threads {n}", partial(_golden, folder, n)) for n in _THREADS]
+        checks += [(f"encoding with {folder.name} on {name}", partial(_encoding, folder, name)) for name in devices]
     return all([_passes(name, check) for name, check in checks])
 
 
@@ -79,7 +81,7 @@ def _golden(folder: Path, threads: int) -> str:
     _, records = parse_stream((folder / GOLDEN).read_bytes())
     kinds = [record.kind.name for record in records]
     counts = " and ".join(f"{kinds.count(kind)} {kind}" for kind in ("I", "P"))
-    return f"{counts} records of {bundle.name}, codec {bundle.codec_id.hex()[:16]}, decode to their latents"
+    return f"{counts} records, codec {bundle.codec_id.hex()[:16]}, decode to their latents"
 
 
 def _encoding(folder: Path, device: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from icm.codec.bundle.loading import Bundle
-from icm.codec.bundle.shipped import DEFAULT_BUNDLE
+from icm.codec.bundle.shipped import with_shipped
 from icm.errors import ConfigError
 from icm.evidence.checks.findings import Finding
 from icm.evidence.checks.verification import verify_case
@@ -39,7 +39,7 @@ def add_verify(commands: Any) -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="DIR",
-        help="a codec to decode with; repeatable",
+        help="a codec to decode with beside those that ship; repeatable",
     )
     verify.set_defaults(verify=_verify)
     return verify
@@ -50,7 +50,7 @@ def _verify(options: argparse.Namespace) -> bool:
     key = None if options.key is None else _key(options.key)
 
     def bundles() -> list[Bundle]:
-        return [Bundle.load(folder) for folder in options.bundle or [DEFAULT_BUNDLE]]
+        return [Bundle.load(folder) for folder in with_shipped(*options.bundle)]
 
     findings = verify_case(options.case, key=key, bundles=bundles, told=_tell)
     if not findings.count_wrong:

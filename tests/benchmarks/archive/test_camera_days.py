@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from icm.codec.bundle.shipped import DEFAULT_BUNDLE
 from icm.errors import ConfigError
 from icm_bench.accuracy.bd_rate import Curve
 from icm_bench.archive.camera_days import camera_days, rate_at, run
@@ -28,7 +29,13 @@ def test_a_worth_that_no_bitrate_reaches_has_none() -> None:
 
 
 def test_each_codec_that_can_be_entered_anywhere_stands_beside_ours(tmp_path: Path) -> None:
-    row = {"scene": "street", "codec": "icm-1", "point": "1", "bare_kbit_per_second": 50.0, "agreement": 0.85}
+    row = {
+        "scene": "street",
+        "codec": DEFAULT_BUNDLE.name,
+        "point": "1",
+        "bare_kbit_per_second": 50.0,
+        "agreement": 0.85,
+    }
     others = [
         {**row, "codec": codec, "point": point, "bare_kbit_per_second": rate, "agreement": worth}
         for codec in ("x264, 2 s", "x264, one key")
@@ -38,7 +45,7 @@ def test_each_codec_that_can_be_entered_anywhere_stands_beside_ours(tmp_path: Pa
     assert run(["--results", str(tmp_path)]) == 0
     rows = json.loads((tmp_path / "camera_days.json").read_text())["rows"]
     assert [(each["codec"], each["kbit_per_second"], each["times_ours"]) for each in rows] == [
-        ("icm-1", 50.0, 1.0),
+        (DEFAULT_BUNDLE.name, 50.0, 1.0),
         ("x264, 2 s", 200.0, 0.25),
     ]
 

@@ -15,6 +15,7 @@ from icm.codec.decoder import Decoder
 from icm.codec.encoder import CodedFrame, Encoder, recode_intra
 from icm.codec.predict.skip import RD_LAMBDA
 from icm.errors import ConfigError, ImageError, RecordError, ReferenceMissingError
+from tests.bundles import ICM_1
 
 
 def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
@@ -69,9 +70,8 @@ def test_a_record_whose_latents_are_not_the_promised_ones_is_refused(codec: Bund
         Decoder(codec).latents(replace(record, digest=record.digest ^ 1), 150, 100)
 
 
-def test_a_bundle_from_before_motion_codes_without_it_and_refuses_records_with_it(
-    codec: Bundle, scene: NDArray[np.uint8]
-) -> None:
+def test_a_bundle_from_before_motion_codes_without_it_and_refuses_records_with_it(scene: NDArray[np.uint8]) -> None:
+    codec = Bundle.load(ICM_1, threads=1)
     earlier = copy(codec)
     earlier.motion = None
     encoder, updated = Encoder(earlier), np.roll(scene, 5, 1)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from icm.codec.bundle.shipped import SHIPPED
 from icm.codec.encoder import CodedFrame, Encoder
 from icm.command.cli import main
 from icm.command.doctor import examine
@@ -20,14 +21,15 @@ def lines(capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
     return {start[7:]: f"{start[:6].strip()} {detail}" for start, _, detail in told}
 
 
-def test_a_sound_machine_passes_every_check(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["doctor", "--bundle", str(bundle)]) == 0
+def test_a_sound_machine_passes_every_check_of_every_bundle_that_ships(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
     told = lines(capsys)
     assert all(text.startswith("ok ") for text in told.values())
     assert "CPUExecutionProvider" in told["providers"]
     assert "numpy 1." in told["libraries"]
-    for threads in (1, 2, 4):
-        assert bundle.name in told[f"golden records, threads {threads}"]
+    for name in SHIPPED:
+        assert {f"golden records of {name}, threads {threads}" for threads in (1, 2, 4)} < set(told)
+        assert f"encoding with {name} on cpu" in told
 
 
 def test_a_damaged_bundle_fails_by_name_and_the_other_checks_go_on(
@@ -39,8 +41,10 @@ def test_a_damaged_bundle_fails_by_name_and_the_other_checks_go_on(
     network.write_bytes(network.read_bytes()[:-1] + b"!")
     assert main(["doctor", "--bundle", str(damaged)]) == 1
     told = lines(capsys)
-    assert told["golden records, threads 1"].startswith(f"FAILED BundleError: the bundle's file {network} is damaged")
-    assert told["encoding on the cpu"].startswith("FAILED")
+    assert told[f"golden records of {bundle.name}, threads 1"].startswith(
+        f"FAILED BundleError: the bundle's file {network} is damaged"
+    )
+    assert told[f"encoding with {bundle.name} on cpu"].startswith("FAILED")
     assert told["machine"].startswith("ok")
 
 
@@ -55,5 +59,5 @@ def test_an_encoder_whose_frames_decode_to_something_else_is_found(
         return frame
 
     monkeypatch.setattr(Encoder, "encode", wrong)
-    assert not examine(bundle)
-    assert "decodes to other latents than were coded" in lines(capsys)["encoding on the cpu"]
+    assert not examine([bundle])
+    assert "decodes to other latents than were coded" in lines(capsys)[f"encoding with {bundle.name} on cpu"]

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from icm.codec.bundle.shipped import DEFAULT_BUNDLE
 from icm.errors import ConfigError
 from icm_train.learning.start import with_what_fits
 from icm_train.models.codec import TrainableCodec
 from icm_train.models.networks import NetworkConfig
 from icm_train.weights.checkpoint import load_codec
 from icm_train.weights.saved_run import SavedFacts, save_weights
+from tests.bundles import ICM_1
 from tests.training.small_run import SMALL
 
 
@@ -62,10 +62,10 @@ def test_what_shares_no_widths_is_refused() -> None:
         with_what_fits(codec(1), codec(2, replace(SMALL, luma=28)), branches=True)
 
 
-def test_the_shipped_bundle_fits_the_long_runs_networks() -> None:
+def test_the_bundle_that_the_long_run_begins_with_fits_its_networks() -> None:
     widths = {"encoder_wide": 16, "encoder_deep": 16, "decoder_deep": 16, "decoder_wide": 16, "decoder_fine": 16}
     fresh = TrainableCodec(NetworkConfig(blocks="gated", luma=176, chroma=40, **widths))
-    trained = load_codec(DEFAULT_BUNDLE)[0]
+    trained = load_codec(ICM_1)[0]
     assert "hyper_analysis.first.weight" in taken(fresh, trained)
 
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from icm.codec.bundle.loading import Bundle
-from icm.codec.bundle.shipped import DEFAULT_BUNDLE
+from icm.codec.bundle.shipped import SHIPPED_BUNDLES
 from icm.codec.entropy.integer_network import MEAN_STEPS, SCALE_COUNT
 from icm.codec.latents.latents import HYPER_MAX
 from icm.codec.transforms.networks import Synthesis
@@ -24,14 +24,21 @@ SIZE = 128
 LEVEL = 3
 
 
-@pytest.fixture(scope="module")
-def bundle() -> Bundle:
-    return Bundle.load(DEFAULT_BUNDLE, threads=1)
+@pytest.fixture(scope="module", params=SHIPPED_BUNDLES, ids=lambda folder: folder.name)
+def folder(request: pytest.FixtureRequest) -> Path:
+    """Of each bundle that ships."""
+    path: Path = request.param
+    return path
 
 
 @pytest.fixture(scope="module")
-def taken_back() -> tuple[TrainableCodec, dict[str, Any]]:
-    return load_codec(DEFAULT_BUNDLE)
+def bundle(folder: Path) -> Bundle:
+    return Bundle.load(folder, threads=1)
+
+
+@pytest.fixture(scope="module")
+def taken_back(folder: Path) -> tuple[TrainableCodec, dict[str, Any]]:
+    return load_codec(folder)
 
 
 @pytest.fixture
@@ -49,7 +56,7 @@ def picture() -> NDArray[np.uint8]:
 @torch.no_grad()
 def test_analysis_and_gains_are_the_bundles(bundle: Bundle, codec: TrainableCodec, picture: NDArray[np.uint8]) -> None:
     image = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
-    latents = codec.analysis(image)[0] * codec.gains.scale(torch.tensor([LEVEL]))[0]
+    latents = codec.analyse(image, torch.tensor([LEVEL]))[0]
     wanted = bundle.analysis.scaled(picture, bundle.gains(16 * LEVEL), bundle.level_shares(16 * LEVEL))
     assert np.allclose(latents.numpy(), wanted, atol=1e-2)
 
@@ -61,8 +68,8 @@ def test_the_synthesis_is_the_one_before_finetuning(
     values = np.rint(bundle.analysis.scaled(picture, bundle.gains(16 * LEVEL), bundle.level_shares(16 * LEVEL))).astype(
         np.int16
     )
-    unscaled = torch.from_numpy(values)[None].float() * codec.gains.unscale(torch.tensor([LEVEL]))
-    restored = codec.synthesis(unscaled)[0].clamp(0, 1).mul(255).permute(1, 2, 0).numpy()
+    made = codec.synthesise(torch.from_numpy(values)[None].float(), torch.tensor([LEVEL]))
+    restored = made[0].clamp(0, 1).mul(255).permute(1, 2, 0).numpy()
     plain = Synthesis(bundle.folder / "decoder_base.onnx", 1, "cpu")
     wanted = plain.pictures(
         values[None], bundle.inverse_gains(16 * LEVEL)[None], bundle.level_shares(16 * LEVEL)[None]
@@ -87,8 +94,8 @@ def test_hyper_latents_say_what_the_integer_network_says(
 
 
 @torch.no_grad()
-def test_hyper_latents_take_hardly_more_bits_than_under_the_bundles_tables(codec: TrainableCodec) -> None:
-    with np.load(DEFAULT_BUNDLE / "entropy.npz") as stored:
+def test_hyper_latents_take_hardly_more_bits_than_under_the_bundles_tables(codec: TrainableCodec, folder: Path) -> None:
+    with np.load(folder / "entropy.npz") as stored:
         frequencies = stored["hyper_frequencies"].reshape(len(codec.config.lambdas), codec.config.hyper, -1)
     met = torch.from_numpy(frequencies[:, :, :-1].astype(np.float64).mean(0))
     shares = met / met.sum(1, keepdim=True)
@@ -98,9 +105,11 @@ def test_hyper_latents_take_hardly_more_bits_than_under_the_bundles_tables(codec
     assert (bits + (shares * shares.log2()).sum(1)).max() < 0.3
 
 
-def test_how_the_bundle_came_about_comes_with_it(taken_back: tuple[TrainableCodec, dict[str, Any]]) -> None:
+def test_how_the_bundle_came_about_comes_with_it(
+    taken_back: tuple[TrainableCodec, dict[str, Any]], folder: Path
+) -> None:
     history = taken_back[1]
-    assert history["config"]["bundle"] == "icm-1"
+    assert history["config"]["bundle"] == folder.name
     assert history["history"][0]["steps"] > 0
 
 
@@ -109,9 +118,9 @@ def test_a_folder_that_is_no_bundle_is_named(tmp_path: Path) -> None:
         load_codec(tmp_path)
 
 
-def test_a_bundle_whose_networks_are_of_another_kind_is_named(tmp_path: Path) -> None:
-    folder = tmp_path / "other"
-    shutil.copytree(DEFAULT_BUNDLE, folder)
-    shutil.copyfile(folder / "hyper_encoder.onnx", folder / "encoder.onnx")
+def test_a_bundle_whose_networks_are_of_another_kind_is_named(tmp_path: Path, folder: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    shutil.copyfile(other / "hyper_encoder.onnx", other / "encoder.onnx")
     with pytest.raises(ConfigError, match=r"other.*lack analysis\."):
-        load_codec(folder)
+        load_codec(other)

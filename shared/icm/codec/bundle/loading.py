@@ -19,7 +19,6 @@ from icm.codec.bundle.manifest import (
     TEMPORAL,
     UNFINETUNED,
     Manifest,
-    codec_id_of,
     read_manifest,
 )
 from icm.codec.bundle.verification import check_file, check_files, check_golden
@@ -83,8 +82,7 @@ class Bundle:
         self.manifest = manifest
         self.name = manifest.name
         self.codec_id = bytes.fromhex(manifest.codec_id)
-        before = [bytes.fromhex(codec_id_of(manifest.files, motion=False))] if temporal else []
-        self.decodes = frozenset([self.codec_id, *before])
+        self.decodes = manifest.decodes
         self.levels = manifest.levels
         self.grain = Grain(manifest.grain)
         self.entropy, self.temporal, self.motion, self.octaves = entropy, temporal, motion, octaves

@@ -67,6 +67,12 @@ class Manifest(BaseModel):
     training: dict[str, Any]
     figures: dict[str, Any]
 
+    @property
+    def decodes(self) -> frozenset[bytes]:
+        """Codec ids of the records that it decodes: its own, and the one from before it learned motion, if it did."""
+        before = [codec_id_of(self.files, motion=False)] if TEMPORAL[0] in self.files else []
+        return frozenset(bytes.fromhex(codec_id) for codec_id in (self.codec_id, *before))
+
 
 def codec_id_of(files: dict[str, BundleFile], *, motion: bool = True) -> str:
     """Digest of the files that turn records into latents, in hex.

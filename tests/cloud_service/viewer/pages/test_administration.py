@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from cloud_service.viewer.accounts.roles import Role
+from icm.codec.bundle.shipped import SHIPPED
 from tests.cloud_service.viewer.house import PASSWORD, House, add_user, running_viewer
 
 NEW = "another few words"
@@ -191,7 +192,7 @@ def test_health_tells_details_to_who_administers_alone(house: House) -> None:
 
 def test_about_names_versions_the_codec_and_whose_scripts_are_here(house: House) -> None:
     page = house.logged_in("anna").get("/about").text
-    for text in ("icm-1", "hls.js", "htmx.org", "Apache-2.0", "0BSD", "GNU Affero"):
+    for text in (*SHIPPED, "hls.js", "htmx.org", "Apache-2.0", "0BSD", "GNU Affero"):
         assert text in page
     licence = re.findall(r'href="(/static/[^"]+hls\.js\.LICENSE\.txt)"', page)[0]
     with house.client() as client:
