@@ -84,9 +84,13 @@ class BatchDecoder:
             stream.shown = latents, stream.decoder.picture(latents)
         return stream.shown[1]
 
-    def inverse_gains(self, work: Work, quality: int) -> NDArray[np.float32]:
-        """What latents of a quality are multiplied by before the synthesis: float32[M]."""
-        return self._bundle(work).inverse_gains(quality)
+    def steps(self, work: Work, quality: int) -> NDArray[np.float32]:
+        """The quantisation steps of a quality's latents, in grey levels: float32[M].
+
+        Those of the analysis, which keeps distances; what a synthesis multiplies latents by is its own affair, and in
+        icm-2 two thirds as much.
+        """
+        return 1 / self._bundle(work).gains(quality)
 
     def _latents(self, work: Work) -> tuple[list[Latents | IcmError], Record | None]:
         """The latents of each record, or what kept it from being decoded, and the keyframe that was made, if any."""

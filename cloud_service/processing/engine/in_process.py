@@ -182,7 +182,7 @@ class InProcessEngine:
                 stream_key(work.header),
                 record,
                 latents,
-                self._decoder.inverse_gains(work, latents.quality),
+                self._decoder.steps(work, latents.quality),
             )
             for record, latents in zip(work.records, frames, strict=True)
         ]

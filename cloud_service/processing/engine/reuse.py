@@ -93,7 +93,7 @@ class Looks:
         stream: StreamKey,
         record: Record,
         latents: Latents,
-        inverse_gains: NDArray[np.float32],
+        steps: NDArray[np.float32],
     ) -> Look:
         """The look that tells what is in a frame: an earlier one, or a new one, of which nothing is known yet.
 
@@ -101,10 +101,10 @@ class Looks:
             stream: the record's.
             record: the lane's next.
             latents: the record's.
-            inverse_gains: float32[M], of their quality.
+            steps: float32[M], of their quality, see ``change``.
         """
         last = self._last.get(lane)
-        if last is not None and self._serves(last, stream, record, latents, inverse_gains):
+        if last is not None and self._serves(last, stream, record, latents, steps):
             return last
         look = Look(record.sequence, record.capture_us, stream, latents)
         self._last[lane] = look
@@ -120,24 +120,24 @@ class Looks:
         stream: StreamKey,
         record: Record,
         latents: Latents,
-        inverse_gains: NDArray[np.float32],
+        steps: NDArray[np.float32],
     ) -> bool:
         bound = self._bound
         if bound is None or last.stream != stream or last.latents.quality != latents.quality:
             return False
-        changed = change(last.latents, latents, inverse_gains)
+        changed = change(last.latents, latents, steps)
         late = not 0 <= record.capture_us - last.capture_us <= bound.seconds * 1e6
         return changed == 0 or (changed <= bound.change and not late)
 
 
-def change(before: Latents, after: Latents, inverse_gains: NDArray[np.float32]) -> float:
+def change(before: Latents, after: Latents, steps: NDArray[np.float32]) -> float:
     """How far two frames of one size and quality are apart, in grey levels: root mean square over the picture's values.
 
-    The transform nearly keeps distances, so the latents tell it without a picture.
+    The analysis nearly keeps distances, so the latents tell it without a picture.
 
     Args:
-        inverse_gains: float32[M], of their quality.
+        steps: float32[M], the quantisation steps of their quality, in grey levels.
     """
     differs = (before.values != after.values).any(0)
-    steps = np.subtract(after.values[:, differs], before.values[:, differs], dtype=np.float32)
-    return float(np.sqrt(np.square(steps * inverse_gains[:, None]).sum() / (_VALUES * differs.size)))
+    apart = np.subtract(after.values[:, differs], before.values[:, differs], dtype=np.float32)
+    return float(np.sqrt(np.square(apart * steps[:, None]).sum() / (_VALUES * differs.size)))

@@ -23,6 +23,7 @@ from cloud_service.processing.engine.in_process import InProcessEngine
 from cloud_service.processing.engine.reuse import Looks, ReuseBound, change
 from icm.codec.bitstream.record import Kind, Record
 from icm.codec.bundle.loading import Bundle
+from icm.codec.bundle.shipped import SHIPPED_BUNDLES
 from icm.codec.decoder import Decoder
 from icm.codec.encoder import CodedFrame, Encoder
 from icm.codec.latents.latents import Latents
@@ -33,7 +34,7 @@ PATIENCE_SECONDS = 60.0
 BOUND = ReuseBound(change=5.0, seconds=1.0)
 EXACT = ReuseBound(change=0.0, seconds=0.0)
 LANE, STREAM = LaneId("gate", "live"), (b"codec", 1, 64, 48)
-GAINS = np.full(4, 64.0, np.float32)
+STEPS = np.full(4, 64.0, np.float32)
 Picture = NDArray[np.uint8]
 
 
@@ -150,16 +151,24 @@ def test_an_equal_picture_is_made_once_and_is_the_one_that_was_looked_at(loaded:
         assert np.array_equal(plain.decode(record, WIDTH, HEIGHT), picture)
 
 
-def test_the_change_that_latents_tell_is_that_of_the_pictures_in_grey_levels(loaded: Bundle) -> None:
+@pytest.mark.parametrize("folder", SHIPPED_BUNDLES, ids=lambda folder: folder.name)
+def test_the_change_that_latents_tell_is_that_of_the_pictures_in_grey_levels(folder: Path) -> None:
+    """Or a little more, never less: what rounding does to latents counts, and a synthesis takes some of it away."""
+    bundle = Bundle.load(folder, threads=1)
+    engine = BatchDecoder(Bundles([bundle]))
+    work = Work(
+        lane=LANE, segment=1, header=coded_header(bundle), records=(), starts=True, ends=False, keyframe=None,
+        detect=True, archive=True,
+    )  # fmt: skip
     for quality in (1, 3, 5):
-        encoder, decoder = Encoder(loaded), Decoder(loaded)
+        encoder, decoder = Encoder(bundle), Decoder(bundle)
         pair = []
         for number, picture in enumerate((scene(), scene(bar=30)), 1):
             latents = decoder.latents(encoder.encode(picture, quality).record(number, 0), WIDTH, HEIGHT)
             pair.append((latents, decoder.picture(latents).astype(np.float64)))
         (before, shown), (after, shown_after) = pair
         seen = np.sqrt(np.square(shown - shown_after).mean())
-        assert change(before, after, loaded.inverse_gains(before.quality)) == pytest.approx(seen, rel=0.1)
+        assert 0.95 * seen < change(before, after, engine.steps(work, before.quality)) < 1.15 * seen
 
 
 def latents(values: NDArray[np.int16], quality: int = 48) -> Latents:
@@ -186,7 +195,7 @@ def test_small_changes_never_add_up_beyond_the_bound(
         values = values.copy()
         values.reshape(-1)[place] += step
         now = latents(values)
-        look = looks.at(LANE, STREAM, record(sequence), now, GAINS)
+        look = looks.at(LANE, STREAM, record(sequence), now, STEPS)
         if look.sequence == sequence:
             looked_at[sequence] = now
         then = looked_at[look.sequence]
@@ -197,17 +206,17 @@ def test_small_changes_never_add_up_beyond_the_bound(
 
 def test_what_differs_a_little_and_stays_is_looked_at_once_the_time_is_up() -> None:
     looks, values = Looks(BOUND), np.zeros((4, 3, 4), np.int16)
-    looks.at(LANE, STREAM, record(1), latents(values), GAINS)
+    looks.at(LANE, STREAM, record(1), latents(values), STEPS)
     arrived = values.copy()
     arrived[0, 0, 0] = 1
-    seen = [looks.at(LANE, STREAM, record(n), latents(arrived), GAINS).sequence for n in range(2, 40)]
+    seen = [looks.at(LANE, STREAM, record(n), latents(arrived), STEPS).sequence for n in range(2, 40)]
     assert seen == [1] * 10 + [12] * 28
 
 
 def test_lanes_do_not_see_each_others_looks() -> None:
     looks, same = Looks(EXACT), latents(np.zeros((4, 3, 4), np.int16))
     lanes = [LaneId("gate", "live"), LaneId("door", "live"), LaneId("gate", "other")]
-    assert [looks.at(lane, STREAM, record(1 + n), same, GAINS).sequence for n, lane in enumerate(lanes)] == [1, 2, 3]
+    assert [looks.at(lane, STREAM, record(1 + n), same, STEPS).sequence for n, lane in enumerate(lanes)] == [1, 2, 3]
 
 
 class ReusingReader(Reader):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from icm.codec.bit_allocation import bits_by_position, intra_bits
 from icm.codec.bundle.loading import Bundle
 from icm.codec.encoder import Encoder
+from tests.bundles import ICM_1
 
 
 def half_busy() -> NDArray[np.uint8]:
@@ -34,7 +35,7 @@ def test_bits_are_charged_to_the_positions_they_are_spent_on(codec: Bundle) -> N
 def test_a_frame_after_another_spends_its_bits_where_something_changed(
     codec: Bundle, with_motion: bool, next_quality: int
 ) -> None:
-    bundle = copy(codec)
+    bundle = copy(codec) if with_motion else Bundle.load(ICM_1, threads=1)
     if not with_motion:
         bundle.motion = None
     encoder, scene = Encoder(bundle), half_busy()

@@ -29,7 +29,7 @@ _MOST = 0.6
 _MOST_TO_START = 0.4
 """The same while no features are kept: to compute them all takes as long as several whole networks."""
 _LEVELS = 0.25
-"""See ``SynthesisState``; keeps pixels within 1 of 255."""
+"""See ``SynthesisState``; keeps pixels of pictures within 1 of 255."""
 
 
 class IncrementalAnalysis:
@@ -109,7 +109,19 @@ class IncrementalSynthesis:
     def picture(
         self, latents: NDArray[np.int16], inverse_gains: NDArray[np.float32], levels: NDArray[np.float32]
     ) -> NDArray[np.uint8]:
-        """int16[M, h, w], float32[M], float32[levels] -> uint8[16h, 16w, 3] RGB, within 1 of the whole network's."""
+        """The picture of latents, within 1 of the whole network's.
+
+        Of latents that no picture has, a gated network's features may be so large that float32 itself is off by a grey
+        level; then a few pixels in 10,000 are more than 1 from the whole network's, which is no more exact.
+
+        Args:
+            latents: int16[M, h, w].
+            inverse_gains: float32[M].
+            levels: float32[levels], see ``Analysis``.
+
+        Returns:
+            uint8[16h, 16w, 3] RGB.
+        """
         same = latents.shape == self._latents.shape and np.array_equal(inverse_gains, self._ungains)
         if not same:  # another quality has other ungains
             return self._whole(latents, inverse_gains, levels)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from icm.codec.bundle.manifest import CONTEXT, MOTION, TEMPORAL
+from icm.codec.bundle.shipped import SHIPPED_BUNDLES
 from icm.codec.entropy.integer_network import IntegerNetwork
 from icm.codec.entropy.neighbourhood import INPUT_MAX
 from icm.codec.latents.latents import HYPER_MAX
@@ -21,14 +22,20 @@ from icm.errors import BundleError
 from icm_bench.exactness.integer_reference import InIntegers, InSession, InTorch, layers_of
 from icm_train.integer.network import EXACT_LIMIT, IntegerLayer, build_graph, check_exact
 
-NETWORKS = ("hyper_decoder.onnx", *CONTEXT, *TEMPORAL, *MOTION)
+NETWORKS = [
+    folder / name
+    for folder in SHIPPED_BUNDLES
+    for name in ("hyper_decoder.onnx", *CONTEXT, *TEMPORAL, *MOTION)
+    if (folder / name).exists()
+]
+"""Each integer network of the bundles that ship."""
 LARGEST_INPUT = max(HYPER_MAX, INPUT_MAX)
 
 
-@pytest.fixture(scope="module", params=NETWORKS)
-def network(bundle: Path, request: pytest.FixtureRequest) -> Path:
-    """Each integer network of the shipped bundle."""
-    return bundle / str(request.param)
+@pytest.fixture(scope="module", params=NETWORKS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def network(request: pytest.FixtureRequest) -> Path:
+    path: Path = request.param
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -87,19 +94,19 @@ def test_torch_gives_what_64_bit_integers_give(
 @settings(max_examples=12, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
-    name=st.sampled_from(NETWORKS),
+    network=st.sampled_from(NETWORKS),
     batch=st.integers(1, 3),
     sides=st.tuples(st.integers(1, 3), st.integers(1, 3)),
     level=st.integers(0, 7),
     spread=st.sampled_from([1, 8, LARGEST_INPUT]),
 )
 def test_means_and_scales_are_the_same_in_64_bit_integers_whatever_goes_in(
-    bundle: Path, seed: int, name: str, batch: int, sides: tuple[int, int], level: int, spread: int
+    seed: int, network: Path, batch: int, sides: tuple[int, int], level: int, spread: int
 ) -> None:
-    layers = layers_of(bundle / name)
+    layers = layers_of(network)
     shape = (batch, layers[0].weights.shape[1], *sides)
     known = np.random.default_rng(seed).integers(-spread, spread + 1, shape).astype(np.int8)
-    means, indexes = IntegerNetwork(bundle / name, 1)(known, level)
+    means, indexes = IntegerNetwork(network, 1)(known, level)
     expected_means, expected_indexes = np.split(InIntegers(layers)(known, level), 2, axis=1)
     assert (means == expected_means).all()
     assert (indexes == expected_indexes.clip(0, 63)).all()

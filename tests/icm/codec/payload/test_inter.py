@@ -1,4 +1,4 @@
-"""P records: exact for any latents after any reference, and as small as what moved."""
+"""P records without motion, as icm-1 made them: exact for any latents after any reference, small as what moved."""
 
 from __future__ import annotations
 
@@ -12,8 +12,14 @@ from hypothesis import strategies as st
 from icm.codec.bundle.loading import Bundle
 from icm.codec.latents.latents import LATENT_MAX, Latents, latent_size
 from icm.errors import RecordError
+from tests.bundles import ICM_1
 
 sizes = st.tuples(st.integers(1, 150), st.integers(1, 150))
+
+
+@pytest.fixture(scope="module")
+def codec() -> Bundle:
+    return Bundle.load(ICM_1, threads=1)
 
 
 @st.composite

@@ -18,6 +18,7 @@ from icm.errors import BundleError
 from icm_train.export.bundle import export_encoder, export_synthesis
 from icm_train.models.codec import TrainableCodec
 from icm_train.models.networks import NetworkConfig
+from tests.bundles import ICM_1
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 """Of the exporter."""
@@ -140,11 +141,11 @@ def test_small_changes_are_not_followed_to_the_end(sparse_synthesis: SparseGated
     assert not any(plane.changed.any() for plane in state._planes["fine"])
 
 
-def test_a_network_of_another_architecture_is_refused(bundle: Path) -> None:
+def test_a_network_of_another_architecture_is_refused() -> None:
     with pytest.raises(BundleError, match=r"encoder\.onnx has no weights named 'blocks_wide\.0\.gate\.weight'"):
-        SparseGatedAnalysis(bundle / "encoder.onnx", 1, "cpu")
+        SparseGatedAnalysis(ICM_1 / "encoder.onnx", 1, "cpu")
     with pytest.raises(BundleError, match=r"decoder\.onnx has no weights named"):
-        SparseGatedSynthesis(bundle / "decoder.onnx", 1, "cpu")
+        SparseGatedSynthesis(ICM_1 / "decoder.onnx", 1, "cpu")
 
 
 def test_every_weight_of_the_networks_is_found_by_its_name(networks: Path) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from icm.codec.bundle.loading import Bundle
+from icm.codec.bundle.shipped import SHIPPED_BUNDLES
 from icm.codec.transforms.change_detection import NOISE_THRESHOLD
 from icm.codec.transforms.incremental import IncrementalAnalysis, IncrementalSynthesis
 from icm.codec.transforms.sparse.analysis import SparseAnalysis
@@ -21,8 +22,15 @@ SIDES = (16 * ROWS - 5, 16 * COLUMNS - 9)
 """Of the pictures, in pixels; no multiples of 16."""
 
 
-LEVELS = np.eye(8, dtype=np.float32)[3]
-"""The shipped networks are the same at every level, so which one they are told is all the same."""
+LEVEL = 3
+LEVELS = np.eye(8, dtype=np.float32)[LEVEL]
+"""What networks are told of it."""
+
+
+@pytest.fixture(scope="module", params=SHIPPED_BUNDLES, ids=lambda folder: folder.name)
+def codec(request: pytest.FixtureRequest) -> Bundle:
+    """Each bundle that ships, as they have dense and gated transforms."""
+    return Bundle.load(request.param, threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -132,8 +140,13 @@ def test_a_network_of_another_architecture_is_refused(bundle: Path) -> None:
 
 
 def rounded(codec: Bundle, image: NDArray[np.uint8], quality: int) -> NDArray[np.int16]:
-    scaled = codec.analysis.unscaled(image, LEVELS) * codec.gains(quality)[:, None, None]
-    return np.rint(scaled).astype(np.int16)
+    return np.rint(codec.analysis.scaled(image, codec.gains(quality), codec.level_shares(quality))).astype(np.int16)
+
+
+def whole(codec: Bundle, values: NDArray[np.int16], quality: int) -> NDArray[np.uint8]:
+    """The picture of the whole network."""
+    inverse_gains, shares = codec.inverse_gains(quality), codec.level_shares(quality)
+    return codec.synthesis.pictures(values[None], inverse_gains[None], shares[None])[0]
 
 
 def apart(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> int:
@@ -144,24 +157,27 @@ def apart(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> int:
 def test_pictures_of_latents_that_move_are_within_one_of_the_whole_network(
     codec: Bundle, street: NDArray[np.uint8], level: int
 ) -> None:
-    tiled = IncrementalSynthesis(codec.synthesis, codec.sparse_synthesis)
-    inverse_gains = codec.inverse_gains(16 * level)
+    tiled, quality = IncrementalSynthesis(codec.synthesis, codec.sparse_synthesis), 16 * level
     for step in range(8):
-        values = rounded(codec, with_person(street, 10 * step, 100 - 8 * step), 16 * level)
-        whole = codec.synthesis.pictures(values[None], inverse_gains[None], LEVELS[None])[0]
-        assert apart(tiled.picture(values, inverse_gains, LEVELS), whole) <= 1
+        values = rounded(codec, with_person(street, 10 * step, 100 - 8 * step), quality)
+        shown = tiled.picture(values, codec.inverse_gains(quality), codec.level_shares(quality))
+        assert apart(shown, whole(codec, values, quality)) <= 1
 
 
 @settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 2**32), level=st.integers(0, 7))
-def test_pictures_of_any_latents_are_within_one_of_the_whole_network(codec: Bundle, seed: int, level: int) -> None:
-    random = np.random.default_rng(seed)
+def test_pictures_of_any_latents_are_within_one_of_the_whole_network_almost_everywhere(
+    codec: Bundle, seed: int, level: int
+) -> None:
+    """Dense ones everywhere; products of gated features that no picture has are too large for float32."""
+    random, quality = np.random.default_rng(seed), 16 * level
     tiled = IncrementalSynthesis(codec.synthesis, codec.sparse_synthesis)
-    inverse_gains = codec.inverse_gains(16 * level)
+    inverse_gains, shares = codec.inverse_gains(quality), codec.level_shares(quality)
+    allowed = 1e-4 if codec.synthesis.knows_level else 0
     values = np.rint(random.laplace(0, 1, (len(inverse_gains), ROWS, COLUMNS))).astype(np.int16)
     for _ in range(4):
-        whole = codec.synthesis.pictures(values[None], inverse_gains[None], LEVELS[None])[0]
-        assert apart(tiled.picture(values, inverse_gains, LEVELS), whole) <= 1
+        shown = tiled.picture(values, inverse_gains, shares).astype(int)
+        assert (np.abs(shown - whole(codec, values, quality)) > 1).mean() <= allowed
         row, column = random.integers(ROWS), random.integers(COLUMNS)
         values = values.copy()
         values[:, row, column] = np.rint(random.laplace(0, 1, len(inverse_gains)))
@@ -171,11 +187,8 @@ def test_another_quality_gives_another_picture_of_the_same_latents(codec: Bundle
     tiled = IncrementalSynthesis(codec.synthesis, codec.sparse_synthesis)
     values = rounded(codec, street, 48)
     for quality in (48, 64, 48):
-        inverse_gains = codec.inverse_gains(quality)
-        assert (
-            tiled.picture(values, inverse_gains, LEVELS)
-            == codec.synthesis.pictures(values[None], inverse_gains[None], LEVELS[None])[0]
-        ).all()
+        shown = tiled.picture(values, codec.inverse_gains(quality), codec.level_shares(quality))
+        assert (shown == whole(codec, values, quality)).all()
 
 
 def test_a_picture_is_its_readers_own(codec: Bundle, street: NDArray[np.uint8]) -> None:
