@@ -49,22 +49,25 @@ async def test_a_second_cloud_on_the_store_is_refused_and_costs_nothing_that_was
     assert sorted(sequence for _, _, sequence in stored(machine.folder)) == list(range(1, CLIP_FRAMES + 1))
 
 
+@pytest.mark.parametrize("before", [*SHIPPED_BUNDLES[1:], None], ids=lambda folder: folder.name if folder else "own")
 async def test_records_of_the_bundle_before_are_taken_after_both_sides_have_changed_to_the_next(
-    machine: Machine, small_clip: Path, bundle: Path, tmp_path: Path
+    machine: Machine, small_clip: Path, before: Path | None, tmp_path: Path
 ) -> None:
-    other = with_other_id(bundle, tmp_path / "bundles" / "icm-other")
+    """Of one that ships without a setting, of one's own with `bundles`."""
+    bundles = [] if before else [str(with_other_id(DEFAULT_BUNDLE, tmp_path / "bundles" / "icm-other"))]
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = int(listener.getsockname()[1])
-    edge, ports = await machine.edge(port, file_camera("gate", small_clip))
+    settings = machine.edge_settings(port, file_camera("gate", small_clip))
+    edge = machine.start("icm-edge", settings | {"bundle": str(before or bundles[0])})
+    ports = await edge.listening()
 
     async def all_spooled() -> bool:
         return (await scrape(ports)).total("icm_edge_frames_total", outcome="spooled") >= CLIP_FRAMES
 
     await until(all_spooled, edge)
     assert await edge.stop() == 0
-    cloud = machine.start("icm-cloud", machine.cloud_settings(port) | {"bundle": str(other), "bundles": [str(bundle)]})
+    cloud = machine.start("icm-cloud", machine.cloud_settings(port) | {"bundles": bundles})
     await cloud.listening()
-    settings = machine.edge_settings(port, file_camera("gate", small_clip)) | {"bundle": str(other)}
     edge = machine.start("icm-edge", settings)
     assert await edge.ended() == 0, edge.tail()
     assert await cloud.stop() == 0
