@@ -18,7 +18,9 @@ from icm_train.stages.temporal import CodedClip, TemporalConfig, TemporalTrainer
 from icm_train.stages.temporal_quantise import graphs, integer_model
 from icm_train.weights.checkpoint import load_codec
 
-CONFIG = TemporalConfig(clips=4, size=128, frames=3, steps=6, batch=2, fresh=2, counted=2, save_every=3)
+CONFIG = TemporalConfig(
+    clips=4, size=128, frames=3, steps=6, batch=2, fresh=2, counted=2, map_crops=8, map_steps=4, save_every=3
+)
 
 
 @pytest.fixture(scope="module")

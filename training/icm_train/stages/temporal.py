@@ -1,7 +1,8 @@
 """Stage 6: the entropy model of P records, trained on clips of a camera that stands still.
 
-The codec is finished and frozen; clips are coded with it as the encoder will, level by level, with motion. First modes
-and vectors are counted, so that they are chosen by what they cost; then the networks learn to predict what is left.
+The codec is finished and frozen; clips are coded with it as the encoder will, level by level, with motion. First the
+linear maps that motion is predicted through are fitted (``motion_maps.py``); then modes and vectors are counted, so
+that they are chosen by what they cost; then the networks learn to predict what is left.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from tqdm import tqdm
 
 from icm.atomic_file import atomic_writer
 from icm.codec.entropy.residuals import ChannelGroups
+from icm.codec.motion.linear_path import LinearPath
 from icm_train.data.clips import Clips, cut_out
 from icm_train.data.motion_samples import ClipCoder, FieldCounts, Sample, linear_path
 from icm_train.models.codec import TrainableCodec
 from icm_train.models.temporal_model import GROUP_SHARES, DifferenceBits, TemporalNetwork, channel_groups
 from icm_train.schedule import load_optimiser, set_rates
 from icm_train.stages.loop import Loop, Metrics, Pace, Stage, training_device
+from icm_train.stages.motion_maps import fitted_maps
 from icm_train.weights.checkpoint import digest, load_codec
 
 NAME = "temporal"
@@ -52,6 +55,8 @@ class TemporalConfig:
         fresh: steps after which a clip is coded, at a random level, and takes the place of the oldest in the pool.
         rate: peak learning rate, of the last biases three times as much; it falls along a cosine.
         counted: clips that the tables are counted on at the end, each at every level; half of them before as well.
+        map_crops: crops that the linear maps of motion are fitted on; with 0 they are the codec's own.
+        map_steps: steps of fitting them.
         save_every: steps between checkpoints.
         seed: every random number of the stage follows from it.
     """
@@ -66,6 +71,8 @@ class TemporalConfig:
     fresh: int = 4
     rate: float = 1e-3
     counted: int = 24
+    map_crops: int = 1200
+    map_steps: int = 1500
     save_every: int = 500
     seed: int = 11
 
@@ -110,7 +117,8 @@ def train(
     codec, _ = load_codec(checkpoint)
     trainer = TemporalTrainer(codec, config, made_clips(config, shard, folder / CLIPS, videos))
     loop = Loop(NAME, trainer, Pace(config.steps, config.save_every, _LOG_EVERY), folder, source=digest(checkpoint))
-    loop.resume()
+    if not loop.resume():
+        trainer.fit_maps()
     trainer.count_fields()
     loop.run()
     return trainer
@@ -201,6 +209,7 @@ class TemporalTrainer(Stage):
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "groups": self.groups,
+            "maps": [torch.from_numpy(weights) for weights in (self.path.analysis, self.path.synthesis)],
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -209,6 +218,10 @@ class TemporalTrainer(Stage):
         self.channels = ChannelGroups(self.groups)
         self.network.load_state_dict(state["network"])
         load_optimiser(self.optimiser, state["optimiser"])
+        # Checkpoints of before know none but the codec's own.
+        if "maps" in state:
+            analysis, synthesis = (weights.cpu().numpy() for weights in state["maps"])
+            self.path = LinearPath(analysis, synthesis, self.path.octaves)
 
     def fits(self, state: dict[str, Any]) -> bool:
         """Whether it is of as many groups of channels."""
@@ -221,6 +234,14 @@ class TemporalTrainer(Stage):
         weights = self.codec.weights_of(torch.full((len(frames),), level, device=self.device))
         result: NDArray[np.float32] = self.codec.analysis(frames, weights).cpu().numpy()
         return result
+
+    def fit_maps(self) -> None:
+        """From here on motion is predicted through maps that fit it, unless none are to be fitted."""
+        config = self.config
+        if config.map_crops:
+            maps = fitted_maps(self.codec, self.clips, config.map_crops, config.map_steps, config.seed)
+            self.path = LinearPath(*maps, self.path.octaves)
+            self._start_from(self.clips[:4])
 
     def _start_from(self, clips: NDArray[np.uint8]) -> None:
         deviations = []

@@ -19,7 +19,7 @@ from icm.codec.entropy.tables import Tables, normalised
 from icm.codec.motion.linear_path import LinearPath
 from icm.codec.motion.model import MotionModel
 from icm.errors import ConfigError
-from icm_train.data.motion_samples import FieldCounts, Sample, linear_maps
+from icm_train.data.motion_samples import FieldCounts, Sample
 from icm_train.integer.grid import SCALE_LOG_STEP, SCALE_MIN
 from icm_train.integer.pointwise_network import graph
 from icm_train.integer.tables import DETERMINISTIC, PRIOR_WEIGHT, TABLE_REACH
@@ -140,13 +140,13 @@ def write(folder: Path, checkpoint: Path, trainer: TemporalTrainer) -> None:
     made, model = integer_model(trainer.network, trainer.path, trainer.counted())
     for name, stored in zip(MOTION, made, strict=True):
         (target / name).write_bytes(stored)
-    channels, (analysis, synthesis) = model.differences.channels, linear_maps(trainer.codec)
+    channels = model.differences.channels
     tables = (model.tables.skip_map_tables, model.tables.modes, model.tables.choices, model.tables.offsets)
     fields = [table.arrays(name) for name, table in zip(FIELD_TABLES, tables, strict=True)]
     np.savez_compressed(
         target / MOTION_TABLES,
-        linear_analysis=analysis,
-        linear_synthesis=synthesis,
+        linear_analysis=trainer.path.analysis,
+        linear_synthesis=trainer.path.synthesis,
         channel_order=channels.order.astype(np.int16),
         group_ends=np.array([group.stop for group in channels.slices], np.int16),
         **model.differences.tables.arrays("difference"),

@@ -82,10 +82,11 @@ def test_what_rests_has_no_mode(codec: Bundle) -> None:
         assert (frame.latents.field.modes[8:, :] == Mode.SKIP).all()
 
 
-def test_a_camera_that_turns_takes_one_vector_nearly_everywhere(codec: Bundle) -> None:
-    wide = texture(160, 400, 7)
-    pictures = [wide[:, 6 * step : 6 * step + 320] for step in range(6)]
-    frames = coded(codec, [np.ascontiguousarray(picture) for picture in pictures])
+@pytest.mark.parametrize("folder", SHIPPED_BUNDLES, ids=lambda folder: folder.name)
+def test_a_camera_that_turns_takes_one_vector_nearly_everywhere(folder: Path) -> None:
+    photo = pan_over_photo()[0]
+    pictures = [photo[100:260, 6 * step : 6 * step + 320].copy() for step in range(6)]
+    frames = coded(Bundle.load(folder, threads=1), pictures)
     fields = [frame.latents.field for frame in frames[2:] if frame.motion]
     assert fields
     for field in fields:

@@ -1,0 +1,139 @@
+"""The linear maps that P records predict motion through, fitted to what they are for.
+
+They ship beside the codec's networks and are a part of none: latents become a linear picture by one, blocks of it are
+moved, and the other makes latents of them (``icm.codec.motion.linear_path``). The codec's own linear paths are a start.
+In icm-2 these leave more to the learned branches: fitted, what is left to code of a moved position has half the energy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from icm.codec.latents.latents import STRIDE
+from icm.codec.motion.linear_path import PIXELS, WEIGHT_BITS, linear_weights
+from icm_train.data.motion_samples import linear_maps
+from icm_train.models.codec import TrainableCodec
+from icm_train.schedule import cosine, warm_up
+
+_ROOM = 48
+"""Pixels of a clip's side that a crop leaves free, to be moved in."""
+_REACH = 16
+"""Pixels that a crop is moved at most, along each side."""
+_BATCH = 12
+_RATE = 1e-3
+_WARMUP = 30
+_NEAR = 0.05
+"""Squared quantisation steps below which an error hardly counts: it is rounded off."""
+_LOW_LEVELS = 3.0
+"""Errors of level l count 1 + this / (l + 1): those of low levels are small and matter as much."""
+_RIDGE = 1e-4
+
+
+@dataclass(frozen=True)
+class _Moved:
+    """A crop as a decoder has it, and where the same crop lies in another one.
+
+    Attributes:
+        level: the quality level of both.
+        known: rounded latents without gain, float32[h * w, M].
+        shift: rows and columns by which the other crop lies further down and right.
+        wanted: its latents without gain, of the positions that the first one covers, float32[A, M].
+    """
+
+    level: int
+    known: Tensor
+    shift: tuple[int, int]
+    wanted: Tensor
+
+
+def fitted_maps(
+    codec: TrainableCodec, clips: NDArray[np.uint8], crops: int, steps: int, seed: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The maps by which latents of moved crops are predicted best.
+
+    Args:
+        codec: finished.
+        clips: uint8[clips, T, H, W, 3], squares of at least 96 pixels.
+        crops: moved ones to fit on.
+        steps: of Adam, after the map to latents was solved for with the codec's own map to pixels.
+        seed: of what is drawn.
+
+    Returns:
+        Of the analysis int32[M, 768] and of the synthesis int32[768, M], as ``LinearPath`` takes them.
+    """
+    gains = codec.gains.log_gain.detach().exp().cpu()
+    random = np.random.default_rng(seed)
+    moved = [_moved(codec, gains, clips, random) for _ in tqdm(range(crops), desc="moving crops", unit="crop")]
+    _, own = (torch.from_numpy(weights / 2.0**WEIGHT_BITS).float() for weights in linear_maps(codec))
+    back = own.requires_grad_()
+    there = _solved(moved, own.detach(), gains).requires_grad_()
+    optimiser = torch.optim.Adam([back, there], lr=_RATE)
+    for step in tqdm(range(steps), desc="fitting maps", unit="step"):
+        optimiser.param_groups[0]["lr"] = _RATE * warm_up(step, _WARMUP) * cosine(step, steps)
+        total = torch.zeros(())
+        for number in random.integers(len(moved), size=_BATCH):
+            one = moved[number]
+            error = (one.wanted - _blocks(one, back) @ there.T) * gains[one.level]
+            total = total + (error.square() + _NEAR).sqrt().mean() * (1 + _LOW_LEVELS / (one.level + 1))
+        optimiser.zero_grad()
+        (total / _BATCH).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    return linear_weights(there.detach().numpy()), linear_weights(back.detach().numpy())
+
+
+@torch.no_grad()
+def _moved(codec: TrainableCodec, gains: Tensor, clips: NDArray[np.uint8], random: np.random.Generator) -> _Moved:
+    level = int(random.integers(len(gains)))
+    frame = clips[random.integers(len(clips)), random.integers(clips.shape[1])]
+    size = (frame.shape[0] - _ROOM) // STRIDE * STRIDE
+    start = random.integers(_ROOM, size=2)
+    shift = np.clip(random.integers(-_REACH, _REACH + 1, 2), -start, _ROOM - start)
+    known, wanted = (
+        _latents(codec, frame[row : row + size, column : column + size], level)
+        for row, column in (start, start + shift)
+    )
+    scale = gains[level][:, None, None]
+    known = (known * scale).round() / scale
+    inside = wanted[:, 1:-1, 1:-1]
+    return _Moved(level, known.flatten(1).T.contiguous(), (int(shift[0]), int(shift[1])), inside.flatten(1).T)
+
+
+def _latents(codec: TrainableCodec, picture: NDArray[np.uint8], level: int) -> Tensor:
+    """uint8[H, W, 3] -> float32[M, h, w], without gain."""
+    device = codec.gains.log_gain.device
+    image = torch.from_numpy(picture.copy()).to(device).permute(2, 0, 1)[None].float() / 255
+    latents: Tensor = codec.analysis(image, codec.weights_of(torch.tensor([level], device=device)))
+    return latents[0].cpu()
+
+
+def _blocks(one: _Moved, back: Tensor) -> Tensor:
+    """The blocks of the linear picture that lie where the wanted positions do, float32[A, 768]."""
+    side = round(len(one.known) ** 0.5)
+    planes = (one.known @ back.T).view(side, side, STRIDE, STRIDE, 3).permute(4, 2, 3, 0, 1)
+    picture = F.pixel_shuffle(planes.reshape(1, PIXELS, side, side), STRIDE)
+    rows, columns = (slice(STRIDE + by, STRIDE * (side - 1) + by) for by in one.shift)
+    cut = F.pixel_unshuffle(picture[:, :, rows, columns], STRIDE)
+    blocks: Tensor = cut.view(3, STRIDE, STRIDE, -1).permute(3, 1, 2, 0).reshape(-1, PIXELS)
+    return blocks
+
+
+@torch.no_grad()
+def _solved(moved: list[_Moved], back: Tensor, gains: Tensor) -> Tensor:
+    """The map to latents of least squared error for this map to pixels, float32[M, 768]."""
+    squares = torch.zeros(PIXELS, PIXELS, dtype=torch.float64)
+    products = torch.zeros(PIXELS, gains.shape[1], dtype=torch.float64)
+    for one in moved:
+        blocks = _blocks(one, back).double()
+        weight = gains[one.level].median().double()
+        squares += weight * blocks.T @ blocks
+        products += weight * blocks.T @ one.wanted.double()
+    squares += torch.eye(PIXELS) * _RIDGE * squares.diagonal().mean()
+    solved: Tensor = torch.linalg.solve(squares, products)
+    return solved.T.float().contiguous()
