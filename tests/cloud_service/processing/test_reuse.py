@@ -153,7 +153,7 @@ def test_an_equal_picture_is_made_once_and_is_the_one_that_was_looked_at(loaded:
 
 @pytest.mark.parametrize("folder", SHIPPED_BUNDLES, ids=lambda folder: folder.name)
 def test_the_change_that_latents_tell_is_that_of_the_pictures_in_grey_levels(folder: Path) -> None:
-    """Or up to a quarter more, never less: what rounding does to latents counts, and a synthesis takes some of it away."""
+    """Or up to a quarter more, never less: what rounding does to latents counts, and a synthesis takes some away."""
     bundle = Bundle.load(folder, threads=1)
     engine = BatchDecoder(Bundles([bundle]))
     work = Work(

@@ -1,12 +1,14 @@
 """The linear maps that P records predict motion through, fitted to what they are for.
 
 They ship beside the codec's networks and are a part of none: latents become a linear picture by one, blocks of it are
-moved, and the other makes latents of them (``icm.codec.motion.linear_path``). The codec's own linear paths are a start.
-In icm-2 these leave more to the learned branches: fitted, what is left to code of a moved position has half the energy.
+moved, and the other makes latents of them (``icm.codec.motion.linear_path``). An encoder searches for motion in the
+linear picture, so it has to be like the camera's; and what it gives, moved, has to be like the latents there. The
+codec's own linear paths do neither well where much is left to the learned branches, as in icm-2.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +19,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from icm.codec.latents.latents import STRIDE
-from icm.codec.motion.linear_path import PIXELS, WEIGHT_BITS, linear_weights
-from icm_train.data.motion_samples import linear_maps
+from icm.codec.motion.linear_path import PIXELS, linear_weights
 from icm_train.models.codec import TrainableCodec
 from icm_train.schedule import cosine, warm_up
 
@@ -33,7 +34,11 @@ _NEAR = 0.05
 """Squared quantisation steps below which an error hardly counts: it is rounded off."""
 _LOW_LEVELS = 3.0
 """Errors of level l count 1 + this / (l + 1): those of low levels are small and matter as much."""
+_PICTURE = 0.1
+"""What an error of the linear picture counts, a grey level, beside one of the latents, a quantisation step."""
+_MIDDLE = 127.5
 _RIDGE = 1e-4
+"""Of the mean square, so that what hardly occurs gets no large weights."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +48,14 @@ class _Moved:
     Attributes:
         level: the quality level of both.
         known: rounded latents without gain, float32[h * w, M].
+        pixels: its blocks in grey levels from the middle grey, float32[h * w, 768].
         shift: rows and columns by which the other crop lies further down and right.
         wanted: its latents without gain, of the positions that the first one covers, float32[A, M].
     """
 
     level: int
     known: Tensor
+    pixels: Tensor
     shift: tuple[int, int]
     wanted: Tensor
 
@@ -62,7 +69,7 @@ def fitted_maps(
         codec: finished.
         clips: uint8[clips, T, H, W, 3], squares of at least 96 pixels.
         crops: moved ones to fit on.
-        steps: of Adam, after the map to latents was solved for with the codec's own map to pixels.
+        steps: of Adam, after each map was solved for by least squares.
         seed: of what is drawn.
 
     Returns:
@@ -71,17 +78,19 @@ def fitted_maps(
     gains = codec.gains.log_gain.detach().exp().cpu()
     random = np.random.default_rng(seed)
     moved = [_moved(codec, gains, clips, random) for _ in tqdm(range(crops), desc="moving crops", unit="crop")]
-    _, own = (torch.from_numpy(weights / 2.0**WEIGHT_BITS).float() for weights in linear_maps(codec))
-    back = own.requires_grad_()
-    there = _solved(moved, own.detach(), gains).requires_grad_()
+    back = _solved((one.known, one.pixels, gains.new_ones(())) for one in moved).requires_grad_()
+    there = _solved((_blocks(one, one.known @ back.T), one.wanted, gains[one.level].median()) for one in moved)
+    there.requires_grad_()
     optimiser = torch.optim.Adam([back, there], lr=_RATE)
     for step in tqdm(range(steps), desc="fitting maps", unit="step"):
         optimiser.param_groups[0]["lr"] = _RATE * warm_up(step, _WARMUP) * cosine(step, steps)
         total = torch.zeros(())
         for number in random.integers(len(moved), size=_BATCH):
             one = moved[number]
-            error = (one.wanted - _blocks(one, back) @ there.T) * gains[one.level]
+            blocks = one.known @ back.T
+            error = (one.wanted - _blocks(one, blocks) @ there.T) * gains[one.level]
             total = total + (error.square() + _NEAR).sqrt().mean() * (1 + _LOW_LEVELS / (one.level + 1))
+            total = total + _PICTURE * (blocks - one.pixels).square().mean().sqrt()
         optimiser.zero_grad()
         (total / _BATCH).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -95,14 +104,13 @@ def _moved(codec: TrainableCodec, gains: Tensor, clips: NDArray[np.uint8], rando
     size = (frame.shape[0] - _ROOM) // STRIDE * STRIDE
     start = random.integers(_ROOM, size=2)
     shift = np.clip(random.integers(-_REACH, _REACH + 1, 2), -start, _ROOM - start)
-    known, wanted = (
-        _latents(codec, frame[row : row + size, column : column + size], level)
-        for row, column in (start, start + shift)
-    )
+    here, further = (frame[row : row + size, column : column + size] for row, column in (start, start + shift))
     scale = gains[level][:, None, None]
-    known = (known * scale).round() / scale
-    inside = wanted[:, 1:-1, 1:-1]
-    return _Moved(level, known.flatten(1).T.contiguous(), (int(shift[0]), int(shift[1])), inside.flatten(1).T)
+    known = (_latents(codec, here, level) * scale).round() / scale
+    wanted = _latents(codec, further, level)[:, 1:-1, 1:-1]
+    rows = here.reshape(size // STRIDE, STRIDE, size // STRIDE, STRIDE, 3).swapaxes(1, 2).reshape(-1, PIXELS)
+    pixels = torch.from_numpy(rows.astype(np.float32)) - _MIDDLE
+    return _Moved(level, known.flatten(1).T.contiguous(), pixels, (int(shift[0]), int(shift[1])), wanted.flatten(1).T)
 
 
 def _latents(codec: TrainableCodec, picture: NDArray[np.uint8], level: int) -> Tensor:
@@ -113,27 +121,24 @@ def _latents(codec: TrainableCodec, picture: NDArray[np.uint8], level: int) -> T
     return latents[0].cpu()
 
 
-def _blocks(one: _Moved, back: Tensor) -> Tensor:
-    """The blocks of the linear picture that lie where the wanted positions do, float32[A, 768]."""
-    side = round(len(one.known) ** 0.5)
-    planes = (one.known @ back.T).view(side, side, STRIDE, STRIDE, 3).permute(4, 2, 3, 0, 1)
+def _blocks(one: _Moved, whole: Tensor) -> Tensor:
+    """Of the linear picture's blocks float32[h * w, 768], those where the wanted positions lie, float32[A, 768]."""
+    side = round(len(whole) ** 0.5)
+    planes = whole.view(side, side, STRIDE, STRIDE, 3).permute(4, 2, 3, 0, 1)
     picture = F.pixel_shuffle(planes.reshape(1, PIXELS, side, side), STRIDE)
     rows, columns = (slice(STRIDE + by, STRIDE * (side - 1) + by) for by in one.shift)
-    cut = F.pixel_unshuffle(picture[:, :, rows, columns], STRIDE)
-    blocks: Tensor = cut.view(3, STRIDE, STRIDE, -1).permute(3, 1, 2, 0).reshape(-1, PIXELS)
-    return blocks
+    cut: Tensor = F.pixel_unshuffle(picture[:, :, rows, columns], STRIDE)
+    return cut.view(3, STRIDE, STRIDE, -1).permute(3, 1, 2, 0).reshape(-1, PIXELS)
 
 
 @torch.no_grad()
-def _solved(moved: list[_Moved], back: Tensor, gains: Tensor) -> Tensor:
-    """The map to latents of least squared error for this map to pixels, float32[M, 768]."""
-    squares = torch.zeros(PIXELS, PIXELS, dtype=torch.float64)
-    products = torch.zeros(PIXELS, gains.shape[1], dtype=torch.float64)
-    for one in moved:
-        blocks = _blocks(one, back).double()
-        weight = gains[one.level].median().double()
-        squares += weight * blocks.T @ blocks
-        products += weight * blocks.T @ one.wanted.double()
-    squares += torch.eye(PIXELS) * _RIDGE * squares.diagonal().mean()
+def _solved(pairs: Iterable[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+    """The linear map of least squared error: of pairs float32[A, K], float32[A, N] and their weights, float32[N, K]."""
+    squares = products = torch.zeros((), dtype=torch.float64)
+    for given, wanted, weight in pairs:
+        weighted = (weight * given).double()
+        squares = squares + weighted.T @ given.double()
+        products = products + weighted.T @ wanted.double()
+    squares = squares + torch.eye(len(squares)) * _RIDGE * squares.diagonal().mean()
     solved: Tensor = torch.linalg.solve(squares, products)
     return solved.T.float().contiguous()

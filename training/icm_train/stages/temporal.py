@@ -72,7 +72,7 @@ class TemporalConfig:
     rate: float = 1e-3
     counted: int = 24
     map_crops: int = 1200
-    map_steps: int = 1500
+    map_steps: int = 600
     save_every: int = 500
     seed: int = 11
 
