@@ -126,7 +126,7 @@ export class Stage {
   pause() {
     this.playing = false;
     this.video.pause();
-    // A browser may have drawn ahead of its clock, as Chromium 156 does: a seek draws the clock's frame, then asks for it.
+    // A browser may have drawn ahead of its clock (Chromium 156 does): a seek draws the clock's frame, then asks for it.
     if (!this.inGap && this.player.wanted === null) this.video.currentTime = this.video.currentTime;
   }
 
