@@ -87,10 +87,12 @@ class BatchDecoder:
     def steps(self, work: Work, quality: int) -> NDArray[np.float32]:
         """The quantisation steps of a quality's latents, in grey levels: float32[M].
 
-        Those of the analysis, which keeps distances; what a synthesis multiplies latents by is its own affair, and in
-        icm-2 two thirds as much.
+        Told by how long a latent of 1 is in the linear picture, which is near to a picture's distances whatever the
+        learned branches make of its latents; without motion there is none, and the analysis keeps distances nearly.
         """
-        return 1 / self._bundle(work).gains(quality)
+        bundle = self._bundle(work)
+        steps = 1 / bundle.gains(quality)
+        return steps if bundle.motion is None else steps * bundle.motion.path.lengths
 
     def _latents(self, work: Work) -> tuple[list[Latents | IcmError], Record | None]:
         """The latents of each record, or what kept it from being decoded, and the keyframe that was made, if any."""

@@ -41,6 +41,8 @@ class LinearPath:
         analysis: as given to ``__init__``.
         synthesis: as given to ``__init__``.
         octaves: as given to ``__init__``.
+        lengths: of a latent of 1 that no gain is applied to, in grey levels, the root of its block's summed squares,
+            float32[M].
     """
 
     def __init__(self, analysis: NDArray[np.int32], synthesis: NDArray[np.int32], octaves: NDArray[np.int32]) -> None:
@@ -61,6 +63,7 @@ class LinearPath:
         if max(largest, np.abs(synthesis).astype(np.float64).sum(1).max() * _UNSCALED_MAX) >= _EXACT:
             raise BundleError("the linear path's maps are too large for their sums to be exact")
         self.analysis, self.synthesis, self.octaves = analysis, synthesis, octaves
+        self.lengths = (np.linalg.norm(synthesis.astype(np.float64), axis=0) / (1 << WEIGHT_BITS)).astype(np.float32)
         self._analysis, self._synthesis = analysis.astype(np.float64), synthesis.astype(np.float64)
 
     def blocks(self, latents: NDArray[np.int16], quality: int) -> NDArray[np.int16]:
