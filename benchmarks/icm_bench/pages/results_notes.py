@@ -144,8 +144,9 @@ who joins gets a keyframe that the cloud made of what it has, at no cost to the 
 key frame would have to be asked for another. VVC is coded by VVenC at preset medium (`--codecs vvc --vvenc PROGRAM`),
 with pictures out of their order as the other encoders' medium has them; the clips as they are alone have it. Its rows
 were decoded with the filter of FFmpeg's that `picture_codecs/vvc_decoder.py` now passes by, which is to its
-disadvantage (0.01 to 0.06 dB on two photos; not measured on video). The rate of frames is taken on the machine as it was, so it is rough; `icm-bench speed` times single frames. A BD-rate is the
-mean difference in bits at equal precision, in per cent; below zero ours takes fewer.""",
+disadvantage (0.01 to 0.06 dB on two photos; not measured on video). The rate of frames is taken on the machine as it
+was, so it is rough; `icm-bench speed` times single frames. A BD-rate is the mean difference in bits at equal
+precision, in per cent; below zero ours takes fewer.""",
     "motion_modes": """\
 Bits of a P record's parts in the mean, `record` being its 23 bytes of header, and of a hundred moved positions how many
 have each mode. Below, what it costs to be without some modes: bits at equal squared error in the blocks in which
