@@ -106,7 +106,7 @@ def bundle_in(bundle: Bundle, make: Make, path: Callable[[LinearPath], LinearPat
     if motion is not None:
         following = [make(bundle.folder / name) for name in MOTION]
         linear = path(motion.path) if path else motion.path
-        motion = MotionModel(linear, _differences_in(motion.differences, following), motion.tables)
+        motion = MotionModel(linear, _differences_in(motion.differences, following), motion.tables, motion.search)
     other.entropy = IntraEntropyModel(
         make(bundle.folder / HYPER_DECODER),
         ContextModel(steps, groups),

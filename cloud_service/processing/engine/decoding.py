@@ -92,7 +92,7 @@ class BatchDecoder:
         """
         bundle = self._bundle(work)
         steps = 1 / bundle.gains(quality)
-        return steps if bundle.motion is None else steps * bundle.motion.path.lengths
+        return steps if bundle.motion is None else steps * bundle.motion.search.lengths
 
     def _latents(self, work: Work) -> tuple[list[Latents | IcmError], Record | None]:
         """The latents of each record, or what kept it from being decoded, and the keyframe that was made, if any."""

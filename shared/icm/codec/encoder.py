@@ -60,6 +60,8 @@ class Encoder:
         self._touched = np.zeros((0, 0), bool)
         if bundle.motion is not None:
             self._pictures, self._costs = LinearPicture(bundle.motion.path), Costs(bundle.motion.tables)
+            apart = bundle.motion.search is not bundle.motion.path
+            self._searched = LinearPicture(bundle.motion.search) if apart else self._pictures
 
     def encode(self, image: NDArray[np.uint8], quality: float, *, intra: bool = False) -> CodedFrame:
         """Codes one picture: as a P frame after the last one where that is cheaper, else as an I frame.
@@ -128,7 +130,8 @@ class Encoder:
             assert self._bundle.temporal is not None, "a bundle has P records of at least one kind"
             payload = self._bundle.temporal.encode(coded, before, last.updated, level)
             return CodedFrame(Kind.P, 1, quality, coded.digest(), payload, coded)
-        chooser = ModeDecision(motion.path, self._costs, reference, float(np.median(1 / gains)))
+        searched = self._searched.of(reference.latents, quality)
+        chooser = ModeDecision(motion.path, self._costs, reference, searched, float(np.median(1 / gains)))
         wanted = self._wanted(latents, quality)
         choice = chooser.choose(wanted, whole_blocks(image), updated)
         payload, values = motion.encode_chosen(wanted, choice.field, choice.prediction, reference, level)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from icm.codec.bundle.shipped import DEFAULT_BUNDLE
 from icm.codec.latents.latents import QUALITY_STEPS, STRIDE
-from icm.codec.motion.linear_path import EIGHTHS, LinearPath
+from icm.codec.motion.linear_path import EIGHTHS, LEVEL_STEPS, LinearPath, LinearSynthesis
 from icm_train.data.motion_samples import linear_path
 from icm_train.stages.motion_maps import fitted_maps
 from icm_train.stages.temporal import TemporalConfig, TemporalTrainer, made_clips
@@ -19,6 +19,7 @@ from icm_train.weights.checkpoint import load_codec
 CONFIG = TemporalConfig(clips=12, size=160, frames=2, map_crops=400, map_steps=60)
 LEVEL = 5
 SHIFT = 5
+SIDE = 112
 
 
 @pytest.fixture(scope="module")
@@ -33,40 +34,72 @@ def error(trainer: TemporalTrainer, path: LinearPath, clips: NDArray[np.uint8]) 
     """What is left of latents that are predicted from those of a picture moved by 5 pixels, in squared steps."""
     total = 0.0
     for clip in clips:
-        pictures = clip[:1, :112, :112], clip[:1, SHIFT : 112 + SHIFT, SHIFT : 112 + SHIFT]
-        gains = trainer.gains[LEVEL][:, None, None]
-        known, wanted = (trainer.latents(picture, LEVEL)[0] * gains for picture in pictures)
-        side, channels = known.shape[1], len(known)
-        rounded = np.rint(known).astype(np.int16).reshape(channels, -1).T
-        blocks = path.blocks(np.ascontiguousarray(rounded), LEVEL * QUALITY_STEPS)
-        picture = blocks.reshape(side, side, STRIDE, STRIDE, 3).swapaxes(1, 2).reshape(112, 112, 3)
-        inner = picture[STRIDE + SHIFT : -STRIDE + SHIFT, STRIDE + SHIFT : -STRIDE + SHIFT]
-        moved = inner.reshape(side - 2, STRIDE, side - 2, STRIDE, 3).swapaxes(1, 2)
-        predicted = path.latents(moved.reshape((side - 2) ** 2, -1).astype(np.float64), LEVEL * QUALITY_STEPS) / EIGHTHS
-        total += float(np.square(predicted - wanted[:, 1:-1, 1:-1].reshape(channels, -1).T).mean())
+        known, wanted = (latents(trainer, clip[:1, by : SIDE + by, by : SIDE + by]) for by in (0, SHIFT))
+        inner = picture(path, known)[STRIDE + SHIFT : -STRIDE + SHIFT, STRIDE + SHIFT : -STRIDE + SHIFT]
+        count = SIDE // STRIDE - 2
+        moved = inner.reshape(count, STRIDE, count, STRIDE, 3).swapaxes(1, 2)
+        predicted = path.latents(moved.reshape(count**2, -1).astype(np.float64), LEVEL * QUALITY_STEPS) / EIGHTHS
+        total += float(np.square(predicted - wanted[:, 1:-1, 1:-1].reshape(len(known), -1).T).mean())
     return total
+
+
+def unlike(trainer: TemporalTrainer, search: LinearSynthesis, clips: NDArray[np.uint8]) -> float:
+    """Squared error of the linear picture, in grey levels."""
+    pairs = [
+        (picture(search, latents(trainer, clip[:1, :SIDE, :SIDE])) / LEVEL_STEPS, clip[0, :SIDE, :SIDE] - 127.5)
+        for clip in clips
+    ]
+    return float(np.mean([np.square(one - other).mean() for one, other in pairs]))
+
+
+def latents(trainer: TemporalTrainer, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Of a clip of one frame, in quantisation steps, not rounded: float32[M, h, w]."""
+    scaled: NDArray[np.float32] = trainer.latents(frames, LEVEL)[0] * trainer.gains[LEVEL][:, None, None]
+    return scaled
+
+
+def picture(path: LinearSynthesis, scaled: NDArray[np.float32]) -> NDArray[np.int16]:
+    """The linear picture of rounded latents, int16[SIDE, SIDE, 3]."""
+    count = SIDE // STRIDE
+    rounded = np.rint(scaled).astype(np.int16).reshape(len(scaled), -1).T
+    blocks = path.blocks(np.ascontiguousarray(rounded), LEVEL * QUALITY_STEPS)
+    return blocks.reshape(count, count, STRIDE, STRIDE, 3).swapaxes(1, 2).reshape(SIDE, SIDE, 3)
 
 
 def test_fitted_maps_predict_what_has_moved_better_than_the_codecs_own(trainer: TemporalTrainer) -> None:
     own = linear_path(trainer.codec)
     maps = fitted_maps(trainer.codec, trainer.clips[:9], CONFIG.map_crops, CONFIG.map_steps, seed=3)
-    fitted = LinearPath(*maps, own.octaves)
+    fitted = LinearPath(maps.analysis, maps.synthesis, own.octaves)
     assert error(trainer, fitted, trainer.clips[9:]) < 0.95 * error(trainer, own, trainer.clips[9:])
+
+
+def test_the_picture_that_an_encoder_searches_is_more_like_the_cameras(trainer: TemporalTrainer) -> None:
+    own = linear_path(trainer.codec)
+    maps = fitted_maps(trainer.codec, trainer.clips[:9], CONFIG.map_crops, 1, seed=3)
+    fitted = LinearSynthesis(maps.search, own.octaves)
+    assert unlike(trainer, fitted, trainer.clips[9:]) < 0.5 * unlike(trainer, own, trainer.clips[9:])
 
 
 def test_maps_follow_from_codec_clips_and_seed(trainer: TemporalTrainer) -> None:
     one, other = (fitted_maps(trainer.codec, trainer.clips, 6, 3, seed=4) for _ in range(2))
-    assert np.array_equal(one[0], other[0])
-    assert np.array_equal(one[1], other[1])
+    assert np.array_equal(one.analysis, other.analysis)
+    assert np.array_equal(one.synthesis, other.synthesis)
+    assert np.array_equal(one.search, other.search)
 
 
 def test_a_stage_that_goes_on_keeps_its_maps(trainer: TemporalTrainer) -> None:
     before = trainer.path
     trainer.path = LinearPath(before.analysis // 2, before.synthesis, before.octaves)
+    trainer.search = LinearSynthesis(before.synthesis // 3, before.octaves)
     state = trainer.state()
-    trainer.path = before
+    trainer.path = trainer.search = before
     trainer.load(state)
     assert np.array_equal(trainer.path.analysis, before.analysis // 2)
-    earlier = {name: value for name, value in state.items() if name != "maps"}
-    trainer.load(earlier)
-    assert np.array_equal(trainer.path.analysis, before.analysis // 2)
+    assert np.array_equal(trainer.search.synthesis, before.synthesis // 3)
+
+
+def test_a_stage_of_before_that_goes_on_searches_where_it_moves(trainer: TemporalTrainer) -> None:
+    state = trainer.state()
+    del state["search"]
+    trainer.load(state)
+    assert trainer.search is trainer.path

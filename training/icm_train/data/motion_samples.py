@@ -18,7 +18,7 @@ from icm.codec.latents.memory import BackgroundMemory
 from icm.codec.motion.choice import Costs, Decision, ModeDecision
 from icm.codec.motion.coding import OTHER, FieldTables, symbols
 from icm.codec.motion.known import MODE_CONTEXTS, SPREADS, VECTOR_CONTEXTS
-from icm.codec.motion.linear_path import EIGHTHS, LinearPath, linear_weights
+from icm.codec.motion.linear_path import EIGHTHS, LinearPath, LinearSynthesis, linear_weights
 from icm.codec.motion.prediction import LinearPicture
 from icm.codec.motion.reference import Reference
 from icm.codec.predict.skip import skip_decision
@@ -71,8 +71,8 @@ def linear_maps(codec: TrainableCodec) -> tuple[NDArray[np.int32], NDArray[np.in
 class ClipCoder:
     """Codes clips, their modes chosen by what these tables say that they cost."""
 
-    def __init__(self, path: LinearPath, channels: ChannelGroups, tables: FieldTables) -> None:
-        self._path, self._channels, self._costs = path, channels, Costs(tables)
+    def __init__(self, path: LinearPath, search: LinearSynthesis, channels: ChannelGroups, tables: FieldTables) -> None:
+        self._path, self._search, self._channels, self._costs = path, search, channels, Costs(tables)
 
     def samples(
         self, clip: NDArray[np.uint8], latents: NDArray[np.float32], gains: NDArray[np.float32], level: int
@@ -88,6 +88,7 @@ class ClipCoder:
         before = np.rint(scaled[0]).astype(np.int16)
         last, touched = Field.without_motion(np.zeros(before.shape[1:], bool)), np.zeros(before.shape[1:], bool)
         memory, pictures = BackgroundMemory.of(before), LinearPicture(self._path)
+        searched = LinearPicture(self._search)
         quality, step = level * QUALITY_STEPS, float(np.median(1 / gains))
         for image, (earlier, frame) in zip(clip[1:], pairwise(scaled), strict=True):
             changed = (np.abs(frame - earlier) > _CHANGED).any(0)
@@ -95,7 +96,8 @@ class ClipCoder:
             updated = np.zeros_like(seen)
             _, updated[seen] = skip_decision(frame[:, seen], before[:, seen])
             reference = Reference(before, pictures.of(before, quality), memory, last, quality)
-            choice = ModeDecision(self._path, self._costs, reference, step).choose(frame, image, updated)
+            found = searched.of(before, quality)
+            choice = ModeDecision(self._path, self._costs, reference, found, step).choose(frame, image, updated)
             field, values = choice.field, choice.values
             yield self._sample(choice, reference, level)
             before, last, memory = values, field, memory.after(values, field.updated)

@@ -1,6 +1,6 @@
 """How much of the codec's periodic pattern a decoded picture carries, as a term of a loss.
 
-The same measure as ``icm_train.evaluation.checkerboard``, of each picture against its own original, with gradients.
+The same measure as ``icm_train.evaluation.checkerboard``, of each quality level against the originals, with gradients.
 """
 
 from __future__ import annotations
@@ -16,20 +16,52 @@ _FLOOR = 1e-3
 """Added to powers: far below what a photo has anywhere, so that no logarithm runs away."""
 
 
-def pattern_excess(restored: Tensor, image: Tensor) -> Tensor:
-    """Mean over the strides of the square of what the score of ``restored`` exceeds that of ``image`` by, dB^2.
+class PatternExcess:
+    """What the score of decoded pictures exceeds that of their originals by, over the crops of several steps.
 
-    Args:
-        restored: float32[B, 3, H, W] in 0..1, sides of at least 128.
-        image: float32[B, 3, H, W] in 0..1, sides of at least 128.
-
-    Returns:
-        float32[B]; 0 where no stride's score is above the original's.
+    The score of one crop of 128 pixels is off by several dB by chance, either way, and a term that takes only what is
+    above zero then mostly asks for less detail. So spectra are averaged over steps before they are scored. The gradient
+    of a step is the one that its crops would have if their mean were that average.
     """
-    decoded, original = scores(restored), scores(image)
-    excess = torch.stack([decoded[stride] - original[stride] for stride in STRIDES])
-    mean: Tensor = excess.clamp_min(0).square().mean(0)
-    return mean
+
+    def __init__(self, memory: float) -> None:
+        """Begins with no spectra.
+
+        Args:
+            memory: share of the average that a step leaves as it was, 0 to below 1; at 0 each step is on its own.
+        """
+        self._memory, self._steps = memory, 0
+        self._averages: dict[tuple[str, int], Tensor] = {}
+
+    def __call__(self, restored: Tensor, image: Tensor, levels: int) -> Tensor:
+        """Mean over the strides of the square of the excess, dB^2, by quality level.
+
+        Args:
+            restored: float32[N * levels, 3, H, W] in 0..1, sides of at least 128, the quality levels in turn.
+            image: float32[N * levels, 3, H, W], their originals.
+            levels: how many quality levels there are.
+
+        Returns:
+            float32[levels]; 0 where no stride's score is above the originals'.
+        """
+        decoded, original = (
+            {size: self._averaged(name, size, _spectrum(pictures, size), levels) for size in set(PATCH.values())}
+            for name, pictures in (("decoded", restored), ("original", image))
+        )
+        self._steps += 1
+        excess = torch.stack(
+            [_score(decoded[PATCH[stride]], stride) - _score(original[PATCH[stride]], stride) for stride in STRIDES]
+        )
+        mean: Tensor = excess.clamp_min(0).square().mean(0)
+        return mean
+
+    def _averaged(self, name: str, size: int, power: Tensor, levels: int) -> Tensor:
+        now = power.view(-1, levels, size, size).mean(0)
+        earlier = self._averages.get((name, size), now.detach())
+        # An average of few steps is the plain one, not mostly the first.
+        share = max(1 - self._memory, 1 / (self._steps + 1))
+        self._averages[name, size] = earlier.lerp(now.detach(), share)
+        return self._averages[name, size] + (now - now.detach())
 
 
 def scores(image: Tensor) -> dict[int, Tensor]:

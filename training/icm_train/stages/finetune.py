@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from icm.errors import ConfigError
 from icm_train.data.photo_shard import Batch, Crops
-from icm_train.losses.periodic_artifacts import SMALLEST_SIDE, pattern_excess
+from icm_train.losses.periodic_artifacts import SMALLEST_SIDE, PatternExcess
 from icm_train.losses.rate_distortion import VISIBLE_SCALE, ErrorMeasure, squared_error, visible_error
 from icm_train.models.codec import Synthesis
 from icm_train.models.discriminator import (
@@ -62,10 +62,14 @@ class FinetuneConfig:
         lambda_adv: weight of the adversarial term beside the L2 on the 0..255 scale; at 0 there is no discriminator.
         discriminator_loss: "bce", "lsgan" or "hinge".
         feature_weight: weight of the feature distance, taken on the same patches; at 0 its network is not loaded.
+        feature_balance: as ``level_balance``, of the feature distance, which is smaller the better a level is; 0 for no
+            weights, and what low levels gain is then paid by the high ones.
         features: weights of that network; see ``icm_train.models.features``.
         pattern_weight: weight of the pattern's excess, dB^2, over the whole pictures; see
             ``icm_train.losses.periodic_artifacts``. The first two layers work at a sixteenth of the resolution, so the
             texture that the other terms ask for comes with the period of the blocks unless this one is there.
+        pattern_memory: how much of the averaged spectra that the pattern is told from a step leaves as it was, 0 to
+            below 1; at 0 it is told from each step's pictures alone.
         grain: what is laid over decoded pictures, as the standard deviation in grey levels at each quality level; see
             ``icm.codec.transforms.film_grain``. Nothing is trained with it; it goes into the bundle with the decoder.
         level_balance: a picture's L2 is weighted by (lambda / median lambda) ** level_balance of its quality level,
@@ -88,8 +92,10 @@ class FinetuneConfig:
     lambda_adv: float = 100.0
     discriminator_loss: DiscriminatorLoss = "hinge"
     feature_weight: float = 0.0
+    feature_balance: float = 0.0
     features: str = ".cache/weights/alex_shift_tolerant.pth"
     pattern_weight: float = 0.0
+    pattern_memory: float = 0.0
     grain: tuple[float, ...] = ()
     level_balance: float = 0.5
     average: float = 0.99
@@ -181,7 +187,9 @@ class Finetuner(Stage):
         opponent = {"params": list(self.discriminator.parameters()), "peak": config.discriminator_rate}
         self.opponent = torch.optim.Adam([opponent], betas=(0.5, 0.99))
         self.features = FrozenFeatures(Path(config.features)).to(self.device) if config.feature_weight else None
-        self.levels, self.weights = self._levels()
+        self.levels = self._levels()
+        self.weights, self.feature_weights = self._evened(config.level_balance), self._evened(config.feature_balance)
+        self.pattern = PatternExcess(config.pattern_memory)
         self._draw_from(0)
 
     def state(self) -> dict[str, Any]:
@@ -228,11 +236,11 @@ class Finetuner(Stage):
             loss = loss + config.lambda_adv * deception
         if self.features is not None:
             with torch.autocast(self.device.type, torch.bfloat16):
-                distance = self.features(coded, photo).mean()
-            metrics["features"] = distance.detach()
-            loss = loss + config.feature_weight * distance
+                distance = self.features(coded, photo).view(-1, config.patches).mean(1)
+            metrics["features"] = distance.detach().mean()
+            loss = loss + config.feature_weight * (self.feature_weights * distance).mean()
         if config.pattern_weight:
-            excess = pattern_excess(restored, image).mean()
+            excess = self.pattern(restored, image, len(self.codec.config.lambdas)).mean()
             metrics["pattern"] = excess.detach()
             loss = loss + config.pattern_weight * excess
         if taken >= config.warmup or not config.lambda_adv:
@@ -241,10 +249,14 @@ class Finetuner(Stage):
         metrics["psnr"] = (20 * math.log10(255) - 10 * log_error).mean(0)
         return {name: value.double() for name, value in metrics.items()}
 
-    def _levels(self) -> tuple[Tensor, Tensor]:
+    def _levels(self) -> Tensor:
+        count = len(self.codec.config.lambdas)
+        return torch.arange(count, device=self.device).repeat(self.config.batch // count)
+
+    def _evened(self, balance: float) -> Tensor:
+        """What a picture's error counts, by its level."""
         lambdas = torch.tensor(self.codec.config.lambdas, device=self.device)
-        levels = torch.arange(len(lambdas), device=self.device).repeat(self.config.batch // len(lambdas))
-        return levels, (lambdas / lambdas.median())[levels] ** self.config.level_balance
+        return (lambdas / lambdas.median())[self.levels] ** balance
 
     def _draw_from(self, taken: int) -> None:
         """Begins anew with crops and patches, as of this step."""

@@ -1,9 +1,10 @@
 """The linear maps that P records predict motion through, fitted to what they are for.
 
-They ship beside the codec's networks and are a part of none: latents become a linear picture by one, blocks of it are
-moved, and the other makes latents of them (``icm.codec.motion.linear_path``). An encoder searches for motion in the
-linear picture, so it has to be like the camera's; and what it gives, moved, has to be like the latents there. The
-codec's own linear paths do neither well where much is left to the learned branches, as in icm-2.
+They ship beside the codec's networks and are a part of none: latents become blocks by one, those are moved, and the
+other makes latents of them (``icm.codec.motion.linear_path``), which have to be like the latents there. What lies
+between need not look like anything, so an encoder finds vectors in a picture of its own, by a third map that makes it
+as like the camera's as a linear one can. The codec's own linear paths do neither well where much is left to the learned
+branches, as in icm-2.
 """
 
 from __future__ import annotations
@@ -34,8 +35,6 @@ _NEAR = 0.05
 """Squared quantisation steps below which an error hardly counts: it is rounded off."""
 _LOW_LEVELS = 3.0
 """Errors of level l count 1 + this / (l + 1): those of low levels are small and matter as much."""
-_PICTURE = 0.1
-"""What an error of the linear picture counts, a grey level, beside one of the latents, a quantisation step."""
 _MIDDLE = 127.5
 _RIDGE = 1e-4
 """Of the mean square, so that what hardly occurs gets no large weights."""
@@ -60,25 +59,36 @@ class _Moved:
     wanted: Tensor
 
 
-def fitted_maps(
-    codec: TrainableCodec, clips: NDArray[np.uint8], crops: int, steps: int, seed: int
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """The maps by which latents of moved crops are predicted best.
+@dataclass(frozen=True)
+class MotionMaps:
+    """Maps in whole numbers, as ``LinearPath`` and ``LinearSynthesis`` take them.
+
+    Attributes:
+        analysis: int32[M, 768], moved blocks to latents.
+        synthesis: int32[768, M], latents to blocks that are moved.
+        search: int32[768, M], latents to blocks of the picture that vectors are found in.
+    """
+
+    analysis: NDArray[np.int32]
+    synthesis: NDArray[np.int32]
+    search: NDArray[np.int32]
+
+
+def fitted_maps(codec: TrainableCodec, clips: NDArray[np.uint8], crops: int, steps: int, seed: int) -> MotionMaps:
+    """The maps by which latents of moved crops are predicted best, and the one that shows them best.
 
     Args:
         codec: finished.
         clips: uint8[clips, T, H, W, 3], squares of at least 96 pixels.
         crops: moved ones to fit on.
-        steps: of Adam, after each map was solved for by least squares.
+        steps: of Adam for the two that predict, after each map was solved for by least squares.
         seed: of what is drawn.
-
-    Returns:
-        Of the analysis int32[M, 768] and of the synthesis int32[768, M], as ``LinearPath`` takes them.
     """
     gains = codec.gains.log_gain.detach().exp().cpu()
     random = np.random.default_rng(seed)
     moved = [_moved(codec, gains, clips, random) for _ in tqdm(range(crops), desc="moving crops", unit="crop")]
-    back = _solved((one.known, one.pixels, gains.new_ones(())) for one in moved).requires_grad_()
+    search = _solved((one.known, one.pixels, gains.new_ones(())) for one in moved)
+    back = search.clone().requires_grad_()
     there = _solved((_blocks(one, one.known @ back.T), one.wanted, gains[one.level].median()) for one in moved)
     there.requires_grad_()
     optimiser = torch.optim.Adam([back, there], lr=_RATE)
@@ -87,14 +97,12 @@ def fitted_maps(
         total = torch.zeros(())
         for number in random.integers(len(moved), size=_BATCH):
             one = moved[number]
-            blocks = one.known @ back.T
-            error = (one.wanted - _blocks(one, blocks) @ there.T) * gains[one.level]
+            error = (one.wanted - _blocks(one, one.known @ back.T) @ there.T) * gains[one.level]
             total = total + (error.square() + _NEAR).sqrt().mean() * (1 + _LOW_LEVELS / (one.level + 1))
-            total = total + _PICTURE * (blocks - one.pixels).square().mean().sqrt()
         optimiser.zero_grad()
         (total / _BATCH).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-    return linear_weights(there.detach().numpy()), linear_weights(back.detach().numpy())
+    return MotionMaps(*(linear_weights(one.detach().numpy()) for one in (there, back, search)))
 
 
 @torch.no_grad()

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from icm.atomic_file import atomic_writer
 from icm.codec.entropy.residuals import ChannelGroups
-from icm.codec.motion.linear_path import LinearPath
+from icm.codec.motion.linear_path import LinearPath, LinearSynthesis
 from icm_train.data.clips import Clips, cut_out
 from icm_train.data.motion_samples import ClipCoder, FieldCounts, Sample, linear_path
 from icm_train.models.codec import TrainableCodec
@@ -169,6 +169,7 @@ class TemporalTrainer(Stage):
         self.channels = ChannelGroups(self.groups)
         self.network = TemporalNetwork(self.groups, len(self.gains)).to(self.device)
         self.path = linear_path(codec)
+        self.search: LinearSynthesis = self.path
         self.tables = FieldCounts().tables()
         self._start_from(clips[:4])
         self.difference_bits = DifferenceBits()
@@ -210,6 +211,7 @@ class TemporalTrainer(Stage):
             "optimiser": self.optimiser.state_dict(),
             "groups": self.groups,
             "maps": [torch.from_numpy(weights) for weights in (self.path.analysis, self.path.synthesis)],
+            "search": None if self.search is self.path else torch.from_numpy(self.search.synthesis),
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -222,6 +224,8 @@ class TemporalTrainer(Stage):
         if "maps" in state:
             analysis, synthesis = (weights.cpu().numpy() for weights in state["maps"])
             self.path = LinearPath(analysis, synthesis, self.path.octaves)
+        searched = state.get("search")
+        self.search = self.path if searched is None else LinearSynthesis(searched.cpu().numpy(), self.path.octaves)
 
     def fits(self, state: dict[str, Any]) -> bool:
         """Whether it is of as many groups of channels."""
@@ -240,7 +244,8 @@ class TemporalTrainer(Stage):
         config = self.config
         if config.map_crops:
             maps = fitted_maps(self.codec, self.clips, config.map_crops, config.map_steps, config.seed)
-            self.path = LinearPath(*maps, self.path.octaves)
+            self.path = LinearPath(maps.analysis, maps.synthesis, self.path.octaves)
+            self.search = LinearSynthesis(maps.search, self.path.octaves)
             self._start_from(self.clips[:4])
 
     def _start_from(self, clips: NDArray[np.uint8]) -> None:
@@ -293,7 +298,7 @@ class TemporalTrainer(Stage):
 
     def samples(self, clip: NDArray[np.uint8], level: int) -> Iterator[Sample]:
         """A clip uint8[T, H, W, 3] coded at a quality level."""
-        coder = ClipCoder(self.path, self.channels, self.tables)
+        coder = ClipCoder(self.path, self.search, self.channels, self.tables)
         return coder.samples(clip, self.latents(clip, level), self.gains[level], level)
 
     def bits(self, batch: Sequence[CodedClip | Sample]) -> tuple[Tensor, Tensor]:

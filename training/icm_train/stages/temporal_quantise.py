@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icm.atomic_file import write_atomically
-from icm.codec.bundle.manifest import FIELD_TABLES, MOTION, MOTION_TABLES
+from icm.codec.bundle.manifest import FIELD_TABLES, MOTION, MOTION_TABLES, SEARCH
 from icm.codec.entropy.integer_network import MEAN_STEPS, SCALE_COUNT, IntegerNetwork
 from icm.codec.entropy.residuals import DifferenceModel
 from icm.codec.entropy.tables import Tables, normalised
@@ -147,6 +147,7 @@ def write(folder: Path, checkpoint: Path, trainer: TemporalTrainer) -> None:
         target / MOTION_TABLES,
         linear_analysis=trainer.path.analysis,
         linear_synthesis=trainer.path.synthesis,
+        **({} if trainer.search is trainer.path else {SEARCH: trainer.search.synthesis}),
         channel_order=channels.order.astype(np.int16),
         group_ends=np.array([group.stop for group in channels.slices], np.int16),
         **model.differences.tables.arrays("difference"),

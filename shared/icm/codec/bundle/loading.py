@@ -15,6 +15,7 @@ from icm.codec.bundle.manifest import (
     FIELD_TABLES,
     MOTION,
     MOTION_TABLES,
+    SEARCH,
     SYNTHESIS,
     TEMPORAL,
     UNFINETUNED,
@@ -28,7 +29,7 @@ from icm.codec.entropy.residuals import DifferenceModel
 from icm.codec.entropy.tables import Tables
 from icm.codec.latents.latents import QUALITY_STEPS
 from icm.codec.motion.coding import FieldTables
-from icm.codec.motion.linear_path import LinearPath
+from icm.codec.motion.linear_path import LinearPath, LinearSynthesis
 from icm.codec.motion.model import MotionModel
 from icm.codec.payload.inter import InterEntropyModel
 from icm.codec.payload.intra import IntraEntropyModel
@@ -234,10 +235,12 @@ def _motion(folder: Path, octaves: NDArray[np.int32]) -> MotionModel:
         arrays = dict(stored)
     try:
         linear = LinearPath(arrays["linear_analysis"], arrays["linear_synthesis"], octaves)
+        # Bundles of before icm-2 search where they move.
+        search = LinearSynthesis(arrays[SEARCH], octaves) if SEARCH in arrays else linear
     except KeyError as error:
         raise BundleError(f"{folder / MOTION_TABLES} lacks the array {error.args[0]!r}") from None
     fields = FieldTables(*(Tables.from_arrays(arrays, name) for name in FIELD_TABLES))
-    return MotionModel(linear, _differences(folder, MOTION, arrays, MOTION_TABLES), fields)
+    return MotionModel(linear, _differences(folder, MOTION, arrays, MOTION_TABLES), fields, search)
 
 
 def _differences(folder: Path, names: tuple[str, ...], arrays: dict[str, NDArray[Any]], tables: str) -> DifferenceModel:

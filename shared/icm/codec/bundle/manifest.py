@@ -20,6 +20,8 @@ TEMPORAL = tuple(f"temporal_{group}.onnx" for group in range(2))
 CONTEXT = tuple(f"context_{group}_{phase}.onnx" for group in range(4) for phase in range(PHASES))
 """The networks of the context model's steps, in their order."""
 MOTION_TABLES = "motion.npz"
+SEARCH = "search_synthesis"
+"""The array of it that no record decodes by; see ``MotionModel``."""
 MOTION = tuple(f"motion_{group}.onnx" for group in range(2))
 """The networks of differences in P records with motion; a bundle from before motion has none of these."""
 FIELD_TABLES = ("movement", "mode", "choice", "offset")

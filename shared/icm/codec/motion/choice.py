@@ -83,15 +83,17 @@ class ModeDecision:
         path: LinearPath,
         costs: Costs,
         reference: Reference,
+        searched: NDArray[np.int16],
         step: float,
         weights: Weights = DEFAULT_WEIGHTS,
     ) -> None:
         """Prepares the decisions of one frame.
 
         Args:
+            searched: int16[16h, 16w, 3], the reference as a picture like the camera's, in sixteenths of a grey level.
             step: the quantisation step of most latents, in grey levels.
         """
-        self._path, self._costs, self._reference = path, costs, reference
+        self._path, self._costs, self._reference, self._searched = path, costs, reference, searched
         self._vector_costs = costs.native(weights.bit * (step * BRIGHTNESS_STEPS) ** 2 * _BRIGHTNESS)
         self._weights = library.Weights(
             1 / weights.bit, weights.symbol, weights.doubling, weights.position, _DOUBLINGS.ctypes.data, len(_DOUBLINGS)
@@ -110,7 +112,7 @@ class ModeDecision:
         if len(where) == 0:
             field = Field.without_motion(looked_at)
             return Decision(field, values, Prediction.of(field, reference, np.zeros((0, len(scaled)), np.int32)))
-        matching = Matching(brightness(image), brightness(reference.picture))
+        matching = Matching(brightness(image), brightness(self._searched))
         tried = candidates(matching, where, reference.field)
         known = MotionContext(reference.field, most_common(tried[:, OWN]), reference.foreground)
         wanted, held, remembered = (

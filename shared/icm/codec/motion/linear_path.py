@@ -1,8 +1,8 @@
 """The codec's linear path in integers: latents to a picture and back, the same on every machine.
 
-Beside their learned branches both transforms have a linear map of blocks of 16x16 pixels. It alone gives a picture good
-enough to move blocks of. All is whole numbers: products of matrices in float64, whose partial sums stay below 2**53 and
-are therefore exact in any order, whichever library multiplies.
+Latents become blocks of 16x16 pixels by a linear map, blocks are moved, and another makes latents of them: the linear
+branches of the transforms in icm-1, maps fitted for it in icm-2. All is whole numbers: products of matrices in float64,
+whose partial sums stay below 2**53 and are therefore exact in any order, whichever library multiplies.
 """
 
 from __future__ import annotations
@@ -34,37 +34,33 @@ _AT_ONCE = 2048
 """Positions that are computed together, so that the largest picture takes no more memory than an ordinary one."""
 
 
-class LinearPath:
-    """Both linear maps of a codec. Safe to use from several threads.
+class LinearSynthesis:
+    """A linear map of a codec from latents to pictures. Safe to use from several threads.
 
     Attributes:
-        analysis: as given to ``__init__``.
         synthesis: as given to ``__init__``.
         octaves: as given to ``__init__``.
         lengths: of a latent of 1 that no gain is applied to, in grey levels, the root of its block's summed squares,
             float32[M].
     """
 
-    def __init__(self, analysis: NDArray[np.int32], synthesis: NDArray[np.int32], octaves: NDArray[np.int32]) -> None:
-        """Creates the path from its maps.
+    def __init__(self, synthesis: NDArray[np.int32], octaves: NDArray[np.int32]) -> None:
+        """Creates it from its map.
 
         Args:
-            analysis: int32[M, 768], blocks to latents in 2**-16; a block's numbers count row by row, colours innermost.
-            synthesis: int32[768, M], latents to blocks.
+            synthesis: int32[768, M], latents to blocks in 2**-16; a block counts row by row, colours innermost.
             octaves: int32[levels, M], logarithms of the gains as for ``requantise``.
 
         Raises:
-            BundleError: the maps do not fit together, or their sums could become inexact.
+            BundleError: the map does not fit the gains, or its sums could become inexact.
         """
-        channels = octaves.shape[1]
-        if analysis.shape != (channels, PIXELS) or synthesis.shape != (PIXELS, channels):
-            raise BundleError("the linear path's maps do not fit the codec")
-        largest = np.abs(analysis).astype(np.float64).sum(1).max() * PIXEL_MAX
-        if max(largest, np.abs(synthesis).astype(np.float64).sum(1).max() * _UNSCALED_MAX) >= _EXACT:
-            raise BundleError("the linear path's maps are too large for their sums to be exact")
-        self.analysis, self.synthesis, self.octaves = analysis, synthesis, octaves
+        if synthesis.shape != (PIXELS, octaves.shape[1]):
+            raise BundleError("a linear map of latents to pictures does not fit the codec")
+        if np.abs(synthesis).astype(np.float64).sum(1).max() * _UNSCALED_MAX >= _EXACT:
+            raise BundleError("a linear map of latents to pictures is too large for its sums to be exact")
+        self.synthesis, self.octaves = synthesis, octaves
         self.lengths = (np.linalg.norm(synthesis.astype(np.float64), axis=0) / (1 << WEIGHT_BITS)).astype(np.float32)
-        self._analysis, self._synthesis = analysis.astype(np.float64), synthesis.astype(np.float64)
+        self._synthesis = synthesis.astype(np.float64)
 
     def blocks(self, latents: NDArray[np.int16], quality: int) -> NDArray[np.int16]:
         """Latents int16[K, M] of a quality in sixteenths of a level -> K blocks of the picture, int16[K, 16, 16, 3]."""
@@ -76,9 +72,36 @@ class LinearPath:
             part = np.ascontiguousarray(latents[some])
             unscaled = np.empty(part.shape)
             library.unscaled(part, len(part), channels, power, _UNSCALED_MAX, unscaled)
-            sums = self._product(unscaled, self._synthesis.T)
+            sums = _product(unscaled, self._synthesis.T)
             library.pixels(sums, sums.size, shift, PIXEL_MAX, blocks[some])
         return blocks.reshape(-1, STRIDE, STRIDE, 3)
+
+
+class LinearPath(LinearSynthesis):
+    """Both linear maps through which latents are moved. Safe to use from several threads.
+
+    Attributes:
+        analysis: as given to ``__init__``.
+    """
+
+    def __init__(self, analysis: NDArray[np.int32], synthesis: NDArray[np.int32], octaves: NDArray[np.int32]) -> None:
+        """Creates the path from its maps.
+
+        Args:
+            analysis: int32[M, 768], blocks to latents in 2**-16.
+            synthesis: as for ``LinearSynthesis``.
+            octaves: as for ``LinearSynthesis``.
+
+        Raises:
+            BundleError: the maps do not fit together, or their sums could become inexact.
+        """
+        super().__init__(synthesis, octaves)
+        if analysis.shape != (octaves.shape[1], PIXELS):
+            raise BundleError("the linear path's maps do not fit the codec")
+        if np.abs(analysis).astype(np.float64).sum(1).max() * PIXEL_MAX >= _EXACT:
+            raise BundleError("the linear path's maps are too large for their sums to be exact")
+        self.analysis = analysis
+        self._analysis = analysis.astype(np.float64)
 
     def latents(self, blocks: NDArray[np.float64], quality: int) -> NDArray[np.int32]:
         """K blocks, whole numbers float64[K, 768] -> latents of a quality in eighths of a step, int32[K, M]."""
@@ -89,13 +112,9 @@ class LinearPath:
         shift = WEIGHT_BITS + _log2(LEVEL_STEPS) - _log2(_LATENT_STEPS)
         scaled = np.empty((count, channels), np.int32)
         for some in slices(count):
-            sums = self._product(blocks[some], self._analysis.T)
+            sums = _product(blocks[some], self._analysis.T)
             library.scaled(sums, len(sums), channels, shift, power, _SCALED_MAX, scaled[some])
         return scaled
-
-    def _product(self, one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
-        product: NDArray[np.float64] = one @ other
-        return product
 
 
 def linear_weights(matrix: NDArray[np.float32]) -> NDArray[np.int32]:
@@ -111,3 +130,8 @@ def slices(count: int) -> list[slice]:
 
 def _log2(power: int) -> int:
     return power.bit_length() - 1
+
+
+def _product(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    product: NDArray[np.float64] = one @ other
+    return product

@@ -14,7 +14,7 @@ from icm.codec.entropy.residuals import DifferenceModel, ResidualContext
 from icm.codec.latents.field import Field
 from icm.codec.latents.latents import Latents
 from icm.codec.motion.coding import FieldTables, pop_field, push_field
-from icm.codec.motion.linear_path import LinearPath
+from icm.codec.motion.linear_path import LinearPath, LinearSynthesis
 from icm.codec.motion.prediction import Prediction, predict
 from icm.codec.motion.reference import Reference
 from icm.codec.predict.skip import RD_LAMBDA
@@ -26,8 +26,21 @@ FLAGS = 2
 class MotionModel:
     """What both ends must agree on to code a frame after another, with motion."""
 
-    def __init__(self, path: LinearPath, differences: DifferenceModel, tables: FieldTables) -> None:
+    def __init__(
+        self,
+        path: LinearPath,
+        differences: DifferenceModel,
+        tables: FieldTables,
+        search: LinearSynthesis | None = None,
+    ) -> None:
+        """Creates the model.
+
+        Args:
+            search: gives a picture as like the camera's as a linear one can be, in which an encoder finds vectors; None
+                for the path's own. No record decodes by it.
+        """
         self.path, self.differences, self.tables = path, differences, tables
+        self.search = search or path
 
     def encode(self, target: NDArray[np.int16], field: Field, reference: Reference, level: int) -> bytes:
         """Codes a frame given its reference.

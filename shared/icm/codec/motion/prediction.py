@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from icm.codec.latents.field import Field
 from icm.codec.latents.latents import STRIDE, Latents
-from icm.codec.motion.linear_path import EIGHTHS, PIXELS, LinearPath, slices
+from icm.codec.motion.linear_path import EIGHTHS, PIXELS, LinearPath, LinearSynthesis, slices
 from icm.codec.motion.reference import Reference
 from icm.codec.native import library
 from icm.codec.predict.requantise import requantise
@@ -18,7 +18,7 @@ from icm.codec.predict.requantise import requantise
 class LinearPicture:
     """The linear picture of a reference; only where latents changed since the last one it is computed anew."""
 
-    def __init__(self, path: LinearPath) -> None:
+    def __init__(self, path: LinearSynthesis) -> None:
         self._path = path
         self._latents = np.empty((0, 0, 0), np.int16)
         self._quality = -1
