@@ -57,8 +57,8 @@ finetuning the decoder, with the grain that comes with it, did to mAP at the sam
 the levels.
 
 `plain MSE` and `Object-MSE` are what object-region learning is measured by: the same networks, from the same start, for
-5,000 steps of the one and 3,000 of the other, neither finetuned
-(`training/icm_train/configs/object-or-plain.yaml`).""",
+6,500 steps of the one or the other and 500 on rounded latents (`training/icm_train/configs/icm-2.yaml`), neither
+finetuned. `Object-MSE` is what icm-2 is before finetuning.""",
     "regions": """\
 `objects` are the positions (16x16 pixels) that a labelled object reaches into, `beside` their neighbours, `elsewhere`
 all others. Shares are of the latents' bits; errors are those of finetuned decoders without grain.
