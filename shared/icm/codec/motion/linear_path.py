@@ -55,9 +55,9 @@ class LinearSynthesis:
             BundleError: the map does not fit the gains, or its sums could become inexact.
         """
         if synthesis.shape != (PIXELS, octaves.shape[1]):
-            raise BundleError("a linear map of latents to pictures does not fit the codec")
+            raise BundleError("the linear maps of latents to pictures do not fit the codec")
         if np.abs(synthesis).astype(np.float64).sum(1).max() * _UNSCALED_MAX >= _EXACT:
-            raise BundleError("a linear map of latents to pictures is too large for its sums to be exact")
+            raise BundleError("the linear maps of latents to pictures are too large for their sums to be exact")
         self.synthesis, self.octaves = synthesis, octaves
         self.lengths = (np.linalg.norm(synthesis.astype(np.float64), axis=0) / (1 << WEIGHT_BITS)).astype(np.float32)
         self._synthesis = synthesis.astype(np.float64)
