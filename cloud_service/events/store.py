@@ -135,13 +135,16 @@ def _add(connection: Connection, events: Sequence[FrameEvent]) -> None:
     by_block: dict[BlockKey, dict[str, EmptyFrames]] = defaultdict(dict)
     for empty in empty_frames(connection, {block_key(*event.key) for event in events}):
         by_block[empty.key][empty.model] = empty
+    packed = packed_sequences(connection, {block_key(*event.key) for event in events})
     with_row = _with_row(connection, [event.key for event in events if not event.detections])
     rows: list[FrameEvent] = []
     changed: dict[tuple[BlockKey, str], EmptyFrames] = {}
     for event in events:
         key, sequence = block_key(*event.key), event.key.sequence
         seen_by = [model for model, empty in by_block[key].items() if sequence in empty.captures]
-        if event.model in seen_by:
+        # Folded already, or what was found there would be two events.
+        is_packed = any(of == event.model and sequence in held for of, held in packed.get(key, ()))
+        if event.model in seen_by or is_packed:
             continue
         if event.detections or seen_by or event.key in with_row:
             rows.append(event)

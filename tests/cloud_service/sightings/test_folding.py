@@ -134,6 +134,18 @@ def test_to_fold_a_segment_again_changes_nothing(database: Engine) -> None:
     assert everything(database) == before
 
 
+@pytest.mark.parametrize("again", [(), (box(9, "dog"),)], ids=["nothing", "a dog"])
+@pytest.mark.parametrize("first", [(), (box(5),)], ids=["nothing", "a person"])
+def test_a_frame_that_is_looked_at_again_after_folding_keeps_its_event(
+    database: Engine, first: tuple[Detection, ...], again: tuple[Detection, ...]
+) -> None:
+    """As after a crash before the detector's place was noted."""
+    store = committed(database, [frame_event(3, *first)])
+    fold(database, segment(1))
+    store.commit([frame_event(3, *again)], (), {})
+    assert keys(store.search(limit=10)) == [(3, "tiny", [found.class_name for found in first])]
+
+
 def test_a_frame_that_lies_in_two_segments_keeps_the_event_of_the_first(database: Engine) -> None:
     """As after a disk that forgot a segment, whose records came once more."""
     store = committed(database, walk(1, FRAMES))

@@ -66,6 +66,8 @@ def test_a_frame_is_shown_with_its_record_its_bits_and_what_was_found(
         record = page.locator("main")
         expect(record).to_contain_text("inter with motion, after frame")
         expect(record).to_contain_text(f"{HEIGHT} pixels")
+        # Until the picture is there, the layers over it have no size.
+        page.wait_for_function("document.querySelector('[data-boxes]').width > 0")
         left, _, right, bottom = page.evaluate(DRAWN, "boxes")
         # Around the square, with its label above it.
         assert (left * WIDTH, right * WIDTH) == pytest.approx((LEFT, LEFT + SIDE), abs=40)
