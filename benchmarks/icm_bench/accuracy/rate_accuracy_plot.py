@@ -18,7 +18,9 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
 
     detectors = list(dict.fromkeys(row["detector"] for row in rows))
     codecs = [name for name in dict.fromkeys(row["codec"] for row in rows) if name != "source"]
-    colours = {name: f"C{number % 10}" for number, name in enumerate(codecs)}
+    palette = matplotlib.colormaps["tab20"]
+    # Its strong colours first, then the faint ones.
+    colours = {name: palette(2 * number % 20 + number // 10) for number, name in enumerate(codecs)}
     size = (2.2 + 4 * len(detectors), 7)
     figure, grid = pyplot.subplots(
         2, len(detectors), figsize=size, sharex=True, sharey="row", squeeze=False, layout="constrained"
@@ -37,6 +39,8 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
                     axes.plot(
                         bpp, [point[measure] for point in points], color=colours[name], label=name,
                         marker="o", markersize=3, linewidth=1 if anchor else 2,
+                        # Of two that are the same, both are to be seen.
+                        linestyle="--" if name.endswith("before finetuning") else "-",
                     )  # fmt: skip
                     if measure == "map" and not anchor:
                         low, high = ([point[f"map_{end}"] for point in points] for end in ("low", "high"))

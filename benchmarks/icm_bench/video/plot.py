@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from icm.codec.bundle.shipped import DEFAULT_BUNDLE
+
 _COLUMNS = 3
 
 
@@ -31,7 +33,8 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
             points = sorted((row["kbit_per_second"], row[measure]) for row in here if row["codec"] == name)
             if points:
                 ours = name.startswith("icm")
-                axes.plot(*zip(*points, strict=True), label=name, color="black" if ours else f"C{number}", marker="o",
+                colour = _ours(name) if ours else f"C{number}"
+                axes.plot(*zip(*points, strict=True), label=name, color=colour, marker="o",
                           markersize=3, linewidth=2.5 if ours else 1)  # fmt: skip
         axes.set_xscale("log")
         ticks = [10, 20, 50, 100, 200, 500, 1000, 2000]
@@ -45,3 +48,8 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     figure.tight_layout()
     figure.savefig(path, dpi=90)
     pyplot.close(figure)
+
+
+def _ours(name: str) -> str:
+    """Black, of bundles before the one that ships by default a grey."""
+    return "black" if name == DEFAULT_BUNDLE.name else "darkgrey"
