@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Generator, Iterable, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, and_, select, tuple_
@@ -33,6 +33,12 @@ def packed_sequences(
     for camera, epoch, block, model, sequences in connection.execute(query):
         found[BlockKey(camera, epoch, block)].append((model, SequenceSet.from_text(sequences)))
     return found
+
+
+def is_packed(packed: Mapping[BlockKey, Iterable[tuple[str, SequenceSet]]], event: FrameEvent) -> bool:
+    """Whether the frame has an event of the same model among what ``packed_sequences`` found."""
+    of_block = packed.get(block_key(*event.key), ())
+    return any(model == event.model and event.key.sequence in held for model, held in of_block)
 
 
 def packed_event(connection: Connection, key: FrameId) -> FrameEvent | None:

@@ -13,7 +13,7 @@ from cloud_service.database.tables import DetectionRow, EmptyFramesRow, FrameRow
 from cloud_service.events.empty_frames import CONTENT, FRAMES, BlockKey, EmptyFrames, block_key, empty_frames
 from cloud_service.events.event import FrameEvent, FrameSkipped
 from cloud_service.events.forgotten import check_not_forgotten
-from cloud_service.events.packed_frames import packed_event, packed_events, packed_sequences
+from cloud_service.events.packed_frames import is_packed, packed_event, packed_events, packed_sequences
 from cloud_service.events.searching import event_of, search_events
 from cloud_service.store import Position
 from cloud_service.store.cursors import set_detected
@@ -142,9 +142,7 @@ def _add(connection: Connection, events: Sequence[FrameEvent]) -> None:
     for event in events:
         key, sequence = block_key(*event.key), event.key.sequence
         seen_by = [model for model, empty in by_block[key].items() if sequence in empty.captures]
-        # Folded already, or what was found there would be two events.
-        is_packed = any(of == event.model and sequence in held for of, held in packed.get(key, ()))
-        if event.model in seen_by or is_packed:
+        if event.model in seen_by or is_packed(packed, event):
             continue
         if event.detections or seen_by or event.key in with_row:
             rows.append(event)

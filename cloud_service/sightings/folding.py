@@ -21,7 +21,7 @@ from cloud_service.detection.base import Detection
 from cloud_service.events.empty_frames import FRAMES, block_key, empty_frames
 from cloud_service.events.event import FrameEvent
 from cloud_service.events.packed_boxes import PackedFrame, pack, unpack
-from cloud_service.events.packed_frames import packed_sequences
+from cloud_service.events.packed_frames import is_packed, packed_sequences
 from cloud_service.sightings.activity import count_bytes, count_frames
 from cloud_service.sightings.linking import LONG_GAP_US, Track, link
 from cloud_service.sightings.relative_boxes import PictureSize, RelativeBox
@@ -110,8 +110,7 @@ def _fold_model(
     new: dict[int, FrameEvent] = {}
     for event in events:
         # The first event of a frame counts, whatever segment it was found in.
-        of_block = packed.get(block_key(*event.key), ())
-        if not any(of == model and event.key.sequence in held for of, held in of_block):
+        if not is_packed(packed, event):
             new.setdefault(event.key.sequence, event)
     if not new:
         return

@@ -133,7 +133,7 @@ class Looks:
 def change(before: Latents, after: Latents, steps: NDArray[np.float32]) -> float:
     """How far two frames of one size and quality are apart, in grey levels: root mean square over the picture's values.
 
-    The linear picture's distances are nearly a picture's, so the latents tell it without one.
+    The searched picture's distances are nearly a picture's, so the latents tell it without one.
 
     Args:
         steps: float32[M], the quantisation steps of their quality, in grey levels.
