@@ -88,7 +88,8 @@ class BatchDecoder:
         """The quantisation steps of a quality's latents, in grey levels: float32[M].
 
         Told by how long a latent of 1 is in the picture that encoders search, which is near to a picture's distances
-        whatever the learned branches make of its latents; without motion there is none, and the analysis keeps distances nearly.
+        whatever the learned branches make of its latents; without motion there is none, and the analysis keeps
+        distances nearly.
         """
         bundle = self._bundle(work)
         steps = 1 / bundle.gains(quality)
