@@ -206,6 +206,9 @@ class Retention:
                     self.apply()
                 elif word == "trust-clock":
                     self._time.trust()
+                else:
+                    # Who asks now does not mean in ten minutes: what is planned for a person goes with this pass.
+                    self._scans.retry()
             except StorageError as error:
                 self._part.report(str(error))
         return found

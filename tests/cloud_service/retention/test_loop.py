@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,24 @@ def test_what_a_reader_leased_stays_for_a_while_and_then_goes(world: World) -> N
         world.clock.advance(LEASE_SECONDS)
         running.leases.renew(lease)
         assert running.run() == [1]
+
+
+def test_what_no_detector_had_seen_goes_at_once_when_an_operator_asks_for_a_pass(world: World) -> None:
+    running = Running(world)
+    running.retention._rules.held = Policy.of(RetentionSettings.model_validate({"quiet": {"max_age_seconds": 1}}))
+    world.clock.advance(100)
+    assert running.run() == []
+    for number in range(1, 5):
+        world.detect(number)
+    assert running.run() == [], "looked at again in ten minutes"
+    (world.root / "retention.run").touch()
+    running.retention.start()
+    waited_from = time.monotonic()
+    while world.numbers() != [5]:
+        assert time.monotonic() - waited_from < 60
+        time.sleep(0.05)
+    running.retention.stop()
+    assert not (world.root / "retention.run").exists()
 
 
 def test_a_disk_that_is_too_full_gives_the_oldest_until_there_is_more_room_than_the_least(world: World) -> None:
