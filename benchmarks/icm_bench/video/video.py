@@ -76,7 +76,7 @@ def _codecs(options: argparse.Namespace, few: bool) -> list[VideoCodec]:
     codecs: list[VideoCodec] = []
     if "ours" in options.codecs:
         bundle = Bundle.load(options.bundle)
-        codecs.append(OurVideoCodec(bundle, points=tuple(options.points)))
+        codecs.append(OurVideoCodec(bundle, points=tuple(options.points), kept=options.kept))
     if "anchors" in options.codecs:
         codecs.extend(anchors(few))
     if "vvc" in options.codecs:
@@ -180,5 +180,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--codecs", choices=("ours", "anchors", "vvc"), nargs="+", default=["ours", "anchors"])
     parser.add_argument("--vvenc", type=Path, default=Path("vvencapp"), help="VVenC's program, for vvc")
+    parser.add_argument(
+        "--kept", type=Path, help="folder where our coded streams are kept and read again; empty it for a new encoder"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS)
     return parser.parse_args(arguments)
