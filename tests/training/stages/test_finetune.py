@@ -13,6 +13,7 @@ from icm_train.models.networks import NetworkConfig, SynthesisTransform
 from icm_train.stages.finetune import FinetuneConfig, Finetuner, finetuned_synthesis, moving_parameters, train
 from icm_train.weights.checkpoint import load_codec
 from tests.training.conftest import borrow
+from tests.training.feature_weights import write_random_classifier
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -79,6 +80,26 @@ def test_the_patterns_term_needs_pictures_that_hold_its_longest_period(trained: 
     assert changed
     with pytest.raises(ConfigError, match=r"finetune\.crop 64 is too small"):
         train(settings(pattern_weight=5.0), trained / "photos.u8", tmp_path / "small", trained / "base.pt")
+
+
+def test_the_term_of_objects_needs_their_masks(trained: Path, tmp_path: Path, feature_weights: Path) -> None:
+    networks = {"features": str(feature_weights), "efficientnet": str(write_random_classifier(tmp_path / "other.pth"))}
+    config = settings(object_weight=5.0, lambda_adv=0.0, warmup=0, **networks)
+    _, changed = finetuned(config, trained, tmp_path / "with")
+    assert changed
+    borrow(trained, tmp_path, "photos.u8", "photos.json")
+    with pytest.raises(ConfigError, match="has no masks"):
+        train(config, tmp_path / "photos.u8", tmp_path / "without", trained / "base.pt")
+
+
+def test_the_adversary_sees_grain_and_the_squared_error_does_not(trained: Path, tmp_path: Path) -> None:
+    bare, grained = (
+        Finetuner(settings(lambda_adv=weight, grain=grain, warmup=9), trained / "photos.u8", trained / "base.pt")
+        for weight, grain in ((1.0, ()), (1.0, (40.0,) * 8))
+    )
+    before, after = (run.step(0, 1.0) for run in (bare, grained))
+    assert torch.equal(before["l2"], after["l2"])
+    assert not torch.equal(before["discriminator"], after["discriminator"])
 
 
 def test_a_run_that_was_stopped_goes_on_from_its_checkpoint(

@@ -5,7 +5,9 @@ gap between image coding for machines and humans", arXiv 2401.10732.
 
 Only layers of the synthesis move. A discriminator learns to tell patches of photos from decoded ones, the decoder to
 deceive it without leaving the photo: L2 + lambda_adv * adversarial + feature_weight * distance of a frozen network
-+ pattern_weight * excess of the periodic pattern over the photo's own.
++ pattern_weight * excess of the periodic pattern over the photo's own + object_weight * distance of objects in the
+features that object-region learning was given as well, which keeps what machines read. All but the L2 see decoded
+pictures as people will, with the grain of their level: what grain fills the decoder need not make up.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from icm.errors import ConfigError
+from icm_train.data.masks import mask_file
 from icm_train.data.photo_shard import Batch, Crops
+from icm_train.losses.feature_distance import FeatureDistance
 from icm_train.losses.periodic_artifacts import SMALLEST_SIDE, PatternExcess
 from icm_train.losses.rate_distortion import VISIBLE_SCALE, ErrorMeasure, squared_error, visible_error
 from icm_train.models.codec import Synthesis
@@ -34,6 +38,7 @@ from icm_train.models.discriminator import (
 from icm_train.models.features import FrozenFeatures
 from icm_train.schedule import load_optimiser, set_rates
 from icm_train.stages.loop import Loop, Metrics, Pace, Stage, training_device
+from icm_train.stages.object_region import grown
 from icm_train.weights.checkpoint import digest, load_codec, source_of
 
 NAME = "finetune"
@@ -65,13 +70,18 @@ class FinetuneConfig:
         feature_balance: as ``level_balance``, of the feature distance, which is smaller the better a level is; 0 for no
             weights, and what low levels gain is then paid by the high ones.
         features: weights of that network; see ``icm_train.models.features``.
+        object_weight: weight of the distance of ``icm_train.losses.feature_distance``, which keeps for machines what
+            the other terms would trade for texture; at 0 its networks are not loaded.
+        background: what that distance counts outside of objects, 0 to 1.
+        margin: by how many pixels objects are made larger for it, on all sides.
+        efficientnet: weights of its second network, beside ``features``.
         pattern_weight: weight of the pattern's excess, dB^2, over the whole pictures; see
             ``icm_train.losses.periodic_artifacts``. The first two layers work at a sixteenth of the resolution, so the
             texture that the other terms ask for comes with the period of the blocks unless this one is there.
         pattern_memory: how much of the averaged spectra that the pattern is told from a step leaves as it was, 0 to
             below 1; at 0 it is told from each step's pictures alone.
         grain: what is laid over decoded pictures, as the standard deviation in grey levels at each quality level; see
-            ``icm.codec.transforms.film_grain``. Nothing is trained with it; it goes into the bundle with the decoder.
+            ``icm.codec.transforms.film_grain``. It goes into the bundle with the decoder; empty for none.
         level_balance: a picture's L2 is weighted by (lambda / median lambda) ** level_balance of its quality level,
             which evens them out, since the error of a good one is smaller.
         average: decay of the running average of the weights, which is what is exported.
@@ -94,6 +104,10 @@ class FinetuneConfig:
     feature_weight: float = 0.0
     feature_balance: float = 0.0
     features: str = ".cache/weights/alex_shift_tolerant.pth"
+    object_weight: float = 0.0
+    background: float = 0.1
+    margin: int = 12
+    efficientnet: str = ".cache/weights/efficientnet_lite0.pth"
     pattern_weight: float = 0.0
     pattern_memory: float = 0.0
     grain: tuple[float, ...] = ()
@@ -187,6 +201,7 @@ class Finetuner(Stage):
         opponent = {"params": list(self.discriminator.parameters()), "peak": config.discriminator_rate}
         self.opponent = torch.optim.Adam([opponent], betas=(0.5, 0.99))
         self.features = FrozenFeatures(Path(config.features)).to(self.device) if config.feature_weight else None
+        self.objects = self._objects()
         self.levels = self._levels()
         self.weights, self.feature_weights = self._evened(config.level_balance), self._evened(config.feature_balance)
         self.pattern = PatternExcess(config.pattern_memory)
@@ -217,7 +232,8 @@ class Finetuner(Stage):
         config = self.config
         set_rates(self.optimiser, share)
         set_rates(self.opponent, share)
-        image = next(self.crops).image.to(self.device).float().div(255).contiguous(memory_format=torch.channels_last)
+        batch = next(self.crops)
+        image = batch.image.to(self.device).float().div(255).contiguous(memory_format=torch.channels_last)
         with torch.no_grad():
             # In float32, as the exported encoder computes: these are the very integers that it would send.
             latents = torch.round(self.codec.analyse(image, self.levels))
@@ -227,7 +243,8 @@ class Finetuner(Stage):
         seen = VISIBLE_SCALE * visible_error(restored, image).mean((1, 2)) if config.measure == "visible" else error
         loss = (self.weights * seen).mean()
         metrics = {"l2": loss.detach()}
-        photo, coded = cut_patches((image, restored), config.patch_size, config.patches, self.generator)
+        shown = restored + self._grain(image)
+        photo, coded = cut_patches((image, shown), config.patch_size, config.patches, self.generator)
         if config.lambda_adv:
             metrics["discriminator"] = self._discriminate(photo, coded.detach())
             with torch.autocast(self.device.type, torch.bfloat16):
@@ -239,8 +256,14 @@ class Finetuner(Stage):
                 distance = self.features(coded, photo).view(-1, config.patches).mean(1)
             metrics["features"] = distance.detach().mean()
             loss = loss + config.feature_weight * (self.feature_weights * distance).mean()
+        if self.objects is not None:
+            assert batch.mask is not None
+            mask = grown(batch.mask.to(self.device).float(), config.margin)
+            apart = self.objects(shown, image, mask + config.background * (1 - mask)).mean()
+            metrics["objects"] = apart.detach()
+            loss = loss + config.object_weight * apart
         if config.pattern_weight:
-            excess = self.pattern(restored, image, len(self.codec.config.lambdas)).mean()
+            excess = self.pattern(shown, image, len(self.codec.config.lambdas)).mean()
             metrics["pattern"] = excess.detach()
             loss = loss + config.pattern_weight * excess
         if taken >= config.warmup or not config.lambda_adv:
@@ -248,6 +271,15 @@ class Finetuner(Stage):
         log_error = error.detach().clamp_min(1e-3).log10().view(-1, len(self.codec.config.lambdas))
         metrics["psnr"] = (20 * math.log10(255) - 10 * log_error).mean(0)
         return {name: value.double() for name, value in metrics.items()}
+
+    def _objects(self) -> FeatureDistance | None:
+        if not self.config.object_weight:
+            return None
+        if not mask_file(self.shard).exists():
+            raise ConfigError(
+                f"{self.shard} has no masks beside it, which object_weight needs: icm-train masks makes them"
+            )
+        return FeatureDistance(Path(self.config.features), Path(self.config.efficientnet)).to(self.device)
 
     def _levels(self) -> Tensor:
         count = len(self.codec.config.lambdas)
@@ -257,6 +289,14 @@ class Finetuner(Stage):
         """What a picture's error counts, by its level."""
         lambdas = torch.tensor(self.codec.config.lambdas, device=self.device)
         return (lambdas / lambdas.median())[self.levels] ** balance
+
+    def _grain(self, image: Tensor) -> Tensor:
+        """Grain of each picture's level, another in every step so that no decoder learns it: float32[B, 1, H, W]."""
+        if not self.config.grain:
+            return torch.zeros((), device=self.device)
+        noise = torch.randn(len(image), 1, *image.shape[2:], generator=self.generator).to(self.device)
+        deviations = torch.tensor(self.config.grain, device=self.device)[self.levels] / 255
+        return noise * deviations[:, None, None, None]
 
     def _draw_from(self, taken: int) -> None:
         """Begins anew with crops and patches, as of this step."""
