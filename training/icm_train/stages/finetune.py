@@ -68,7 +68,7 @@ class FinetuneConfig:
         discriminator_loss: "bce", "lsgan" or "hinge".
         feature_weight: weight of the feature distance, taken on the same patches; at 0 its network is not loaded.
         feature_balance: as ``level_balance``, of the feature distance, which is smaller the better a level is; 0 for no
-            weights, and what low levels gain is then paid by the high ones.
+            weights, below 0 for more of low levels, where made-up texture costs most and is easily outweighed.
         features: weights of that network; see ``icm_train.models.features``.
         object_weight: weight of the distance of ``icm_train.losses.feature_distance``, which keeps for machines what
             the other terms would trade for texture; at 0 its networks are not loaded.
