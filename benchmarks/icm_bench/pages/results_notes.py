@@ -112,11 +112,11 @@ written a moment before and come from memory: `sha256sum` reads the same ones in
 is what the chain takes of the disk.""",
     "visual": """\
 `psnr` is the mean over pictures; of objects (COCO's polygons) and of what is around them PSNR is taken over all
-their pixels. `perceptual` is the LPIPS distance in a shift-tolerant AlexNet, 0 for equal pictures. Finetuning has a
-fidelity term in the features of the same network and one for the pattern itself, and the strength of the grain was
-chosen by the distance on training photos, so neither this distance nor the checkerboard score is an independent
-witness of it; the picture sheet is (`icm-bench sheet`: the crops in which ours is farthest from the original). The
-decoder before finetuning is shown without grain.
+their pixels. `perceptual` is the LPIPS distance in a shift-tolerant AlexNet, 0 for equal pictures. Finetuning has
+terms in the features of the same network and one for the pattern itself, and the strength of the grain was chosen with
+a look at these very pictures, so neither this distance nor the checkerboard score is an independent witness of it; the
+picture sheet is (`icm-bench sheet`: the crops in which ours is farthest from the original). The decoder before
+finetuning is shown without grain.
 
 `C2` to `C16` are the 95 % bootstrap upper bounds of C_s(decoded) - C_s(original) in dB: how far harmonics of a
 pattern that repeats every s pixels stand out of their surroundings in the power spectrum of the luma. With all
@@ -224,6 +224,7 @@ before anything is coded: number, size, colour and times, by `icm` and by the ed
 files are right if nothing is lost that the judge still shows and what is lost is said, unless their format has nothing
 that would tell. Commands are processes. [inputs.md](inputs.md) says what becomes of what.""",
     "training_log": """\
-The last figures of each stage, means over the last twentieth of its log; the plots show the whole of it.""",
+Of icm-2, from the last run of its transforms on. The last figures of each stage, means over the last twentieth of its
+log; the plots show the whole of it.""",
 }
 """By JSON file; sections without a note have none."""
