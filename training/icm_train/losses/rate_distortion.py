@@ -86,3 +86,10 @@ def object_mse(
     if area == "pixel":
         return error / weight[0].numel()
     return error / weight.sum((1, 2)).clamp_min(1.0)
+
+
+def grown(mask: Tensor, margin: int) -> Tensor:
+    """Masks float32[B, H, W] with every object ``margin`` pixels larger on all sides (a square neighbourhood)."""
+    side = 2 * margin + 1
+    rows = F.max_pool2d(mask[:, None], (side, 1), 1, (margin, 0))
+    return F.max_pool2d(rows, (1, side), 1, (0, margin))[:, 0]

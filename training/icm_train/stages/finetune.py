@@ -26,7 +26,7 @@ from icm_train.data.masks import mask_file
 from icm_train.data.photo_shard import Batch, Crops
 from icm_train.losses.feature_distance import FeatureDistance
 from icm_train.losses.periodic_artifacts import SMALLEST_SIDE, PatternExcess
-from icm_train.losses.rate_distortion import VISIBLE_SCALE, ErrorMeasure, squared_error, visible_error
+from icm_train.losses.rate_distortion import VISIBLE_SCALE, ErrorMeasure, grown, squared_error, visible_error
 from icm_train.models.codec import Synthesis
 from icm_train.models.discriminator import (
     DiscriminatorLoss,
@@ -38,7 +38,6 @@ from icm_train.models.discriminator import (
 from icm_train.models.features import FrozenFeatures
 from icm_train.schedule import load_optimiser, set_rates
 from icm_train.stages.loop import Loop, Metrics, Pace, Stage, training_device
-from icm_train.stages.object_region import grown
 from icm_train.weights.checkpoint import digest, load_codec, source_of
 
 NAME = "finetune"

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from icm.errors import ConfigError
 from icm_train.data.masks import mask_file
 from icm_train.data.photo_shard import Batch
 from icm_train.losses.feature_distance import FeatureDistance
-from icm_train.losses.rate_distortion import AreaMode, ErrorMeasure, object_mse
+from icm_train.losses.rate_distortion import AreaMode, ErrorMeasure, grown, object_mse
 from icm_train.models.codec import CodecOutput
 from icm_train.models.networks import NetworkConfig
 from icm_train.stages.loop import training_device
@@ -87,10 +86,3 @@ def _features(config: ObjectRegionConfig) -> FeatureDistance | None:
     if not config.feature_weight:
         return None
     return FeatureDistance(Path(config.alexnet), Path(config.efficientnet)).to(training_device())
-
-
-def grown(mask: Tensor, margin: int) -> Tensor:
-    """Masks float32[B, H, W] with every object ``margin`` pixels larger on all sides (a square neighbourhood)."""
-    side = 2 * margin + 1
-    rows = F.max_pool2d(mask[:, None], (side, 1), 1, (margin, 0))
-    return F.max_pool2d(rows, (1, side), 1, (0, margin))[:, 0]
