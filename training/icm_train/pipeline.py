@@ -77,6 +77,11 @@ class Run:
                 lambda: object_region.train(config.network, config.object, shard, folder, plain),
             ),
             Step(
+                "finetune",
+                lambda: finished(finetuned, config.finetune.steps),
+                lambda: finetune.train(config.finetune, shard, folder, trained),
+            ),
+            Step(
                 "context",
                 lambda: context.is_trained(config.context, trained, folder),
                 lambda: context.train(config.context, trained, shard, folder),
@@ -90,11 +95,6 @@ class Run:
                 "temporal",
                 lambda: temporal_quantise.is_quantised(folder, trained),
                 lambda: temporal_quantise.train(config.temporal, trained, shard, folder, self.videos),
-            ),
-            Step(
-                "finetune",
-                lambda: finished(finetuned, config.finetune.steps),
-                lambda: finetune.train(config.finetune, shard, folder, trained),
             ),
             Step(
                 "export",

@@ -11,8 +11,6 @@ import torch
 from icm.errors import ConfigError
 from icm_train.models.networks import NetworkConfig, SynthesisTransform
 from icm_train.stages.finetune import FinetuneConfig, Finetuner, finetuned_synthesis, moving_parameters, train
-from icm_train.stages.temporal import TemporalConfig
-from icm_train.stages.temporal import train as train_temporal
 from icm_train.weights.checkpoint import load_codec
 from tests.training.conftest import borrow
 from tests.training.feature_weights import write_random_classifier
@@ -96,31 +94,12 @@ def test_the_term_of_objects_needs_their_masks(trained: Path, tmp_path: Path, fe
 
 def test_the_adversary_sees_grain_and_the_squared_error_does_not(trained: Path, tmp_path: Path) -> None:
     bare, grained = (
-        Finetuner(
-            settings(lambda_adv=weight, grain=grain, warmup=9), trained / "photos.u8", trained / "base.pt", tmp_path
-        )
+        Finetuner(settings(lambda_adv=weight, grain=grain, warmup=9), trained / "photos.u8", trained / "base.pt")
         for weight, grain in ((1.0, ()), (1.0, (40.0,) * 8))
     )
     before, after = (run.step(0, 1.0) for run in (bare, grained))
     assert torch.equal(before["l2"], after["l2"])
     assert not torch.equal(before["discriminator"], after["discriminator"])
-
-
-def test_every_second_picture_is_a_frame_of_a_coded_clip_each_level_in_its_turn(trained: Path, tmp_path: Path) -> None:
-    clips = TemporalConfig(
-        clips=2, size=128, frames=8, steps=2, batch=2, fresh=2, counted=1, map_crops=8, map_steps=2, save_every=2
-    )
-    train_temporal(clips, trained / "base.pt", trained / "photos.u8", tmp_path)
-    alone, mixed = (
-        Finetuner(settings(clips=count), trained / "photos.u8", trained / "base.pt", tmp_path) for count in (0, 8)
-    )
-    for step in range(2):
-        photos, there = alone._pictures(step)[0], mixed._pictures(step)[0]
-        replaced = [not torch.equal(*pair) for pair in zip(photos, there, strict=True)]
-        assert replaced == [number % 2 == step for number in range(8)]
-    _, changed = finetuned(settings(clips=8), trained, tmp_path)
-    assert changed
-    assert all(name.startswith(tuple(f"synthesis.{layer}" for layer in FIRST_TWO)) for name in changed)
 
 
 def test_a_run_that_was_stopped_goes_on_from_its_checkpoint(

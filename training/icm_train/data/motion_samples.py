@@ -77,20 +77,12 @@ class ClipCoder:
     def samples(
         self, clip: NDArray[np.uint8], latents: NDArray[np.float32], gains: NDArray[np.float32], level: int
     ) -> Iterator[Sample]:
-        """What is left to code of each frame of a clip but the first; as ``coded`` codes it."""
-        for choice, reference in self.coded(clip, latents, gains, level):
-            yield self._sample(choice, reference, level)
-
-    def coded(
-        self, clip: NDArray[np.uint8], latents: NDArray[np.float32], gains: NDArray[np.float32], level: int
-    ) -> Iterator[tuple[Decision, Reference]]:
-        """Codes a clip as the encoder does, its first frame alone: each other frame's choice, and what it refers to.
+        """Codes a clip as the encoder does, its first frame alone.
 
         Args:
             clip: uint8[T, H, W, 3], sides multiples of 16.
             latents: float32[T, M, h, w], not scaled.
             gains: float32[M].
-            level: the quality level of all.
         """
         scaled = latents * gains[:, None, None]
         before = np.rint(scaled[0]).astype(np.int16)
@@ -107,7 +99,7 @@ class ClipCoder:
             found = searched.of(before, quality)
             choice = ModeDecision(self._path, self._costs, reference, found, step).choose(frame, image, updated)
             field, values = choice.field, choice.values
-            yield choice, reference
+            yield self._sample(choice, reference, level)
             before, last, memory = values, field, memory.after(values, field.updated)
 
     def _sample(self, choice: Decision, reference: Reference, level: int) -> Sample:

@@ -1,4 +1,4 @@
-"""Stage 3: the context model of frames coded alone. Codec and hyperprior are finished and frozen.
+"""Stage 4: the context model of frames coded alone. Codec and hyperprior are finished and frozen.
 
 Groups of channels that grow: D. He, Z. Yang, W. Peng, R. Ma, H. Qin, Y. Wang, "ELIC: Efficient Learned Image
 Compression with Unevenly Grouped Space-Channel Contextual Adaptive Coding", arXiv 2203.10886. Two halves of a

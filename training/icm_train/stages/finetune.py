@@ -1,4 +1,4 @@
-"""Stage 6: adversarial decoder finetuning. Records stay as they are, pictures lose a pattern.
+"""Stage 3: adversarial decoder finetuning. Records stay as they are, pictures lose a pattern.
 
 N. Le, H. Zhang, F. Cricri, R. G. Youvalari, H. Rezazadegan Tavakoli, E. Aksu, M. M. Hannuksela, E. Rahtu, "Bridging the
 gap between image coding for machines and humans", arXiv 2401.10732.
@@ -22,13 +22,12 @@ import torch
 from torch import Tensor, nn
 
 from icm.errors import ConfigError
-from icm_train.data.coded_clips import CodedClips
 from icm_train.data.masks import mask_file
 from icm_train.data.photo_shard import Batch, Crops
 from icm_train.losses.feature_distance import FeatureDistance
 from icm_train.losses.periodic_artifacts import SMALLEST_SIDE, PatternExcess
 from icm_train.losses.rate_distortion import VISIBLE_SCALE, ErrorMeasure, grown, squared_error, visible_error
-from icm_train.models.codec import Synthesis, TrainableCodec
+from icm_train.models.codec import Synthesis
 from icm_train.models.discriminator import (
     DiscriminatorLoss,
     PatchDiscriminator,
@@ -38,7 +37,6 @@ from icm_train.models.discriminator import (
 )
 from icm_train.models.features import FrozenFeatures
 from icm_train.schedule import load_optimiser, set_rates
-from icm_train.stages import temporal
 from icm_train.stages.loop import Loop, Metrics, Pace, Stage, training_device
 from icm_train.weights.checkpoint import digest, load_codec, source_of
 
@@ -83,9 +81,6 @@ class FinetuneConfig:
             below 1; at 0 it is told from each step's pictures alone.
         grain: what is laid over decoded pictures, as the standard deviation in grey levels at each quality level; see
             ``icm.codec.transforms.film_grain``. It goes into the bundle with the decoder; empty for none.
-        clips: cut-outs of the clips of ``icm-train temporal`` that are coded at the start. Every second picture of a
-            step is a frame of theirs, since P records leave other latents than rounding does: what costs more than it
-            shows is left out, and what moved is predicted. Its objects are what moves. At 0 there are photos alone.
         level_balance: a picture's L2 is weighted by (lambda / median lambda) ** level_balance of its quality level,
             which evens them out, since the error of a good one is smaller.
         average: decay of the running average of the weights, which is what is exported.
@@ -115,7 +110,6 @@ class FinetuneConfig:
     pattern_weight: float = 0.0
     pattern_memory: float = 0.0
     grain: tuple[float, ...] = ()
-    clips: int = 0
     level_balance: float = 0.5
     average: float = 0.99
     save_every: int = 100
@@ -137,7 +131,7 @@ def train(config: FinetuneConfig, shard: Path, folder: Path, start: Path) -> Fin
     Raises:
         ConfigError: the folder's checkpoint was finetuned from another one than ``start``, or the crops are too small.
     """
-    stage = Finetuner(config, shard, start, folder)
+    stage = Finetuner(config, shard, start)
     loop = Loop(NAME, stage, Pace(config.steps, config.save_every, _LOG_EVERY), folder, source=digest(start))
     if not loop.resume() and loop.checkpoint.exists():
         raise _other_start(loop.checkpoint, start)
@@ -178,17 +172,16 @@ def _other_start(checkpoint: Path, start: Path) -> ConfigError:
 class Finetuner(Stage):
     """Every quality level in every step, rounded latents, a discriminator's step before each decoder's."""
 
-    def __init__(self, config: FinetuneConfig, shard: Path, start: Path, folder: Path) -> None:
+    def __init__(self, config: FinetuneConfig, shard: Path, start: Path) -> None:
         """Makes the discriminator, untrained, beside the codec to finetune.
 
         Args:
             config: settings of the stage.
             shard: photos.
             start: the codec's checkpoint.
-            folder: the run's, with clips and the checkpoint of their stage if any are wanted.
 
         Raises:
-            ConfigError: the crops are too small, or there are no clips.
+            ConfigError: the crops are too small.
         """
         self.config, self.shard = config, shard
         self.device = training_device()
@@ -198,7 +191,6 @@ class Finetuner(Stage):
                 f"finetune.crop {config.crop} is too small for the pattern's term: {SMALLEST_SIDE} at least"
             )
         codec, _ = load_codec(start)
-        self.clips = self._coded_clips(codec, folder)
         self.codec = codec.to(self.device, memory_format=torch.channels_last).requires_grad_(False)  # type: ignore[call-overload]
         self.moving = moving_parameters(self.codec.synthesis, config.layers)
         self.average = {name: tensor.clone() for name, tensor in self.codec.synthesis.state_dict().items()}
@@ -239,7 +231,11 @@ class Finetuner(Stage):
         config = self.config
         set_rates(self.optimiser, share)
         set_rates(self.opponent, share)
-        image, latents, mask = self._pictures(taken)
+        batch = next(self.crops)
+        image = batch.image.to(self.device).float().div(255).contiguous(memory_format=torch.channels_last)
+        with torch.no_grad():
+            # In float32, as the exported encoder computes: these are the very integers that it would send.
+            latents = torch.round(self.codec.analyse(image, self.levels))
         # And as the exported decoder does: rounding to bfloat16 leaves a pattern of its own.
         restored = self.codec.synthesise(latents, self.levels)
         error = squared_error(restored, image).mean((1, 2))
@@ -260,8 +256,8 @@ class Finetuner(Stage):
             metrics["features"] = distance.detach().mean()
             loss = loss + config.feature_weight * (self.feature_weights * distance).mean()
         if self.objects is not None:
-            assert mask is not None
-            mask = grown(mask.float(), config.margin)
+            assert batch.mask is not None
+            mask = grown(batch.mask.to(self.device).float(), config.margin)
             apart = self.objects(shown, image, mask + config.background * (1 - mask)).mean()
             metrics["objects"] = apart.detach()
             loss = loss + config.object_weight * apart
@@ -274,34 +270,6 @@ class Finetuner(Stage):
         log_error = error.detach().clamp_min(1e-3).log10().view(-1, len(self.codec.config.lambdas))
         metrics["psnr"] = (20 * math.log10(255) - 10 * log_error).mean(0)
         return {name: value.double() for name, value in metrics.items()}
-
-    def _pictures(self, taken: int) -> tuple[Tensor, Tensor, Tensor | None]:
-        """A step's pictures.
-
-        Returns:
-            Images float32[B, 3, H, W], latents in steps float32[B, M, h, w], and masks bool[B, H, W] or None.
-        """
-        batch = next(self.crops)
-        image, mask = batch.image, batch.mask
-        with torch.no_grad():
-            image = image.to(self.device).float().div(255).contiguous(memory_format=torch.channels_last)
-            # In float32, as the exported encoder computes: these are the very integers that it would send.
-            latents = torch.round(self.codec.analyse(image, self.levels))
-        mask = None if mask is None else mask.to(self.device)
-        if self.clips is not None:
-            # Each level's turn changes between photo and clip.
-            for place in range(taken % 2, len(image), 2):
-                frame = self.clips.draw(int(self.levels[place]))
-                image[place], latents[place] = frame.image.to(self.device).float() / 255, frame.latents.to(self.device)
-                if mask is not None:
-                    mask[place] = frame.moving.to(self.device)
-        return image, latents, mask
-
-    def _coded_clips(self, codec: TrainableCodec, folder: Path) -> CodedClips | None:
-        if not self.config.clips:
-            return None
-        files = folder / temporal.CLIPS, folder / f"{temporal.NAME}.pt"
-        return CodedClips(codec, *files, self.config.clips, self.config.crop, self.config.seed)
 
     def _objects(self) -> FeatureDistance | None:
         if not self.config.object_weight:

@@ -1,4 +1,4 @@
-"""Stage 4: the float entropy model becomes the integer one that ships."""
+"""Stage 5: the float entropy model becomes the integer one that ships."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage 5: the entropy model of P records, trained on clips of a camera that stands still.
+"""Stage 6: the entropy model of P records, trained on clips of a camera that stands still.
 
 The codec is finished and frozen; clips are coded with it as the encoder will, level by level, with motion. First the
 linear maps that motion is predicted through are fitted (``motion_maps.py``); then modes and vectors are counted, so

@@ -1,4 +1,4 @@
-"""Stage 5b: the float temporal model becomes the integer one that ships, with tables counted on clips."""
+"""Stage 6b: the float temporal model becomes the integer one that ships, with tables counted on clips."""
 
 from __future__ import annotations
 
