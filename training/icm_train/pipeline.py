@@ -99,7 +99,14 @@ class Run:
             Step(
                 "export",
                 lambda: self._exported(trained, finetuned),
-                lambda: export_bundle(trained, folder, self.bundle, self.figures, config.finetune.grain),
+                lambda: export_bundle(
+                    trained,
+                    folder,
+                    self.bundle,
+                    self.figures,
+                    config.finetune.grain,
+                    detector_grain=config.finetune.detector_grain,
+                ),
             ),
         ]
 

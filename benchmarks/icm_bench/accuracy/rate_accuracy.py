@@ -110,7 +110,7 @@ def _codecs(options: argparse.Namespace, bundles: list[tuple[str, Path]]) -> Ite
 def _ours(title: str, folder: Path, options: argparse.Namespace) -> Iterator[PictureCodec]:
     bundle = Bundle.load(folder)
     levels = [float(level) for level in options.levels.split(",")]
-    yield from (OurCodec(title, bundle, level) for level in levels)
+    yield from (OurCodec(title, bundle, level, for_detector=True) for level in levels)
     if options.unfinetuned and (folder / UNFINETUNED).exists():
         yield from (OurCodec(_unfinetuned(title), bundle, level, UNFINETUNED) for level in levels)
 

@@ -160,7 +160,7 @@ def _with_masks(
         fine = _code(bundle, photo.image, level)
         coarse = fine if background == level else _code(bundle, photo.image, background)
         mixed = _shown(bundle, np.where(reached, fine.unscaled, coarse.unscaled), level)[:height, :width]
-        found.append(detect(bundle.grain.over(np.ascontiguousarray(mixed), quality_units(bundle, level))))
+        found.append(detect(bundle.detector_grain.over(np.ascontiguousarray(mixed), quality_units(bundle, level))))
         bits += float(np.where(reached, fine.bits, coarse.bits).sum())
         pixels += height * width
     precision = MatchedDetections(photos, found).precision()

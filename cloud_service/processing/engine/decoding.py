@@ -41,11 +41,12 @@ class Decoded(NamedTuple):
 
 @dataclass
 class _Stream:
-    """A lane's decoder, and the picture that it made last."""
+    """A lane's decoder, the picture that it made last, and the one that people were last shown, after its source."""
 
     key: StreamKey
     decoder: Decoder
-    shown: tuple[Latents, Picture] | None = None
+    made: tuple[Latents, Picture] | None = None
+    shown: tuple[Picture, int, Picture] | None = None
 
 
 class BatchDecoder:
@@ -77,12 +78,24 @@ class BatchDecoder:
     def picture(self, work: Work, latents: Latents) -> Picture:
         """The picture of a frame of the work that was decoded last of its lane, uint8[H, W, 3] RGB, not to be written.
 
-        Of one as the last that was asked for it is the same object.
+        It is without grain: ``for_people`` and ``for_detector`` lay that over it. Of one as the last that was asked for
+        it is the same object.
         """
         stream = self._stream(work)
-        if stream.shown is None or not latents.looks_like(stream.shown[0]):
-            stream.shown = latents, stream.decoder.picture(latents)
-        return stream.shown[1]
+        if stream.made is None or not latents.looks_like(stream.made[0]):
+            stream.made = latents, stream.decoder.synthesised(latents)
+        return stream.made[1]
+
+    def for_people(self, work: Work, picture: Picture, quality: int) -> Picture:
+        """A picture of the work at this quality as it is archived and shown; of the same one twice the same object."""
+        stream = self._stream(work)
+        if stream.shown is None or stream.shown[0] is not picture or stream.shown[1] != quality:
+            stream.shown = picture, quality, self._bundle(work).grain.over(picture, quality)
+        return stream.shown[2]
+
+    def for_detector(self, work: Work, picture: Picture, quality: int) -> Picture:
+        """A picture of the work at this quality as a detector sees it."""
+        return self._bundle(work).detector_grain.over(picture, quality)
 
     def steps(self, work: Work, quality: int) -> NDArray[np.float32]:
         """The quantisation steps of a quality's latents, in grey levels: float32[M].

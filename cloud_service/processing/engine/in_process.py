@@ -35,7 +35,7 @@ class _Piece:
 
     Attributes:
         looks: of each frame, the look that tells what is in it; None if nobody looks.
-        pictures: of each frame, where there is one by now.
+        pictures: of each frame, where there is one by now, without grain.
         gaps: that are not settled yet, in the order of their frames.
     """
 
@@ -165,11 +165,13 @@ class InProcessEngine:
         video, problem = None, None
         if work.archive:
             try:
-                video = self._render(work, piece.pictures)
+                video = self._render(piece)
             except StorageError as error:
                 self._renderer.discard(work.lane.camera)
                 problem = Problem.of(error)
-        shown = piece.pictures[-1] if work.watched and piece.pictures else None
+        shown = None
+        if work.watched and piece.pictures and (picture := piece.pictures[-1]) is not None:
+            shown = self._decoder.for_people(work, picture, work.records[-1].quality)
         return Result(found, piece.decoded.keyframe, video, problem, shown)
 
     def _looks_at(self, work: Work, frames: Sequence[Latents | IcmError]) -> list[Look | None]:
@@ -196,13 +198,13 @@ class InProcessEngine:
                 piece.pictures[index] = self._decoder.picture(piece.work, latents)
 
     def _picture(self, piece: _Piece, look: Look) -> Picture:
-        """The picture of a look of the piece."""
+        """The picture of a look of the piece, as a detector sees it."""
         index = next(n for n, record in enumerate(piece.work.records) if record.sequence == look.sequence)
         picture = piece.pictures[index]
         if picture is None:
             with timed(self._synthesis_seconds):
                 picture = self._decoder.picture(piece.work, look.latents)
-        return picture
+        return self._decoder.for_detector(piece.work, picture, look.latents.quality)
 
     def _detect(self, wanted: Sequence[tuple[_Piece, Look]]) -> None:
         """Looks at pictures, and notes what was found in them, or why it was not."""
@@ -221,12 +223,13 @@ class InProcessEngine:
             for look, detections in zip(looks[some], found, strict=True):
                 look.found, look.is_seen = tuple(detections), True
 
-    def _render(self, work: Work, pictures: Sequence[Picture | None]) -> RenderedVideo | None:
-        camera = work.lane.camera
-        for record, picture in zip(work.records, pictures, strict=True):
+    def _render(self, piece: _Piece) -> RenderedVideo | None:
+        work, camera = piece.work, piece.work.lane.camera
+        for record, picture in zip(work.records, piece.pictures, strict=True):
             if picture is not None:
                 with timed(self._archive_seconds):
-                    self._renderer.add(camera, work.segment, picture, record.capture_us)
+                    shown = self._decoder.for_people(work, picture, record.quality)
+                    self._renderer.add(camera, work.segment, shown, record.capture_us)
         return self._renderer.finish(camera) if work.ends else None
 
 

@@ -47,19 +47,29 @@ class Decoder:
         """The next P record may lean on this frame."""
         self._sequence, self._last = sequence, latents
 
-    def picture(self, latents: Latents) -> NDArray[np.uint8]:
-        """The picture of a frame, uint8[H, W, 3] RGB; where it is as the last one was, nothing is computed."""
+    def picture(self, latents: Latents, *, for_detector: bool = False) -> NDArray[np.uint8]:
+        """The picture of a frame, uint8[H, W, 3] RGB; where it is as the last one was, nothing is computed.
+
+        Args:
+            latents: the frame's.
+            for_detector: as detectors are to see it, which with some bundles is without the grain that people see.
+        """
+        grain = self._bundle.detector_grain if for_detector else self._bundle.grain
+        return grain.over(self.synthesised(latents), latents.quality)
+
+    def synthesised(self, latents: Latents) -> NDArray[np.uint8]:
+        """As ``picture``, without any grain."""
         if self._synthesis is None:
             self._synthesis = IncrementalSynthesis(self._bundle.synthesis, self._bundle.sparse_synthesis)
         quality = latents.quality
         whole = self._synthesis.picture(
             latents.values, self._bundle.inverse_gains(quality), self._bundle.level_shares(quality)
         )
-        return self._bundle.grain.over(whole[: latents.height, : latents.width], latents.quality)
+        return whole[: latents.height, : latents.width]
 
-    def decode(self, record: Record, width: int, height: int) -> NDArray[np.uint8]:
-        """The picture of a record, uint8[height, width, 3] RGB; raises as ``latents`` does."""
-        return self.picture(self.latents(record, width, height))
+    def decode(self, record: Record, width: int, height: int, *, for_detector: bool = False) -> NDArray[np.uint8]:
+        """The picture of a record, uint8[height, width, 3] RGB, as ``picture`` gives it; raises as ``latents`` does."""
+        return self.picture(self.latents(record, width, height), for_detector=for_detector)
 
 
 def decode_latents(

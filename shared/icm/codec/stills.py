@@ -44,12 +44,13 @@ def encode(image: NDArray[np.uint8], quality: float = 3.0, *, bundle: Bundle | N
     return header.pack() + coded.record(1, 0).pack(header)
 
 
-def decode(data: bytes, *, bundle: Bundle | None = None) -> NDArray[np.uint8]:
+def decode(data: bytes, *, bundle: Bundle | None = None, for_detector: bool = False) -> NDArray[np.uint8]:
     """Decodes a whole ``.icm`` file of one picture.
 
     Args:
         data: the file's bytes.
         bundle: the codec; None for whichever of those that ship the file was made with.
+        for_detector: as detectors are to see it; see ``Decoder.picture``.
 
     Returns:
         The picture, uint8[H, W, 3], RGB.
@@ -74,7 +75,7 @@ def decode(data: bytes, *, bundle: Bundle | None = None) -> NDArray[np.uint8]:
             f"the file was made with codec {header.codec_id.hex()[:16]}, but bundle {bundle.name} is codec"
             f" {bundle.codec_id.hex()[:16]}: load the right one with icm.Bundle.load(folder) and give it as bundle"
         )
-    return Decoder(bundle).decode(found[0], header.width, header.height)
+    return Decoder(bundle).decode(found[0], header.width, header.height, for_detector=for_detector)
 
 
 def _pixels(image: Any) -> NDArray[np.uint8]:

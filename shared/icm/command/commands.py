@@ -99,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         "decode", help=".icm to a picture, a stream to .mkv, or a folder of either", epilog=_STATUSES
     )
     decode.add_argument("--bundle", type=Path, help="codec bundle of files that none of those that ship made")
+    decode.add_argument("--for-detector", action="store_true", help="pictures as detectors are to see them")
     decode.set_defaults(run=_decode)
     for command in (encode, decode):
         command.add_argument("input", type=Path, help="file or folder; - for standard input")
@@ -187,11 +188,11 @@ def _decode(options: argparse.Namespace, report: _Report) -> None:
             return Path(options.output, name)
 
         def decode(source: Path, target: Path) -> None:
-            _decode_file(bundle_of, source, target, True, report)
+            _decode_file(bundle_of, source, target, report, in_folder=True, for_detector=options.for_detector)
 
         _each(paths, decode, target, "decoding", report)
     else:
-        _decode_file(bundle_of, options.input, options.output, False, report)
+        _decode_file(bundle_of, options.input, options.output, report, for_detector=options.for_detector)
 
 
 def _check_output(options: argparse.Namespace) -> None:
@@ -240,13 +241,20 @@ def _stem(path: Path) -> str:
 
 
 def _decode_file(
-    bundle_of: Callable[[bytes, str], Bundle], argument: Path, target: Path, in_folder: bool, report: _Report
+    bundle_of: Callable[[bytes, str], Bundle],
+    argument: Path,
+    target: Path,
+    report: _Report,
+    *,
+    in_folder: bool = False,
+    for_detector: bool,
 ) -> None:
     """Decodes one file into a picture or a video.
 
     Args:
         bundle_of: the bundle that decodes a codec's records, by its id; takes the file's name for the error.
         in_folder: whether the target's name still lacks its ending, .png for one picture and .mkv for more.
+        for_detector: whether pictures are as detectors are to see them, or as people are.
     """
     with readable(argument) as source:
         header, records, problem = _read(source)
@@ -260,7 +268,7 @@ def _decode_file(
             raise ConfigError(f"{source.name} holds {len(records)} frames: name the output .mkv to get them as a video")
         if problem:
             report.missing(problem)
-        pictures = _decoded(bundle, source, header, records, report)
+        pictures = _decoded(bundle, source, header, records, report, for_detector=for_detector)
         with open_output(target, source.path) as file:
             if suffix == ".mkv":
                 video = LosslessVideo(file, header.width, header.height)
@@ -272,7 +280,13 @@ def _decode_file(
 
 
 def _decoded(
-    bundle: Bundle, source: Input, header: StreamHeader, records: list[Record], report: _Report
+    bundle: Bundle,
+    source: Input,
+    header: StreamHeader,
+    records: list[Record],
+    report: _Report,
+    *,
+    for_detector: bool,
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """The records' pictures, with their times in microseconds from the first one.
 
@@ -282,7 +296,7 @@ def _decoded(
     decoder, start_us, lost = Decoder(bundle), None, []
     for record in _progress(records, "decoding", "frame", len(records)):
         try:
-            picture = decoder.decode(record, header.width, header.height)
+            picture = decoder.decode(record, header.width, header.height, for_detector=for_detector)
         except RecordError as error:
             lost.append(str(error))
             continue

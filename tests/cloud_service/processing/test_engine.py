@@ -7,6 +7,7 @@ import pickle
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from zlib import crc32
@@ -25,7 +26,9 @@ from cloud_service.processing.engine.decoding import BatchDecoder
 from cloud_service.processing.engine.in_process import InProcessEngine
 from icm.codec.bitstream.record import Record
 from icm.codec.bundle.loading import Bundle
+from icm.codec.decoder import Decoder
 from icm.codec.encoder import CodedFrame, Encoder
+from icm.codec.transforms.film_grain import Grain
 from tests.cloud_service.parts import (
     FRAME_US,
     HEIGHT,
@@ -120,6 +123,38 @@ def test_the_last_picture_of_a_watched_piece_comes_back_also_where_nobody_had_to
     assert shown is not None
     assert shown.shape == (HEIGHT, WIDTH, 3)
     assert unwatched is None
+
+
+class LookingDetector(BrightnessDetector):
+    """Remembers what it was shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images: list[NDArray[np.uint8]] = []
+
+    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
+        self.images += [image.copy() for image in images]
+        return super().detect(images)
+
+
+@pytest.mark.parametrize("detector_grain", [True, False])
+def test_people_and_the_detector_each_see_the_pictures_that_the_bundle_means_for_them(
+    loaded: Bundle, moving: list[Record], detector_grain: bool
+) -> None:
+    bundle = copy(loaded)
+    bundle.grain = Grain([8.0] * loaded.levels)
+    bundle.detector_grain = bundle.grain if detector_grain else Grain(())
+    detector = LookingDetector()
+    engine = engine_with(bundle, detector)
+    shown = engine.submit(replace(work_on(bundle, moving[:3]), watched=True)).result(PATIENCE_SECONDS).picture
+    engine.close()
+    decoder = Decoder(bundle)
+    latents = [decoder.latents(record, WIDTH, HEIGHT) for record in moving[:3]]
+    assert shown is not None
+    assert np.array_equal(shown, decoder.picture(latents[-1]))
+    for seen, of in zip(detector.images, latents, strict=True):
+        assert np.array_equal(seen, decoder.picture(of, for_detector=True))
+        assert np.array_equal(seen, decoder.picture(of)) == detector_grain
 
 
 def test_what_waits_is_looked_at_together_in_its_order_and_no_more_than_a_batch_at_once(

@@ -143,12 +143,16 @@ def test_an_equal_picture_is_made_once_and_is_the_one_that_was_looked_at(loaded:
         keyframe=None, detect=True, archive=True,
     )  # fmt: skip
     frames = decoder.decode(work).frames
-    pictures = [decoder.picture(work, latents) for latents in frames if isinstance(latents, Latents)]
-    assert pictures[0] is pictures[1]
-    assert pictures[2] is pictures[3]
+    made = [(decoder.picture(work, latents), latents.quality) for latents in frames if isinstance(latents, Latents)]
+    shown = [decoder.for_people(work, *picture) for picture in made]
+    for pictures in ([picture for picture, _ in made], shown):
+        assert pictures[0] is pictures[1]
+        assert pictures[2] is pictures[3]
     plain = Decoder(loaded)
-    for record, picture in zip(records, pictures, strict=True):
-        assert np.array_equal(plain.decode(record, WIDTH, HEIGHT), picture)
+    for record, picture, people in zip(records, made, shown, strict=True):
+        latents = plain.latents(record, WIDTH, HEIGHT)
+        assert np.array_equal(plain.picture(latents), people)
+        assert np.array_equal(plain.picture(latents, for_detector=True), decoder.for_detector(work, *picture))
 
 
 @pytest.mark.parametrize("folder", SHIPPED_BUNDLES, ids=lambda folder: folder.name)

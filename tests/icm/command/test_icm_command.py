@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from PIL import ExifTags, Image
 from icm.codec.bitstream.record import parse_stream
 from icm.codec.bundle.loading import Bundle
 from icm.codec.decoder import Decoder
+from icm.codec.stills import decode
 from icm.command.cli import main
 from tests.icm.media.videos import cut, joined, write
 
@@ -77,6 +79,23 @@ def test_files_of_a_folder_never_overwrite_each_other(
     assert icm("encode", small_clip, tmp_path / "coded" / "clip.icm", "--bundle", bundle) == 0
     assert icm("decode", tmp_path / "coded", tmp_path / "back", "--bundle", bundle) == 0
     assert sorted(p.name for p in (tmp_path / "back").iterdir()) == ["cat.jpg.png", "cat.png.png", "clip.mkv"]
+
+
+def test_a_picture_comes_out_for_people_or_for_detectors_as_its_bundle_means_it(
+    tmp_path: Path, bundle: Path, picture: Path
+) -> None:
+    other = Path(shutil.copytree(bundle, tmp_path / "grainy"))
+    manifest = json.loads((other / "manifest.json").read_text())
+    (other / "manifest.json").write_text(json.dumps(manifest | {"grain": [20.0] * 8, "detector_grain": False}))
+    assert icm("encode", picture, tmp_path / "out.icm", "--bundle", other) == 0
+    shown = []
+    for name, options in (("people.png", []), ("detector.png", ["--for-detector"])):
+        assert icm("decode", tmp_path / "out.icm", tmp_path / name, "--bundle", other, *options) == 0
+        shown.append(np.asarray(Image.open(tmp_path / name)).astype(int))
+    loaded, data = Bundle.load(other, threads=1), (tmp_path / "out.icm").read_bytes()
+    assert np.array_equal(shown[0], decode(data, bundle=loaded))
+    assert np.array_equal(shown[1], decode(data, bundle=loaded, for_detector=True))
+    assert (shown[0] - shown[1]).std() > 10
 
 
 def test_sixteen_bit_grey_keeps_its_brightness(tmp_path: Path, bundle: Path) -> None:

@@ -102,6 +102,21 @@ def test_the_adversary_sees_grain_and_the_squared_error_does_not(trained: Path, 
     assert not torch.equal(before["discriminator"], after["discriminator"])
 
 
+def test_the_term_of_objects_sees_grain_only_where_detectors_will(
+    trained: Path, tmp_path: Path, feature_weights: Path
+) -> None:
+    networks = {"features": str(feature_weights), "efficientnet": str(write_random_classifier(tmp_path / "other.pth"))}
+    config = {"object_weight": 5.0, "lambda_adv": 0.0, "warmup": 9, **networks}
+
+    def apart(**changes: Any) -> float:
+        run = Finetuner(settings(**config | changes), trained / "photos.u8", trained / "base.pt")
+        return float(run.step(0, 1.0)["objects"])
+
+    bare, grain = apart(), {"grain": (40.0,) * 8}
+    assert apart(**grain) != bare
+    assert apart(**grain, detector_grain=False) == bare
+
+
 def test_a_run_that_was_stopped_goes_on_from_its_checkpoint(
     trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

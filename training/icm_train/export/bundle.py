@@ -62,7 +62,13 @@ class _Decoder(nn.Module):
 
 
 def export_bundle(
-    checkpoint: Path, run: Path, folder: Path, figures: dict[str, Any], grain: Sequence[float] = ()
+    checkpoint: Path,
+    run: Path,
+    folder: Path,
+    figures: dict[str, Any],
+    grain: Sequence[float] = (),
+    *,
+    detector_grain: bool = True,
 ) -> Manifest:
     """Writes a whole bundle.
 
@@ -73,6 +79,7 @@ def export_bundle(
         folder: the bundle.
         figures: measured values to keep in the manifest.
         grain: over the finetuned synthesis's pictures, its standard deviation in grey levels at each quality level.
+        detector_grain: whether detectors are shown it too.
 
     Raises:
         ConfigError: the run was not quantised, or finetuned from another checkpoint.
@@ -106,6 +113,7 @@ def export_bundle(
         codec_id=codec_id_of(files),
         levels=len(codec.config.lambdas),
         grain=list(grain) if finetuned.exists() else [],
+        detector_grain=detector_grain,
         files=files,
         training=provenance,
         figures=figures,

@@ -24,13 +24,22 @@ class OurCodec:
 
     slow_to_encode = False
 
-    def __init__(self, name: str, bundle: Bundle, quality: float, synthesis_file: str = "decoder.onnx") -> None:
+    def __init__(
+        self,
+        name: str,
+        bundle: Bundle,
+        quality: float,
+        synthesis_file: str = "decoder.onnx",
+        *,
+        for_detector: bool = False,
+    ) -> None:
         """Creates the codec at one quality of a bundle.
 
         Args:
             name: what the results call it.
             quality: level, 0 to ``bundle.levels - 1``.
             synthesis_file: which of the bundle's synthesis networks shows the pictures.
+            for_detector: whether pictures are as detectors see them, or as people do.
 
         Raises:
             ConfigError: there is no such quality.
@@ -41,7 +50,8 @@ class OurCodec:
         path = bundle.folder / synthesis_file
         finetuned = synthesis_file == "decoder.onnx"
         self._synthesis = bundle.synthesis if finetuned else _synthesis(path)
-        self._grain = bundle.grain if finetuned else Grain(())
+        seen = bundle.detector_grain if for_detector else bundle.grain
+        self._grain = seen if finetuned else Grain(())
         analysis = _digest(bundle.folder / "encoder.onnx")
         self.key = f"icm-{bundle.codec_id.hex()[:12]}-{analysis}-{_digest(path)}-{quality_units(bundle, quality)}"
         if deviation := self._grain.deviation(quality_units(bundle, quality)):

@@ -44,7 +44,7 @@ class OurVideoCodec:
         records, encode_seconds = self._coded(clip, fps, point, header)
         decoder = Decoder(self._bundle)
         started = time.perf_counter()
-        pictures = [decoder.decode(record, width, height) for record in records]
+        pictures = [decoder.decode(record, width, height, for_detector=True) for record in records]
         decoded = time.perf_counter()
         sizes = [len(record.pack(header)) for record in records]
         sizes[0] += len(header.pack())

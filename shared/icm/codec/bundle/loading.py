@@ -56,7 +56,8 @@ class Bundle:
         motion: that of frames coded after another, with motion; None in a bundle from before motion. temporal: that
             without, which encoders use only where there is no other; None in a bundle made since.
         octaves: int32[levels, M], logarithms of the gains for ``requantise``.
-        grain: what lies over the pictures of its synthesis.
+        grain: what lies over the pictures of its synthesis for people.
+        detector_grain: what lies over them for detectors: the same, or nothing.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Bundle:
         self.decodes = manifest.decodes
         self.levels = manifest.levels
         self.grain = Grain(manifest.grain)
+        self.detector_grain = self.grain if manifest.detector_grain else Grain(())
         self.entropy, self.temporal, self.motion, self.octaves = entropy, temporal, motion, octaves
         self._log_gains = gains
         self._networks: dict[tuple[str, type[Any]], Any] = {}
@@ -157,7 +159,7 @@ class Bundle:
             raise BundleError(f"bundle {self.name} has no decoder from before its finetuning, {UNFINETUNED}")
         check_file(self.folder / UNFINETUNED, self.manifest.files[UNFINETUNED])
         other = copy(self)
-        other._synthesis, other.grain = UNFINETUNED, Grain(())
+        other._synthesis, other.grain, other.detector_grain = UNFINETUNED, Grain(()), Grain(())
         return other
 
     @property

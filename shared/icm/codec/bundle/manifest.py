@@ -53,6 +53,7 @@ class Manifest(BaseModel):
         codec_id: hex digest of what turns records into latents.
         levels: how many quality levels there are.
         grain: standard deviation of the pictures' grain at each level, in grey levels; empty for none.
+        detector_grain: whether detectors are shown the grain too, as people are.
         files: every other file, by name.
         training: where the weights came from, free form.
         figures: what was measured, free form.
@@ -65,6 +66,7 @@ class Manifest(BaseModel):
     codec_id: str
     levels: int
     grain: list[float] = []
+    detector_grain: bool = True
     files: dict[str, BundleFile]
     training: dict[str, Any]
     figures: dict[str, Any]

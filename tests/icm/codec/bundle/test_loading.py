@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from icm.codec.bitstream.record import parse_stream
+from icm.codec.bitstream.record import Record, StreamHeader, parse_stream
 from icm.codec.bundle.loading import Bundle
 from icm.codec.bundle.manifest import (
     DECODING,
@@ -119,6 +120,26 @@ def test_the_decoder_from_before_the_finetuning_is_had_beside_the_other_and_give
     assert np.abs(pictures[0].astype(int) - pictures[1]).mean() < 12
     assert before.synthesis_digest != loaded.synthesis_digest
     assert before.grain.deviation(0) == 0
+
+
+def test_detectors_see_the_grain_that_people_see_or_none_as_the_bundle_says(bundle: Path, copy: Path) -> None:
+    header, records = parse_stream((bundle / GOLDEN).read_bytes())
+    first = next(records)
+    rewrite_manifest(copy, grain=[9.0] * 8, detector_grain=True)
+    people, machine = both_pictures(copy, first, header)
+    assert np.array_equal(people, machine)
+    rewrite_manifest(copy, detector_grain=False)
+    people, machine = both_pictures(copy, first, header)
+    assert (people.astype(int) - machine).std() == pytest.approx(9.0, rel=0.15)
+    rewrite_manifest(copy, grain=[])
+    assert np.array_equal(both_pictures(copy, first, header)[0], machine)
+
+
+def both_pictures(bundle: Path, record: Record, header: StreamHeader) -> list[NDArray[np.uint8]]:
+    """A record's picture for people, and that for detectors."""
+    decoder = Decoder(Bundle.load(bundle, threads=1))
+    latents = decoder.latents(record, header.width, header.height)
+    return [decoder.picture(latents, for_detector=machine) for machine in (False, True)]
 
 
 def test_a_bundle_without_a_decoder_from_before_says_so_and_one_that_was_damaged_since_too(copy: Path) -> None:
