@@ -49,12 +49,12 @@ one picture, stream header and record. All but ours have chroma at half resoluti
 encoder; VVenC is built from its public source, github.com/fraunhoferhhi/vvenc, and given as `--vvenc`.
 
 Intervals are 95 % bootstrap intervals over the photos, 200 samples, the same for every codec. Detectors see our
-pictures as the cloud's detector does (`for_detector`), icm-2's without grain. `map low` and `map high` say what
-another choice of photos could give; since codecs share their photos, what tells them apart are the paired intervals
-of the BD-rates. A BD-rate is the mean difference in bits at equal detection, in per cent; below zero ours takes
-fewer. It is averaged over the detection from `from` to `to`, which both curves reach, by the package `bjontegaard`
-(pchip) on those points of a curve that find more than all cheaper ones. `change` is what finetuning the decoder did
-to mAP at the same bits, in per cent, the mean over the levels.
+pictures as the cloud's detector does (`for_detector`), icm-2's with half of its grain. `map low` and `map high` say
+what another choice of photos could give; since codecs share their photos, what tells them apart are the paired
+intervals of the BD-rates. A BD-rate is the mean difference in bits at equal detection, in per cent; below zero ours
+takes fewer. It is averaged over the detection from `from` to `to`, which both curves reach, by the package
+`bjontegaard` (pchip) on those points of a curve that find more than all cheaper ones. `change` is what finetuning the
+decoder did to mAP at the same bits, in per cent, the mean over the levels.
 
 `plain MSE` and `Object-MSE` are what object-region learning is measured by: the same networks, from the same start, for
 6,500 steps of the one or the other and 500 on rounded latents (`training/icm_train/configs/icm-2.yaml`), neither

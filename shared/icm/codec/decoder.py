@@ -52,7 +52,7 @@ class Decoder:
 
         Args:
             latents: the frame's.
-            for_detector: as detectors are to see it, which with some bundles is without the grain that people see.
+            for_detector: as detectors are to see it, which with some bundles is with less grain than people.
         """
         grain = self._bundle.detector_grain if for_detector else self._bundle.grain
         return grain.over(self.synthesised(latents), latents.quality)

@@ -137,13 +137,13 @@ class LookingDetector(BrightnessDetector):
         return super().detect(images)
 
 
-@pytest.mark.parametrize("detector_grain", [True, False])
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.0])
 def test_people_and_the_detector_each_see_the_pictures_that_the_bundle_means_for_them(
-    loaded: Bundle, moving: list[Record], detector_grain: bool
+    loaded: Bundle, moving: list[Record], share: float
 ) -> None:
     bundle = copy(loaded)
     bundle.grain = Grain([8.0] * loaded.levels)
-    bundle.detector_grain = bundle.grain if detector_grain else Grain(())
+    bundle.detector_grain = Grain([share * 8.0] * loaded.levels)
     detector = LookingDetector()
     engine = engine_with(bundle, detector)
     shown = engine.submit(replace(work_on(bundle, moving[:3]), watched=True)).result(PATIENCE_SECONDS).picture
@@ -154,7 +154,7 @@ def test_people_and_the_detector_each_see_the_pictures_that_the_bundle_means_for
     assert np.array_equal(shown, decoder.picture(latents[-1]))
     for seen, of in zip(detector.images, latents, strict=True):
         assert np.array_equal(seen, decoder.picture(of, for_detector=True))
-        assert np.array_equal(seen, decoder.picture(of)) == detector_grain
+        assert np.array_equal(seen, decoder.picture(of)) == (share == 1)
 
 
 def test_what_waits_is_looked_at_together_in_its_order_and_no_more_than_a_batch_at_once(

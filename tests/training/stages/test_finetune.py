@@ -102,7 +102,7 @@ def test_the_adversary_sees_grain_and_the_squared_error_does_not(trained: Path, 
     assert not torch.equal(before["discriminator"], after["discriminator"])
 
 
-def test_the_term_of_objects_sees_grain_only_where_detectors_will(
+def test_the_term_of_objects_sees_as_much_grain_as_detectors_will(
     trained: Path, tmp_path: Path, feature_weights: Path
 ) -> None:
     networks = {"features": str(feature_weights), "efficientnet": str(write_random_classifier(tmp_path / "other.pth"))}
@@ -114,7 +114,9 @@ def test_the_term_of_objects_sees_grain_only_where_detectors_will(
 
     bare, grain = apart(), {"grain": (40.0,) * 8}
     assert apart(**grain) != bare
-    assert apart(**grain, detector_grain=False) == bare
+    assert apart(**grain, detector_grain=0.0) == bare
+    half_strength = apart(grain=(20.0,) * 8)
+    assert apart(**grain, detector_grain=0.5) == pytest.approx(half_strength, rel=1e-4)
 
 
 def test_a_run_that_was_stopped_goes_on_from_its_checkpoint(

@@ -68,7 +68,7 @@ def export_bundle(
     figures: dict[str, Any],
     grain: Sequence[float] = (),
     *,
-    detector_grain: bool = True,
+    detector_grain: float = 1.0,
 ) -> Manifest:
     """Writes a whole bundle.
 
@@ -79,7 +79,7 @@ def export_bundle(
         folder: the bundle.
         figures: measured values to keep in the manifest.
         grain: over the finetuned synthesis's pictures, its standard deviation in grey levels at each quality level.
-        detector_grain: whether detectors are shown it too.
+        detector_grain: share of it that detectors are shown, 0 to 1.
 
     Raises:
         ConfigError: the run was not quantised, or finetuned from another checkpoint.

@@ -6,9 +6,9 @@ gap between image coding for machines and humans", arXiv 2401.10732.
 Only layers of the synthesis move. A discriminator learns to tell patches of photos from decoded ones, the decoder to
 deceive it without leaving the photo: L2 + lambda_adv * adversarial + feature_weight * distance of a frozen network
 + pattern_weight * excess of the periodic pattern over the photo's own + object_weight * distance of objects in the
-features that object-region learning was given as well, which keeps what machines read. All but the L2, and where
-detectors will not see it the last one, see decoded pictures with the grain of their level, as people will: what grain
-fills the decoder need not make up.
+features that object-region learning was given as well, which keeps what machines read. All but the L2 see decoded
+pictures with the grain of their level, as people will, and the last one with the share of it that detectors will: what
+grain fills the decoder need not make up.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ class FinetuneConfig:
             below 1; at 0 it is told from each step's pictures alone.
         grain: what is laid over decoded pictures, as the standard deviation in grey levels at each quality level; see
             ``icm.codec.transforms.film_grain``. It goes into the bundle with the decoder; empty for none.
-        detector_grain: whether detectors will see the grain too. If not, the term of objects sees pictures without it;
-            the bundle says so as well.
+        detector_grain: share of the grain that detectors will be shown, 0 to 1, and that the term of objects sees; it
+            goes into the bundle as well.
         level_balance: a picture's L2 is weighted by (lambda / median lambda) ** level_balance of its quality level,
             which evens them out, since the error of a good one is smaller.
         average: decay of the running average of the weights, which is what is exported.
@@ -113,7 +113,7 @@ class FinetuneConfig:
     pattern_weight: float = 0.0
     pattern_memory: float = 0.0
     grain: tuple[float, ...] = ()
-    detector_grain: bool = True
+    detector_grain: float = 1.0
     level_balance: float = 0.5
     average: float = 0.99
     save_every: int = 100
@@ -246,7 +246,8 @@ class Finetuner(Stage):
         seen = VISIBLE_SCALE * visible_error(restored, image).mean((1, 2)) if config.measure == "visible" else error
         loss = (self.weights * seen).mean()
         metrics = {"l2": loss.detach()}
-        shown = restored + self._grain(image)
+        grain = self._grain(image)
+        shown = restored + grain
         photo, coded = cut_patches((image, shown), config.patch_size, config.patches, self.generator)
         if config.lambda_adv:
             metrics["discriminator"] = self._discriminate(photo, coded.detach())
@@ -262,8 +263,8 @@ class Finetuner(Stage):
         if self.objects is not None:
             assert batch.mask is not None
             mask = grown(batch.mask.to(self.device).float(), config.margin)
-            seen_by_detectors = shown if config.detector_grain else restored
-            apart = self.objects(seen_by_detectors, image, mask + config.background * (1 - mask)).mean()
+            seen = restored + config.detector_grain * grain
+            apart = self.objects(seen, image, mask + config.background * (1 - mask)).mean()
             metrics["objects"] = apart.detach()
             loss = loss + config.object_weight * apart
         if config.pattern_weight:

@@ -57,7 +57,7 @@ class Bundle:
             without, which encoders use only where there is no other; None in a bundle made since.
         octaves: int32[levels, M], logarithms of the gains for ``requantise``.
         grain: what lies over the pictures of its synthesis for people.
-        detector_grain: what lies over them for detectors: the same, or nothing.
+        detector_grain: what lies over them for detectors: a share of it, from nothing to all.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Bundle:
         self.decodes = manifest.decodes
         self.levels = manifest.levels
         self.grain = Grain(manifest.grain)
-        self.detector_grain = self.grain if manifest.detector_grain else Grain(())
+        self.detector_grain = Grain([manifest.detector_grain * deviation for deviation in manifest.grain])
         self.entropy, self.temporal, self.motion, self.octaves = entropy, temporal, motion, octaves
         self._log_gains = gains
         self._networks: dict[tuple[str, type[Any]], Any] = {}

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from icm.codec.entropy.context import PHASES
 from icm.errors import BundleError
@@ -53,7 +53,7 @@ class Manifest(BaseModel):
         codec_id: hex digest of what turns records into latents.
         levels: how many quality levels there are.
         grain: standard deviation of the pictures' grain at each level, in grey levels; empty for none.
-        detector_grain: whether detectors are shown the grain too, as people are.
+        detector_grain: share of the grain that detectors are shown, 0 to 1; people are shown all of it.
         files: every other file, by name.
         training: where the weights came from, free form.
         figures: what was measured, free form.
@@ -66,7 +66,7 @@ class Manifest(BaseModel):
     codec_id: str
     levels: int
     grain: list[float] = []
-    detector_grain: bool = True
+    detector_grain: float = Field(1.0, ge=0, le=1)
     files: dict[str, BundleFile]
     training: dict[str, Any]
     figures: dict[str, Any]
