@@ -139,7 +139,7 @@ def _point(
     """Bits of a P record with its overhead, and PSNR of the blocks in which something moves."""
     decoder, errors = Decoder(bundle), []
     for frame, picture, where in zip(frames, pictures, moves, strict=True):
-        shown = decoder.picture(frame.latents)
+        shown = decoder.synthesised(frame.latents)
         errors.append(_blocks(np.square(shown.astype(np.float32) - picture).mean(2))[where])
     bits = float(np.mean([8 * (RECORD_OVERHEAD + len(frame.payload)) for frame in frames[1:]]))
     return bits, float(10 * np.log10(255**2 / np.concatenate(errors).mean()))
