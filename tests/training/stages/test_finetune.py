@@ -119,6 +119,11 @@ def test_the_term_of_objects_sees_as_much_grain_as_detectors_will(
     assert apart(**grain, detector_grain=0.5) == pytest.approx(half_strength, rel=1e-4)
 
 
+def test_a_share_of_the_grain_that_is_none_is_refused_before_the_first_step(trained: Path) -> None:
+    with pytest.raises(ConfigError, match=r"finetune\.detector_grain 1\.5 is no share"):
+        Finetuner(settings(detector_grain=1.5), trained / "photos.u8", trained / "base.pt")
+
+
 def test_a_run_that_was_stopped_goes_on_from_its_checkpoint(
     trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -185,7 +185,7 @@ class Finetuner(Stage):
             start: the codec's checkpoint.
 
         Raises:
-            ConfigError: the crops are too small.
+            ConfigError: the crops are too small, or detectors' share of the grain is none.
         """
         self.config, self.shard = config, shard
         self.device = training_device()
@@ -194,6 +194,8 @@ class Finetuner(Stage):
             raise ConfigError(
                 f"finetune.crop {config.crop} is too small for the pattern's term: {SMALLEST_SIDE} at least"
             )
+        if not 0 <= config.detector_grain <= 1:
+            raise ConfigError(f"finetune.detector_grain {config.detector_grain} is no share of the grain: 0 to 1")
         codec, _ = load_codec(start)
         self.codec = codec.to(self.device, memory_format=torch.channels_last).requires_grad_(False)  # type: ignore[call-overload]
         self.moving = moving_parameters(self.codec.synthesis, config.layers)
