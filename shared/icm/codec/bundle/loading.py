@@ -123,7 +123,7 @@ class Bundle:
         with np.load(BytesIO((folder / "entropy.npz").read_bytes()), allow_pickle=False) as stored:
             arrays = dict(stored)
         hyper_synthesis = IntegerNetwork(folder / "hyper_decoder.onnx", threads)
-        steps = [IntegerNetwork(folder / name, threads) for name in CONTEXT]
+        steps = [IntegerNetwork(folder / name, threads, pointwise=True) for name in CONTEXT]
         try:
             gains, octaves = arrays["log_gains"].astype(np.float32), arrays["gain_octaves"]
             context_groups = np.split(arrays["context_order"], arrays["context_ends"][:-1])
@@ -247,7 +247,7 @@ def _motion(folder: Path, octaves: NDArray[np.int32]) -> MotionModel:
 
 def _differences(folder: Path, names: tuple[str, ...], arrays: dict[str, NDArray[Any]], tables: str) -> DifferenceModel:
     # What moved is too little for threads: they would wait for each other longer than they work.
-    networks = [IntegerNetwork(folder / name, 1) for name in names]
+    networks = [IntegerNetwork(folder / name, 1, pointwise=True) for name in names]
     try:
         groups = np.split(arrays["channel_order"], arrays["group_ends"][:-1])
     except KeyError as error:

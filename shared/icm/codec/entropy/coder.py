@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icm.codec.entropy.tables import TOTAL, Tables
+from icm.codec.native import library
 from icm.errors import RecordError
 
 _BIT_LENGTHS = 17
@@ -59,12 +60,16 @@ class Prediction:
             indexes: int32[n], the table of each latent.
         """
         self.means, self.indexes = means, indexes
-        self.deterministic = tables.deterministic[indexes]
-        self.expected = means + tables.certain_values[indexes]
-        coded = np.flatnonzero(~self.deterministic)
-        # A stable sort of small integers: the order depends on nothing but the indexes.
-        self.order = coded[np.argsort(indexes[coded].astype(np.uint16), kind="stable")]
-        self.order_tables = indexes[self.order]
+        count, places = len(indexes), np.empty(len(tables), np.int64)
+        self.deterministic, self.expected = np.empty(count, np.bool_), np.empty(count, np.int32)
+        coded = library.expected(
+            means, indexes, count, tables.deterministic, tables.certain_values, len(tables),
+            places, self.deterministic, self.expected,
+        )  # fmt: skip
+        self.order, self.order_tables = np.empty(coded, np.int64), np.empty(coded, np.int32)
+        library.coding_order(
+            indexes, self.deterministic, count, len(tables), places, self.order, self.order_tables
+        )  # fmt: skip
 
     def snapped(self, values: NDArray[np.int32]) -> NDArray[np.int32]:
         """The values with those that the tables call deterministic set to what is expected, which then cost nothing."""

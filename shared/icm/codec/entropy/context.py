@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from icm.codec.entropy.integer_network import MEAN_STEPS, SCALE_COUNT, IntegerNetwork
+from icm.codec.entropy.integer_network import MEAN_SHIFT, MEAN_STEPS, SCALE_COUNT, IntegerNetwork
 from icm.codec.entropy.neighbourhood import INPUT_MAX, Neighbourhood
 from icm.codec.latents.latents import LATENT_MAX
 from icm.errors import BundleError
@@ -137,4 +137,4 @@ class ContextState:
 
 def _nearest(means: NDArray[np.int32]) -> NDArray[np.int32]:
     """The whole numbers nearest to means in 1/8."""
-    return (means + MEAN_STEPS // 2) // MEAN_STEPS
+    return (means + MEAN_STEPS // 2) >> MEAN_SHIFT

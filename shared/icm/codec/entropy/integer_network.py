@@ -7,13 +7,15 @@ operations does not matter: every machine, thread count and optimisation gets th
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from icm.codec.latents.latents import LATENT_MAX
-from icm.codec.transforms.networks import Transform
+from icm.codec.native import library
+from icm.codec.transforms.networks import PointwiseTransform, Transform
 
 ACTIVATION_MAX = 255
 MEAN_SHIFT = 3
@@ -26,13 +28,17 @@ NETWORK_INPUTS = ("known", "level")
 class IntegerNetwork:
     """Convolutions in integers. Safe to call from several threads."""
 
-    def __init__(self, model: Path | bytes, threads: int) -> None:
+    def __init__(self, model: Path | bytes, threads: int, *, pointwise: bool = False) -> None:
         """Loads the ONNX graph from a file or its bytes; always on the CPU.
+
+        Args:
+            threads: CPU threads of one call; 0 for one per core.
+            pointwise: whether all its convolutions are 1x1, which makes no difference to what it gives.
 
         Raises:
             BundleError: it is no network that ONNX Runtime can run.
         """
-        self._network = Transform(model, threads, "cpu")
+        self._network = (PointwiseTransform if pointwise else Transform)(model, threads, "cpu")
 
     def __call__(self, known: NDArray[np.generic], level: int) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
         """Predicts latents.
@@ -46,7 +52,9 @@ class IntegerNetwork:
         """
         known = known.astype(np.float32, copy=False)
         result = self._network(known, np.array([level]))
-        channels = result.shape[1] // 2
+        count, channels, *plane = result.shape
+        shape = count, channels // 2, *plane
+        means, indexes = np.empty(shape, np.int32), np.empty(shape, np.uint8)
         limit = LATENT_MAX * MEAN_STEPS
-        means, indexes = result[:, :channels], result[:, channels:]
-        return np.clip(means, -limit, limit).astype(np.int32), np.clip(indexes, 0, SCALE_COUNT - 1).astype(np.uint8)
+        library.predictions(result, count, math.prod(shape[1:]), limit, SCALE_COUNT - 1, means, indexes)
+        return means, indexes

@@ -83,4 +83,12 @@ uint32_t icm_sources(void);
 void icm_quantise(int64_t count, const float *wanted, const int32_t *means, const int32_t *indexes, const float *bits,
                   const int64_t *ranges, int64_t tables, float worth, int32_t *chosen);
 
+/* entropy.c */
+void icm_predictions(const float *result, int64_t count, int64_t half, float limit, float last, int32_t *means,
+                     uint8_t *indexes);
+int64_t icm_expected(const int32_t *means, const int32_t *indexes, int64_t count, const uint8_t *deterministic,
+                     const int32_t *certain, int64_t tables, int64_t *places, uint8_t *sure, int32_t *expected);
+void icm_coding_order(const int32_t *indexes, const uint8_t *sure, int64_t count, int64_t tables, int64_t *places,
+                      int64_t *order, int32_t *order_tables);
+
 #endif

@@ -90,9 +90,9 @@ def _load() -> ctypes.CDLL:
 _LIBRARY = _load()
 
 
-def _function(name: str, *arguments: Any) -> Any:
+def _function(name: str, *arguments: Any, result: Any = None) -> Any:
     function = getattr(_LIBRARY, name)
-    function.argtypes, function.restype = arguments, None
+    function.argtypes, function.restype = arguments, result
     return function
 
 
@@ -103,7 +103,7 @@ def _array(dtype: type[np.generic]) -> Any:
 _number, _int = ctypes.c_int64, ctypes.c_int
 _known, _pictures, _costs, _weights = (ctypes.POINTER(kind) for kind in (MotionContext, Pictures, Costs, Weights))
 _u8, _i8, _i16, _i32, _i64 = (_array(kind) for kind in (np.uint8, np.int8, np.int16, np.int32, np.int64))
-_f32, _f64 = _array(np.float32), _array(np.float64)
+_f32, _f64, _bool = _array(np.float32), _array(np.float64), _array(np.bool_)
 
 mode_contexts = _function("icm_mode_contexts", _known, _i64, _number, _i64)
 guess = _function("icm_guess", _known, _i64, _number, _int, _i64, _i64)
@@ -122,3 +122,6 @@ scaled = _function("icm_scaled", _f64, _number, _number, _int, _i64, _number, _i
 pixels = _function("icm_pixels", _f64, _number, _int, _number, _i16)
 choose_modes = _function("icm_choose_modes", _weights, _number, _number, _f32, _i16, _i16, _f32, _f32, _i64, _i16)
 quantise = _function("icm_quantise", _number, _f32, _i32, _i32, _f32, _i64, _number, ctypes.c_float, _i32)
+predictions = _function("icm_predictions", _f32, _number, _number, ctypes.c_float, ctypes.c_float, _i32, _u8)
+expected = _function("icm_expected", _i32, _i32, _number, _bool, _i32, _number, _i64, _bool, _i32, result=_number)
+coding_order = _function("icm_coding_order", _i32, _bool, _number, _number, _i64, _i64, _i32)
