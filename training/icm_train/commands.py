@@ -174,10 +174,8 @@ def _extend(options: argparse.Namespace) -> None:
 
 def _export(options: argparse.Namespace) -> None:
     checkpoint = _checkpoint(options.folder, options.stage)
-    said, figures = load_config(options.config).finetune, _figures(options)
-    manifest = export_bundle(
-        checkpoint, options.folder, options.bundle, figures, said.grain, detector_grain=said.detector_grain
-    )
+    settings = load_config(options.config).finetune
+    manifest = export_bundle(checkpoint, options.folder, options.bundle, _figures(options), settings)
     log.info("wrote %s, codec %s", options.bundle, manifest.codec_id[:16])
 
 

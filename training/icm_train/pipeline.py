@@ -99,14 +99,7 @@ class Run:
             Step(
                 "export",
                 lambda: self._exported(trained, finetuned),
-                lambda: export_bundle(
-                    trained,
-                    folder,
-                    self.bundle,
-                    self.figures,
-                    config.finetune.grain,
-                    detector_grain=config.finetune.detector_grain,
-                ),
+                lambda: export_bundle(trained, folder, self.bundle, self.figures, config.finetune),
             ),
         ]
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from icm.codec.bit_allocation import intra_bits
+from icm.codec.bitstream.record import Kind
 from icm.codec.bundle.loading import Bundle
 from icm.codec.bundle.shipped import DEFAULT_BUNDLE
 from icm.codec.encoder import Encoder, quality_units
@@ -160,7 +161,9 @@ def _with_masks(
         fine = _code(bundle, photo.image, level)
         coarse = fine if background == level else _code(bundle, photo.image, background)
         mixed = _shown(bundle, np.where(reached, fine.unscaled, coarse.unscaled), level)[:height, :width]
-        found.append(detect(bundle.detector_grain.over(np.ascontiguousarray(mixed), quality_units(bundle, level))))
+        found.append(
+            detect(bundle.detector_grain(Kind.I).over(np.ascontiguousarray(mixed), quality_units(bundle, level)))
+        )
         bits += float(np.where(reached, fine.bits, coarse.bits).sum())
         pixels += height * width
     precision = MatchedDetections(photos, found).precision()

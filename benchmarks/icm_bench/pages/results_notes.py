@@ -133,7 +133,7 @@ clip's ground truth, `agreement` the same against what the detector finds on the
 included where the scene has them. With 36 to 100 frames looked at, differences of less than 0.01 say little. What a
 bit is worth in the choice of modes is what `shared/icm/codec/predict/skip.py` says of a uniform quantiser; a quarter to
 three times as much was tried on a clip that was trained on and on frames 450 to 590 of `vtest`.
-The detector sees our pictures as the cloud's does (`for_detector`), icm-2's with half of its grain.
+The detector sees our pictures as the cloud's does (`for_detector`), icm-2's P records without grain.
 `0@0.75` is level 0 with pictures whose sides were made three quarters as long first, as rate control does where the
 lowest level costs too much; they are shown at the clip's size.
 

@@ -93,9 +93,9 @@ class BatchDecoder:
             stream.shown = picture, quality, self._bundle(work).grain.over(picture, quality)
         return stream.shown[2]
 
-    def for_detector(self, work: Work, picture: Picture, quality: int) -> Picture:
-        """A picture of the work at this quality as a detector sees it."""
-        return self._bundle(work).detector_grain.over(picture, quality)
+    def for_detector(self, work: Work, picture: Picture, record: Record) -> Picture:
+        """A record's picture as a detector sees it."""
+        return self._bundle(work).detector_grain(record.kind).over(picture, record.quality)
 
     def steps(self, work: Work, quality: int) -> NDArray[np.float32]:
         """The quantisation steps of a quality's latents, in grey levels: float32[M].

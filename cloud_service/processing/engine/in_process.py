@@ -199,12 +199,12 @@ class InProcessEngine:
 
     def _picture(self, piece: _Piece, look: Look) -> Picture:
         """The picture of a look of the piece, as a detector sees it."""
-        index = next(n for n, record in enumerate(piece.work.records) if record.sequence == look.sequence)
+        index, record = next(of for of in enumerate(piece.work.records) if of[1].sequence == look.sequence)
         picture = piece.pictures[index]
         if picture is None:
             with timed(self._synthesis_seconds):
                 picture = self._decoder.picture(piece.work, look.latents)
-        return self._decoder.for_detector(piece.work, picture, look.latents.quality)
+        return self._decoder.for_detector(piece.work, picture, record)
 
     def _detect(self, wanted: Sequence[tuple[_Piece, Look]]) -> None:
         """Looks at pictures, and notes what was found in them, or why it was not."""

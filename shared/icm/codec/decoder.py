@@ -52,9 +52,9 @@ class Decoder:
 
         Args:
             latents: the frame's.
-            for_detector: as detectors are to see it, which with some bundles is with less grain than people.
+            for_detector: as detectors are to see it, which with some bundles is with less grain than people, or none.
         """
-        grain = self._bundle.detector_grain if for_detector else self._bundle.grain
+        grain = self._bundle.detector_grain(latents.kind) if for_detector else self._bundle.grain
         return grain.over(self.synthesised(latents), latents.quality)
 
     def synthesised(self, latents: Latents) -> NDArray[np.uint8]:

@@ -24,7 +24,7 @@ from cloud_service.metrics import Metrics
 from cloud_service.processing.engine.base import Engine, LaneId, Result, Work
 from cloud_service.processing.engine.decoding import BatchDecoder
 from cloud_service.processing.engine.in_process import InProcessEngine
-from icm.codec.bitstream.record import Record
+from icm.codec.bitstream.record import Kind, Record
 from icm.codec.bundle.loading import Bundle
 from icm.codec.decoder import Decoder
 from icm.codec.encoder import CodedFrame, Encoder
@@ -137,13 +137,14 @@ class LookingDetector(BrightnessDetector):
         return super().detect(images)
 
 
-@pytest.mark.parametrize("share", [1.0, 0.5, 0.0])
+@pytest.mark.parametrize(("alone", "after"), [(1.0, 1.0), (0.5, 0.5), (0.5, 0.0)])
 def test_people_and_the_detector_each_see_the_pictures_that_the_bundle_means_for_them(
-    loaded: Bundle, moving: list[Record], share: float
+    loaded: Bundle, moving: list[Record], alone: float, after: float
 ) -> None:
-    bundle = copy(loaded)
+    bundle, shares = copy(loaded), {Kind.I: alone, Kind.P: after}
     bundle.grain = Grain([8.0] * loaded.levels)
-    bundle.detector_grain = Grain([share * 8.0] * loaded.levels)
+    grains = {kind: Grain([share * 8.0] * loaded.levels) for kind, share in shares.items()}
+    bundle.detector_grain = grains.__getitem__  # type: ignore[method-assign]
     detector = LookingDetector()
     engine = engine_with(bundle, detector)
     shown = engine.submit(replace(work_on(bundle, moving[:3]), watched=True)).result(PATIENCE_SECONDS).picture
@@ -154,7 +155,7 @@ def test_people_and_the_detector_each_see_the_pictures_that_the_bundle_means_for
     assert np.array_equal(shown, decoder.picture(latents[-1]))
     for seen, of in zip(detector.images, latents, strict=True):
         assert np.array_equal(seen, decoder.picture(of, for_detector=True))
-        assert np.array_equal(seen, decoder.picture(of)) == (share == 1)
+        assert np.array_equal(seen, decoder.picture(of)) == (shares[of.kind] == 1)
 
 
 def test_what_waits_is_looked_at_together_in_its_order_and_no_more_than_a_batch_at_once(

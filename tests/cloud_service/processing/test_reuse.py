@@ -149,10 +149,10 @@ def test_an_equal_picture_is_made_once_and_is_the_one_that_was_looked_at(loaded:
         assert pictures[0] is pictures[1]
         assert pictures[2] is pictures[3]
     plain = Decoder(loaded)
-    for record, picture, people in zip(records, made, shown, strict=True):
+    for record, (picture, _), people in zip(records, made, shown, strict=True):
         latents = plain.latents(record, WIDTH, HEIGHT)
         assert np.array_equal(plain.picture(latents), people)
-        assert np.array_equal(plain.picture(latents, for_detector=True), decoder.for_detector(work, *picture))
+        assert np.array_equal(plain.picture(latents, for_detector=True), decoder.for_detector(work, picture, record))
 
 
 @pytest.mark.parametrize("folder", SHIPPED_BUNDLES, ids=lambda folder: folder.name)

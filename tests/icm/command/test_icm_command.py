@@ -86,7 +86,7 @@ def test_a_picture_comes_out_for_people_or_for_detectors_as_its_bundle_means_it(
 ) -> None:
     other = Path(shutil.copytree(bundle, tmp_path / "grainy"))
     manifest = json.loads((other / "manifest.json").read_text())
-    (other / "manifest.json").write_text(json.dumps(manifest | {"grain": [20.0] * 8, "detector_grain": 0}))
+    (other / "manifest.json").write_text(json.dumps(manifest | {"grain": [20.0] * 8, "detector_grain": []}))
     assert icm("encode", picture, tmp_path / "out.icm", "--bundle", other) == 0
     shown = []
     for name, options in (("people.png", []), ("detector.png", ["--for-detector"])):

@@ -119,9 +119,25 @@ def test_the_term_of_objects_sees_as_much_grain_as_detectors_will(
     assert apart(**grain, detector_grain=0.5) == pytest.approx(half_strength, rel=1e-4)
 
 
-def test_a_share_of_the_grain_that_is_none_is_refused_before_the_first_step(trained: Path) -> None:
-    with pytest.raises(ConfigError, match=r"finetune\.detector_grain 1\.5 is no share"):
-        Finetuner(settings(detector_grain=1.5), trained / "photos.u8", trained / "base.pt")
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"detector_grain": 1.5}, r"finetune\.detector_grain 1\.5 is no share of the grain"),
+        ({"detector_grain_after": -1.0}, r"finetune\.detector_grain_after -1\.0 is no share of the grain"),
+        ({"grain": (3.0,) * 7}, r"finetune\.grain has to be .* of each of the 8 levels"),
+        ({"people_grain": (-3.0,) * 8}, r"finetune\.people_grain has to be .* of each of the 8 levels"),
+    ],
+)
+def test_grain_that_is_none_is_refused_before_the_first_step(trained: Path, wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Finetuner(settings(**wrong), trained / "photos.u8", trained / "base.pt")
+
+
+def test_a_bundle_tells_what_grain_people_and_detectors_are_shown() -> None:
+    grain = FinetuneConfig(grain=(4.0, 2.0), detector_grain=0.5, detector_grain_after=0.0).bundle_grain(2)
+    assert grain == ([4.0, 2.0], [2.0, 1.0], [])
+    assert FinetuneConfig(grain=(4.0, 2.0), people_grain=(5.0, 3.0)).bundle_grain(2).grain == [5.0, 3.0]
+    assert FinetuneConfig(grain=(4.0, 2.0)).bundle_grain(2) == ([4.0, 2.0],) * 3
 
 
 def test_a_run_that_was_stopped_goes_on_from_its_checkpoint(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +65,7 @@ def export_bundle(
     run: Path,
     folder: Path,
     figures: dict[str, Any],
-    grain: Sequence[float] = (),
-    *,
-    detector_grain: float = 1.0,
+    settings: finetune.FinetuneConfig,
 ) -> Manifest:
     """Writes a whole bundle.
 
@@ -78,8 +75,7 @@ def export_bundle(
             stage's checkpoint if its synthesis is to ship.
         folder: the bundle.
         figures: measured values to keep in the manifest.
-        grain: over the finetuned synthesis's pictures, its standard deviation in grey levels at each quality level.
-        detector_grain: share of it that detectors are shown, 0 to 1.
+        settings: of the finetuning; they say what grain the finetuned synthesis's pictures have.
 
     Raises:
         ConfigError: the run was not quantised, or finetuned from another checkpoint.
@@ -107,13 +103,13 @@ def export_bundle(
         provenance |= {"finetune": finetune.provenance(finetuned)}
     export_synthesis(codec, folder / DECODER)
     files = {name: _described(folder / name) for name in shipped}
+    levels = len(codec.config.lambdas)
     manifest = Manifest(
         format=1,
         name=folder.name,
         codec_id=codec_id_of(files),
-        levels=len(codec.config.lambdas),
-        grain=list(grain) if finetuned.exists() else [],
-        detector_grain=detector_grain,
+        levels=levels,
+        **(settings.bundle_grain(levels)._asdict() if finetuned.exists() else {}),
         files=files,
         training=provenance,
         figures=figures,

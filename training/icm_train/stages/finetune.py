@@ -17,7 +17,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +46,20 @@ FIRST_TWO = ("entry.", "block_deep.", "blocks_deep.0.")
 """The first two layers of the synthesis, which the paper moves."""
 _LOG_EVERY = 25
 """Steps."""
+
+
+class BundleGrain(NamedTuple):
+    """Standard deviations of a bundle's grain at each level, in grey levels, as its manifest has them.
+
+    Attributes:
+        grain: for people.
+        detector_grain: for detectors, of frames coded alone.
+        detector_grain_after: for detectors, of frames coded after another.
+    """
+
+    grain: list[float]
+    detector_grain: list[float]
+    detector_grain_after: list[float]
 
 
 @dataclass(frozen=True)
@@ -81,9 +95,11 @@ class FinetuneConfig:
         pattern_memory: how much of the averaged spectra that the pattern is told from a step leaves as it was, 0 to
             below 1; at 0 it is told from each step's pictures alone.
         grain: what is laid over decoded pictures, as the standard deviation in grey levels at each quality level; see
-            ``icm.codec.transforms.film_grain``. It goes into the bundle with the decoder; empty for none.
-        detector_grain: share of the grain that detectors will be shown, 0 to 1, and that the term of objects sees; it
-            goes into the bundle as well.
+            ``icm.codec.transforms.film_grain``. Empty for none.
+        detector_grain: share of it that the term of objects sees, and detectors will be shown of frames coded alone, 0
+            to 1.
+        detector_grain_after: share of it that detectors will be shown of frames coded after another.
+        people_grain: what people will be shown in its place; empty for the same.
         level_balance: a picture's L2 is weighted by (lambda / median lambda) ** level_balance of its quality level,
             which evens them out, since the error of a good one is smaller.
         average: decay of the running average of the weights, which is what is exported.
@@ -114,10 +130,33 @@ class FinetuneConfig:
     pattern_memory: float = 0.0
     grain: tuple[float, ...] = ()
     detector_grain: float = 1.0
+    detector_grain_after: float = 1.0
+    people_grain: tuple[float, ...] = ()
     level_balance: float = 0.5
     average: float = 0.99
     save_every: int = 100
     seed: int = 5
+
+    def bundle_grain(self, levels: int) -> BundleGrain:
+        """The grain of a bundle with the decoder.
+
+        Args:
+            levels: how many quality levels there are.
+
+        Raises:
+            ConfigError: there are not so many values, or a share is none.
+        """
+        for name in ("grain", "people_grain"):
+            values = getattr(self, name)
+            if values and (len(values) != levels or min(values) < 0):
+                raise ConfigError(f"finetune.{name} has to be a standard deviation of each of the {levels} levels")
+        shares = []
+        for name in ("detector_grain", "detector_grain_after"):
+            share = getattr(self, name)
+            if not 0 <= share <= 1:
+                raise ConfigError(f"finetune.{name} {share} is no share of the grain: 0 to 1")
+            shares.append([round(share * deviation, 3) for deviation in self.grain] if share else [])
+        return BundleGrain(list(self.people_grain or self.grain), *shares)
 
 
 def train(config: FinetuneConfig, shard: Path, folder: Path, start: Path) -> Finetuner:
@@ -194,9 +233,8 @@ class Finetuner(Stage):
             raise ConfigError(
                 f"finetune.crop {config.crop} is too small for the pattern's term: {SMALLEST_SIDE} at least"
             )
-        if not 0 <= config.detector_grain <= 1:
-            raise ConfigError(f"finetune.detector_grain {config.detector_grain} is no share of the grain: 0 to 1")
         codec, _ = load_codec(start)
+        config.bundle_grain(len(codec.config.lambdas))
         self.codec = codec.to(self.device, memory_format=torch.channels_last).requires_grad_(False)  # type: ignore[call-overload]
         self.moving = moving_parameters(self.codec.synthesis, config.layers)
         self.average = {name: tensor.clone() for name, tensor in self.codec.synthesis.state_dict().items()}

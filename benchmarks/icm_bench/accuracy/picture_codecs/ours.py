@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from icm.codec.bitstream.record import Record, StreamHeader
+from icm.codec.bitstream.record import Kind, Record, StreamHeader
 from icm.codec.bundle.loading import Bundle
 from icm.codec.decoder import Decoder
 from icm.codec.encoder import Encoder, quality_units
@@ -50,7 +50,7 @@ class OurCodec:
         path = bundle.folder / synthesis_file
         finetuned = synthesis_file == "decoder.onnx"
         self._synthesis = bundle.synthesis if finetuned else _synthesis(path)
-        seen = bundle.detector_grain if for_detector else bundle.grain
+        seen = bundle.detector_grain(Kind.I) if for_detector else bundle.grain
         self._grain = seen if finetuned else Grain(())
         analysis = _digest(bundle.folder / "encoder.onnx")
         self.key = f"icm-{bundle.codec_id.hex()[:12]}-{analysis}-{_digest(path)}-{quality_units(bundle, quality)}"

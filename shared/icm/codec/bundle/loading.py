@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from icm.codec.bitstream.record import Kind
 from icm.codec.bundle.manifest import (
     CONTEXT,
     FIELD_TABLES,
@@ -57,7 +58,6 @@ class Bundle:
             without, which encoders use only where there is no other; None in a bundle made since.
         octaves: int32[levels, M], logarithms of the gains for ``requantise``.
         grain: what lies over the pictures of its synthesis for people.
-        detector_grain: what lies over them for detectors: a share of it, from nothing to all.
     """
 
     def __init__(
@@ -87,7 +87,9 @@ class Bundle:
         self.decodes = manifest.decodes
         self.levels = manifest.levels
         self.grain = Grain(manifest.grain)
-        self.detector_grain = Grain([manifest.detector_grain * deviation for deviation in manifest.grain])
+        alone = manifest.grain if manifest.detector_grain is None else manifest.detector_grain
+        after = alone if manifest.detector_grain_after is None else manifest.detector_grain_after
+        self._detector_grain = {Kind.I: Grain(alone), Kind.P: Grain(after)}
         self.entropy, self.temporal, self.motion, self.octaves = entropy, temporal, motion, octaves
         self._log_gains = gains
         self._networks: dict[tuple[str, type[Any]], Any] = {}
@@ -149,6 +151,10 @@ class Bundle:
             device=device,
         )
 
+    def detector_grain(self, kind: Kind) -> Grain:
+        """What lies over the pictures of its synthesis for detectors, of frames of a kind."""
+        return self._detector_grain[kind]
+
     def unfinetuned(self) -> Bundle:
         """This bundle with the synthesis that it had before its finetuning, and no grain over its pictures.
 
@@ -159,7 +165,8 @@ class Bundle:
             raise BundleError(f"bundle {self.name} has no decoder from before its finetuning, {UNFINETUNED}")
         check_file(self.folder / UNFINETUNED, self.manifest.files[UNFINETUNED])
         other = copy(self)
-        other._synthesis, other.grain, other.detector_grain = UNFINETUNED, Grain(()), Grain(())
+        other._synthesis, other.grain = UNFINETUNED, Grain(())
+        other._detector_grain = dict.fromkeys(Kind, other.grain)
         return other
 
     @property

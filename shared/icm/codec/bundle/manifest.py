@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from icm.codec.entropy.context import PHASES
 from icm.errors import BundleError
@@ -44,6 +44,10 @@ class BundleFile(BaseModel):
     bytes: int
 
 
+Deviation = Annotated[float, Field(ge=0)]
+"""A standard deviation in grey levels."""
+
+
 class Manifest(BaseModel):
     """manifest.json.
 
@@ -52,8 +56,10 @@ class Manifest(BaseModel):
         name: of the bundle; its folder's name.
         codec_id: hex digest of what turns records into latents.
         levels: how many quality levels there are.
-        grain: standard deviation of the pictures' grain at each level, in grey levels; empty for none.
-        detector_grain: share of the grain that detectors are shown, 0 to 1; people are shown all of it.
+        grain: of pictures as people are shown them, its standard deviation at each level in grey levels; empty for
+            none.
+        detector_grain: the same of pictures as detectors are shown them; None for what people are shown.
+        detector_grain_after: the same, where the frame was coded after another; None for ``detector_grain``.
         files: every other file, by name.
         training: where the weights came from, free form.
         figures: what was measured, free form.
@@ -65,11 +71,20 @@ class Manifest(BaseModel):
     name: str
     codec_id: str
     levels: int
-    grain: list[float] = []
-    detector_grain: float = Field(1.0, ge=0, le=1)
+    grain: list[Deviation] = []
+    detector_grain: list[Deviation] | None = None
+    detector_grain_after: list[Deviation] | None = None
     files: dict[str, BundleFile]
     training: dict[str, Any]
     figures: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _grain_of_each_level(self) -> Self:
+        for name in ("grain", "detector_grain", "detector_grain_after"):
+            deviations = getattr(self, name)
+            if deviations and len(deviations) != self.levels:
+                raise ValueError(f"{name} has {len(deviations)} values, and there are {self.levels} levels")
+        return self
 
     @property
     def decodes(self) -> frozenset[bytes]:

@@ -8,7 +8,7 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from icm.codec.bitstream.record import VERSION
+from icm.codec.bitstream.record import VERSION, Kind
 from icm.codec.latents.field import Field, Mode
 from icm.codec.latents.memory import BackgroundMemory
 
@@ -57,6 +57,11 @@ class Latents:
         """The same latents with what a frame with motion leaves for the next one."""
         motion = field if (field.modes > Mode.PREVIOUS).any() else None
         return replace(self, updated=field.updated, motion=motion, memory=memory)
+
+    @property
+    def kind(self) -> Kind:
+        """Of the record that they came in."""
+        return Kind.I if self.hyper.size else Kind.P
 
     def looks_like(self, other: Latents) -> bool:
         """Whether both are the same picture, of one stream."""

@@ -6,12 +6,12 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from icm.codec.bitstream.record import Record, StreamHeader, parse_stream
+from icm.codec.bitstream.record import Kind, parse_stream
 from icm.codec.bundle.loading import Bundle
 from icm.codec.bundle.manifest import (
     DECODING,
@@ -122,25 +122,40 @@ def test_the_decoder_from_before_the_finetuning_is_had_beside_the_other_and_give
     assert before.grain.deviation(0) == 0
 
 
-def test_detectors_see_as_much_of_the_grain_that_people_see_as_the_bundle_says(bundle: Path, copy: Path) -> None:
+@pytest.mark.parametrize(
+    ("said", "alone", "after"),
+    [
+        pytest.param({}, 9, 9, id="as people do, where nothing is said of them"),
+        pytest.param({"detector_grain": [4.5] * 8}, 4.5, 4.5, id="less"),
+        pytest.param({"detector_grain": []}, 0, 0, id="none"),
+        pytest.param({"detector_grain": [4.5] * 8, "detector_grain_after": []}, 4.5, 0, id="none over P records"),
+        pytest.param({"detector_grain_after": [3.0] * 8}, 9, 3, id="less over P records"),
+    ],
+)
+def test_detectors_see_as_much_grain_as_the_bundle_says(
+    bundle: Path, copy: Path, said: dict[str, Any], alone: float, after: float
+) -> None:
     header, records = parse_stream((bundle / GOLDEN).read_bytes())
-    first = next(records)
-    rewrite_manifest(copy, grain=[9.0] * 8, detector_grain=1)
-    people, machine = both_pictures(copy, first, header)
-    assert np.array_equal(people, machine)
-    for share in (0.5, 0):
-        rewrite_manifest(copy, detector_grain=share)
-        people, machine = both_pictures(copy, first, header)
-        assert (people.astype(int) - machine).std() == pytest.approx(9.0 * (1 - share), rel=0.15)
-    rewrite_manifest(copy, grain=[])
-    assert np.array_equal(both_pictures(copy, first, header)[0], machine)
+    rewrite_manifest(copy, **{"grain": [9.0] * 8, "detector_grain": None, "detector_grain_after": None} | said)
+    decoder, seen = Decoder(Bundle.load(copy, threads=1)), set()
+    for record in records:
+        latents = decoder.latents(record, header.width, header.height)
+        bare = decoder.synthesised(latents).astype(int)
+        for wanted, machine in ((9, False), (alone if record.kind is Kind.I else after, True)):
+            grain = decoder.picture(latents, for_detector=machine) - bare
+            assert grain.std() == pytest.approx(wanted, rel=0.15)
+        seen.add(record.kind)
+    assert seen == set(Kind)
 
 
-def both_pictures(bundle: Path, record: Record, header: StreamHeader) -> list[NDArray[np.uint8]]:
-    """A record's picture for people, and that for detectors."""
-    decoder = Decoder(Bundle.load(bundle, threads=1))
-    latents = decoder.latents(record, header.width, header.height)
-    return [decoder.picture(latents, for_detector=machine) for machine in (False, True)]
+@pytest.mark.parametrize("field", ["grain", "detector_grain", "detector_grain_after"])
+def test_grain_that_is_not_told_of_each_level_is_refused(copy: Path, field: str) -> None:
+    rewrite_manifest(copy, **{field: [1.0] * 7})
+    with pytest.raises(BundleError, match=f"{field} has 7 values, and there are 8 levels"):
+        Bundle.load(copy, threads=1)
+    rewrite_manifest(copy, **{field: [-1.0] * 8})
+    with pytest.raises(BundleError, match="greater than or equal to 0"):
+        Bundle.load(copy, threads=1)
 
 
 def test_a_bundle_without_a_decoder_from_before_says_so_and_one_that_was_damaged_since_too(copy: Path) -> None:
