@@ -23,8 +23,8 @@ import onnxruntime
 class Transform:
     """One ONNX network; safe to call from several threads."""
 
-    _LEVEL = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    """How far the graph is rewritten."""
+    _OPTIMISATION = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    """How far ONNX Runtime rewrites the graph."""
     _ARENA = False
     """Whether the memory of a call is kept for the next. Each network would keep that of the largest picture for ever,
     gigabytes in all, and most are no faster for it."""
@@ -44,7 +44,7 @@ class Transform:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        options.graph_optimization_level = self._LEVEL
+        options.graph_optimization_level = self._OPTIMISATION
         options.enable_cpu_mem_arena = self._ARENA
         # Idle threads that spin would take the cores from the other stages.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -71,7 +71,7 @@ class Transform:
 class PointwiseTransform(Transform):
     """A network whose convolutions are all 1x1: to put channels into blocks, as pays for others, would only cost."""
 
-    _LEVEL = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    _OPTIMISATION = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
 
 
 class LevelledTransform(Transform):
