@@ -138,6 +138,7 @@ def test_a_bundle_tells_what_grain_people_and_detectors_are_shown() -> None:
     assert grain == ([4.0, 2.0], [2.0, 1.0], [])
     assert FinetuneConfig(grain=(4.0, 2.0), people_grain=(5.0, 3.0)).bundle_grain(2).grain == [5.0, 3.0]
     assert FinetuneConfig(grain=(4.0, 2.0)).bundle_grain(2) == ([4.0, 2.0],) * 3
+    assert FinetuneConfig(grain=(4.0, 2.0), detector_grain=0.5).bundle_grain(2).detector_grain_after == [2.0, 1.0]
 
 
 def test_a_run_that_was_stopped_goes_on_from_its_checkpoint(

@@ -98,7 +98,7 @@ class FinetuneConfig:
             ``icm.codec.transforms.film_grain``. Empty for none.
         detector_grain: share of it that the term of objects sees, and detectors will be shown of frames coded alone, 0
             to 1.
-        detector_grain_after: share of it that detectors will be shown of frames coded after another.
+        detector_grain_after: the same of frames coded after another; None for as much.
         people_grain: what people will be shown in its place; empty for the same.
         level_balance: a picture's L2 is weighted by (lambda / median lambda) ** level_balance of its quality level,
             which evens them out, since the error of a good one is smaller.
@@ -130,7 +130,7 @@ class FinetuneConfig:
     pattern_memory: float = 0.0
     grain: tuple[float, ...] = ()
     detector_grain: float = 1.0
-    detector_grain_after: float = 1.0
+    detector_grain_after: float | None = None
     people_grain: tuple[float, ...] = ()
     level_balance: float = 0.5
     average: float = 0.99
@@ -151,8 +151,8 @@ class FinetuneConfig:
             if values and (len(values) != levels or min(values) < 0):
                 raise ConfigError(f"finetune.{name} has to be a standard deviation of each of the {levels} levels")
         shares = []
-        for name in ("detector_grain", "detector_grain_after"):
-            share = getattr(self, name)
+        after = self.detector_grain if self.detector_grain_after is None else self.detector_grain_after
+        for name, share in (("detector_grain", self.detector_grain), ("detector_grain_after", after)):
             if not 0 <= share <= 1:
                 raise ConfigError(f"finetune.{name} {share} is no share of the grain: 0 to 1")
             shares.append([round(share * deviation, 3) for deviation in self.grain] if share else [])
@@ -224,7 +224,7 @@ class Finetuner(Stage):
             start: the codec's checkpoint.
 
         Raises:
-            ConfigError: the crops are too small, or detectors' share of the grain is none.
+            ConfigError: the crops are too small, or the grain is none.
         """
         self.config, self.shard = config, shard
         self.device = training_device()
