@@ -105,6 +105,17 @@ def test_hyper_latents_take_hardly_more_bits_than_under_the_bundles_tables(codec
     assert (bits + (shares * shares.log2()).sum(1)).max() < 0.3
 
 
+def test_a_bundle_is_the_same_codec_each_time_and_leaves_the_drawing_as_it_was(
+    codec: TrainableCodec, folder: Path
+) -> None:
+    torch.manual_seed(20)
+    wanted = torch.rand(1)
+    torch.manual_seed(20)
+    again = load_codec(folder)[0].state_dict()
+    assert torch.equal(torch.rand(1), wanted)
+    assert all(torch.equal(value, again[name]) for name, value in codec.state_dict().items())
+
+
 def test_how_the_bundle_came_about_comes_with_it(
     taken_back: tuple[TrainableCodec, dict[str, Any]], folder: Path
 ) -> None:
