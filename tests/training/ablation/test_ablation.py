@@ -53,6 +53,12 @@ def test_finetuning_is_run_with_every_choice_of_the_paper_and_both_controls() ->
         {"lambda_adv": middle.lambda_adv * 4},
         {"lambda_adv": middle.lambda_adv / 4},
         {"feature_weight": config.proxy_weight},
+        {
+            "feature_weight": config.proxy_weight,
+            "pattern_weight": config.pattern_weight,
+            "grain": config.grain,
+            "object_weight": config.object_weight,
+        },
     ):
         assert choice in differences
 
@@ -64,6 +70,7 @@ def test_object_learning_is_run_at_every_background_and_area_beside_plain_mse() 
     choices = {(one.background, one.area) for one in settings}
     assert choices >= {(0.0, "pixel"), (0.0, "mask"), (0.05, "pixel"), (0.05, "mask"), (1.0, "pixel")}
     assert {one.measure for one in settings} == {"squared", "visible"}
+    assert {one.feature_weight for one in settings} == {0.0, AblationConfig().object_feature_weight}
 
 
 @pytest.fixture
@@ -96,6 +103,18 @@ def test_rows_hold_what_was_measured_and_a_second_run_measures_nothing_again(
     assert not caplog.messages
     rows(replace(small, levels=(3,)))
     assert len(caplog.messages) == 2
+
+
+def test_what_a_run_with_grain_is_worth_is_measured_with_it(
+    small: AblationConfig, trained: Path, tmp_path: Path
+) -> None:
+    still = replace(small.finetune, rate=0.0)
+    grained = replace(still, grain=(9.0,) * 8)
+    ablation = Ablation(small, trained / "photos.u8", tmp_path, None)
+    variants = [Variant("without", still), Variant("with", grained)]
+    without, with_grain = ablation.rows("finetune", variants, trained / "base.pt")
+    assert with_grain["bpp"] == without["bpp"]
+    assert with_grain["psnr"] < without["psnr"]
 
 
 def test_object_variants_change_the_rate(small: AblationConfig, trained: Path, tmp_path: Path) -> None:

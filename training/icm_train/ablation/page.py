@@ -12,11 +12,13 @@ _NOTES = {
     "finetune": (
         "All runs start from the same checkpoint; the bits are the same in every row, but for those of the "
         "hyper-latents, which are estimated with noise (0.0001 bpp). *Adversarial* is the middle: {middle}. "
-        "Every other run changes what its name says."
+        "Every other run changes what its name says. A run with grain is measured with what people are shown of it, "
+        "and its mAP with the detector's share."
     ),
     "object": (
         "All runs start from the same base checkpoint and change encoder and rate, so compare mAP together with bpp: "
-        "{middle}."
+        "{middle}. The start has hyper-latents of rounded latents, as a bundle has, the runs those that their rate was "
+        "taken of."
     ),
 }
 _COLUMNS = {

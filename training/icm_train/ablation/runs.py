@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from icm.atomic_file import write_atomically
+from icm.codec.transforms.film_grain import Grain
 from icm_train.config import read_yaml, section
 from icm_train.data.photo_shard import Batch
 from icm_train.evaluation.codec_figures import DetectorTest, Figures, evaluation_crops, measure
@@ -35,6 +36,9 @@ class AblationConfig:
         object: the same of this stage.
         proxy_weight: the weight of that term in the runs that have it.
         pattern_weight: the weight of that term in the runs that have it.
+        grain: of the runs that have it, as ``FinetuneConfig.grain``.
+        object_weight: the weight of that term in the run that has it.
+        object_feature_weight: the weight of objects' features in the run of object-region learning that has it.
         levels: quality levels to measure at.
         crops: how many pictures of the training photos to measure on.
         crop: side of those pictures in pixels.
@@ -45,6 +49,9 @@ class AblationConfig:
     object: ObjectRegionConfig = field(default_factory=ObjectRegionConfig)
     proxy_weight: float = 300.0
     pattern_weight: float = 5.0
+    grain: tuple[float, ...] = (3.4, 3.7, 3.4, 2.8, 2.4, 2.1, 1.8, 1.5)
+    object_weight: float = 100.0
+    object_feature_weight: float = 12.0
     levels: tuple[int, ...] = (1, 4)
     crops: int = 16
     crop: int = 256
@@ -72,7 +79,9 @@ class Variant:
 
 def finetune_variants(config: AblationConfig) -> list[Variant]:
     """Around adversarial finetuning without a proxy: one setting changed in each, and the controls."""
-    middle = replace(config.finetune, feature_weight=0.0, pattern_weight=0.0)
+    middle = replace(config.finetune, feature_weight=0.0, pattern_weight=0.0, grain=(), object_weight=0.0)
+    pattern = {"feature_weight": config.proxy_weight, "pattern_weight": config.pattern_weight}
+    grain = pattern | {"grain": config.grain}
     changes: dict[str, dict[str, Any]] = {
         "L2 only": {"lambda_adv": 0.0},
         "adversarial": {},
@@ -86,10 +95,9 @@ def finetune_variants(config: AblationConfig) -> list[Variant]:
         "LSGAN": {"discriminator_loss": "lsgan"},
         "feature proxy only": {"lambda_adv": 0.0, "feature_weight": config.proxy_weight},
         "adversarial and feature proxy": {"feature_weight": config.proxy_weight},
-        "adversarial, feature proxy and pattern": {
-            "feature_weight": config.proxy_weight,
-            "pattern_weight": config.pattern_weight,
-        },
+        "adversarial, feature proxy and pattern": pattern,
+        "adversarial, feature proxy, pattern and grain": grain,
+        "adversarial, feature proxy, pattern, grain and objects": grain | {"object_weight": config.object_weight},
     }
     runs = [Variant(name, replace(middle, **changed)) for name, changed in changes.items()]
     return [Variant("no finetuning", None), *runs]
@@ -106,6 +114,8 @@ def object_variants(config: AblationConfig) -> list[Variant]:
         runs.append(Variant(f"background {background:g}, mean over masks", mask))
     seen = replace(config.object, background=0.05, area="mask", measure="visible", distortion_scale=VISIBLE_SCALE)
     runs.append(Variant("background 0.05, mean over masks, visible error", seen))
+    features = replace(seen, feature_weight=config.object_feature_weight)
+    runs.append(Variant("background 0.05, mean over masks, visible error and features", features))
     return [Variant("the start", None), *runs]
 
 
@@ -155,8 +165,15 @@ class Ablation:
 
     def _measured(self, stage: str, variant: Variant, start: Path, place: Path) -> dict[str, Figures]:
         codec = self._codec(stage, variant, start, place)
+        grain = Grain([]), Grain([])
+        if isinstance(variant.settings, FinetuneConfig):
+            own = variant.settings.bundle_grain(len(codec.config.lambdas))
+            grain = Grain(own.grain), Grain(own.detector_grain)
+        # What a run's rate was taken of is what its hyper-analysis knows how to read; what ships reads rounded ones.
+        rate_on = variant.settings.rate_on if isinstance(variant.settings, ObjectRegionConfig) else "rounded"
         return {
-            str(level): measure(codec, level, self.crops, self.features, self.detector) for level in self.config.levels
+            str(level): measure(codec, level, self.crops, self.features, self.detector, grain, rate_on)
+            for level in self.config.levels
         }
 
     def _codec(self, stage: str, variant: Variant, start: Path, place: Path) -> TrainableCodec:

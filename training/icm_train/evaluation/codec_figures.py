@@ -11,12 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from icm.codec.latents.latents import QUALITY_STEPS
+from icm.codec.transforms.film_grain import Grain
 from icm_train.data.photo_shard import Batch, Crops
 from icm_train.evaluation.average_precision import MatchedDetections
 from icm_train.evaluation.checkerboard import checkerboard_excess
 from icm_train.evaluation.detection import Detect, LabelledPhoto
 from icm_train.evaluation.image_quality import ImageQuality, Region, image_quality
-from icm_train.models.codec import TrainableCodec, pad_to
+from icm_train.models.codec import RateOn, TrainableCodec, pad_to
 from icm_train.models.features import FrozenFeatures
 
 Figures = dict[str, float]
@@ -44,6 +46,8 @@ def measure(
     crops: Sequence[Batch],
     features: FrozenFeatures,
     detector: DetectorTest | None,
+    grain: tuple[Grain, Grain] = (Grain([]), Grain([])),
+    rate_on: RateOn = "rounded",
 ) -> Figures:
     """Codes pictures at one quality level and measures what comes out.
 
@@ -51,6 +55,8 @@ def measure(
         codec: on the CPU.
         crops: uint8[3, S, S] images, S a multiple of 64 and at least 192, with masks if objects are to be told apart.
         features: the network of the perceptual distance.
+        grain: what is laid over pictures for people, and what for the detector.
+        rate_on: see ``TrainableCodec.integers``.
 
     Returns:
         ``bpp`` (what the float entropy model says), ``psnr``, ``ms_ssim``, ``feature_distance``, with masks
@@ -63,10 +69,10 @@ def measure(
     originals, decoded, bits = [], [], 0.0
     for crop in crops:
         picture = crop.image.permute(1, 2, 0).numpy()
-        y, z = codec.integers(crop.image[None].float() / 255, level)
+        y, z = codec.integers(crop.image[None].float() / 255, level, rate_on)
         means, indexes = codec.hyper_synthesis(z, torch.tensor([level]))
         bits += float(codec.latent_bits(y, means, indexes).sum() + codec.hyper_prior(z).sum())
-        restored = _picture(codec, y, level)
+        restored = _picture(codec, y, level, grain[0])
         found.append(image_quality(picture, restored, None if crop.mask is None else crop.mask.numpy(), features))
         originals.append(picture)
         decoded.append(restored)
@@ -80,25 +86,26 @@ def measure(
     figures["feature_distance"] = float(np.mean([one.perceptual for one in found]))
     excess = checkerboard_excess(decoded, originals)
     figures |= {f"checkerboard_{stride}": one.mean for stride, one in excess.items()}
-    return figures | (_detection(codec, level, detector) if detector else {})
+    return figures | (_detection(codec, level, detector, grain[1]) if detector else {})
 
 
-def _detection(codec: TrainableCodec, level: int, detector: DetectorTest) -> Figures:
+def _detection(codec: TrainableCodec, level: int, detector: DetectorTest, grain: Grain) -> Figures:
     detections = []
     for photo in detector.photos:
         height, width = photo.image.shape[:2]
         image = torch.from_numpy(photo.image.copy()).permute(2, 0, 1)[None].float() / 255
         y, _ = codec.integers(pad_to(image, 64), level)
-        detections.append(detector.detect(np.ascontiguousarray(_picture(codec, y, level)[:height, :width])))
+        shown = np.ascontiguousarray(_picture(codec, y, level, grain)[:height, :width])
+        detections.append(detector.detect(shown))
     precision = MatchedDetections(detector.photos, detections).precision()
     return {"map": precision.map, "map50": precision.map50}
 
 
-def _picture(codec: TrainableCodec, y: Tensor, level: int) -> NDArray[np.uint8]:
-    """Integer latents float32[1, M, h, w] as the decoder shows them: uint8[H, W, 3]."""
+def _picture(codec: TrainableCodec, y: Tensor, level: int, grain: Grain) -> NDArray[np.uint8]:
+    """Integer latents float32[1, M, h, w] as the decoder shows them, with grain: uint8[H, W, 3]."""
     image = codec.synthesise(y, torch.tensor([level]))[0]
     result: NDArray[np.uint8] = (image.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    return result
+    return grain.over(result, QUALITY_STEPS * level)
 
 
 def _psnr(regions: Sequence[Region]) -> float:
