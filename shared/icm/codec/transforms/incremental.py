@@ -111,8 +111,8 @@ class IncrementalSynthesis:
     ) -> NDArray[np.uint8]:
         """The picture of latents, within 1 of the whole network's.
 
-        Of latents that no picture has, a gated network's features may be so large that float32 itself is off by a grey
-        level; then a few pixels in 10,000 are more than 1 from the whole network's, which is no more exact.
+        Of latents that no picture has, a gated network's features may be so large that float32 itself is off by grey
+        levels; then the whole network runs.
 
         Args:
             latents: int16[M, h, w].
@@ -136,6 +136,8 @@ class IncrementalSynthesis:
             self._state = self._layers.begin(latents * inverse_gains[:, None, None], levels, _LEVELS)
         else:
             self._state.update(latents[:, changed].T * inverse_gains, changed)
+        if not self._state.exact:
+            return self._whole(latents, inverse_gains, levels)
         self._picture = self._state.picture
         return self._picture.copy()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -164,23 +164,36 @@ def test_pictures_of_latents_that_move_are_within_one_of_the_whole_network(
         assert apart(shown, whole(codec, values, quality)) <= 1
 
 
-@settings(max_examples=6, deadline=None)
-@given(seed=st.integers(0, 2**32), level=st.integers(0, 7))
-def test_pictures_of_any_latents_are_within_one_of_the_whole_network_almost_everywhere(
-    codec: Bundle, seed: int, level: int
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 2**32), level=st.integers(0, 7), spread=st.sampled_from([0.5, 1, 3]))
+@example(seed=1386341, level=0, spread=1).via("features so large that 12 pixels were off by up to 7")
+def test_pictures_of_any_latents_are_within_one_of_the_whole_network(
+    codec: Bundle, seed: int, level: int, spread: float
 ) -> None:
-    """Dense ones everywhere; products of gated features that no picture has are too large for float32."""
     random, quality = np.random.default_rng(seed), 16 * level
     tiled = IncrementalSynthesis(codec.synthesis, codec.sparse_synthesis)
     inverse_gains, shares = codec.inverse_gains(quality), codec.level_shares(quality)
-    allowed = 1e-4 if codec.synthesis.knows_level else 0
-    values = np.rint(random.laplace(0, 1, (len(inverse_gains), ROWS, COLUMNS))).astype(np.int16)
+    values = np.rint(random.laplace(0, spread, (len(inverse_gains), ROWS, COLUMNS))).astype(np.int16)
     for _ in range(4):
-        shown = tiled.picture(values, inverse_gains, shares).astype(int)
-        assert (np.abs(shown - whole(codec, values, quality)) > 1).mean() <= allowed
+        shown = tiled.picture(values, inverse_gains, shares)
+        assert apart(shown, whole(codec, values, quality)) <= 1
         row, column = random.integers(ROWS), random.integers(COLUMNS)
         values = values.copy()
-        values[:, row, column] = np.rint(random.laplace(0, 1, len(inverse_gains)))
+        values[:, row, column] = np.rint(random.laplace(0, spread, len(inverse_gains)))
+
+
+def test_latents_that_no_picture_has_are_left_to_the_whole_network_and_what_follows_is_followed(
+    codec: Bundle, street: NDArray[np.uint8]
+) -> None:
+    """A picture, one block of what a damaged or hostile camera might send, and the picture again."""
+    tiled, quality = IncrementalSynthesis(codec.synthesis, codec.sparse_synthesis), 0
+    picture = rounded(codec, street, quality)
+    moved = rounded(codec, with_person(street, 60, 80), quality)
+    hostile = moved.copy()
+    hostile[:, 5, 7] = np.where(np.arange(len(hostile)) % 2, 900, -900)
+    for values in (picture, moved, hostile, hostile + 0, moved, picture):
+        shown = tiled.picture(values, codec.inverse_gains(quality), codec.level_shares(quality))
+        assert apart(shown, whole(codec, values, quality)) <= 1
 
 
 def test_another_quality_gives_another_picture_of_the_same_latents(codec: Bundle, street: NDArray[np.uint8]) -> None:

@@ -126,6 +126,9 @@ def pixel_by_pixel(values: NDArray[np.float32], axis: int) -> NDArray[np.float32
 class SynthesisState:
     """Every layer's features of one picture, and the picture they end in."""
 
+    exact = True
+    """Whether the picture is within 1 of the whole network's: always, as no feature is multiplied by another."""
+
     def __init__(self, layers: SparseSynthesis, latents: NDArray[np.float32], levels: float) -> None:
         """Computes everything.
 
