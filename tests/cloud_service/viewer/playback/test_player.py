@@ -170,6 +170,26 @@ def test_what_was_deleted_says_why_and_what_lost_its_video_is_rendered(
         assert all(abs(a - b) <= 3 for a, b in zip(page.evaluate(SQUARE), square(25), strict=True))
 
 
+def test_a_video_that_is_late_takes_nothing_away_of_what_a_gap_says(browser: Browser, past: Past, cookies: Any) -> None:
+    with shown(browser, past, cookies, f"/cameras/yard?t={at(5)}", timezone_id="UTC") as page:
+        expect(note(page)).to_have_text(re.compile("^Deleted by a rule"))
+        page.fill("#goto", "2026-09-21T14:13:42")
+        is_exact(page, 44, "yard")
+        page.locator("#timeline").focus()
+        page.keyboard.press("k")
+        until_clock(page, 46)
+        # To pause is to seek, and before the browser has answered, somebody is in the gap, whose words are known.
+        page.evaluate("""() => new Promise((answered) => {
+          const video = document.querySelector("[data-stage] video"), input = document.getElementById("goto");
+          video.addEventListener("seeked", () => setTimeout(answered), { once: true });
+          document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "k", bubbles: true }));
+          input.value = "2026-09-21T14:13:22";
+          input.dispatchEvent(new Event("change"));
+        })""")
+        expect(note(page)).to_have_text(re.compile("^Deleted by a rule"))
+        expect(note(page)).to_be_visible()
+
+
 def test_every_key_does_what_the_dialog_says(browser: Browser, past: Past, cookies: Any) -> None:
     with shown(browser, past, cookies, f"/cameras/gate?t={at(40)}") as page:
         is_exact(page, 40)

@@ -86,6 +86,11 @@ export class Stage {
   }
 
   heard(kind) {
+    if ((kind === "seeked" || kind === "playing") && (this.inGap || this.player.wanted !== null)) {
+      // The video's late answer about a place that somebody has left: it must not take away what is said of the new one.
+      if (this.inGap) this.video.pause();
+      return;
+    }
     if (kind === "loaded") {
       if (this.player.wanted !== null) {
         if (this.player.pieceAt(this.player.wanted)) {
