@@ -23,6 +23,7 @@ from icm.config.settings import explain_settings, load_settings
 from icm.config.watched_files import WatchedFiles
 from icm.errors import IcmError
 from icm.service.command_line import say
+from icm.service.memory import share_one_arena
 from icm.service.telemetry import configure_logging
 from icm.version import add_version
 
@@ -73,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> int:
     settings = _settings(options)
+    share_one_arena()
     # Imported late: torch alone takes seconds, which `config` and a bad setting need not cost.
     from cloud_service.app import App, run
     from cloud_service.bundles import Bundles

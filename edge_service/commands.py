@@ -18,6 +18,7 @@ from icm.config.assignments import parse_assignments
 from icm.config.settings import explain_settings, load_settings
 from icm.errors import IcmError
 from icm.service.command_line import say
+from icm.service.memory import share_one_arena
 from icm.service.stopping import stopping
 from icm.service.telemetry import configure_logging
 from icm.version import add_version
@@ -48,6 +49,7 @@ def run(arguments: Sequence[str] | None) -> int:
             check(settings)
             say(f"{options.config or 'the settings'}: ok")
             return 0
+        share_one_arena()
         return asyncio.run(_run(settings, *check(settings)))
     except IcmError as error:
         print(f"icm-edge: {error}", file=sys.stderr)
