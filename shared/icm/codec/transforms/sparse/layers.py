@@ -18,7 +18,7 @@ from icm.codec.transforms.networks import Transform
 from icm.errors import BundleError
 
 _OPSET, _IR = 17, 8
-ROWS_AT_ONCE = 4096
+ROWS_AT_ONCE = 1024
 """Of one call: bounds the memory that gathered neighbourhoods take, and keeps them in the cache."""
 _MOST_THREADS = 4
 """Each layer has threads of its own, and its matrices are too small for more."""
